@@ -1,0 +1,69 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startLocalData } from './local-stack.js';
+import type { StartOptions } from './start.js';
+import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
+
+const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
+
+/**
+ * Runs the stack for somebody who changes it: every part in a process of its own that restarts when its build changes,
+ * and the build running along. PostgreSQL stays up.
+ */
+export async function runDev(options: StartOptions): Promise<void> {
+  const say = (line: string) => process.stdout.write(`${line}\n`);
+  const stopped = listenForStop();
+  const data = await unlessStopped(stopped, startLocalData(options, say, stopped));
+  if (!data) process.exit(0);
+  const children: ChildProcess[] = [];
+  const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) => {
+    const child = spawn(process.execPath, args, {
+      cwd: PROJECT,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    children.push(child);
+  };
+  const service = (folder: string, env: NodeJS.ProcessEnv) =>
+    run(['--watch', '--watch-preserve-output', join(folder, 'dist/main.js')], { LOG_LEVEL: options.logLevel, ...env });
+  const subgraphUrl = (name: string, port: number) => `${name}=http://localhost:${port}/graphql`;
+
+  run([turboProgram(), 'watch', 'build', 'bundle', '--output-logs=errors-only']);
+  service('subgraphs/users', {
+    USERS_PORT: String(options.usersPort),
+    USERS_DATABASE_URL: data.databaseUrls.users,
+    AUTH_SECRET: data.tokenSecret,
+  });
+  service('subgraphs/products', {
+    PRODUCTS_PORT: String(options.productsPort),
+    PRODUCTS_DATABASE_URL: data.databaseUrls.products,
+  });
+  service('subgraphs/orders', {
+    ORDERS_PORT: String(options.ordersPort),
+    ORDERS_DATABASE_URL: data.databaseUrls.orders,
+  });
+  service('gateway', {
+    GATEWAY_PORT: String(options.gatewayPort),
+    SUPERGRAPH_POLL_INTERVAL: '1s',
+    SUBGRAPHS: [
+      subgraphUrl('users', options.usersPort),
+      subgraphUrl('products', options.productsPort),
+      subgraphUrl('orders', options.ordersPort),
+    ].join(),
+  });
+  say(`\nWatching for changes. Graph: http://localhost:${options.gatewayPort}/graphql   Ctrl-C stops everything.\n`);
+
+  await Promise.race([aborted(stopped), data.ended]);
+  const ended = children.map((child) => new Promise((done) => child.once('exit', done)));
+  for (const child of children) child.kill('SIGTERM');
+  await Promise.all(ended);
+  await data.stop();
+  process.exit(0);
+}
+
+function turboProgram(): string {
+  const manifest = createRequire(join(PROJECT, 'package.json')).resolve('turbo/package.json');
+  return join(dirname(manifest), 'bin/turbo');
+}

@@ -1,0 +1,107 @@
+import { writeFileSync } from 'node:fs';
+import { setUpOrders } from '@tributary/orders/service';
+import { setUpProducts } from '@tributary/products/service';
+import { readSuperstore, type Superstore } from '@tributary/shared/superstore/superstore';
+import { setUpUsers } from '@tributary/users/service';
+import { DataFolder } from './data-folder.js';
+import { describeImport, type ImportProgress, showImportProgress } from './import-progress.js';
+import { EmbeddedPostgres } from './postgres/embedded-postgres.js';
+import { createServiceDatabases, type ServiceName } from './postgres/service-databases.js';
+
+export interface LocalDataOptions {
+  readonly dataDir: string;
+  readonly postgresPort: number;
+  /** How much of the Superstore history to import. */
+  readonly scale: number;
+  readonly fresh: boolean;
+  /** False trades durability for speed, for tests. */
+  readonly durable?: boolean;
+}
+
+/** The databases of a local stack, filled and ready to serve. */
+export interface LocalData {
+  readonly databaseUrls: Readonly<Record<ServiceName, string>>;
+  /** Signs development tokens. */
+  readonly tokenSecret: string;
+  /** Resolves when PostgreSQL ends, asked to or not. */
+  readonly ended: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts PostgreSQL, gives every service its database, brings the schemas up to date and imports the history once.
+ *
+ * @param say told each step, in words for a person
+ * @param stopped cuts the start short: PostgreSQL is stopped, an import under way leaves nothing
+ * @throws UserError or ImportConflictError for what a person can put right
+ */
+export async function startLocalData(
+  options: LocalDataOptions,
+  say: (line: string) => void,
+  stopped: AbortSignal,
+): Promise<LocalData> {
+  const folder = DataFolder.take(options.dataDir, options.fresh);
+  let server: EmbeddedPostgres | undefined;
+  const cutShort = () => void server?.stop();
+  const stop = async () => {
+    await server?.stop();
+    folder.release();
+  };
+  try {
+    const secrets = folder.secrets();
+    const startedAt = performance.now();
+    server = await EmbeddedPostgres.start({
+      dataFolder: folder.path,
+      port: options.postgresPort,
+      password: secrets.postgres,
+      ...(options.durable !== undefined && { durable: options.durable }),
+    });
+    stopped.addEventListener('abort', cutShort);
+    stopped.throwIfAborted();
+    say(`PostgreSQL runs on 127.0.0.1:${server.port} (${since(startedAt)}), data in ${folder.path}`);
+    const databaseUrls = await createServiceDatabases(server, secrets);
+    await importHistory(databaseUrls, options.scale, folder, say);
+    return { databaseUrls, tokenSecret: secrets.tokens, ended: server.ended, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  } finally {
+    stopped.removeEventListener('abort', cutShort);
+  }
+}
+
+async function importHistory(
+  databaseUrls: LocalData['databaseUrls'],
+  scale: number,
+  folder: DataFolder,
+  say: (line: string) => void,
+): Promise<void> {
+  const startedAt = performance.now();
+  let history: Superstore | undefined;
+  let progress: ImportProgress | undefined;
+  const readHistory = () => {
+    if (!history) {
+      say('Importing the Superstore history …');
+      history = readSuperstore(scale);
+      const { customers, products, orders } = history;
+      progress = showImportProgress('import', customers.length + products.length + orders.length);
+    }
+    return history;
+  };
+  const request = { scale, readHistory, onRows: (rows: number) => progress?.advance(rows) };
+  try {
+    await setUpUsers({ ...request, databaseUrl: databaseUrls.users });
+    await setUpProducts({ ...request, databaseUrl: databaseUrls.products });
+    await setUpOrders({ ...request, databaseUrl: databaseUrls.orders });
+  } finally {
+    progress?.done();
+  }
+  if (!history) return;
+  const file = folder.file('import-report.json');
+  writeFileSync(file, JSON.stringify((history as Superstore).report, null, 2));
+  say(`Imported in ${since(startedAt)} (details in ${file}):\n${describeImport((history as Superstore).report)}`);
+}
+
+export function since(startedAt: number): string {
+  return `${((performance.now() - startedAt) / 1000).toFixed(1)} s`;
+}

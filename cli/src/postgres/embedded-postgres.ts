@@ -1,0 +1,199 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { identifyProcess } from '../process-identity.js';
+import { UserError } from '../user-error.js';
+import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.js';
+import { chooseServerUser, type ServerUser } from './server-user.js';
+
+const START_TIMEOUT_MS = 60_000;
+const LEFTOVER_TIMEOUT_MS = 20_000;
+
+/**
+ * Runs a program that must not outlive us, even when we are killed: descriptor 3 is a pipe from us, and when it closes
+ * the program is told to stop. `exec` keeps the process number, so a signal and an exit status are the program's own.
+ */
+const TIED_TO_US = '(cat <&3 >/dev/null; kill -INT $$) 2>/dev/null & exec "$@" 3<&-';
+
+export interface EmbeddedPostgresOptions {
+  /** Holds the database cluster (`postgres/`) and the server's log. */
+  readonly dataFolder: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** Of the superuser `postgres`. */
+  readonly password: string;
+  /** False trades durability for speed, for tests. */
+  readonly durable?: boolean;
+}
+
+/** A PostgreSQL server of our own on 127.0.0.1, stopped when this process ends, however it ends. */
+export class EmbeddedPostgres {
+  readonly port: number;
+  /** Resolves when the server has ended, asked to or not. */
+  readonly ended: Promise<void>;
+  readonly #process: ChildProcess;
+  readonly #password: string;
+
+  /** Use `start`. */
+  constructor(port: number, child: ChildProcess, ended: Promise<void>, password: string) {
+    this.port = port;
+    this.#process = child;
+    this.ended = ended;
+    this.#password = password;
+  }
+
+  /**
+   * Makes the cluster at the first start, ends a server that a killed start left behind, and starts the server.
+   *
+   * @throws UserError when it cannot start; the message holds what the server said
+   */
+  static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+    const binaries = await findPostgresBinaries();
+    mkdirSync(options.dataFolder, { recursive: true, mode: 0o711 });
+    const user = chooseServerUser([binaries.postgres, options.dataFolder]);
+    const cluster = join(options.dataFolder, 'postgres');
+    if (!existsSync(cluster)) await createCluster(cluster, binaries, user, options.password);
+    await endLeftover(cluster);
+    return launch(cluster, binaries, user, options);
+  }
+
+  /** A connection URL. */
+  url(database: string, role = 'postgres', password = this.#password): string {
+    return `postgres://${role}:${encodeURIComponent(password)}@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** Ends every session and stops the server. May be called again. */
+  async stop(): Promise<void> {
+    this.#process.kill('SIGINT');
+    await this.ended;
+  }
+}
+
+/** A cluster appears whole or not at all: a start that is killed meanwhile leaves only the unfinished folder. */
+async function createCluster(
+  cluster: string,
+  { initdb }: PostgresBinaries,
+  user: ServerUser,
+  password: string,
+): Promise<void> {
+  const unfinished = `${cluster}.unfinished`;
+  const passwordFile = `${cluster}.password`;
+  rmSync(unfinished, { recursive: true, force: true });
+  mkdirSync(unfinished, { mode: 0o700 });
+  writeFileSync(passwordFile, `${password}\n`, { mode: 0o600 });
+  try {
+    user.own(unfinished);
+    user.own(passwordFile);
+    const [command = initdb, ...args] = [
+      ...user.prefix,
+      initdb,
+      `--pgdata=${unfinished}`,
+      `--pwfile=${passwordFile}`,
+      '--username=postgres',
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale-provider=builtin',
+      '--builtin-locale=C.UTF-8',
+      '--locale=C',
+      '--no-sync',
+    ];
+    const child = spawn(command, args, { ...user.ids, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (chunk) => {
+      said += chunk;
+    });
+    const status = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
+    if (status !== 0) throw new UserError(`PostgreSQL could not make its data folder ${cluster}:\n${said}`);
+    renameSync(unfinished, cluster);
+  } finally {
+    rmSync(passwordFile, { force: true });
+  }
+}
+
+/** A server whose starter was killed stops by itself; it may need a moment, or a nudge. */
+async function endLeftover(cluster: string): Promise<void> {
+  const deadline = Date.now() + LEFTOVER_TIMEOUT_MS;
+  for (let nudged = false; ; nudged = true) {
+    const pid = leftoverServer(cluster);
+    if (pid === undefined) return;
+    if (Date.now() > deadline) {
+      throw new UserError(`A PostgreSQL server (process ${pid}) still uses ${cluster} and does not end.`);
+    }
+    if (!nudged) process.kill(pid, 'SIGINT');
+    await sleep(50);
+  }
+}
+
+function leftoverServer(cluster: string): number | undefined {
+  const pidFile = join(cluster, 'postmaster.pid');
+  if (!existsSync(pidFile)) return undefined;
+  const pid = Number.parseInt(readFileSync(pidFile, 'utf8'), 10);
+  return identifyProcess(pid)?.command.includes(cluster) ? pid : undefined;
+}
+
+async function launch(
+  cluster: string,
+  { postgres }: PostgresBinaries,
+  user: ServerUser,
+  { port: wantedPort, password, durable = true, dataFolder }: EmbeddedPostgresOptions,
+): Promise<EmbeddedPostgres> {
+  const port = wantedPort === 0 ? await findFreePort() : wantedPort;
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    lc_messages: 'C',
+    max_connections: '200',
+    log_min_messages: 'warning',
+    ...(!durable && { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+  };
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const command = [...user.prefix, postgres, '-D', cluster, '-p', String(port), ...flags];
+  // A session of its own: Ctrl-C in the terminal is for us, and we stop the server last.
+  const child = spawn('/bin/sh', ['-c', TIED_TO_US, 'postgres', ...command], {
+    ...user.ids,
+    cwd: '/',
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  });
+  const tie = child.stdio[3] as Readable;
+  tie.on('error', () => undefined);
+  const ended = new Promise<void>((resolve) =>
+    child.once('exit', () => {
+      tie.destroy();
+      resolve();
+    }),
+  );
+
+  const log = createWriteStream(join(dataFolder, 'postgres.log'), { flags: 'a', mode: 0o600 });
+  let said = '';
+  const ready = new Promise<void>((resolve, reject) => {
+    const fail = (why: string) => reject(new UserError(`PostgreSQL did not start: ${why}\n${said.trim()}`));
+    const timer = setTimeout(() => {
+      child.kill('SIGINT');
+      fail(`it was not ready after ${START_TIMEOUT_MS / 1000} s.`);
+    }, START_TIMEOUT_MS);
+    child.once('error', (error) => fail(error.message));
+    ended.then(() => fail('it ended.')).finally(() => clearTimeout(timer));
+    child.stderr?.on('data', (chunk: Buffer) => {
+      log.write(chunk);
+      said = (said + chunk).slice(-4000);
+      if (said.includes('ready to accept connections')) {
+        clearTimeout(timer);
+        resolve();
+      }
+    });
+  });
+  await ready;
+  return new EmbeddedPostgres(port, child, ended, password);
+}
+
+async function findFreePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

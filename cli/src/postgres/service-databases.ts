@@ -1,0 +1,46 @@
+import pg from 'pg';
+import type { Secrets } from '../data-folder.js';
+import type { EmbeddedPostgres } from './embedded-postgres.js';
+
+/** The services that own a database. */
+export const SERVICES = ['users', 'products', 'orders'] as const;
+export type ServiceName = (typeof SERVICES)[number];
+
+/**
+ * Gives every service a database and a role of the same name, and keeps every role out of the others' databases.
+ *
+ * @param suffix added to the names, so that several sets fit on one server
+ * @returns the connection URL of each service
+ */
+export async function createServiceDatabases(
+  server: EmbeddedPostgres,
+  secrets: Pick<Secrets, ServiceName>,
+  suffix = '',
+): Promise<Record<ServiceName, string>> {
+  const client = new pg.Client({ connectionString: server.url('postgres'), connectionTimeoutMillis: 5000 });
+  await client.connect();
+  try {
+    await client.query('revoke connect on database postgres, template1 from public');
+    const urls: [ServiceName, string][] = [];
+    for (const service of SERVICES) {
+      const name = service + suffix;
+      await createDatabase(client, name, secrets[service]);
+      urls.push([service, server.url(name, name, secrets[service])]);
+    }
+    return Object.fromEntries(urls) as Record<ServiceName, string>;
+  } finally {
+    await client.end();
+  }
+}
+
+async function createDatabase(client: pg.Client, name: string, password: string): Promise<void> {
+  const role = pg.escapeIdentifier(name);
+  const roles = await client.query('select from pg_roles where rolname = $1', [name]);
+  if (roles.rowCount === 0) {
+    await client.query(`create role ${role} login password ${pg.escapeLiteral(password)}`);
+  }
+  const databases = await client.query('select from pg_database where datname = $1', [name]);
+  if (databases.rowCount === 0) await client.query(`create database ${role} owner ${role}`);
+  // Also after a start that was killed in between: all of this may be said twice.
+  await client.query(`revoke connect, temporary on database ${role} from public`);
+}

@@ -1,0 +1,36 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+/** Tells one process from another that got the same number later. */
+export interface ProcessIdentity {
+  readonly startedAt: string;
+  readonly command: string;
+}
+
+/** Who has this process number now; null when nobody has. */
+export function identifyProcess(pid: number): ProcessIdentity | null {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return null;
+  }
+  try {
+    return process.platform === 'linux' ? fromProc(pid) : fromPs(pid);
+  } catch {
+    return null;
+  }
+}
+
+function fromProc(pid: number): ProcessIdentity {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name may hold spaces and brackets; the fields behind it do not. The 20th of them is the start time.
+  const startedAt = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+  return { startedAt, command };
+}
+
+function fromPs(pid: number): ProcessIdentity {
+  const ask = (field: string) =>
+    execFileSync('ps', ['-o', `${field}=`, '-p', String(pid)], { encoding: 'utf8' }).trim();
+  return { startedAt: ask('lstart'), command: ask('command') };
+}

@@ -1,0 +1,44 @@
+import cors from '@fastify/cors';
+import { serveGraphQL } from '@tributary/shared/http/graphql-endpoint';
+import { createHttpService, type HttpService } from '@tributary/shared/http/http-service';
+import type { Logger } from 'pino';
+import type { GatewayConfig } from './config.js';
+import { serveExplorerPages } from './http/explorer-pages.js';
+import { Supergraph } from './supergraph/supergraph.js';
+
+/** The gateway: one graph over all subgraphs. It listens at once, and is ready when it has a supergraph. */
+export interface Gateway extends HttpService {
+  /** Resolves when there is a supergraph to serve. @throws when there never can be */
+  readonly ready: Promise<unknown>;
+}
+
+export async function createGateway(config: GatewayConfig, logger: Logger): Promise<Gateway> {
+  let supergraph: Supergraph | undefined;
+  const service = createHttpService({
+    name: 'gateway',
+    host: config.HOST,
+    port: config.GATEWAY_PORT,
+    logger,
+    readiness: async () => supergraph?.state ?? { ready: false },
+  });
+  const loading = new Supergraph(config, logger, service.metrics);
+  supergraph = loading;
+
+  await service.app.register(cors, {
+    origin: config.CORS_ORIGINS.includes('*') ? true : config.CORS_ORIGINS,
+    methods: ['GET', 'POST'],
+    maxAge: 600,
+    // Lets a page on the public web (Apollo's Sandbox) ask a server on this machine.
+    preflight: true,
+  });
+  service.app.addHook('onRequest', async (request, reply) => {
+    if (request.headers['access-control-request-private-network'] === 'true') {
+      reply.header('access-control-allow-private-network', 'true');
+    }
+  });
+  await serveExplorerPages(service.app);
+  serveGraphQL(service.app, (request) => loading.run(request));
+  service.app.addHook('onClose', () => loading.close());
+
+  return { ...service, ready: loading.load() };
+}

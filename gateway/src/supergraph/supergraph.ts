@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto';
+import { ApolloGateway } from '@apollo/gateway';
+import type { GatewayGraphQLRequestContext } from '@apollo/server-gateway-interface';
+import { ApiError } from '@tributary/shared/errors';
+import type { GraphQLRequest, GraphQLResult } from '@tributary/shared/http/graphql-endpoint';
+import { OperationCache } from '@tributary/shared/http/operations';
+import { type ExecutionResult, GraphQLError, getOperationAST } from 'graphql';
+import type { Logger } from 'pino';
+import { Gauge, Histogram, type Registry } from 'prom-client';
+import type { GatewayConfig } from '../config.js';
+import { ComposedSupergraph } from './composed-supergraph.js';
+import { type FetchContext, PROPAGATED_HEADERS, SubgraphDataSource } from './subgraph-data-source.js';
+import { SupergraphFile } from './supergraph-file.js';
+
+/** The supergraph that is served now. */
+interface LoadedSupergraph {
+  readonly id: string;
+  readonly loadedAt: Date;
+  readonly operations: OperationCache;
+  readonly schema: NonNullable<ApolloGateway['schema']>;
+}
+
+/** Loads the supergraph, keeps it current, and runs operations on it. */
+export class Supergraph {
+  readonly #gateway: ApolloGateway;
+  readonly #source: ComposedSupergraph | SupergraphFile;
+  readonly #dataSources: SubgraphDataSource[] = [];
+  readonly #logger: Logger;
+  #loaded: LoadedSupergraph | null = null;
+  #loading: Promise<unknown> = Promise.resolve();
+
+  constructor(config: GatewayConfig, logger: Logger, metrics: Registry) {
+    this.#logger = logger;
+    this.#source = config.SUPERGRAPH_PATH
+      ? new SupergraphFile(config.SUPERGRAPH_PATH, config.SUPERGRAPH_POLL_INTERVAL, logger)
+      : new ComposedSupergraph(config.SUBGRAPHS, config.SUPERGRAPH_POLL_INTERVAL, logger);
+    const durations = new Histogram({
+      name: 'gateway_subgraph_fetch_duration_seconds',
+      help: 'Time that a fetch from a subgraph took',
+      labelNames: ['subgraph', 'outcome'] as const,
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers: [metrics],
+    });
+    const source = this.#source;
+    new Gauge({
+      name: 'gateway_supergraph_stale',
+      help: '1 while the newest supergraph could not be loaded and an older one (or none) is served',
+      registers: [metrics],
+      collect() {
+        this.set(source.problem === null ? 0 : 1);
+      },
+    });
+    // The gateway would send usage figures to Apollo; nobody asked for that here.
+    process.env.APOLLO_TELEMETRY_DISABLED ??= 'true';
+    this.#gateway = new ApolloGateway({
+      supergraphSdl: this.#source,
+      logger: apolloLogger(logger),
+      buildService: ({ name, url = '' }) => {
+        const dataSource = new SubgraphDataSource({ name, url }, config.SUBGRAPH_TIMEOUT, durations);
+        this.#dataSources.push(dataSource);
+        return dataSource;
+      },
+    });
+    this.#gateway.onSchemaLoadOrUpdate(({ apiSchema, coreSupergraphSdl }) => {
+      const id = createHash('sha256').update(coreSupergraphSdl).digest('hex').slice(0, 12);
+      this.#loaded = { id, loadedAt: new Date(), operations: new OperationCache(apiSchema), schema: apiSchema };
+      logger.info({ supergraph: id }, 'serving a new supergraph');
+    });
+  }
+
+  /** Starts to load; resolves when there is something to serve. @throws when there never can be */
+  load(): Promise<unknown> {
+    this.#loading = this.#gateway.load();
+    return this.#loading;
+  }
+
+  /** What operators are told. */
+  get state() {
+    const { problem } = this.#source;
+    const loaded = this.#loaded && { id: this.#loaded.id, loadedAt: this.#loaded.loadedAt };
+    return { ready: loaded !== null, supergraph: loaded, problem };
+  }
+
+  /** Runs one operation; what a subgraph could not give comes as an error beside the rest. */
+  async run(request: GraphQLRequest): Promise<GraphQLResult> {
+    const loaded = this.#loaded;
+    if (!loaded) {
+      const why = this.#source.problem ?? 'it is being loaded';
+      throw Object.assign(new ApiError('SUBGRAPH_UNAVAILABLE', `There is no supergraph to serve yet: ${why}`), {
+        statusCode: 503,
+      });
+    }
+    const { document, errors } = loaded.operations.check(request);
+    if (errors.length > 0) return errors;
+
+    const result = await this.#gateway.executor({
+      request: { query: request.query, operationName: request.operationName, variables: request.variables },
+      document,
+      queryHash: createHash('sha256').update(request.query).digest('hex'),
+      source: request.query,
+      operationName: request.operationName ?? null,
+      operation: getOperationAST(document, request.operationName),
+      schema: loaded.schema,
+      logger: apolloLogger(this.#logger),
+      metrics: {},
+      cache: { get: async () => undefined, set: async () => undefined, delete: async () => true },
+      context: fetchContext(request),
+      overallCachePolicy: undefined,
+    } as unknown as GatewayGraphQLRequestContext);
+    return present(result as ExecutionResult, this.#logger);
+  }
+
+  async close(): Promise<void> {
+    this.#source.stop();
+    // A load that is cut off rejects; there is nothing left to say about it.
+    await this.#loading.catch(() => undefined);
+    if (this.#loaded) await this.#gateway.stop();
+    await Promise.all(this.#dataSources.map((dataSource) => dataSource.close()));
+  }
+}
+
+function fetchContext({ http }: GraphQLRequest): FetchContext {
+  const headers: Record<string, string> = { 'x-request-id': http.id };
+  for (const name of PROPAGATED_HEADERS) {
+    const value = http.headers[name];
+    if (typeof value === 'string' && name !== 'x-request-id') headers[name] = value;
+  }
+  return { headers };
+}
+
+/** Errors get the subgraph's name where clients look for it. */
+function present({ data, errors, extensions }: ExecutionResult, logger: Logger): GraphQLResult {
+  const shown = errors?.map((error) => presentError(error, logger));
+  // Without data the request was refused as a whole (a variable of the wrong type, say).
+  if (data === undefined && shown) return shown;
+  return { ...(shown && { errors: shown }), data: data ?? null, ...(extensions && { extensions }) };
+}
+
+function presentError(error: GraphQLError | Error, logger: Logger): GraphQLError {
+  if (!(error instanceof GraphQLError)) {
+    logger.error({ err: error }, 'the executor failed');
+    return new ApiError('INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.');
+  }
+  const { serviceName, ...extensions } = error.extensions;
+  return new GraphQLError(error.message, {
+    path: error.path,
+    extensions: serviceName === undefined ? extensions : { ...extensions, subgraph: serviceName },
+  });
+}
+
+function apolloLogger(logger: Logger) {
+  return {
+    debug: (message?: unknown) => logger.trace(String(message)),
+    info: (message?: unknown) => logger.debug(String(message)),
+    warn: (message?: unknown) => logger.debug(String(message)),
+    error: (message?: unknown) => logger.error(String(message)),
+  };
+}

@@ -1,0 +1,141 @@
+import { randomUUID } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
+import type { Logger } from 'pino';
+import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { ApiError } from '../errors.js';
+
+/** The largest request body that is read, in bytes. */
+export const BODY_LIMIT = 1024 * 1024;
+/** How much of a body that is too large is read and thrown away, so that the client can read the answer. */
+const DRAIN_LIMIT = 32 * 1024 * 1024;
+const SHUTDOWN_GRACE_MS = 10_000;
+
+/** What a process says of itself at `/health/ready`. */
+export interface Readiness {
+  readonly ready: boolean;
+  readonly [detail: string]: unknown;
+}
+
+export interface HttpServiceOptions {
+  readonly name: string;
+  readonly host: string;
+  /** 0 picks a free port. */
+  readonly port: number;
+  readonly logger: Logger;
+  readonly readiness: () => Promise<Readiness>;
+}
+
+/** An HTTP server with `/health/live`, `/health/ready` and `/metrics`; routes are added to `app` before `listen`. */
+export interface HttpService {
+  readonly app: FastifyInstance;
+  readonly metrics: Registry;
+  /** @returns the URL it listens on, without a trailing slash */
+  listen(): Promise<string>;
+  /** Stops taking requests, lets those under way end (at most 10 s), then closes every connection. */
+  close(): Promise<void>;
+}
+
+export function createHttpService(options: HttpServiceOptions): HttpService {
+  const { name, logger } = options;
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: (request) => requestId(request.headers['x-request-id']),
+    requestTimeout: 60_000,
+    forceCloseConnections: 'idle',
+    trustProxy: false,
+  }) as unknown as FastifyInstance;
+
+  const metrics = new Registry();
+  metrics.setDefaultLabels({ service: name });
+  collectDefaultMetrics({ register: metrics });
+  const durations = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Time from the request to the last byte of its answer',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [metrics],
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    durations.observe({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1000);
+  });
+
+  // Bodies stay text: the GraphQL endpoint parses them, and says in GraphQL's words what is wrong.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request: FastifyRequest, payload: AsyncIterable<Buffer>) => readText(payload));
+
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status >= 500) request.log.error({ err: error }, 'request failed');
+    const shown =
+      error instanceof ApiError
+        ? error
+        : status >= 500
+          ? new ApiError('INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.')
+          : new ApiError('BAD_USER_INPUT', error.message);
+    return reply
+      .status(status)
+      .type('application/json; charset=utf-8')
+      .send(JSON.stringify({ errors: [shown] }));
+  });
+  app.setNotFoundHandler((request, reply) => answerNotFound(request, reply));
+
+  const startedAt = performance.now();
+  app.get('/health/live', async () => ({ status: 'live', service: name, uptimeSeconds: secondsSince(startedAt) }));
+  app.get('/health/ready', async (_request, reply) => {
+    const { ready, ...details } = await options.readiness();
+    return reply.status(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', service: name, ...details });
+  });
+  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()));
+
+  return {
+    app,
+    metrics,
+    async listen() {
+      const url = await app.listen({ host: options.host, port: options.port });
+      logger.info({ url }, `${name} listens`);
+      // "localhost" listens on IPv4 and IPv6; the name is what a person types.
+      return options.host === 'localhost' ? url.replace(/\[::1\]|127\.0\.0\.1/, 'localhost') : url;
+    },
+    async close() {
+      const cutOff = setTimeout(() => app.server.closeAllConnections(), SHUTDOWN_GRACE_MS);
+      await app.close();
+      clearTimeout(cutOff);
+    },
+  };
+}
+
+function answerNotFound(request: FastifyRequest, reply: FastifyReply) {
+  return reply
+    .status(404)
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify({ errors: [new ApiError('NOT_FOUND', `Nothing is at ${request.url.split('?')[0]}.`)] }));
+}
+
+/** A client's request id is kept when it is harmless to log, else a new one is made. */
+function requestId(given: string | string[] | undefined): string {
+  return typeof given === 'string' && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID();
+}
+
+async function readText(payload: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of payload) {
+    size += chunk.length;
+    if (size <= BODY_LIMIT) chunks.push(chunk);
+    else if (size > DRAIN_LIMIT) break;
+  }
+  if (size > BODY_LIMIT) {
+    throw Object.assign(
+      new ApiError('BAD_USER_INPUT', `The request body is larger than ${BODY_LIMIT} bytes.`, { reason: 'BODY_SIZE' }),
+      { statusCode: 413 },
+    );
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function secondsSince(start: number): number {
+  return Math.round((performance.now() - start) / 100) / 10;
+}

@@ -1,0 +1,98 @@
+import {
+  type DocumentNode,
+  execute,
+  GraphQLError,
+  type GraphQLSchema,
+  getOperationAST,
+  OperationTypeNode,
+  parse,
+  validate,
+} from 'graphql';
+import { LRUCache } from 'lru-cache';
+import { type GraphQLRequest, type GraphQLResult, MethodNotAllowedError } from './graphql-endpoint.js';
+
+const CACHED_OPERATIONS = 1000;
+const MAX_QUERY_TOKENS = 20_000;
+
+interface CheckedOperation {
+  readonly document: DocumentNode;
+  readonly errors: readonly GraphQLError[];
+}
+
+/** Parses and validates operations, and remembers the last thousand of them: a gateway sends the same ones again. */
+export class OperationCache {
+  readonly #schema: GraphQLSchema;
+  readonly #checked = new LRUCache<string, CheckedOperation>({ max: CACHED_OPERATIONS });
+
+  constructor(schema: GraphQLSchema) {
+    this.#schema = schema;
+  }
+
+  /** The document of a request that may run, or why it may not. */
+  check({
+    query,
+    operationName,
+    method,
+  }: Pick<GraphQLRequest, 'query' | 'operationName' | 'method'>): CheckedOperation {
+    let checked = this.#checked.get(query);
+    if (!checked) {
+      checked = this.#parseAndValidate(query);
+      this.#checked.set(query, checked);
+    }
+    if (checked.errors.length > 0) return checked;
+    const refusal = refuseOperation(checked.document, operationName, method);
+    return refusal ? { document: checked.document, errors: [refusal] } : checked;
+  }
+
+  #parseAndValidate(query: string): CheckedOperation {
+    try {
+      const document = parse(query, { maxTokens: MAX_QUERY_TOKENS });
+      return { document, errors: validate(this.#schema, document) };
+    } catch (error) {
+      if (error instanceof GraphQLError)
+        return { document: { kind: 'Document' as never, definitions: [] }, errors: [error] };
+      throw error;
+    }
+  }
+}
+
+function refuseOperation(
+  document: DocumentNode,
+  operationName: string | undefined,
+  method: GraphQLRequest['method'],
+): GraphQLError | undefined {
+  const operation = getOperationAST(document, operationName);
+  if (!operation) {
+    return new GraphQLError(
+      operationName
+        ? `The document has no operation named "${operationName}".`
+        : 'The document has several operations; "operationName" must say which one to run.',
+    );
+  }
+  if (operation.operation === OperationTypeNode.MUTATION && method === 'GET') {
+    return new MethodNotAllowedError('A mutation must be sent with POST.');
+  }
+  if (operation.operation === OperationTypeNode.SUBSCRIPTION) {
+    return new GraphQLError('Subscriptions are not served here.');
+  }
+  return undefined;
+}
+
+/** Runs requests against a schema, each with a context of its own. */
+export function operationRunner<Context>(
+  schema: GraphQLSchema,
+  createContext: (request: GraphQLRequest) => Promise<Context>,
+): (request: GraphQLRequest) => Promise<GraphQLResult> {
+  const operations = new OperationCache(schema);
+  return async (request) => {
+    const { document, errors } = operations.check(request);
+    if (errors.length > 0) return errors;
+    return execute({
+      schema,
+      document,
+      contextValue: await createContext(request),
+      variableValues: request.variables,
+      operationName: request.operationName,
+    });
+  };
+}

@@ -1,0 +1,64 @@
+import 'reflect-metadata';
+import { buildSubgraphSchema } from '@apollo/subgraph';
+import { printSchemaWithDirectives } from '@graphql-tools/utils';
+import { type DocumentNode, type GraphQLSchema, Kind, parse, visit } from 'graphql';
+import { buildSchema, createResolversMap } from 'type-graphql';
+
+const FEDERATION = `extend schema @link(
+  url: "https://specs.apollo.dev/federation/v2.9"
+  import: ["@key", "@external", "@provides", "@requires", "@shareable"]
+)
+`;
+
+/** Answers an entity by one of its keys; null when there is none. */
+export type ReferenceResolver<Context> = (
+  reference: Readonly<Record<string, string>>,
+  context: Context,
+) => unknown | Promise<unknown>;
+
+export interface SubgraphSchemaOptions<Context> {
+  /** One instance of each type-graphql resolver class. */
+  readonly resolvers: readonly object[];
+  /** Object types that no root field leads to (entities of other subgraphs that this one extends). */
+  readonly orphanedTypes?: readonly NewableFunction[];
+  /** By entity type name. */
+  readonly references: Readonly<Record<string, ReferenceResolver<Context>>>;
+}
+
+/** Builds a federation 2 subgraph schema from type-graphql classes. */
+export async function buildFederatedSchema<Context>(options: SubgraphSchemaOptions<Context>): Promise<GraphQLSchema> {
+  const instances = new Map(options.resolvers.map((resolver) => [resolver.constructor, resolver]));
+  forgetEarlierBuilds();
+  const schema = await buildSchema({
+    resolvers: options.resolvers.map((resolver) => resolver.constructor) as [NewableFunction, ...NewableFunction[]],
+    orphanedTypes: (options.orphanedTypes ?? []) as never,
+    container: { get: (resolverClass) => instances.get(resolverClass) },
+    validate: false,
+  });
+  const resolvers = createResolversMap(schema);
+  for (const [typeName, resolve] of Object.entries(options.references)) {
+    resolvers[typeName] = { ...resolvers[typeName], __resolveReference: resolve } as never;
+  }
+  return buildSubgraphSchema({
+    typeDefs: restoreArgumentOrder(parse(FEDERATION + printSchemaWithDirectives(schema))),
+    resolvers: resolvers as never,
+  });
+}
+
+/**
+ * type-graphql (2.0.0-rc.3) fills its caches anew at every build without emptying them, so that a second schema in one
+ * process would hand every resolver its arguments twice.
+ */
+function forgetEarlierBuilds(): void {
+  const { TypeGraphQLMetadataStorage: storage } = globalThis as { TypeGraphQLMetadataStorage?: object };
+  for (const [name, cache] of Object.entries(storage ?? {})) {
+    if (name.endsWith('Cache') && cache instanceof Map) cache.clear();
+  }
+}
+
+/** Parameter decorators run last to first, and so type-graphql lists the arguments of a field backwards. */
+function restoreArgumentOrder(document: DocumentNode): DocumentNode {
+  return visit(document, {
+    [Kind.FIELD_DEFINITION]: (field) => ({ ...field, arguments: [...(field.arguments ?? [])].reverse() }),
+  });
+}

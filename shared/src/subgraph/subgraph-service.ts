@@ -1,0 +1,66 @@
+import type { GraphQLSchema } from 'graphql';
+import type { Kysely } from 'kysely';
+import type { Logger } from 'pino';
+import { Counter } from 'prom-client';
+import { type GraphQLRequest, serveGraphQL } from '../http/graphql-endpoint.js';
+import { createHttpService, type HttpService } from '../http/http-service.js';
+import { operationRunner } from '../http/operations.js';
+import { openDatabase, pingDatabase, type StatementListener } from '../postgres/database.js';
+
+export interface SubgraphServiceOptions<Tables, Context> {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly databaseUrl: string;
+  readonly logger: Logger;
+  /** Told of every SQL statement, besides the metrics. */
+  readonly onStatement?: StatementListener | undefined;
+  readonly createSchema: (db: Kysely<Tables>) => Promise<GraphQLSchema>;
+  /** What the resolvers of one request share: its data loaders, its viewer. */
+  readonly createContext: (db: Kysely<Tables>, request: GraphQLRequest) => Promise<Context>;
+}
+
+/** A subgraph: its schema over HTTP, on its own database. Closing it closes the database's connections too. */
+export async function createSubgraphService<Tables, Context>(
+  options: SubgraphServiceOptions<Tables, Context>,
+): Promise<HttpService> {
+  const { name, logger } = options;
+  let onStatement: StatementListener | undefined;
+  const db = openDatabase<Tables>({
+    url: options.databaseUrl,
+    applicationName: `tributary-${name}`,
+    onStatement: (query, durationMs) => onStatement?.(query, durationMs),
+    onConnectionError: (error) => logger.warn({ err: error }, 'a database connection was lost'),
+  });
+  const service = createHttpService({
+    name,
+    host: options.host,
+    port: options.port,
+    logger,
+    readiness: async () => {
+      try {
+        await pingDatabase(db as unknown as Kysely<never>);
+        return { ready: true, database: 'up' };
+      } catch (error) {
+        return { ready: false, database: 'down', reason: (error as Error).message };
+      }
+    },
+  });
+  const statements = new Counter({
+    name: 'sql_statements_total',
+    help: 'SQL statements that were run',
+    registers: [service.metrics],
+  });
+  onStatement = (query, durationMs) => {
+    statements.inc();
+    options.onStatement?.(query, durationMs);
+  };
+  service.app.addHook('onClose', async () => db.destroy());
+
+  const schema = await options.createSchema(db);
+  serveGraphQL(
+    service.app,
+    operationRunner(schema, (request) => options.createContext(db, request)),
+  );
+  return service;
+}

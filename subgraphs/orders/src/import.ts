@@ -1,0 +1,39 @@
+import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import type { LoadHistory } from '@tributary/shared/service/set-up-database';
+import type { HistoricalOrder } from '@tributary/shared/superstore/superstore';
+import { type Kysely, sql } from 'kysely';
+import type { RecordedOrderEvent } from './order/order-events.js';
+import { projectAll } from './projections/order-projection.js';
+import type { OrdersTables } from './storage/tables.js';
+
+/**
+ * Writes the orders of the Superstore history as events, builds the read models from them, and fills the copies of what
+ * orders show of users and products.
+ */
+export const loadOrders: LoadHistory<OrdersTables> = async (transaction, history, onRows) => {
+  const db = transaction as unknown as Kysely<never>;
+  const events = history.orders.flatMap(eventsOf).sort((a, b) => a.at.getTime() - b.at.getTime());
+  const rows = events.map(({ orderId, version, type, data, at }) => ({ order_id: orderId, version, type, data, at }));
+  const eventColumns = { order_id: 'text', version: 'integer', type: 'text', data: 'jsonb', at: 'timestamptz' };
+  await bulkInsert(db, 'order_events', eventColumns, rows);
+  await sql`analyze order_events`.execute(db);
+
+  const users = history.customers.map(({ id, name, email }) => ({ id, name, email, version: 1 }));
+  await bulkInsert(db, 'users_copy', { id: 'text', name: 'text', email: 'text', version: 'integer' }, users);
+  const products = history.products.map(({ id, name }) => ({ id, sku: id, name, version: 1 }));
+  await bulkInsert(db, 'products_copy', { id: 'text', sku: 'text', name: 'text', version: 'integer' }, products);
+
+  // An order has two events here.
+  await projectAll(transaction, (count) => onRows(count / 2));
+  await sql`
+    analyze orders_read, order_items_read, order_counts, user_order_stats, product_sales, users_copy, products_copy
+  `.execute(db);
+};
+
+function eventsOf(order: HistoricalOrder): RecordedOrderEvent[] {
+  const { id: orderId, customerId, lines, total, placedAt, confirmedAt } = order;
+  return [
+    { orderId, version: 1, at: placedAt, type: 'OrderPlaced', data: { number: orderId, customerId, lines, total } },
+    { orderId, version: 2, at: confirmedAt, type: 'OrderConfirmed', data: {} },
+  ];
+}

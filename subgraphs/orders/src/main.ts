@@ -1,0 +1,23 @@
+import { createLogger, serveUntilStopped } from '@tributary/shared/service/run-service';
+import { runCommand, setUpCommand } from '@tributary/shared/service/service-command';
+import { readConfig } from './config.js';
+import { createOrdersService, rebuildReadModels, setUpOrders } from './service.js';
+
+await runCommand('orders', {
+  serve: {
+    description: 'answer GraphQL requests (the default)',
+    async run() {
+      const config = readConfig();
+      const logger = createLogger('orders', config.LOG_LEVEL);
+      await serveUntilStopped(await createOrdersService(config, logger), logger);
+    },
+  },
+  setup: setUpCommand(setUpOrders, () => readConfig().ORDERS_DATABASE_URL),
+  rebuild: {
+    description: 'make the read models anew from the events',
+    async run() {
+      const events = await rebuildReadModels(readConfig().ORDERS_DATABASE_URL);
+      process.stdout.write(`Replayed ${events} events.\n`);
+    },
+  },
+});

@@ -1,0 +1,89 @@
+import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import Big from 'big.js';
+import { type Kysely, sql } from 'kysely';
+import type { Order } from '../order/order.js';
+import type { OrdersTables } from '../storage/tables.js';
+import type { OrderChange } from './order-projection.js';
+
+/** The customer under whom `order_counts` keeps the counts of all customers. */
+export const ALL_CUSTOMERS = '';
+
+/**
+ * Adds to the counts and statistics what a batch of changes makes of them. An order counts by what it is now, less what
+ * it was before, so every kind of event is right without a rule of its own.
+ */
+export async function writeFigures(transaction: Kysely<OrdersTables>, changes: readonly OrderChange[]): Promise<void> {
+  const figures = new Figures();
+  for (const { before, after } of changes) {
+    if (before) figures.add(before, -1);
+    figures.add(after, 1);
+  }
+  const db = transaction as unknown as Kysely<never>;
+  await bulkInsert(db, 'order_counts', { customer_id: 'text', status: 'text', count: 'bigint' }, figures.counts(), {
+    onConflict: sql`on conflict (customer_id, status) do update set count = kept.count + excluded.count`,
+  });
+  const statsColumns = { user_id: 'text', order_count: 'bigint', total_spent: 'numeric' };
+  await bulkInsert(db, 'user_order_stats', statsColumns, figures.userStats(), {
+    onConflict: sql`on conflict (user_id) do update set
+      order_count = kept.order_count + excluded.order_count, total_spent = kept.total_spent + excluded.total_spent`,
+  });
+  const salesColumns = { product_id: 'text', units_sold: 'bigint', revenue: 'numeric', order_count: 'bigint' };
+  await bulkInsert(db, 'product_sales', salesColumns, figures.productSales(), {
+    onConflict: sql`on conflict (product_id) do update set
+      units_sold = kept.units_sold + excluded.units_sold, revenue = kept.revenue + excluded.revenue,
+      order_count = kept.order_count + excluded.order_count`,
+  });
+}
+
+/** Sums up orders; every list comes sorted by its key, so that concurrent writers lock rows in one order. */
+class Figures {
+  readonly #counts = new Map<string, { customer_id: string; status: string; count: number }>();
+  readonly #users = new Map<string, { user_id: string; order_count: number; total_spent: Big }>();
+  readonly #products = new Map<string, { product_id: string; units_sold: number; revenue: Big; order_count: number }>();
+
+  add(order: Order, sign: 1 | -1): void {
+    for (const customer of [ALL_CUSTOMERS, order.customerId]) {
+      const key = JSON.stringify([customer, order.status]);
+      const count = this.#counts.get(key)?.count ?? 0;
+      this.#counts.set(key, { customer_id: customer, status: order.status, count: count + sign });
+    }
+    if (order.status === 'CONFIRMED') this.#addPurchase(order, sign);
+  }
+
+  #addPurchase(order: Order, sign: 1 | -1): void {
+    const user = this.#users.get(order.customerId);
+    this.#users.set(order.customerId, {
+      user_id: order.customerId,
+      order_count: (user?.order_count ?? 0) + sign,
+      total_spent: (user?.total_spent ?? new Big(0)).plus(new Big(order.total).times(sign)),
+    });
+    const seen = new Set<string>();
+    for (const { productId, quantity, lineTotal } of order.lines) {
+      const product = this.#products.get(productId);
+      this.#products.set(productId, {
+        product_id: productId,
+        units_sold: (product?.units_sold ?? 0) + quantity * sign,
+        revenue: (product?.revenue ?? new Big(0)).plus(new Big(lineTotal).times(sign)),
+        // An order that lists a product on two lines is one order of it.
+        order_count: (product?.order_count ?? 0) + (seen.has(productId) ? 0 : sign),
+      });
+      seen.add(productId);
+    }
+  }
+
+  counts() {
+    return sorted(this.#counts).filter(({ count }) => count !== 0);
+  }
+
+  userStats() {
+    return sorted(this.#users).map((row) => ({ ...row, total_spent: row.total_spent.toFixed(2) }));
+  }
+
+  productSales() {
+    return sorted(this.#products).map((row) => ({ ...row, revenue: row.revenue.toFixed(2) }));
+  }
+}
+
+function sorted<Row>(rows: ReadonlyMap<string, Row>): Row[] {
+  return [...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+}

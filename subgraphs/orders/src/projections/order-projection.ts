@@ -1,0 +1,130 @@
+import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import { type Kysely, sql } from 'kysely';
+import { OrderEventStore } from '../order/event-store.js';
+import { evolve, type Order } from '../order/order.js';
+import type { RecordedOrderEvent } from '../order/order-events.js';
+import type { OrdersTables } from '../storage/tables.js';
+import { writeFigures } from './figures.js';
+import { readOrders } from './stored-orders.js';
+
+const REBUILD_BATCH = 5000;
+
+/** An order before and after a batch of events; `before` is null for a new one. */
+export interface OrderChange {
+  readonly before: Order | null;
+  readonly after: Order;
+}
+
+/**
+ * Brings the read models up by a batch of events, which must follow what they hold already. Call it in a transaction.
+ *
+ * @throws BrokenOrderStreamError when the events do not follow
+ */
+export async function project(transaction: Kysely<OrdersTables>, events: readonly RecordedOrderEvent[]): Promise<void> {
+  const known = events.filter((event) => event.version > 1).map((event) => event.orderId);
+  const before = await readOrders(transaction, [...new Set(known)]);
+  const after = new Map<string, Order>();
+  for (const event of events) {
+    const current = after.get(event.orderId) ?? before.get(event.orderId) ?? null;
+    after.set(event.orderId, evolve(current, event));
+  }
+  const changes = [...after.values()].map((order) => ({ before: before.get(order.id) ?? null, after: order }));
+  await writeOrders(transaction, changes);
+  await writeFigures(transaction, changes);
+}
+
+/**
+ * Makes the read models anew from the events, in one transaction: readers see the old ones until it ends.
+ *
+ * @returns how many events were replayed
+ */
+export async function rebuild(db: Kysely<OrdersTables>): Promise<number> {
+  return db
+    .transaction()
+    .setIsolationLevel('repeatable read')
+    .execute(async (transaction) => {
+      for (const table of [
+        'orders_read',
+        'order_items_read',
+        'order_counts',
+        'user_order_stats',
+        'product_sales',
+      ] as const) {
+        await transaction.deleteFrom(table).execute();
+      }
+      return projectAll(transaction);
+    });
+}
+
+/** Projects every event of the store onto empty read models. */
+export async function projectAll(
+  transaction: Kysely<OrdersTables>,
+  onEvents?: (count: number) => void,
+): Promise<number> {
+  const store = new OrderEventStore(transaction);
+  let position = 0;
+  let count = 0;
+  for (;;) {
+    const events = await store.after(position, REBUILD_BATCH);
+    const last = events.at(-1);
+    if (!last) return count;
+    await project(transaction, events);
+    position = last.position;
+    count += events.length;
+    onEvents?.(events.length);
+  }
+}
+
+async function writeOrders(transaction: Kysely<OrdersTables>, changes: readonly OrderChange[]): Promise<void> {
+  const db = transaction as unknown as Kysely<never>;
+  const orders = changes.map(({ after }) => ({
+    id: after.id,
+    number: after.number,
+    status: after.status,
+    customer_id: after.customerId,
+    total: after.total,
+    placed_at: after.placedAt,
+    updated_at: after.updatedAt,
+    version: after.version,
+    rejection: after.rejection,
+  }));
+  const orderColumns = {
+    id: 'text',
+    number: 'text',
+    status: 'text',
+    customer_id: 'text',
+    total: 'numeric',
+    placed_at: 'timestamptz',
+    updated_at: 'timestamptz',
+    version: 'integer',
+    rejection: 'text',
+  };
+  await bulkInsert(db, 'orders_read', orderColumns, orders, {
+    onConflict: sql`on conflict (id) do update set
+      status = excluded.status, updated_at = excluded.updated_at,
+      version = excluded.version, rejection = excluded.rejection`,
+  });
+
+  const placed = changes.filter(({ before }) => before === null);
+  const items = placed.flatMap(({ after }) =>
+    after.lines.map((line, position) => ({
+      order_id: after.id,
+      position,
+      product_id: line.productId,
+      quantity: line.quantity,
+      unit_price: line.unitPrice,
+      discount: line.discount,
+      line_total: line.lineTotal,
+    })),
+  );
+  const itemColumns = {
+    order_id: 'text',
+    position: 'integer',
+    product_id: 'text',
+    quantity: 'integer',
+    unit_price: 'numeric',
+    discount: 'numeric',
+    line_total: 'numeric',
+  };
+  await bulkInsert(db, 'order_items_read', itemColumns, items);
+}

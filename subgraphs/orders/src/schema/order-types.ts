@@ -1,0 +1,135 @@
+import { connectionOf } from '@tributary/shared/connection';
+import { Money } from '@tributary/shared/money-type';
+import { DateTime, Decimal, JSONValue } from '@tributary/shared/scalars';
+import { Directive, Field, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql';
+import type { Order as OrderState } from '../order/order.js';
+import type { RecordedOrderEvent } from '../order/order-events.js';
+
+export enum OrderStatus {
+  PENDING = 'PENDING',
+  CONFIRMED = 'CONFIRMED',
+  REJECTED = 'REJECTED',
+  CANCELLED = 'CANCELLED',
+}
+registerEnumType(OrderStatus, { name: 'OrderStatus' });
+
+/** What orders know of a user: its own figures, and a copy of what an order shows. */
+@Directive('@key(fields: "id")')
+@ObjectType('User', { simpleResolvers: true })
+export class User {
+  @Field(() => ID) id!: string;
+  @Directive('@external')
+  @Field(() => String)
+  name?: string;
+  @Directive('@external')
+  @Field(() => String)
+  email?: string;
+}
+
+@ObjectType({ simpleResolvers: true, description: 'What a user bought with confirmed orders.' })
+export class UserOrderStats {
+  @Field(() => Int) orderCount!: number;
+  @Field(() => Money) totalSpent!: Money;
+  @Field(() => DateTime, { nullable: true }) lastOrderAt!: Date | null;
+}
+
+/** What orders know of a product: its sales, and a copy of what an order shows. */
+@Directive('@key(fields: "id")')
+@ObjectType('Product', { simpleResolvers: true })
+export class Product {
+  @Field(() => ID) id!: string;
+  @Directive('@external')
+  @Field(() => String)
+  sku?: string;
+  @Directive('@external')
+  @Field(() => String)
+  name?: string;
+}
+
+@ObjectType({ simpleResolvers: true, description: 'What confirmed orders sold of a product.' })
+export class ProductSales {
+  @Field(() => Int) unitsSold!: number;
+  @Field(() => Money) revenue!: Money;
+  @Field(() => Int) orderCount!: number;
+}
+
+@ObjectType({ simpleResolvers: true })
+export class OrderItem {
+  @Directive('@provides(fields: "sku name")')
+  @Field(() => Product)
+  product!: Product;
+  @Field(() => Int) quantity!: number;
+  @Field(() => Money, { description: 'For one piece, before the discount.' }) unitPrice!: Money;
+  @Field(() => Decimal, { description: 'A share of the price: "0.2" is 20 %.' }) discount!: string;
+  @Field(() => Money, { description: 'What the line costs, after the discount.' }) lineTotal!: Money;
+}
+
+@ObjectType({ simpleResolvers: true })
+export class OrderEvent {
+  @Field(() => String) type!: string;
+  @Field(() => Int) version!: number;
+  @Field(() => DateTime) at!: Date;
+  @Field(() => JSONValue) data!: unknown;
+}
+
+export enum SagaStatus {
+  STARTED = 'STARTED',
+  INVENTORY_RESERVED = 'INVENTORY_RESERVED',
+  PAYMENT_CHARGED = 'PAYMENT_CHARGED',
+  COMPLETED = 'COMPLETED',
+  COMPENSATING = 'COMPENSATING',
+  COMPENSATED = 'COMPENSATED',
+  FAILED = 'FAILED',
+}
+registerEnumType(SagaStatus, { name: 'SagaStatus' });
+
+@ObjectType({ simpleResolvers: true })
+export class SagaStep {
+  @Field(() => String) name!: string;
+  @Field(() => String) outcome!: string;
+  @Field(() => Int) attempts!: number;
+  @Field(() => DateTime) at!: Date;
+  @Field(() => String, { nullable: true }) error!: string | null;
+}
+
+@ObjectType({ simpleResolvers: true, description: 'How an order was placed across the services.' })
+export class OrderSaga {
+  @Field(() => ID) id!: string;
+  @Field(() => SagaStatus) status!: SagaStatus;
+  @Field(() => [SagaStep]) steps!: SagaStep[];
+  @Field(() => DateTime) startedAt!: Date;
+  @Field(() => DateTime, { nullable: true }) finishedAt!: Date | null;
+}
+
+@Directive('@key(fields: "id")')
+@Directive('@key(fields: "number")')
+@ObjectType({ simpleResolvers: true })
+export class Order {
+  @Field(() => ID) id!: string;
+  @Field(() => String, { description: '"CA-2016-152156" for an imported order.' }) number!: string;
+  @Field(() => OrderStatus) status!: OrderStatus;
+  @Field(() => Money) total!: Money;
+  @Field(() => DateTime) placedAt!: Date;
+  @Field(() => DateTime) updatedAt!: Date;
+  @Field(() => Int) version!: number;
+  @Field(() => String, { nullable: true, description: 'Why it was rejected, in words for a customer.' })
+  rejection!: string | null;
+
+  @Field(() => OrderSaga, { nullable: true, description: 'Null for imported history, which no saga placed.' })
+  saga!: OrderSaga | null;
+
+  /** Not a field: who ordered. */
+  customerId!: string;
+  /** Not a field: the order as it stood at a moment of the past, when that was asked for. */
+  past?: { readonly order: OrderState; readonly events: readonly RecordedOrderEvent[] };
+}
+
+export const OrderConnection = connectionOf(() => Order, 'Order');
+
+@InputType()
+export class OrderFilter {
+  @Field(() => OrderStatus, { nullable: true }) status?: OrderStatus | null;
+  @Field(() => ID, { nullable: true }) customerId?: string | null;
+  @Field(() => DateTime, { nullable: true }) placedAfter?: Date | null;
+  @Field(() => DateTime, { nullable: true }) placedBefore?: Date | null;
+}

@@ -1,0 +1,69 @@
+import type { HttpService } from '@tributary/shared/http/http-service';
+import { openDatabase, type StatementListener } from '@tributary/shared/postgres/database';
+import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
+import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
+import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
+import type { Kysely } from 'kysely';
+import type { Logger } from 'pino';
+import type { readConfig } from './config.js';
+import { createContext, type OrdersContext } from './context.js';
+import { loadOrders } from './import.js';
+import { OrderEventStore } from './order/event-store.js';
+import { Orders } from './orders.js';
+import { rebuild } from './projections/order-projection.js';
+import { findOrder, OrderResolver } from './schema/order-resolver.js';
+import { Product, User } from './schema/order-types.js';
+import { ProductResolver } from './schema/product-resolver.js';
+import { UserResolver } from './schema/user-resolver.js';
+import { migrations } from './storage/migrations.js';
+import type { OrdersTables } from './storage/tables.js';
+
+/** Prepares the orders database: schema, and the orders of the history. */
+export const setUpOrders = (request: SetUpRequest): Promise<boolean> =>
+  setUpDatabase('orders', migrations, loadOrders, request);
+
+/** Makes the read models anew from the events. @returns how many events were replayed */
+export async function rebuildReadModels(databaseUrl: string): Promise<number> {
+  const db = openDatabase<OrdersTables>({
+    url: databaseUrl,
+    applicationName: 'tributary-orders-rebuild',
+    maxConnections: 1,
+    statementTimeoutMs: 0,
+  });
+  try {
+    return await rebuild(db);
+  } finally {
+    await db.destroy();
+  }
+}
+
+/** The orders subgraph: event-sourced orders, read models and copies, on a database of its own. */
+export function createOrdersService(
+  config: ReturnType<typeof readConfig>,
+  logger: Logger,
+  onStatement?: StatementListener,
+): Promise<HttpService> {
+  return createSubgraphService<OrdersTables, OrdersContext>({
+    name: 'orders',
+    host: config.HOST,
+    port: config.ORDERS_PORT,
+    databaseUrl: config.ORDERS_DATABASE_URL,
+    logger,
+    onStatement,
+    createSchema: createOrdersSchema,
+    createContext: async (db) => createContext(new Orders(db), new OrderEventStore(db)),
+  });
+}
+
+function createOrdersSchema(db: Kysely<OrdersTables>) {
+  return buildFederatedSchema<OrdersContext>({
+    resolvers: [new OrderResolver(new Orders(db), new OrderEventStore(db)), new UserResolver(), new ProductResolver()],
+    orphanedTypes: [User, Product],
+    references: {
+      Order: (reference, context) => findOrder(context, reference),
+      // Any id is answered: who never ordered has figures too, all zero.
+      User: ({ id }) => ({ id }),
+      Product: ({ id }) => ({ id }),
+    },
+  });
+}

@@ -1,0 +1,97 @@
+import type { ColumnType, Generated, Selectable } from 'kysely';
+import type { OrderStatusName } from '../order/order.js';
+import type { OrderEvent } from '../order/order-events.js';
+
+/** The truth: every event of every order, never changed. */
+interface OrderEventTable {
+  /** Grows in the order of insertion. */
+  position: Generated<number>;
+  order_id: string;
+  version: number;
+  type: OrderEvent['type'];
+  data: ColumnType<OrderEvent['data'], string, never>;
+  /** When it happened. */
+  at: Date;
+  recorded_at: ColumnType<Date, never, never>;
+}
+
+/** Read model: what a list or a page of orders shows. */
+interface OrderReadTable {
+  id: string;
+  number: string;
+  status: OrderStatusName;
+  customer_id: string;
+  total: string;
+  placed_at: Date;
+  updated_at: Date;
+  version: number;
+  rejection: string | null;
+}
+
+/** Read model: the lines of orders, in their order. */
+interface OrderItemReadTable {
+  order_id: string;
+  position: number;
+  product_id: string;
+  quantity: number;
+  unit_price: string;
+  discount: string;
+  line_total: string;
+}
+
+/** Read model: how many orders there are, in each status; per customer, and ('') of all. */
+interface OrderCountTable {
+  customer_id: string;
+  status: OrderStatusName;
+  count: number;
+}
+
+/** Read model: what a customer bought with confirmed orders. */
+interface UserOrderStatsTable {
+  user_id: string;
+  order_count: number;
+  total_spent: string;
+}
+
+/** Read model: what confirmed orders sold of a product. */
+interface ProductSalesTable {
+  product_id: string;
+  units_sold: number;
+  revenue: string;
+  order_count: number;
+}
+
+/** Copy: what orders show of a user. The users service owns it. */
+interface UserCopyTable {
+  id: string;
+  name: string;
+  email: string;
+  version: number;
+}
+
+/** Copy: what orders show of a product. The products service owns it. */
+interface ProductCopyTable {
+  id: string;
+  sku: string;
+  name: string;
+  version: number;
+}
+
+export interface OrdersTables {
+  order_events: OrderEventTable;
+  orders_read: OrderReadTable;
+  order_items_read: OrderItemReadTable;
+  order_counts: OrderCountTable;
+  user_order_stats: UserOrderStatsTable;
+  product_sales: ProductSalesTable;
+  users_copy: UserCopyTable;
+  products_copy: ProductCopyTable;
+}
+
+export type OrderRow = Selectable<OrderReadTable>;
+export type OrderItemRow = Selectable<OrderItemReadTable>;
+export type OrderCountRow = Selectable<OrderCountTable>;
+export type UserOrderStatsRow = Selectable<UserOrderStatsTable>;
+export type ProductSalesRow = Selectable<ProductSalesTable>;
+export type UserCopyRow = Selectable<UserCopyTable>;
+export type ProductCopyRow = Selectable<ProductCopyTable>;

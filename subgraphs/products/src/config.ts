@@ -1,0 +1,9 @@
+import { databaseUrl, host, logLevel, port, readEnvironment } from '@tributary/shared/config/environment';
+
+/** Reads the products service's configuration from the environment. */
+export function readConfig(env?: NodeJS.ProcessEnv) {
+  return readEnvironment(
+    { HOST: host, PRODUCTS_PORT: port(4002), PRODUCTS_DATABASE_URL: databaseUrl, LOG_LEVEL: logLevel },
+    env,
+  );
+}

@@ -1,0 +1,43 @@
+import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import type { LoadHistory } from '@tributary/shared/service/set-up-database';
+import { type Kysely, sql } from 'kysely';
+import type { ProductsTables } from './storage/tables.js';
+
+/** Pieces of every product that an import puts on the shelf; the source knows no stock. */
+const OPENING_STOCK = 100;
+
+/** Writes the catalogue of the Superstore history, with an opening stock. */
+export const loadCatalogue: LoadHistory<ProductsTables> = async (transaction, { products }, onRows) => {
+  const db = transaction as unknown as Kysely<never>;
+  const rows = products.map((product) => ({
+    id: product.id,
+    sku: product.id,
+    name: product.name,
+    category: product.category,
+    sub_category: product.subCategory,
+    price: product.price,
+    attributes: product.attributes,
+    units_sold: product.unitsSold,
+    created_at: product.createdAt,
+    updated_at: product.createdAt,
+  }));
+  const columns = {
+    id: 'text',
+    sku: 'text',
+    name: 'text',
+    category: 'text',
+    sub_category: 'text',
+    price: 'numeric',
+    attributes: 'jsonb',
+    units_sold: 'bigint',
+    created_at: 'timestamptz',
+    updated_at: 'timestamptz',
+  };
+  await bulkInsert(db, 'products', columns, rows, { onRows });
+  await sql`insert into stock (product_id, on_hand) select id, ${OPENING_STOCK}::integer from products`.execute(db);
+  await sql`
+    insert into stock_receipts (product_id, quantity, reason)
+    select product_id, on_hand, 'opening stock' from stock order by product_id
+  `.execute(db);
+  await sql`analyze products, stock, stock_receipts, category_counts`.execute(db);
+};

@@ -1,0 +1,16 @@
+import { createLogger, serveUntilStopped } from '@tributary/shared/service/run-service';
+import { runCommand, setUpCommand } from '@tributary/shared/service/service-command';
+import { readConfig } from './config.js';
+import { createProductsService, setUpProducts } from './service.js';
+
+await runCommand('products', {
+  serve: {
+    description: 'answer GraphQL requests (the default)',
+    async run() {
+      const config = readConfig();
+      const logger = createLogger('products', config.LOG_LEVEL);
+      await serveUntilStopped(await createProductsService(config, logger), logger);
+    },
+  },
+  setup: setUpCommand(setUpProducts, () => readConfig().PRODUCTS_DATABASE_URL),
+});

@@ -1,0 +1,223 @@
+import { randomUUID } from 'node:crypto';
+import { badUserInput, conflict, notFound } from '@tributary/shared/errors';
+import { requireAmount, requireIdempotencyKey, requireQuantity, requireText } from '@tributary/shared/input';
+import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
+import { type Kysely, type SqlBool, sql } from 'kysely';
+import type { CategoryCountRow, ProductRow, ProductsTables, StockRow } from './storage/tables.js';
+
+const MAX_ATTRIBUTES_LENGTH = 20_000;
+
+export interface NewProduct {
+  readonly sku: string;
+  readonly name: string;
+  readonly category: string;
+  readonly subCategory: string;
+  /** A decimal string. */
+  readonly price: string;
+  readonly attributes?: unknown;
+  readonly onHand?: number | null | undefined;
+}
+
+export interface ProductChanges {
+  readonly name?: string | null | undefined;
+  readonly category?: string | null | undefined;
+  readonly subCategory?: string | null | undefined;
+  readonly attributes?: unknown;
+  /** The version that the client has seen; a newer one is a CONFLICT. */
+  readonly expectedVersion?: number | null | undefined;
+}
+
+/** The catalogue and the stock. */
+export class Products {
+  readonly #db: Kysely<ProductsTables>;
+
+  constructor(db: Kysely<ProductsTables>) {
+    this.#db = db;
+  }
+
+  async byIds(ids: readonly string[]): Promise<ProductRow[]> {
+    return this.#db.selectFrom('products').selectAll().where(sql<SqlBool>`id = any(${ids})`).execute();
+  }
+
+  async bySkus(skus: readonly string[]): Promise<ProductRow[]> {
+    return this.#db.selectFrom('products').selectAll().where(sql<SqlBool>`sku = any(${skus})`).execute();
+  }
+
+  async stockOf(productIds: readonly string[]): Promise<StockRow[]> {
+    return this.#db.selectFrom('stock').selectAll().where(sql<SqlBool>`product_id = any(${productIds})`).execute();
+  }
+
+  /** Categories with their sub-categories, both by name. */
+  async categories(): Promise<CategoryCountRow[]> {
+    return this.#db
+      .selectFrom('category_counts')
+      .selectAll()
+      .where('count', '>', 0)
+      .orderBy('category')
+      .orderBy('sub_category')
+      .execute();
+  }
+
+  /** @throws ApiError BAD_USER_INPUT, or CONFLICT (SKU_TAKEN) */
+  async create(input: NewProduct): Promise<ProductRow> {
+    const product = {
+      id: randomUUID(),
+      sku: requireText('sku', input.sku, 100),
+      name: requireText('name', input.name, 300),
+      category: requireText('category', input.category, 100),
+      sub_category: requireText('subCategory', input.subCategory, 100),
+      price: requireAmount('price', input.price),
+      attributes: requireAttributes(input.attributes ?? {}),
+    };
+    const onHand = requireQuantity('onHand', input.onHand ?? 0, 0);
+    try {
+      return await this.#db.transaction().execute(async (transaction) => {
+        const row = await transaction.insertInto('products').values(product).returningAll().executeTakeFirstOrThrow();
+        await transaction.insertInto('stock').values({ product_id: row.id, on_hand: onHand }).execute();
+        if (onHand > 0) {
+          const receipt = { product_id: row.id, quantity: onHand, reason: 'opening stock', idempotency_key: null };
+          await transaction.insertInto('stock_receipts').values(receipt).execute();
+        }
+        return row;
+      });
+    } catch (error) {
+      if (violatedUniqueConstraint(error) !== 'products_sku_key') throw error;
+      throw conflict('SKU_TAKEN', `Another product has the SKU "${product.sku}".`, 'sku');
+    }
+  }
+
+  /** @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (STALE_VERSION) */
+  async update(id: string, changes: ProductChanges): Promise<ProductRow> {
+    const wanted = {
+      ...(changes.name != null && { name: requireText('name', changes.name, 300) }),
+      ...(changes.category != null && { category: requireText('category', changes.category, 100) }),
+      ...(changes.subCategory != null && { sub_category: requireText('subCategory', changes.subCategory, 100) }),
+      ...(changes.attributes != null && { attributes: requireAttributes(changes.attributes) }),
+    };
+    return this.#change(id, (before) => {
+      if (changes.expectedVersion != null && changes.expectedVersion !== before.version) {
+        throw conflict(
+          'STALE_VERSION',
+          `Product "${id}" is at version ${before.version}, not ${changes.expectedVersion}: somebody changed it meanwhile.`,
+          'expectedVersion',
+        );
+      }
+      return wanted;
+    });
+  }
+
+  /** @throws ApiError NOT_FOUND or BAD_USER_INPUT */
+  async changePrice(id: string, requested: string): Promise<ProductRow> {
+    const price = requireAmount('price', requested);
+    return this.#change(id, () => ({ price }));
+  }
+
+  /** Takes a product out of the range; doing it twice is the same as once. @throws ApiError NOT_FOUND */
+  async discontinue(id: string): Promise<ProductRow> {
+    return this.#change(id, () => ({ status: 'DISCONTINUED' as const }));
+  }
+
+  /**
+   * Takes pieces into stock, once per idempotency key.
+   *
+   * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (PRODUCT_DISCONTINUED, IDEMPOTENCY_KEY_REUSED)
+   */
+  async restock(id: string, requested: number, key: string): Promise<ProductRow> {
+    const quantity = requireQuantity('quantity', requested);
+    const idempotencyKey = requireIdempotencyKey(key);
+    return this.#db.transaction().execute(async (transaction) => {
+      const product = await lockProduct(transaction, id);
+      const receipt = { product_id: id, quantity, reason: 'restock', idempotency_key: idempotencyKey };
+      const inserted = await transaction
+        .insertInto('stock_receipts')
+        .values(receipt)
+        .onConflict((conflicting) => conflicting.column('idempotency_key').doNothing())
+        .returning('id')
+        .executeTakeFirst();
+      if (!inserted) {
+        await refuseOtherUse(transaction, receipt);
+        return product;
+      }
+      if (product.status === 'DISCONTINUED') {
+        throw conflict('PRODUCT_DISCONTINUED', `Product "${id}" is discontinued and takes no more stock.`, 'id');
+      }
+      await transaction
+        .updateTable('stock')
+        .set({ on_hand: sql`on_hand + ${quantity}::integer` })
+        .where('product_id', '=', id)
+        .execute();
+      return product;
+    });
+  }
+
+  /** Locks a product, lets `decide` say what shall be different, and writes it where it really is. */
+  async #change(id: string, decide: (before: ProductRow) => Partial<ProductValues>): Promise<ProductRow> {
+    return this.#db.transaction().execute(async (transaction) => {
+      const before = await lockProduct(transaction, id);
+      const { attributes, ...wanted } = decide(before);
+      const row = await transaction
+        .updateTable('products')
+        .set({ ...wanted, ...(attributes !== undefined && { attributes }) })
+        .set({ updated_at: new Date(), version: before.version + 1 })
+        .where('id', '=', id)
+        .where(sql<SqlBool>`(name, category, sub_category, price, status, attributes) is distinct from (
+          ${wanted.name ?? before.name}, ${wanted.category ?? before.category},
+          ${wanted.sub_category ?? before.sub_category}, ${wanted.price ?? before.price}::numeric,
+          ${wanted.status ?? before.status}, ${attributes ?? JSON.stringify(before.attributes)}::jsonb
+        )`)
+        .returningAll()
+        .executeTakeFirst();
+      return row ?? before;
+    });
+  }
+}
+
+/** The columns of a product that commands change; attributes as JSON text. */
+type ProductValues = Pick<ProductRow, 'name' | 'category' | 'sub_category' | 'price' | 'status'> & {
+  attributes: string;
+};
+
+async function lockProduct(transaction: Kysely<ProductsTables>, id: string): Promise<ProductRow> {
+  const row = await transaction.selectFrom('products').selectAll().where('id', '=', id).forUpdate().executeTakeFirst();
+  if (!row) throw notFound('product', id);
+  return row;
+}
+
+/** A key that was used before must stand for the same request. */
+async function refuseOtherUse(
+  db: Kysely<ProductsTables>,
+  receipt: { product_id: string; quantity: number; reason: string; idempotency_key: string },
+): Promise<void> {
+  const before = await db
+    .selectFrom('stock_receipts')
+    .select(['product_id', 'quantity', 'reason'])
+    .where('idempotency_key', '=', receipt.idempotency_key)
+    .executeTakeFirstOrThrow();
+  const same =
+    before.product_id === receipt.product_id &&
+    before.quantity === receipt.quantity &&
+    before.reason === receipt.reason;
+  if (!same) {
+    throw conflict(
+      'IDEMPOTENCY_KEY_REUSED',
+      'This idempotency key was used for another restock; a new request wants a new key.',
+      'idempotencyKey',
+    );
+  }
+}
+
+/** Attributes are an object; JSON text comes back. */
+function requireAttributes(value: unknown): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw badUserInput('attributes', '"attributes" must be a JSON object.', 'NOT_AN_OBJECT');
+  }
+  const text = JSON.stringify(value);
+  if (text.length > MAX_ATTRIBUTES_LENGTH) {
+    throw badUserInput('attributes', `"attributes" may have at most ${MAX_ATTRIBUTES_LENGTH} characters.`, 'TOO_LONG');
+  }
+  // JSON.stringify escapes a lone surrogate as \udXXX; PostgreSQL stores neither those nor NUL.
+  if (/\\u0000|\\ud[89a-f]/.test(text)) {
+    throw badUserInput('attributes', '"attributes" holds a character that cannot be stored.', 'CHARACTER');
+  }
+  return text;
+}

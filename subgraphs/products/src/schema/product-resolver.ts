@@ -1,0 +1,141 @@
+import { Page } from '@tributary/shared/connection';
+import { badUserInput } from '@tributary/shared/errors';
+import { money } from '@tributary/shared/money';
+import { Decimal } from '@tributary/shared/scalars';
+import type { Kysely } from 'kysely';
+import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
+import type { ProductsContext } from '../context.js';
+import { countProducts, listProducts, productCursor, productPage } from '../product-listing.js';
+import { Products } from '../products.js';
+import type { ProductRow, ProductsTables } from '../storage/tables.js';
+import {
+  Category,
+  CreateProductInput,
+  Product,
+  ProductConnection,
+  ProductFilter,
+  ProductSort,
+  type ProductStatus,
+  Stock,
+  UpdateProductInput,
+} from './product-types.js';
+
+@Resolver(() => Product)
+export class ProductResolver {
+  readonly #db: Kysely<ProductsTables>;
+  readonly #products: Products;
+
+  constructor(db: Kysely<ProductsTables>) {
+    this.#db = db;
+    this.#products = new Products(db);
+  }
+
+  @Query(() => Product, { nullable: true, description: 'By id or by SKU; exactly one of them.' })
+  async product(
+    @Arg('id', () => ID, { nullable: true }) id: string | null | undefined,
+    @Arg('sku', () => String, { nullable: true }) sku: string | null | undefined,
+    @Ctx() context: ProductsContext,
+  ): Promise<Product | null> {
+    if ((id == null) === (sku == null)) {
+      throw badUserInput('id', 'A product is found by "id" or by "sku"; give exactly one of them.', 'ONE_OF');
+    }
+    return id != null ? findProduct(context, { id }) : findProduct(context, { sku: sku as string });
+  }
+
+  @Query(() => ProductConnection)
+  async products(
+    @Arg('first', () => Int, { nullable: true, defaultValue: 20 }) first: number | null,
+    @Arg('after', () => String, { nullable: true }) after: string | null | undefined,
+    @Arg('filter', () => ProductFilter, { nullable: true }) givenFilter: ProductFilter | null | undefined,
+    @Arg('sort', () => ProductSort, { nullable: true, defaultValue: ProductSort.NAME }) givenSort: ProductSort | null,
+  ): Promise<Page<Product>> {
+    const sort = givenSort ?? ProductSort.NAME;
+    const filter = givenFilter ?? {};
+    const page = productPage({ first, after }, sort);
+    const rows = await listProducts(this.#db, page, filter, sort);
+    const cursors = new Map(rows.map((row) => [row.id, productCursor(sort, row)]));
+    return new Page(
+      page,
+      rows.map(showProduct),
+      (product) => cursors.get(product.id) as string,
+      () => countProducts(this.#db, filter),
+    );
+  }
+
+  @Query(() => [Category])
+  async categories(): Promise<Category[]> {
+    const byName = new Map<string, Category>();
+    for (const { category, sub_category, count } of await this.#products.categories()) {
+      const known = byName.get(category) ?? { name: category, subCategories: [], productCount: 0 };
+      known.subCategories.push(sub_category);
+      known.productCount += count;
+      byName.set(category, known);
+    }
+    return [...byName.values()];
+  }
+
+  @FieldResolver(() => Stock)
+  async stock(@Root() product: Product, @Ctx() context: ProductsContext): Promise<Stock> {
+    const row = await context.stock.load(product.id);
+    const { on_hand: onHand, reserved } = row ?? { on_hand: 0, reserved: 0 };
+    return { onHand, reserved, available: onHand - reserved };
+  }
+
+  @Mutation(() => Product)
+  async createProduct(@Arg('input', () => CreateProductInput) input: CreateProductInput): Promise<Product> {
+    return showProduct(await this.#products.create(input));
+  }
+
+  @Mutation(() => Product)
+  async updateProduct(
+    @Arg('id', () => ID) id: string,
+    @Arg('input', () => UpdateProductInput) input: UpdateProductInput,
+  ): Promise<Product> {
+    return showProduct(await this.#products.update(id, input));
+  }
+
+  @Mutation(() => Product)
+  async changePrice(@Arg('id', () => ID) id: string, @Arg('price', () => Decimal) price: string): Promise<Product> {
+    return showProduct(await this.#products.changePrice(id, price));
+  }
+
+  @Mutation(() => Product, { description: 'Takes pieces into stock. The same key never counts twice.' })
+  async restock(
+    @Arg('id', () => ID) id: string,
+    @Arg('quantity', () => Int) quantity: number,
+    @Arg('idempotencyKey', () => ID) idempotencyKey: string,
+  ): Promise<Product> {
+    return showProduct(await this.#products.restock(id, quantity, idempotencyKey));
+  }
+
+  @Mutation(() => Product, { description: 'Takes a product out of the range; it stays visible in past orders.' })
+  async discontinueProduct(@Arg('id', () => ID) id: string): Promise<Product> {
+    return showProduct(await this.#products.discontinue(id));
+  }
+}
+
+/** Also resolves references that other subgraphs make to a product, by either key. */
+export async function findProduct(
+  context: ProductsContext,
+  { id, sku }: { readonly id?: string; readonly sku?: string },
+): Promise<Product | null> {
+  const row =
+    id !== undefined ? await context.product.load(id) : sku !== undefined ? await context.productBySku.load(sku) : null;
+  return row && showProduct(row);
+}
+
+function showProduct(row: ProductRow): Product {
+  return {
+    id: row.id,
+    sku: row.sku,
+    name: row.name,
+    category: row.category,
+    subCategory: row.sub_category,
+    price: money(row.price),
+    attributes: row.attributes,
+    status: row.status as ProductStatus,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    version: row.version,
+  };
+}

@@ -1,0 +1,90 @@
+import { connectionOf } from '@tributary/shared/connection';
+import { Money } from '@tributary/shared/money-type';
+import { DateTime, Decimal, JSONValue } from '@tributary/shared/scalars';
+import { Directive, Field, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql';
+
+export enum ProductStatus {
+  ACTIVE = 'ACTIVE',
+  DISCONTINUED = 'DISCONTINUED',
+}
+registerEnumType(ProductStatus, { name: 'ProductStatus' });
+
+export enum ProductSort {
+  NAME = 'NAME',
+  PRICE_ASC = 'PRICE_ASC',
+  PRICE_DESC = 'PRICE_DESC',
+  NEWEST = 'NEWEST',
+  BEST_SELLING = 'BEST_SELLING',
+}
+registerEnumType(ProductSort, { name: 'ProductSort' });
+
+@ObjectType({ simpleResolvers: true })
+export class Stock {
+  @Field(() => Int) onHand!: number;
+  @Field(() => Int, { description: 'Held for orders under way.' }) reserved!: number;
+  @Field(() => Int, { description: 'onHand - reserved' }) available!: number;
+}
+
+@Directive('@key(fields: "id")')
+@Directive('@key(fields: "sku")')
+@ObjectType({ simpleResolvers: true })
+export class Product {
+  @Field(() => ID) id!: string;
+  @Field(() => String) sku!: string;
+  @Directive('@shareable') // orders shows it from a copy
+  @Field(() => String)
+  name!: string;
+  @Field(() => String) category!: string;
+  @Field(() => String) subCategory!: string;
+  @Field(() => Money) price!: Money;
+  @Field(() => JSONValue) attributes!: Record<string, unknown>;
+  @Field(() => ProductStatus) status!: ProductStatus;
+  @Field(() => DateTime) createdAt!: Date;
+  @Field(() => DateTime) updatedAt!: Date;
+  @Field(() => Int, { description: 'Grows by one at every change; stock moves without it.' }) version!: number;
+}
+
+export const ProductConnection = connectionOf(() => Product, 'Product');
+
+@ObjectType({ simpleResolvers: true })
+export class Category {
+  @Field(() => String) name!: string;
+  @Field(() => [String]) subCategories!: string[];
+  @Field(() => Int) productCount!: number;
+}
+
+@InputType()
+export class ProductFilter {
+  @Field(() => String, { nullable: true }) category?: string | null;
+  @Field(() => String, { nullable: true }) subCategory?: string | null;
+  @Field(() => ProductStatus, { nullable: true }) status?: ProductStatus | null;
+  @Field(() => Decimal, { nullable: true }) minPrice?: string | null;
+  @Field(() => Decimal, { nullable: true }) maxPrice?: string | null;
+  @Field(() => Boolean, { nullable: true }) inStock?: boolean | null;
+  @Field(() => String, {
+    nullable: true,
+    description: 'Full-text search in name, category and SKU: words, "a phrase", -without, this or that.',
+  })
+  text?: string | null;
+}
+
+@InputType()
+export class CreateProductInput {
+  @Field(() => String) sku!: string;
+  @Field(() => String) name!: string;
+  @Field(() => String) category!: string;
+  @Field(() => String) subCategory!: string;
+  @Field(() => Decimal) price!: string;
+  @Field(() => JSONValue, { nullable: true }) attributes?: unknown;
+  @Field(() => Int, { nullable: true, defaultValue: 0 }) onHand?: number | null;
+}
+
+@InputType()
+export class UpdateProductInput {
+  @Field(() => String, { nullable: true }) name?: string | null;
+  @Field(() => String, { nullable: true }) category?: string | null;
+  @Field(() => String, { nullable: true }) subCategory?: string | null;
+  @Field(() => JSONValue, { nullable: true }) attributes?: unknown;
+  @Field(() => Int, { nullable: true, description: 'Refuses the change when the product is at another version.' })
+  expectedVersion?: number | null;
+}

@@ -1,0 +1,39 @@
+import type { HttpService } from '@tributary/shared/http/http-service';
+import type { StatementListener } from '@tributary/shared/postgres/database';
+import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
+import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
+import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
+import type { Logger } from 'pino';
+import type { readConfig } from './config.js';
+import { createContext, type ProductsContext } from './context.js';
+import { loadCatalogue } from './import.js';
+import { Products } from './products.js';
+import { findProduct, ProductResolver } from './schema/product-resolver.js';
+import { migrations } from './storage/migrations.js';
+import type { ProductsTables } from './storage/tables.js';
+
+/** Prepares the products database: schema, and the catalogue of the history. */
+export const setUpProducts = (request: SetUpRequest): Promise<boolean> =>
+  setUpDatabase('products', migrations, loadCatalogue, request);
+
+/** The products subgraph: catalogue and stock, on a database of its own. */
+export function createProductsService(
+  config: ReturnType<typeof readConfig>,
+  logger: Logger,
+  onStatement?: StatementListener,
+): Promise<HttpService> {
+  return createSubgraphService<ProductsTables, ProductsContext>({
+    name: 'products',
+    host: config.HOST,
+    port: config.PRODUCTS_PORT,
+    databaseUrl: config.PRODUCTS_DATABASE_URL,
+    logger,
+    onStatement,
+    createSchema: (db) =>
+      buildFederatedSchema<ProductsContext>({
+        resolvers: [new ProductResolver(db)],
+        references: { Product: (reference, context) => findProduct(context, reference) },
+      }),
+    createContext: async (db) => createContext(new Products(db)),
+  });
+}

@@ -1,0 +1,92 @@
+import { createImportsTable } from '@tributary/shared/postgres/import-once';
+import type { Migrations } from '@tributary/shared/postgres/migrate';
+import { sql } from 'kysely';
+
+export const migrations: Migrations = {
+  '0001-products': {
+    async up(db) {
+      await sql`
+        create table products (
+          id text primary key,
+          sku text not null,
+          name text collate "und-x-icu" not null,
+          category text not null,
+          sub_category text not null,
+          price numeric(12, 2) not null check (price > 0),
+          attributes jsonb not null default '{}',
+          status text not null default 'ACTIVE' check (status in ('ACTIVE', 'DISCONTINUED')),
+          units_sold bigint not null default 0,
+          created_at timestamptz(3) not null default now(),
+          updated_at timestamptz(3) not null default now(),
+          version integer not null default 1,
+          search tsvector generated always as (
+            setweight(to_tsvector('english', name), 'A') ||
+            setweight(to_tsvector('english', sub_category || ' ' || category), 'B') ||
+            setweight(to_tsvector('simple', sku), 'A')
+          ) stored
+        );
+        create unique index products_sku_key on products (sku);
+        create index products_by_name on products (name, id);
+        create index products_by_price on products (price, id);
+        create index products_by_age on products (created_at, id);
+        create index products_by_sales on products (units_sold, id);
+        create index products_by_category on products (category, sub_category, name, id);
+        create index products_search on products using gin (search);
+
+        create table stock (
+          product_id text primary key references products,
+          on_hand integer not null check (on_hand >= 0),
+          reserved integer not null default 0 check (reserved >= 0 and reserved <= on_hand)
+        );
+
+        create table stock_receipts (
+          id bigint generated always as identity primary key,
+          product_id text not null references products,
+          quantity integer not null check (quantity > 0),
+          reason text not null,
+          idempotency_key text,
+          at timestamptz(3) not null default now()
+        );
+        create unique index stock_receipts_idempotency_key on stock_receipts (idempotency_key);
+        create index stock_receipts_by_product on stock_receipts (product_id, id);
+      `.execute(db);
+      await createImportsTable(db);
+    },
+  },
+
+  '0002-category-counts': {
+    async up(db) {
+      await sql`
+        create table category_counts (
+          category text,
+          sub_category text,
+          count bigint not null,
+          primary key (category, sub_category)
+        );
+        insert into category_counts select category, sub_category, count(*) from products group by 1, 2;
+
+        create function count_products() returns trigger language plpgsql as $$
+        begin
+          if tg_op in ('UPDATE', 'DELETE') then
+            insert into category_counts as kept
+              select category, sub_category, -count(*) from old_rows group by 1, 2 order by 1, 2
+              on conflict (category, sub_category) do update set count = kept.count + excluded.count;
+          end if;
+          if tg_op in ('INSERT', 'UPDATE') then
+            insert into category_counts as kept
+              select category, sub_category, count(*) from new_rows group by 1, 2 order by 1, 2
+              on conflict (category, sub_category) do update set count = kept.count + excluded.count;
+          end if;
+          return null;
+        end $$;
+
+        create trigger products_inserted after insert on products
+          referencing new table as new_rows for each statement execute function count_products();
+        create trigger products_updated after update on products
+          referencing new table as new_rows old table as old_rows for each statement execute function count_products();
+        create trigger products_deleted after delete on products
+          referencing old table as old_rows for each statement execute function count_products();
+      `.execute(db);
+    },
+  },
+};

@@ -1,0 +1,88 @@
+import type { PageRequest } from '@tributary/shared/connection';
+import { conflict, notFound } from '@tributary/shared/errors';
+import { requireAmount, requireIdempotencyKey } from '@tributary/shared/input';
+import { type Kysely, type SqlBool, sql } from 'kysely';
+import type { AccountEntryRow, AccountRow, UsersTables } from './storage/tables.js';
+
+/** The money that orders are paid from: a balance per user, and every entry that made it. */
+export class Accounts {
+  readonly #db: Kysely<UsersTables>;
+
+  constructor(db: Kysely<UsersTables>) {
+    this.#db = db;
+  }
+
+  async ofUsers(userIds: readonly string[]): Promise<AccountRow[]> {
+    return this.#db.selectFrom('accounts').selectAll().where(sql<SqlBool>`user_id = any(${userIds})`).execute();
+  }
+
+  /** The same page of several accounts' entries, newest first, one more row each than the page holds. */
+  async entriesOf(userIds: readonly string[], page: PageRequest): Promise<AccountEntryRow[]> {
+    const [before] = page.after ?? [];
+    const { rows } = await sql<AccountEntryRow>`
+      select entries.*
+      from unnest(${userIds}::text[]) as wanted (user_id)
+      cross join lateral (
+        select * from account_entries
+        where account_entries.user_id = wanted.user_id
+          and (${before ?? null}::bigint is null or id < ${before ?? null}::bigint)
+        order by id desc
+        limit ${page.first + 1}
+      ) as entries
+      order by entries.user_id, entries.id desc
+    `.execute(this.#db);
+    return rows;
+  }
+
+  async entryCounts(userIds: readonly string[]): Promise<{ user_id: string; count: number }[]> {
+    return this.#db
+      .selectFrom('account_entries')
+      .select((eb) => ['user_id', eb.fn.countAll<number>().as('count')])
+      .where(sql<SqlBool>`user_id = any(${userIds})`)
+      .groupBy('user_id')
+      .execute();
+  }
+
+  /**
+   * Puts money on an account, once per idempotency key.
+   *
+   * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (USER_DELETED, IDEMPOTENCY_KEY_REUSED)
+   */
+  async deposit(userId: string, requested: string, key: string): Promise<void> {
+    const amount = requireAmount('amount', requested);
+    const idempotencyKey = requireIdempotencyKey(key);
+    await this.#db.transaction().execute(async (transaction) => {
+      const user = await transaction.selectFrom('users').select('status').where('id', '=', userId).executeTakeFirst();
+      if (!user) throw notFound('user', userId);
+      const inserted = await transaction
+        .insertInto('account_entries')
+        .values({ user_id: userId, amount, reason: 'deposit', order_id: null, idempotency_key: idempotencyKey })
+        .onConflict((conflicting) => conflicting.column('idempotency_key').doNothing())
+        .returning('id')
+        .executeTakeFirst();
+      if (!inserted) return refuseOtherUse(transaction, userId, amount, idempotencyKey);
+      if (user.status === 'DELETED') throw conflict('USER_DELETED', `User "${userId}" was deleted.`, 'userId');
+      await transaction
+        .updateTable('accounts')
+        .set({ balance: sql`balance + ${amount}` })
+        .where('user_id', '=', userId)
+        .execute();
+    });
+  }
+}
+
+/** A key that was used before must stand for the same request. */
+async function refuseOtherUse(db: Kysely<UsersTables>, userId: string, amount: string, key: string): Promise<void> {
+  const before = await db
+    .selectFrom('account_entries')
+    .select(['user_id', 'amount', 'reason'])
+    .where('idempotency_key', '=', key)
+    .executeTakeFirstOrThrow();
+  if (before.user_id !== userId || before.amount !== amount || before.reason !== 'deposit') {
+    throw conflict(
+      'IDEMPOTENCY_KEY_REUSED',
+      'This idempotency key was used for another deposit; a new request wants a new key.',
+      'idempotencyKey',
+    );
+  }
+}

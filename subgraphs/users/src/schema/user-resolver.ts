@@ -1,0 +1,103 @@
+import { encodeCursor, Page, pageRequest } from '@tributary/shared/connection';
+import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
+import type { UsersContext } from '../context.js';
+import type { UserRow } from '../storage/tables.js';
+import type { Users } from '../users.js';
+import {
+  Account,
+  Address,
+  RegisterUserInput,
+  UpdateUserInput,
+  User,
+  UserConnection,
+  type UserStatus,
+} from './user-types.js';
+
+const BY_NAME = 'users:name';
+
+@Resolver(() => User)
+export class UserResolver {
+  readonly #users: Users;
+
+  constructor(users: Users) {
+    this.#users = users;
+  }
+
+  @Query(() => User, { nullable: true, description: 'Whoever the bearer token names; null without a token.' })
+  async me(@Ctx() context: UsersContext): Promise<User | null> {
+    const viewer = await context.viewer();
+    return viewer ? findUser(context, viewer.userId) : null;
+  }
+
+  @Query(() => User, { nullable: true })
+  async user(@Arg('id', () => ID) id: string, @Ctx() context: UsersContext): Promise<User | null> {
+    return findUser(context, id);
+  }
+
+  @Query(() => UserConnection, {
+    description: 'By name. `search` finds the starts of words in names and e-mail addresses.',
+  })
+  async users(
+    @Arg('first', () => Int, { nullable: true, defaultValue: 20 }) first: number | null,
+    @Arg('after', () => String, { nullable: true }) after: string | null | undefined,
+    @Arg('search', () => String, { nullable: true }) search: string | null | undefined,
+  ): Promise<Page<User>> {
+    const page = pageRequest({ first, after }, BY_NAME, ['string', 'string']);
+    const wanted = search?.trim() ? search : null;
+    const rows = await this.#users.list(page, wanted);
+    return new Page(
+      page,
+      rows.map(showUser),
+      (user) => encodeCursor(BY_NAME, [user.name, user.id]),
+      () => this.#users.count(wanted),
+    );
+  }
+
+  @FieldResolver(() => [Address])
+  async addresses(@Root() user: User, @Ctx() context: UsersContext): Promise<Address[]> {
+    const rows = await context.addresses.load(user.id);
+    return rows.map(({ postal_code, ...address }) => ({ ...address, postalCode: postal_code }));
+  }
+
+  @FieldResolver(() => Account)
+  account(@Root() user: User): Account {
+    return { userId: user.id };
+  }
+
+  @Mutation(() => User)
+  async registerUser(@Arg('input', () => RegisterUserInput) input: RegisterUserInput): Promise<User> {
+    return showUser(await this.#users.register(input));
+  }
+
+  @Mutation(() => User)
+  async updateUser(
+    @Arg('id', () => ID) id: string,
+    @Arg('input', () => UpdateUserInput) input: UpdateUserInput,
+  ): Promise<User> {
+    return showUser(await this.#users.update(id, input));
+  }
+
+  @Mutation(() => User, { description: 'Erases what is personal; the id stays, because orders refer to it.' })
+  async deleteUser(@Arg('id', () => ID) id: string): Promise<User> {
+    return showUser(await this.#users.delete(id));
+  }
+}
+
+/** Also resolves references that other subgraphs make to a user. */
+export async function findUser(context: UsersContext, id: string): Promise<User | null> {
+  const row = await context.user.load(id);
+  return row && showUser(row);
+}
+
+function showUser(row: UserRow): User {
+  return {
+    id: row.id,
+    name: row.name,
+    email: row.email,
+    status: row.status as UserStatus,
+    segment: row.segment,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    version: row.version,
+  };
+}

@@ -1,0 +1,90 @@
+import { createImportsTable } from '@tributary/shared/postgres/import-once';
+import type { Migrations } from '@tributary/shared/postgres/migrate';
+import { sql } from 'kysely';
+
+export const migrations: Migrations = {
+  '0001-users': {
+    async up(db) {
+      await sql`
+        create table users (
+          id text primary key,
+          name text collate "und-x-icu" not null,
+          email text not null,
+          status text not null default 'ACTIVE' check (status in ('ACTIVE', 'SUSPENDED', 'DELETED')),
+          segment text,
+          created_at timestamptz(3) not null default now(),
+          updated_at timestamptz(3) not null default now(),
+          version integer not null default 1,
+          search tsvector generated always as (
+            to_tsvector('simple', name || ' ' || translate(email, '.@_-+', '     '))
+          ) stored
+        );
+        create unique index users_email_key on users (lower(email));
+        create index users_by_name on users (name, id) where status <> 'DELETED';
+        create index users_search on users using gin (search);
+
+        create table addresses (
+          user_id text not null references users,
+          position integer not null,
+          line text,
+          city text not null,
+          state text,
+          postal_code text,
+          country text not null,
+          region text,
+          primary key (user_id, position)
+        );
+
+        create table accounts (
+          user_id text primary key references users,
+          balance numeric(18, 2) not null default 0 check (balance >= 0)
+        );
+
+        create table account_entries (
+          id bigint generated always as identity primary key,
+          user_id text not null references accounts,
+          amount numeric(18, 2) not null,
+          reason text not null,
+          order_id text,
+          idempotency_key text,
+          at timestamptz(3) not null default now()
+        );
+        create unique index account_entries_idempotency_key on account_entries (idempotency_key);
+        create index account_entries_by_user on account_entries (user_id, id desc);
+      `.execute(db);
+      await createImportsTable(db);
+    },
+  },
+
+  '0002-row-counts': {
+    async up(db) {
+      await sql`
+        create table row_counts (name text primary key, count bigint not null);
+        insert into row_counts select 'users', count(*) from users where status <> 'DELETED';
+
+        create function count_users() returns trigger language plpgsql as $$
+        declare
+          difference bigint := 0;
+        begin
+          if tg_op in ('INSERT', 'UPDATE') then
+            difference := difference + (select count(*) from new_rows where status <> 'DELETED');
+          end if;
+          if tg_op in ('UPDATE', 'DELETE') then
+            difference := difference - (select count(*) from old_rows where status <> 'DELETED');
+          end if;
+          if difference <> 0 then
+            update row_counts set count = count + difference where name = 'users';
+          end if;
+          return null;
+        end $$;
+
+        create trigger users_inserted after insert on users
+          referencing new table as new_rows for each statement execute function count_users();
+        create trigger users_updated after update on users
+          referencing new table as new_rows old table as old_rows for each statement execute function count_users();
+        create trigger users_deleted after delete on users
+          referencing old table as old_rows for each statement execute function count_users();
+      `.execute(db);
+    },
+  },
+};

@@ -1,0 +1,62 @@
+import type { ColumnType, Generated, Selectable } from 'kysely';
+
+export type UserStatusName = 'ACTIVE' | 'SUSPENDED' | 'DELETED';
+
+/** Set by the database when a row is made, given by the program when it changes. */
+type Timestamp = ColumnType<Date, Date | undefined, Date>;
+
+interface UserTable {
+  id: string;
+  name: string;
+  email: string;
+  status: Generated<UserStatusName>;
+  segment: string | null;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+  version: Generated<number>;
+}
+
+interface AddressTable {
+  user_id: string;
+  position: number;
+  line: string | null;
+  city: string;
+  state: string | null;
+  postal_code: string | null;
+  country: string;
+  region: string | null;
+}
+
+interface AccountTable {
+  user_id: string;
+  balance: Generated<string>;
+}
+
+interface AccountEntryTable {
+  id: Generated<number>;
+  user_id: string;
+  amount: string;
+  reason: string;
+  order_id: string | null;
+  idempotency_key: string | null;
+  at: Timestamp;
+}
+
+/** Row counts kept by triggers, so that a total costs one row. */
+interface RowCountTable {
+  name: 'users';
+  count: number;
+}
+
+export interface UsersTables {
+  users: UserTable;
+  addresses: AddressTable;
+  accounts: AccountTable;
+  account_entries: AccountEntryTable;
+  row_counts: RowCountTable;
+}
+
+export type UserRow = Selectable<UserTable>;
+export type AddressRow = Selectable<AddressTable>;
+export type AccountRow = Selectable<AccountTable>;
+export type AccountEntryRow = Selectable<AccountEntryTable>;
