@@ -1,3 +1,4 @@
+import 'reflect-metadata';
 import { Directive, Field, ObjectType } from 'type-graphql';
 import type { MoneyAmount } from './money.js';
 import { Decimal } from './scalars.js';

@@ -1,6 +1,7 @@
 import Big from 'big.js';
 import { GraphQLError, GraphQLScalarType, Kind } from 'graphql';
 import { GraphQLJSON } from 'graphql-scalars';
+import { isCalendarDay } from './calendar-day.js';
 
 const DECIMAL = /^-?\d{1,16}(\.\d{1,8})?$/;
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i;
@@ -43,8 +44,7 @@ export const DateTime = new GraphQLScalarType<Date, string>({
 function parseDateTime(value: unknown): Date {
   if (typeof value === 'string' && RFC_3339.test(value)) {
     const date = new Date(value);
-    const dayExists = new Date(`${value.slice(0, 10)}T00:00:00Z`).toISOString().slice(0, 10) === value.slice(0, 10);
-    if (!Number.isNaN(date.getTime()) && dayExists) return date;
+    if (!Number.isNaN(date.getTime()) && isCalendarDay(value.slice(0, 10))) return date;
   }
   throw new GraphQLError(
     `DateTime wants RFC 3339 with a time zone, such as "2016-11-08T00:00:00Z", got ${JSON.stringify(value)}.`,

@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
+import { isCalendarDay } from '../calendar-day.js';
 
 const decimal = z.string().regex(/^-?\d+(\.\d+)?$/, 'wants a decimal number');
 const day = z
   .string()
   .regex(/^\d{4}-\d{2}-\d{2}$/, 'wants a day, YYYY-MM-DD')
-  .refine((text) => !Number.isNaN(Date.parse(text)), 'is not a day of the calendar');
+  .refine(isCalendarDay, 'is not a day of the calendar');
 const text = z.string().trim().min(1, 'is empty');
 const fraction = decimal.refine((value) => Number(value) >= 0 && Number(value) < 1, 'wants a share from 0 to below 1');
 

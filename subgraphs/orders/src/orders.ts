@@ -20,9 +20,6 @@ export interface OrderFilterValues {
   readonly placedBefore?: Date | null | undefined;
 }
 
-/** Statistics of a customer, with the day of the latest order that counts. */
-export type UserOrderStatsWithLast = UserOrderStatsRow & { readonly last_order_at: Date | null };
-
 /** Reads orders from the read models, and what they show of users and products from the copies. */
 export class Orders {
   readonly #db: Kysely<OrdersTables>;
@@ -119,20 +116,8 @@ export class Orders {
     return this.#db.selectFrom('products_copy').selectAll().where(sql<SqlBool>`id = any(${ids})`).execute();
   }
 
-  async userStats(userIds: readonly string[]): Promise<UserOrderStatsWithLast[]> {
-    return this.#db
-      .selectFrom('user_order_stats')
-      .selectAll()
-      .select((eb) =>
-        eb
-          .selectFrom('orders_read')
-          .select((inner) => inner.fn.max('placed_at').as('at'))
-          .whereRef('orders_read.customer_id', '=', 'user_order_stats.user_id')
-          .where('orders_read.status', '=', 'CONFIRMED')
-          .as('last_order_at'),
-      )
-      .where(sql<SqlBool>`user_id = any(${userIds})`)
-      .execute();
+  async userStats(userIds: readonly string[]): Promise<UserOrderStatsRow[]> {
+    return this.#db.selectFrom('user_order_stats').selectAll().where(sql<SqlBool>`user_id = any(${userIds})`).execute();
   }
 
   async productSales(productIds: readonly string[]): Promise<ProductSalesRow[]> {

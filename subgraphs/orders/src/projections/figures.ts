@@ -10,7 +10,7 @@ export const ALL_CUSTOMERS = '';
 
 /**
  * Adds to the counts and statistics what a batch of changes makes of them. An order counts by what it is now, less what
- * it was before, so every kind of event is right without a rule of its own.
+ * it was before, so every kind of event is right without a rule of its own. The orders are written before.
  */
 export async function writeFigures(transaction: Kysely<OrdersTables>, changes: readonly OrderChange[]): Promise<void> {
   const figures = new Figures();
@@ -27,6 +27,13 @@ export async function writeFigures(transaction: Kysely<OrdersTables>, changes: r
     onConflict: sql`on conflict (user_id) do update set
       order_count = kept.order_count + excluded.order_count, total_spent = kept.total_spent + excluded.total_spent`,
   });
+  const users = figures.userStats().map((row) => row.user_id);
+  // Not a sum: when the latest order is cancelled, the one before it is the latest.
+  await sql`
+    update user_order_stats set last_order_at = (
+      select max(placed_at) from orders_read where customer_id = user_id and status = 'CONFIRMED'
+    ) where user_id = any(${users})
+  `.execute(db);
   const salesColumns = { product_id: 'text', units_sold: 'bigint', revenue: 'numeric', order_count: 'bigint' };
   await bulkInsert(db, 'product_sales', salesColumns, figures.productSales(), {
     onConflict: sql`on conflict (product_id) do update set

@@ -61,7 +61,8 @@ export const migrations: Migrations = {
         create table user_order_stats (
           user_id text primary key,
           order_count bigint not null,
-          total_spent numeric(18, 2) not null
+          total_spent numeric(18, 2) not null,
+          last_order_at timestamptz(3)
         );
 
         create table product_sales (

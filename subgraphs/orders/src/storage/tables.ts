@@ -51,6 +51,8 @@ interface UserOrderStatsTable {
   user_id: string;
   order_count: number;
   total_spent: string;
+  /** When the latest of these orders was placed. */
+  last_order_at: Date | null;
 }
 
 /** Read model: what confirmed orders sold of a product. */

@@ -1,0 +1,40 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setUpOrders } from '@tributary/orders/service';
+import { setUpProducts } from '@tributary/products/service';
+import { readSuperstore } from '@tributary/shared/superstore/superstore';
+import { setUpUsers } from '@tributary/users/service';
+import type { TestProject } from 'vitest/node';
+import { EmbeddedPostgres } from '../../cli/src/postgres/embedded-postgres.ts';
+import { createServiceDatabases } from '../../cli/src/postgres/service-databases.ts';
+
+const PASSWORD = 'tests-only';
+/** Set: a binary that a test wants and that is missing is a failure, not something left out. */
+const REQUIRE_SERVICES = process.env.REQUIRE_SERVICES === '1';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** URL of the superuser, for the database `postgres`. */
+    postgresUrl: string;
+    requireServices: boolean;
+  }
+}
+
+/** One PostgreSQL server for all test files, with a database per service that holds the whole history, to clone. */
+export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  const folder = mkdtempSync(join(tmpdir(), 'tributary-test-'));
+  const server = await EmbeddedPostgres.start({ dataFolder: folder, port: 0, password: PASSWORD, durable: false });
+  const urls = await createServiceDatabases(server, { users: PASSWORD, products: PASSWORD, orders: PASSWORD });
+  const history = readSuperstore();
+  const request = { scale: 1, readHistory: () => history };
+  await setUpUsers({ ...request, databaseUrl: urls.users });
+  await setUpProducts({ ...request, databaseUrl: urls.products });
+  await setUpOrders({ ...request, databaseUrl: urls.orders });
+  project.provide('postgresUrl', server.url('postgres'));
+  project.provide('requireServices', REQUIRE_SERVICES);
+  return async () => {
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  };
+}

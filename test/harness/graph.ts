@@ -1,0 +1,82 @@
+import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
+import { createGateway, type Gateway } from '@tributary/gateway/gateway';
+import { readConfig as readOrdersConfig } from '@tributary/orders/config';
+import { createOrdersService } from '@tributary/orders/service';
+import { readConfig as readProductsConfig } from '@tributary/products/config';
+import { createProductsService } from '@tributary/products/service';
+import type { HttpService } from '@tributary/shared/http/http-service';
+import { readConfig as readUsersConfig } from '@tributary/users/config';
+import { createUsersService } from '@tributary/users/service';
+import type { CompiledQuery } from 'kysely';
+import { pino } from 'pino';
+import { cloneDatabases, type TestDatabases } from './databases.ts';
+import { ask, type GraphQLAnswer } from './graphql-client.ts';
+
+export const TOKEN_SECRET = 'a secret for tests, at least 32 characters long';
+
+type ServiceName = 'users' | 'products' | 'orders';
+
+/** The whole graph, in this process, on databases of its own. */
+export interface TestGraph {
+  readonly databases: TestDatabases;
+  readonly gateway: Gateway;
+  readonly services: Readonly<Record<ServiceName, HttpService>>;
+  readonly urls: Readonly<Record<ServiceName | 'gateway', string>>;
+  /** Every SQL statement of a service since the last `statements[service].length = 0`. */
+  readonly statements: Readonly<Record<ServiceName, CompiledQuery[]>>;
+  ask(query: string, variables?: Record<string, unknown>, headers?: Record<string, string>): Promise<GraphQLAnswer>;
+  stop(): Promise<void>;
+}
+
+const silent = pino({ level: 'silent' });
+
+/** Starts it on free ports. */
+export async function startGraph(gatewayEnv: NodeJS.ProcessEnv = {}): Promise<TestGraph> {
+  const databases = await cloneDatabases();
+  const statements: TestGraph['statements'] = { users: [], products: [], orders: [] };
+  const record = (service: ServiceName) => (query: CompiledQuery) => statements[service].push(query);
+  const services = {
+    users: await createUsersService(
+      readUsersConfig({ USERS_PORT: '0', USERS_DATABASE_URL: databases.urls.users, AUTH_SECRET: TOKEN_SECRET }),
+      silent,
+      record('users'),
+    ),
+    products: await createProductsService(
+      readProductsConfig({ PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products }),
+      silent,
+      record('products'),
+    ),
+    orders: await createOrdersService(
+      readOrdersConfig({ ORDERS_PORT: '0', ORDERS_DATABASE_URL: databases.urls.orders }),
+      silent,
+      record('orders'),
+    ),
+  };
+  const users = await services.users.listen();
+  const products = await services.products.listen();
+  const orders = await services.orders.listen();
+  const gateway = await createGateway(
+    readGatewayConfig({
+      GATEWAY_PORT: '0',
+      SUBGRAPHS: `users=${users}/graphql,products=${products}/graphql,orders=${orders}/graphql`,
+      SUPERGRAPH_POLL_INTERVAL: '200ms',
+      ...gatewayEnv,
+    }),
+    silent,
+  );
+  const url = await gateway.listen();
+  await gateway.ready;
+  return {
+    databases,
+    gateway,
+    services,
+    urls: { users, products, orders, gateway: url },
+    statements,
+    ask: (query, variables, headers) => ask(url, query, variables, headers),
+    async stop() {
+      await gateway.close();
+      await Promise.all(Object.values(services).map((service) => service.close()));
+      await databases.drop();
+    },
+  };
+}

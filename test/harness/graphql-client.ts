@@ -1,0 +1,32 @@
+/** An answer as a client sees it. `data` is as loose as JSON: tests say what they expect of it. */
+export interface GraphQLAnswer {
+  // biome-ignore lint/suspicious/noExplicitAny: every test asks for another shape
+  readonly data: any;
+  readonly errors?: readonly {
+    readonly message: string;
+    readonly path?: readonly (string | number)[];
+    readonly extensions: Readonly<Record<string, unknown>>;
+  }[];
+  readonly status: number;
+}
+
+/** Sends one operation by POST. */
+export async function ask(
+  serviceUrl: string,
+  query: string,
+  variables: Record<string, unknown> = {},
+  headers: Record<string, string> = {},
+): Promise<GraphQLAnswer> {
+  const response = await fetch(`${serviceUrl}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ query, variables }),
+    signal: AbortSignal.timeout(20_000),
+  });
+  return { ...((await response.json()) as GraphQLAnswer), status: response.status };
+}
+
+/** The codes of an answer's errors. */
+export function codesOf(answer: GraphQLAnswer): unknown[] {
+  return (answer.errors ?? []).map((error) => error.extensions.code);
+}
