@@ -13,8 +13,8 @@ export const Decimal = new GraphQLScalarType<string, string>({
   serialize: (value) => (value instanceof Big ? value.toFixed() : String(value)),
   parseValue: parseDecimal,
   parseLiteral(node) {
-    if (node.kind === Kind.STRING || node.kind === Kind.INT || node.kind === Kind.FLOAT)
-      return parseDecimal(node.value);
+    // A float literal may have been through a binary float on its way here.
+    if (node.kind === Kind.STRING || node.kind === Kind.INT) return parseDecimal(node.value);
     throw new GraphQLError('Decimal wants a string such as "261.96".', { nodes: node });
   },
 });

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { ApolloGateway } from '@apollo/gateway';
 import type { GatewayGraphQLRequestContext } from '@apollo/server-gateway-interface';
 import { ApiError } from '@tributary/shared/errors';
-import type { GraphQLRequest, GraphQLResult } from '@tributary/shared/http/graphql-endpoint';
+import { type GraphQLRequest, type GraphQLResult, RequestRefusedError } from '@tributary/shared/http/graphql-endpoint';
 import { OperationCache } from '@tributary/shared/http/operations';
 import { type ExecutionResult, GraphQLError, getOperationAST } from 'graphql';
 import type { Logger } from 'pino';
@@ -86,9 +86,7 @@ export class Supergraph {
     const loaded = this.#loaded;
     if (!loaded) {
       const why = this.#source.problem ?? 'it is being loaded';
-      throw Object.assign(new ApiError('SUBGRAPH_UNAVAILABLE', `There is no supergraph to serve yet: ${why}`), {
-        statusCode: 503,
-      });
+      throw new RequestRefusedError(503, 'SUBGRAPH_UNAVAILABLE', `There is no supergraph to serve yet: ${why}`);
     }
     const { document, errors } = loaded.operations.check(request);
     if (errors.length > 0) return errors;

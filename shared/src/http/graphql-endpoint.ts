@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ExecutionResult, GraphQLError } from 'graphql';
 import { createHandler } from 'graphql-http/lib/use/fastify';
-import { ApiError, presentError } from '../errors.js';
+import { ApiError, type ErrorCode, presentError } from '../errors.js';
 
 /** A GraphQL request as the HTTP layer hands it on: well-formed, nothing checked against a schema yet. */
 export interface GraphQLRequest {
@@ -13,16 +13,15 @@ export interface GraphQLRequest {
   readonly http: FastifyRequest;
 }
 
-const METHOD_NOT_ALLOWED = {
-  status: 405,
-  statusText: 'Method Not Allowed',
-  headers: { allow: 'POST', 'content-type': 'application/json; charset=utf-8' },
-};
+/** The request is turned away before it is looked into, with an HTTP status that says so. */
+export class RequestRefusedError extends ApiError {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
 
-/** The operation may not be sent with this HTTP method; answered with status 405. */
-export class MethodNotAllowedError extends ApiError {
-  constructor(message: string) {
-    super('BAD_USER_INPUT', message, { reason: 'METHOD' });
+  constructor(status: number, code: ErrorCode, message: string, headers: Readonly<Record<string, string>> = {}) {
+    super(code, message);
+    this.status = status;
+    this.headers = headers;
   }
 }
 
@@ -40,20 +39,36 @@ export function serveGraphQL(app: FastifyInstance, run: (request: GraphQLRequest
     handler: (http, reply) =>
       createHandler<undefined>({
         onSubscribe: async (_raw, params) => {
-          const result = await run({
-            query: params.query,
-            operationName: params.operationName ?? undefined,
-            variables: params.variables ?? {},
-            method: http.method === 'GET' ? 'GET' : 'POST',
-            http,
-          });
-          if (Array.isArray(result) && result[0] instanceof MethodNotAllowedError) {
-            return [JSON.stringify({ errors: result }), METHOD_NOT_ALLOWED];
+          try {
+            const result = await run({
+              query: params.query,
+              operationName: params.operationName ?? undefined,
+              variables: params.variables ?? {},
+              method: http.method === 'GET' ? 'GET' : 'POST',
+              http,
+            });
+            return result as ExecutionResult & undefined;
+          } catch (error) {
+            if (error instanceof RequestRefusedError) return refusal(error);
+            http.log.error({ err: error }, 'a request could not be executed');
+            return refusal(
+              new RequestRefusedError(
+                500,
+                'INTERNAL_SERVER_ERROR',
+                'Something went wrong on our side; it has been logged.',
+              ),
+            );
           }
-          return result as ExecutionResult & undefined;
         },
         formatError: (error) =>
           presentError(error, (cause, path) => http.log.error({ err: cause, path }, 'a field could not be resolved')),
       }).call(app, http, reply) as Promise<void>,
   });
+}
+
+function refusal(
+  error: RequestRefusedError,
+): [string, { status: number; statusText: string; headers: Record<string, string> }] {
+  const headers = { ...error.headers, 'content-type': 'application/json; charset=utf-8' };
+  return [JSON.stringify({ errors: [error] }), { status: error.status, statusText: '', headers }];
 }

@@ -9,7 +9,7 @@ import {
   validate,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
-import { type GraphQLRequest, type GraphQLResult, MethodNotAllowedError } from './graphql-endpoint.js';
+import { type GraphQLRequest, type GraphQLResult, RequestRefusedError } from './graphql-endpoint.js';
 
 const CACHED_OPERATIONS = 1000;
 const MAX_QUERY_TOKENS = 20_000;
@@ -28,7 +28,7 @@ export class OperationCache {
     this.#schema = schema;
   }
 
-  /** The document of a request that may run, or why it may not. */
+  /** The document of a request that may run, or why it may not. @throws RequestRefusedError for a mutation over GET */
   check({
     query,
     operationName,
@@ -70,7 +70,7 @@ function refuseOperation(
     );
   }
   if (operation.operation === OperationTypeNode.MUTATION && method === 'GET') {
-    return new MethodNotAllowedError('A mutation must be sent with POST.');
+    throw new RequestRefusedError(405, 'BAD_USER_INPUT', 'A mutation must be sent with POST.', { allow: 'POST' });
   }
   if (operation.operation === OperationTypeNode.SUBSCRIPTION) {
     return new GraphQLError('Subscriptions are not served here.');

@@ -1,0 +1,189 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startGraph, type TestGraph } from '../harness/graph.ts';
+
+let graph: TestGraph;
+beforeAll(async () => {
+  graph = await startGraph();
+});
+afterAll(() => graph?.stop());
+
+/** A checksum of everything that a client could change. */
+async function state(): Promise<unknown[]> {
+  return [
+    await graph.databases.query('users', 'select md5(string_agg(t::text, $1 order by id)) from users t', ['|']),
+    await graph.databases.query('users', 'select count(*), sum(amount) from account_entries'),
+    await graph.databases.query('products', 'select md5(string_agg(t::text, $1 order by id)) from products t', ['|']),
+    await graph.databases.query('products', 'select sum(on_hand), count(*) from stock'),
+    await graph.databases.query('orders', 'select count(*) from order_events'),
+  ];
+}
+
+async function post(body: string, headers: Record<string, string> = { 'content-type': 'application/json' }) {
+  const response = await fetch(`${graph.urls.gateway}/graphql`, { method: 'POST', headers, body });
+  return { status: response.status, body: await response.text() };
+}
+
+const PRODUCT = '{ sku: "S", name: "N", category: "C", subCategory: "D", price: "1" }';
+const product = (change: Record<string, string>) => {
+  const fields = { sku: '"S"', name: '"N"', category: '"C"', subCategory: '"D"', price: '"1"', ...change };
+  return `mutation { createProduct(input: { ${Object.entries(fields)
+    .map(([name, value]) => `${name}: ${value}`)
+    .join()} }) { id } }`;
+};
+const register = (name: string, email: string) =>
+  `mutation { registerUser(input: { name: "${name}", email: "${email}" }) { id } }`;
+const price = (amount: string) => `mutation { changePrice(id: "FUR-BO-10001798", price: ${amount}) { id } }`;
+const restock = (quantity: number | string, key = 'k') =>
+  `mutation { restock(id: "FUR-BO-10001798", quantity: ${quantity}, idempotencyKey: "${key}") { id } }`;
+
+describe('is answered with a code, without a stack trace, and changes nothing:', () => {
+  test.each([
+    ['an unknown field', '{ user(id: "CG-12520") { shoeSize } }', 'BAD_USER_INPUT', 'shoeSize'],
+    ['a syntax error', '{ user(id: ', 'BAD_USER_INPUT', 'Syntax Error'],
+    ['a missing argument', '{ user { name } }', 'BAD_USER_INPUT', 'id'],
+    ['a number for a text', '{ product(sku: 5) { name } }', 'BAD_USER_INPUT', 'String'],
+    ['an enum value that is none', '{ products(sort: CHEAPEST) { totalCount } }', 'BAD_USER_INPUT', 'CHEAPEST'],
+    ['a page that is too large', '{ orders(first: 100000) { totalCount } }', 'BAD_USER_INPUT', 'between 0 and 100'],
+    ['a page of a negative size', '{ users(first: -1) { totalCount } }', 'BAD_USER_INPUT', 'between 0 and 100'],
+    ['a broken cursor', '{ orders(after: "hello") { totalCount } }', 'BAD_USER_INPUT', 'not a cursor'],
+    [
+      'a cursor of another order',
+      '{ products(sort: NEWEST, after: "WyJwcm9kdWN0czpOQU1FIiwiYSIsImIiXQ") { totalCount } }',
+      'BAD_USER_INPUT',
+      'another sort order',
+    ],
+    ['an order by nothing', '{ order { id } }', 'BAD_USER_INPUT', 'exactly one'],
+    ['a product by two keys', '{ product(id: "a", sku: "b") { id } }', 'BAD_USER_INPUT', 'exactly one'],
+    ['a day that is none', '{ order(number: "x", asOf: "2016-02-30T00:00:00Z") { id } }', 'BAD_USER_INPUT', 'RFC 3339'],
+    [
+      'an empty price range',
+      '{ products(filter: { minPrice: "2", maxPrice: "1" }) { totalCount } }',
+      'BAD_USER_INPUT',
+      'above',
+    ],
+    ['a NUL character', '{ user(id: "a\\\\u0000b") { name } }', 'BAD_USER_INPUT', 'cannot be stored'],
+    ['an empty name', register('  ', 'a@b.test'), 'BAD_USER_INPUT', 'must not be empty'],
+    ['a name that is too long', register('n'.repeat(201), 'a@b.test'), 'BAD_USER_INPUT', 'at most 200'],
+    ['an e-mail address that is none', register('A', 'nobody'), 'BAD_USER_INPUT', 'not an e-mail address'],
+    ['an e-mail address that is taken', register('A', 'CLAIRE.GUTE@example.com'), 'CONFLICT', 'e-mail'],
+    [
+      'a stale version of a user',
+      'mutation { updateUser(id: "CG-12520", input: { name: "X", expectedVersion: 7 }) { id } }',
+      'CONFLICT',
+      'at version 1, not 7',
+    ],
+    [
+      'a stale version of a product',
+      'mutation { updateProduct(id: "FUR-BO-10001798", input: { name: "X", expectedVersion: 7 }) { id } }',
+      'CONFLICT',
+      'at version 1, not 7',
+    ],
+    [
+      'deleting by an update',
+      'mutation { updateUser(id: "CG-12520", input: { status: DELETED }) { id } }',
+      'BAD_USER_INPUT',
+      'deleteUser',
+    ],
+    ['an unknown user', 'mutation { updateUser(id: "nobody", input: { name: "X" }) { id } }', 'NOT_FOUND', 'nobody'],
+    ['an unknown product', 'mutation { discontinueProduct(id: "nothing") { id } }', 'NOT_FOUND', 'nothing'],
+    ['a negative quantity', restock(-5), 'BAD_USER_INPUT', 'from 1 to'],
+    ['a quantity of zero', restock(0), 'BAD_USER_INPUT', 'from 1 to'],
+    ['a fraction of a piece', restock('1.5'), 'BAD_USER_INPUT', 'Int'],
+    ['a quantity beyond Int', restock('99999999999'), 'BAD_USER_INPUT', 'Int'],
+    ['an empty idempotency key', restock(1, ' '), 'BAD_USER_INPUT', 'idempotencyKey'],
+    ['a negative price', price('"-1"'), 'BAD_USER_INPUT', 'above 0'],
+    ['a fraction of a cent', price('"1.005"'), 'BAD_USER_INPUT', 'two decimals'],
+    ['a price in floating point', price('1.5'), 'BAD_USER_INPUT', 'Decimal'],
+    ['a price in words', price('"cheap"'), 'BAD_USER_INPUT', 'Decimal'],
+    [
+      'negative money',
+      'mutation { deposit(userId: "CG-12520", amount: "-5", idempotencyKey: "k") { balance { amount } } }',
+      'BAD_USER_INPUT',
+      'above 0',
+    ],
+    [
+      'too much money',
+      'mutation { deposit(userId: "CG-12520", amount: "1000000.01", idempotencyKey: "k") { balance { amount } } }',
+      'BAD_USER_INPUT',
+      'at most',
+    ],
+    [
+      'money for nobody',
+      'mutation { deposit(userId: "nobody", amount: "5", idempotencyKey: "k") { balance { amount } } }',
+      'NOT_FOUND',
+      'nobody',
+    ],
+    ['a SKU that is taken', product({ sku: '"FUR-BO-10001798"' }), 'CONFLICT', 'SKU'],
+    ['a negative opening stock', product({ onHand: '-1' }), 'BAD_USER_INPUT', 'onHand'],
+    ['attributes that are no object', product({ attributes: '[1]' }), 'BAD_USER_INPUT', 'JSON object'],
+    [
+      'two operations and no name',
+      `query a { categories { name } } mutation b { createProduct(input: ${PRODUCT}) { id } }`,
+      'BAD_USER_INPUT',
+      'operationName',
+    ],
+    ['a subscription', 'subscription { x }', 'BAD_USER_INPUT', ''],
+  ])('%s', async (_what, query, code, words) => {
+    const before = await state();
+    const { body } = await post(`{"query":${JSON.stringify(query).replaceAll('\\\\\\\\u0000', '\\\\u0000')}}`);
+    const { errors } = JSON.parse(body);
+    expect(errors[0].extensions.code).toBe(code);
+    expect(errors[0].message).toContain(words);
+    expect(body).not.toMatch(/stacktrace|node_modules|at .*\.js:\d+/);
+    expect(await state()).toEqual(before);
+  });
+
+  test.each([
+    [
+      'a variable of the wrong type',
+      { query: 'query ($id: ID!) { user(id: $id) { name } }', variables: { id: { a: 1 } } },
+    ],
+    ['a variable that is missing', { query: 'query ($id: ID!) { user(id: $id) { name } }' }],
+    ['variables that are no object', { query: '{ me { id } }', variables: [1] }],
+    ['no query', { variables: {} }],
+    ['a query that is no text', { query: 5 }],
+    ['an operation that is not there', { query: 'query a { categories { name } }', operationName: 'b' }],
+  ])('%s', async (_what, request) => {
+    const { body } = await post(JSON.stringify(request));
+    expect(JSON.parse(body).errors[0].extensions.code).toBe('BAD_USER_INPUT');
+  });
+});
+
+describe('HTTP', () => {
+  test('malformed JSON is 400', async () => {
+    const { status, body } = await post('{"query": "{ me');
+    expect(status).toBe(400);
+    expect(JSON.parse(body).errors[0]).toMatchObject({ message: /JSON/, extensions: { code: 'BAD_USER_INPUT' } });
+  });
+
+  test('a body of 10 MB is 413, and the client can read the answer', async () => {
+    const { status, body } = await post(JSON.stringify({ query: '{ me { id } }', padding: 'x'.repeat(10_000_000) }));
+    expect(status).toBe(413);
+    expect(JSON.parse(body).errors[0].extensions).toMatchObject({ code: 'BAD_USER_INPUT', reason: 'BODY_SIZE' });
+    expect((await graph.ask('{ categories { name } }')).errors).toBeUndefined();
+  });
+
+  test('another media type is 415: a form on another site cannot send a mutation', async () => {
+    const { status } = await post('query=mutation', { 'content-type': 'application/x-www-form-urlencoded' });
+    expect(status).toBe(415);
+    expect((await post('{"query":"{ me { id } }"}', { 'content-type': 'text/plain' })).status).toBe(415);
+  });
+
+  test('GET answers queries and refuses mutations with 405', async () => {
+    const get = (query: string) => fetch(`${graph.urls.gateway}/graphql?query=${encodeURIComponent(query)}`);
+    expect(await (await get('{ order(number: "CA-2016-152156") { id } }')).json()).toEqual({
+      data: { order: { id: 'CA-2016-152156' } },
+    });
+    const refused = await get(`mutation { createProduct(input: ${PRODUCT}) { id } }`);
+    expect(refused.status).toBe(405);
+    expect(refused.headers.get('allow')).toBe('POST');
+  });
+
+  test('a path that is not there is 404 in JSON', async () => {
+    const response = await fetch(`${graph.urls.gateway}/nowhere?secret=1`);
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({
+      errors: [{ message: 'Nothing is at /nowhere.', extensions: { code: 'NOT_FOUND' } }],
+    });
+  });
+});

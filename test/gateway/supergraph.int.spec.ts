@@ -1,0 +1,262 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { composeServices } from '@apollo/composition';
+import { readConfig } from '@tributary/gateway/config';
+import { createGateway, type Gateway } from '@tributary/gateway/gateway';
+import { parse } from 'graphql';
+import { pino } from 'pino';
+import { afterEach, describe, expect, test } from 'vitest';
+import { ask, codesOf } from '../harness/graphql-client.ts';
+import { startTestSubgraph, type TestSubgraph } from '../harness/test-subgraph.ts';
+import { until } from '../harness/until.ts';
+
+const cleanUps: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+async function subgraph(sdl: string): Promise<TestSubgraph> {
+  const started = await startTestSubgraph(sdl);
+  cleanUps.push(() => started.down());
+  return started;
+}
+
+async function gateway(env: NodeJS.ProcessEnv): Promise<{ url: string; gateway: Gateway }> {
+  const config = readConfig({ GATEWAY_PORT: '0', SUPERGRAPH_POLL_INTERVAL: '50ms', SUBGRAPH_TIMEOUT: '400ms', ...env });
+  const created = await createGateway(config, pino({ level: 'silent' }));
+  created.ready.catch(() => undefined);
+  cleanUps.push(() => created.close());
+  return { url: await created.listen(), gateway: created };
+}
+
+const over = (subgraphs: Record<string, TestSubgraph>) => ({
+  SUBGRAPHS: Object.entries(subgraphs)
+    .map(([name, { url }]) => `${name}=${url}`)
+    .join(),
+});
+
+async function readiness(url: string) {
+  const response = await fetch(`${url}/health/ready`);
+  const said = (await response.json()) as { problem: string | null; supergraph: { id: string } | null };
+  return { ...said, status: response.status };
+}
+
+describe('over running subgraphs', () => {
+  test('it listens at once, says what it waits for, and is ready when the last subgraph is up', async () => {
+    const a = await subgraph('type Query { a: String }');
+    const b = await subgraph('type Query { b: String }');
+    await b.down();
+    const { url } = await gateway(over({ a, b }));
+
+    const waiting = await until(
+      () => readiness(url),
+      ({ problem }) => problem !== null,
+    );
+    expect(waiting).toMatchObject({ status: 503, supergraph: null });
+    expect(waiting.problem).toMatch(/"b" at http.*cannot be reached \(ECONNREFUSED\)/);
+    const early = await ask(url, '{ a }');
+    expect(early.status).toBe(503);
+    expect(codesOf(early)).toEqual(['SUBGRAPH_UNAVAILABLE']);
+    expect(early.errors?.[0]?.message).toContain('"b"');
+
+    await b.up();
+    await until(
+      () => readiness(url),
+      ({ status }) => status === 200,
+    );
+    expect((await ask(url, '{ a b }')).data).toEqual({ a: 'a', b: 'b' });
+  });
+
+  test('a schema change is served without a restart, and no request is dropped meanwhile', async () => {
+    const a = await subgraph('type Query { a: String }');
+    const { url, gateway: running } = await gateway(over({ a }));
+    await running.ready;
+
+    let stop = false;
+    let asked = 0;
+    const failures: unknown[] = [];
+    const clients = Array.from({ length: 8 }, async () => {
+      while (!stop) {
+        const answer = await ask(url, '{ a }').catch((error) => ({ data: String(error) }));
+        asked += 1;
+        if (answer.data?.a !== 'a') failures.push(answer);
+      }
+    });
+    for (let i = 1; i <= 5; i++) {
+      a.serve(`type Query { a: String field${i}: String }`);
+      await until(
+        () => ask(url, `{ field${i} }`),
+        ({ data }) => data?.[`field${i}`] === `field${i}`,
+      );
+    }
+    stop = true;
+    await Promise.all(clients);
+    expect(failures).toEqual([]);
+    expect(asked).toBeGreaterThan(50);
+  });
+
+  test('what does not compose is not served: the last good supergraph stays, and the reason is told', async () => {
+    const a = await subgraph('type Query { a: String } type T @shareable { x: Int }');
+    const b = await subgraph('type Query { b: T } type T @shareable { x: Int }');
+    const { url, gateway: running } = await gateway(over({ a, b }));
+    await running.ready;
+    const good = await readiness(url);
+
+    b.serve('type Query { b: T } type T { x: String }');
+    const broken = await until(
+      () => readiness(url),
+      ({ problem }) => problem !== null,
+    );
+    expect(broken.problem).toMatch(/T\.x/);
+    expect(broken).toMatchObject({ status: 200, supergraph: { id: good.supergraph?.id } });
+    expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/gateway_supergraph_stale\{.*\} 1/);
+    expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
+
+    b.serve('type Query { b: T c: String } type T @shareable { x: Int }');
+    await until(
+      () => readiness(url),
+      ({ problem }) => problem === null,
+    );
+    expect((await ask(url, '{ c }')).data).toEqual({ c: 'c' });
+  });
+
+  test('a change that came while another subgraph was down is served when that is back', async () => {
+    const a = await subgraph('type Query { a: String }');
+    const b = await subgraph('type Query { b: String }');
+    const { url, gateway: running } = await gateway(over({ a, b }));
+    await running.ready;
+
+    await b.down();
+    await until(
+      () => readiness(url),
+      ({ problem }) => problem !== null,
+    );
+    a.serve('type Query { a: String late: String }');
+    // The gateway has seen the new schema of a when it has asked a few times more.
+    const polls = () =>
+      fetch(`${url}/metrics`).then(async (response) =>
+        Number(
+          /fetch_duration_seconds_count\{(?=.*subgraph="a")(?=.*outcome="ok").*\} (\d+)/.exec(
+            await response.text(),
+          )?.[1],
+        ),
+      );
+    const before = await polls();
+    await until(polls, (count) => count >= before + 3);
+    await b.up();
+    await until(
+      () => ask(url, '{ late }'),
+      ({ data }) => data?.late === 'late',
+    );
+  });
+});
+
+describe('when a subgraph fails', () => {
+  async function pair() {
+    const good = await subgraph('type Query { good: String }');
+    const bad = await subgraph('type Query { bad: String }');
+    const { url, gateway: running } = await gateway({ ...over({ good, bad }), SUPERGRAPH_POLL_INTERVAL: '1h' });
+    await running.ready;
+    return { url, bad };
+  }
+
+  test.each([
+    ['is down', 'SUBGRAPH_UNAVAILABLE', (bad: TestSubgraph) => bad.down()],
+    ['hangs', 'TIMEOUT', async (bad: TestSubgraph) => bad.answerWith(() => undefined)],
+    [
+      'drips',
+      'TIMEOUT',
+      async (bad: TestSubgraph) =>
+        bad.answerWith((response) => {
+          const drip = setInterval(() => response.write(' '), 50);
+          response.on('close', () => clearInterval(drip));
+        }),
+    ],
+    [
+      'answers HTML',
+      'SUBGRAPH_UNAVAILABLE',
+      async (bad: TestSubgraph) => bad.answerWith((response) => response.writeHead(502).end('<html>')),
+    ],
+    [
+      'answers other JSON',
+      'SUBGRAPH_UNAVAILABLE',
+      async (bad: TestSubgraph) => bad.answerWith((response) => response.end('[1]')),
+    ],
+    [
+      'cuts the connection',
+      'SUBGRAPH_UNAVAILABLE',
+      async (bad: TestSubgraph) => bad.answerWith((response) => response.destroy()),
+    ],
+  ])('and %s, the rest is answered, with %s for its part', async (_what, code, fail) => {
+    const { url, bad } = await pair();
+    await fail(bad);
+    const startedAt = performance.now();
+    const answer = await ask(url, '{ good bad }');
+    expect(answer.data).toEqual({ good: 'good', bad: null });
+    expect(answer.errors).toHaveLength(1);
+    expect(answer.errors?.[0]).toMatchObject({
+      extensions: { code, subgraph: 'bad' },
+      message: expect.stringContaining('"bad"'),
+    });
+    expect(performance.now() - startedAt).toBeLessThan(5000);
+  });
+
+  test('its own errors come through with their code', async () => {
+    const { url, bad } = await pair();
+    bad.answerWith((response) =>
+      response.end(
+        JSON.stringify({
+          data: { bad: null },
+          errors: [{ message: 'no', path: ['bad'], extensions: { code: 'FORBIDDEN' } }],
+        }),
+      ),
+    );
+    const answer = await ask(url, '{ good bad }');
+    expect(answer.errors).toEqual([
+      { message: 'no', path: ['bad'], extensions: { code: 'FORBIDDEN', subgraph: 'bad' } },
+    ]);
+  });
+});
+
+describe('over a supergraph file', () => {
+  function supergraphFile(
+    sdl: string,
+    url: string,
+    path = join(mkdtempSync(join(tmpdir(), 'tributary-sdl-')), 'supergraph.graphql'),
+  ) {
+    const typeDefs = parse(
+      `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])\n${sdl}`,
+    );
+    writeFileSync(path, composeServices([{ name: 'a', url, typeDefs }]).supergraphSdl as string);
+    return path;
+  }
+
+  test('it runs alone, and serves the file as it changes', async () => {
+    const a = await subgraph('type Query { a: String b: String }');
+    const path = supergraphFile('type Query { a: String }', a.url);
+    const { url, gateway: running } = await gateway({ SUPERGRAPH_PATH: path });
+    await running.ready;
+    expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
+    expect(codesOf(await ask(url, '{ b }'))).toEqual(['BAD_USER_INPUT']);
+
+    writeFileSync(path, 'type Query {');
+    await until(
+      () => readiness(url),
+      ({ problem }) => problem !== null,
+    );
+    expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
+
+    supergraphFile('type Query { a: String b: String }', a.url, path);
+    await until(
+      () => ask(url, '{ b }'),
+      ({ data }) => data?.b === 'b',
+    );
+    expect((await readiness(url)).problem).toBeNull();
+  });
+
+  test('a file that is not there ends the start with its name', async () => {
+    const { gateway: running } = await gateway({ SUPERGRAPH_PATH: '/no/such/file' });
+    await expect(running.ready).rejects.toThrow('/no/such/file');
+  });
+});

@@ -1,0 +1,201 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startGraph, type TestGraph } from '../harness/graph.ts';
+
+let graph: TestGraph;
+beforeAll(async () => {
+  graph = await startGraph();
+});
+afterAll(() => graph?.stop());
+
+const FIELDS =
+  'id sku name category subCategory price { amount } attributes status version stock { onHand reserved available }';
+
+let made = 0;
+async function create(input: Record<string, unknown> = {}) {
+  made += 1;
+  const { data, errors } = await graph.ask(
+    `mutation ($input: CreateProductInput!) { createProduct(input: $input) { ${FIELDS} } }`,
+    {
+      input: {
+        sku: `T-${made}`,
+        name: `Test product ${made}`,
+        category: 'Tests',
+        subCategory: 'Made',
+        price: '9.99',
+        ...input,
+      },
+    },
+  );
+  expect(errors).toBeUndefined();
+  return data.createProduct;
+}
+
+interface ProductPage {
+  readonly nodes: {
+    id: string;
+    name: string;
+    price: { amount: string };
+    createdAt: string;
+    sales: { unitsSold: number };
+  }[];
+  readonly pageInfo: { hasNextPage: boolean; endCursor: string | null };
+  readonly totalCount: number;
+}
+
+async function page(
+  sort: string,
+  first: number,
+  after: string | null,
+  filter: Record<string, unknown> = {},
+): Promise<ProductPage> {
+  const { data, errors } = await graph.ask(
+    `query ($sort: ProductSort, $first: Int, $after: String, $filter: ProductFilter) {
+      products(sort: $sort, first: $first, after: $after, filter: $filter) {
+        totalCount nodes { id name price { amount } createdAt sales { unitsSold } } pageInfo { hasNextPage endCursor }
+      }
+    }`,
+    { sort, first, after, filter },
+  );
+  expect(errors).toBeUndefined();
+  return data.products;
+}
+
+test.each([
+  [{ text: 'bookcases' }, 49],
+  [{ text: 'bookcase -sauder' }, 40],
+  [{ text: 'FUR-BO-10001798' }, 1],
+  [{ minPrice: '1000', maxPrice: '2000' }, 11],
+  [{ category: 'Furniture' }, 375],
+  [{ category: 'Furniture', subCategory: 'Tables', inStock: false }, 0],
+])('the filter %j leaves as many as the total says', async (filter, expected) => {
+  const { nodes, totalCount } = await page('NAME', 100, null, filter);
+  if (totalCount <= 100) expect(nodes).toHaveLength(totalCount);
+  expect(totalCount).toBe(expected);
+});
+
+test('the full-text search pages through the best sellers without repeats or holes while rows are inserted', async () => {
+  const before = await page('BEST_SELLING', 100, null, { text: 'bookcase' });
+  const seen: string[] = [];
+  let after: string | null = null;
+  for (;;) {
+    const { nodes, pageInfo }: ProductPage = await page('BEST_SELLING', 5, after, { text: 'bookcase' });
+    seen.push(...nodes.map((node) => node.id));
+    await create({ name: 'A bookcase made meanwhile' });
+    if (!pageInfo.hasNextPage || seen.length > 200) break;
+    after = pageInfo.endCursor;
+  }
+  expect(new Set(seen).size).toBe(seen.length);
+  expect(seen.slice(0, before.nodes.length)).toEqual(before.nodes.map((node) => node.id));
+  expect(before.totalCount).toBe(49);
+  const units = before.nodes.map((node) => node.sales.unitsSold);
+  expect(units).toEqual(units.toSorted((a, b) => b - a));
+});
+
+test('whatever the sort order and the page sizes, the pages together are the list', async () => {
+  const filter = { category: 'Technology', subCategory: 'Copiers' };
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom('NAME', 'PRICE_ASC', 'PRICE_DESC', 'NEWEST', 'BEST_SELLING'),
+      fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 4 }),
+      async (sort, sizes) => {
+        const whole = await page(sort, 100, null, filter);
+        const ids: string[] = [];
+        let after: string | null = null;
+        for (let i = 0; ; i++) {
+          const { nodes, pageInfo }: ProductPage = await page(sort, sizes[i % sizes.length] ?? 1, after, filter);
+          ids.push(...nodes.map((node) => node.id));
+          if (!pageInfo.hasNextPage) break;
+          after = pageInfo.endCursor;
+        }
+        expect(ids).toEqual(whole.nodes.map((node) => node.id));
+        expect(ids).toHaveLength(whole.totalCount);
+      },
+    ),
+    { numRuns: 15 },
+  );
+});
+
+test('each order is what its name says', async () => {
+  const names = (await page('NAME', 100, null)).nodes.map((node) => node.name);
+  expect(names).toEqual(names.toSorted(new Intl.Collator('und').compare));
+  const prices = (await page('PRICE_ASC', 100, null)).nodes.map((node) => Number(node.price.amount));
+  expect(prices).toEqual(prices.toSorted((a, b) => a - b));
+  const dear = (await page('PRICE_DESC', 100, null)).nodes.map((node) => Number(node.price.amount));
+  expect(dear).toEqual(dear.toSorted((a, b) => b - a));
+  const days = (await page('NEWEST', 100, null)).nodes.map((node) => node.createdAt);
+  expect(days).toEqual(days.toSorted().reverse());
+});
+
+describe('commands', () => {
+  test('a new product is found by both keys, counted in its category, and has its opening stock', async () => {
+    const product = await create({ sku: 'NEW-1', onHand: 3, attributes: { colour: 'red', sizes: [1, 2] } });
+    expect(product).toMatchObject({
+      sku: 'NEW-1',
+      price: { amount: '9.99' },
+      attributes: { colour: 'red', sizes: [1, 2] },
+      status: 'ACTIVE',
+      version: 1,
+      stock: { onHand: 3, reserved: 0, available: 3 },
+    });
+    const { data } = await graph.ask(
+      '{ product(sku: "NEW-1") { id sales { unitsSold orderCount } } categories { name productCount subCategories } }',
+    );
+    expect(data.product).toEqual({ id: product.id, sales: { unitsSold: 0, orderCount: 0 } });
+    expect(data.categories).toContainEqual({ name: 'Tests', productCount: made, subCategories: ['Made'] });
+  });
+
+  test('each change grows the version by one; what changes nothing does not', async () => {
+    const { id } = await create();
+    const version = async (mutation: string) => {
+      const { data, errors } = await graph.ask(`mutation { changed: ${mutation} { version } }`);
+      expect(errors).toBeUndefined();
+      return data.changed.version;
+    };
+    expect(
+      await version(`updateProduct(id: "${id}", input: { name: "Renamed", attributes: { a: 1 }, expectedVersion: 1 })`),
+    ).toBe(2);
+    expect(await version(`updateProduct(id: "${id}", input: { name: "Renamed", attributes: { a: 1 } })`)).toBe(2);
+    expect(await version(`changePrice(id: "${id}", price: "10.50")`)).toBe(3);
+    expect(await version(`changePrice(id: "${id}", price: "10.5")`)).toBe(3);
+    expect(await version(`restock(id: "${id}", quantity: 5, idempotencyKey: "${id}")`)).toBe(3);
+    expect(await version(`discontinueProduct(id: "${id}")`)).toBe(4);
+    expect(await version(`discontinueProduct(id: "${id}")`)).toBe(4);
+  });
+
+  test('a category that loses its last product is gone; a moved product is counted where it went', async () => {
+    const { id } = await create({ category: 'Fleeting', subCategory: 'Short' });
+    const names = async () =>
+      (await graph.ask('{ categories { name } }')).data.categories.map((category: { name: string }) => category.name);
+    expect(await names()).toContain('Fleeting');
+    await graph.ask(
+      `mutation { updateProduct(id: "${id}", input: { category: "Tests", subCategory: "Made" }) { id } }`,
+    );
+    expect(await names()).not.toContain('Fleeting');
+  });
+
+  test('restocking with one key, ten times at once, counts once; another use of the key is a CONFLICT', async () => {
+    const { id } = await create({ onHand: 1 });
+    const restock = (quantity: number) =>
+      graph.ask(
+        `mutation { restock(id: "${id}", quantity: ${quantity}, idempotencyKey: "again-${id}") { stock { onHand available } } }`,
+      );
+    await Promise.all(Array.from({ length: 10 }, () => restock(4)));
+    expect((await restock(4)).data.restock.stock).toEqual({ onHand: 5, available: 5 });
+    expect((await restock(5)).errors?.[0]?.extensions).toMatchObject({
+      code: 'CONFLICT',
+      reason: 'IDEMPOTENCY_KEY_REUSED',
+    });
+  });
+
+  test('a discontinued product takes no more stock', async () => {
+    const { id } = await create();
+    await graph.ask(`mutation { discontinueProduct(id: "${id}") { status } }`);
+    const answer = await graph.ask(
+      `mutation { restock(id: "${id}", quantity: 1, idempotencyKey: "late-${id}") { id } }`,
+    );
+    expect(answer.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'PRODUCT_DISCONTINUED' });
+    const rows = await graph.databases.query('products', 'select on_hand from stock where product_id = $1', [id]);
+    expect(rows).toEqual([{ on_hand: 0 }]);
+  });
+});
