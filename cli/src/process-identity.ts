@@ -7,7 +7,7 @@ export interface ProcessIdentity {
   readonly command: string;
 }
 
-/** Who has this process number now; null when nobody has. */
+/** Who has this process number now; null when nobody has, or only one that has ended and was not collected yet. */
 export function identifyProcess(pid: number): ProcessIdentity | null {
   try {
     process.kill(pid, 0);
@@ -21,10 +21,12 @@ export function identifyProcess(pid: number): ProcessIdentity | null {
   }
 }
 
-function fromProc(pid: number): ProcessIdentity {
+function fromProc(pid: number): ProcessIdentity | null {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The name may hold spaces and brackets; the fields behind it do not. The 20th of them is the start time.
-  const startedAt = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  // The name may hold spaces and brackets; the fields behind it do not. The first is the state, the 20th the start time.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  if (fields[0] === 'Z') return null;
+  const startedAt = fields[19] ?? '';
   const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
   return { startedAt, command };
 }

@@ -24,17 +24,16 @@ export async function createGateway(config: GatewayConfig, logger: Logger): Prom
   const loading = new Supergraph(config, logger, service.metrics);
   supergraph = loading;
 
-  await service.app.register(cors, {
-    origin: config.CORS_ORIGINS.includes('*') ? true : config.CORS_ORIGINS,
-    methods: ['GET', 'POST'],
-    maxAge: 600,
-    // Lets a page on the public web (Apollo's Sandbox) ask a server on this machine.
-    preflight: true,
-  });
+  // Lets a page on the public web (Apollo's Sandbox) ask a server on this machine. Before CORS, which answers preflights.
   service.app.addHook('onRequest', async (request, reply) => {
     if (request.headers['access-control-request-private-network'] === 'true') {
       reply.header('access-control-allow-private-network', 'true');
     }
+  });
+  await service.app.register(cors, {
+    origin: config.CORS_ORIGINS.includes('*') ? true : config.CORS_ORIGINS,
+    methods: ['GET', 'POST'],
+    maxAge: 600,
   });
   await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));

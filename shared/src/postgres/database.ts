@@ -15,7 +15,7 @@ export interface DatabaseOptions {
   /** A statement that runs longer is cancelled by the server; 0 means never. Default 10 s. */
   readonly statementTimeoutMs?: number;
   readonly onStatement?: StatementListener;
-  /** An idle connection broke (the pool replaces it). */
+  /** A connection broke (the pool replaces it). */
   readonly onConnectionError?: (error: Error) => void;
 }
 
@@ -34,7 +34,10 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
         oid === INT8 ? Number : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
     },
   });
-  pool.on('error', (error) => options.onConnectionError?.(error));
+  // The pool listens to idle connections only. One that breaks in a transaction, between two statements, would end the
+  // process; so every connection is listened to, and its next statement fails.
+  pool.on('connect', (client) => client.on('error', (error) => options.onConnectionError?.(error)));
+  pool.on('error', () => undefined);
   const { onStatement } = options;
   return new Kysely<Tables>({
     dialect: new PostgresDialect({ pool }),

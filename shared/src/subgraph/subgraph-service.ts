@@ -26,11 +26,14 @@ export async function createSubgraphService<Tables, Context>(
 ): Promise<HttpService> {
   const { name, logger } = options;
   let onStatement: StatementListener | undefined;
+  let closing = false;
   const db = openDatabase<Tables>({
     url: options.databaseUrl,
     applicationName: `tributary-${name}`,
     onStatement: (query, durationMs) => onStatement?.(query, durationMs),
-    onConnectionError: (error) => logger.warn({ err: error }, 'a database connection was lost'),
+    onConnectionError: (error) => {
+      if (!closing) logger.warn({ err: error }, 'a database connection was lost');
+    },
   });
   const service = createHttpService({
     name,
@@ -55,7 +58,10 @@ export async function createSubgraphService<Tables, Context>(
     statements.inc();
     options.onStatement?.(query, durationMs);
   };
-  service.app.addHook('onClose', async () => db.destroy());
+  service.app.addHook('onClose', () => {
+    closing = true;
+    return db.destroy();
+  });
 
   const schema = await options.createSchema(db);
   serveGraphQL(

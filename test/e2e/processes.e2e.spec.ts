@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
+import { ask } from '../harness/graphql-client.ts';
+import { type RunningProgram, runProgram } from '../harness/process.ts';
+
+// The stack as containers run it: a process per service, configured by its environment.
+
+let databases: TestDatabases;
+const running: RunningProgram[] = [];
+beforeAll(async () => {
+  databases = await cloneDatabases();
+});
+afterAll(async () => {
+  for (const program of running) {
+    program.kill('SIGKILL');
+    await program.ended;
+  }
+  await databases?.drop();
+});
+
+function run(entry: string, env: NodeJS.ProcessEnv, ...args: string[]): RunningProgram {
+  const program = runProgram(entry, args, env);
+  running.push(program);
+  return program;
+}
+
+async function urlOf(program: RunningProgram): Promise<string> {
+  return (await program.printed(/"url":"(http:[^"]+)"/))[1] as string;
+}
+
+test('set up, serve, stop on SIGTERM', async () => {
+  const environments = {
+    users: { USERS_PORT: '0', USERS_DATABASE_URL: databases.urls.users },
+    products: { PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products },
+    orders: { ORDERS_PORT: '0', ORDERS_DATABASE_URL: databases.urls.orders },
+  };
+  const subgraphs: string[] = [];
+  for (const [name, env] of Object.entries(environments)) {
+    const setUp = run(`subgraphs/${name}/dist/main.js`, env, 'setup');
+    expect(await setUp.ended).toBe(0);
+    expect(setUp.output()).toBe('The database is up to date.\n');
+    subgraphs.push(`${name}=${await urlOf(run(`subgraphs/${name}/dist/main.js`, env))}/graphql`);
+  }
+  const gateway = run('gateway/dist/main.js', { PORT: '0', SUBGRAPHS: subgraphs.join() });
+  await gateway.printed(/serving a new supergraph/);
+  const url = await urlOf(gateway);
+  const { data } = await ask(
+    url,
+    '{ order(number: "CA-2016-152156") { total { amount } customer { segment } items { product { category } } } }',
+  );
+  expect(data.order).toEqual({
+    total: { amount: '993.90' },
+    customer: { segment: 'Consumer' },
+    items: [{ product: { category: 'Furniture' } }, { product: { category: 'Furniture' } }],
+  });
+
+  const secret = new URL(databases.urls.users).password;
+  for (const program of running.filter(({ output }) => output().includes('"url"'))) {
+    program.kill('SIGTERM');
+    expect(await program.ended).toBe(0);
+    expect(program.output()).not.toContain(secret);
+  }
+});
+
+test.each([
+  ['subgraphs/users/dist/main.js', {}, 'USERS_DATABASE_URL is not set'],
+  [
+    'subgraphs/orders/dist/main.js',
+    { ORDERS_DATABASE_URL: 'postgres://a:hunter2@b/c', ORDERS_PORT: 'x' },
+    'ORDERS_PORT: wants a port number',
+  ],
+  ['gateway/dist/main.js', { SUBGRAPHS: 'nonsense' }, 'SUBGRAPHS: wants name=url pairs'],
+  ['gateway/dist/main.js', { SUPERGRAPH_PATH: '/no/such/file', PORT: '0' }, '/no/such/file'],
+])('%s says what is wrong with %j and ends', async (entry, env, words) => {
+  const program = run(entry, env);
+  expect(await program.ended).toBe(1);
+  expect(program.output()).toContain(words);
+  expect(program.output()).not.toContain('hunter2');
+});
+
+test('an unknown command is refused with the list of those that there are', async () => {
+  const program = run('subgraphs/orders/dist/main.js', {}, 'destroy');
+  expect(await program.ended).toBe(2);
+  expect(program.output()).toMatch(/no such command: destroy[\s\S]*serve[\s\S]*setup[\s\S]*rebuild/);
+});

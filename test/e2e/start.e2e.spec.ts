@@ -1,0 +1,186 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { ask } from '../harness/graphql-client.ts';
+import { isAlive, type RunningProgram, runProgram } from '../harness/process.ts';
+import { until } from '../harness/until.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'tributary-e2e-'));
+const running: RunningProgram[] = [];
+afterEach(async () => {
+  for (const program of running.splice(0)) {
+    program.kill('SIGINT');
+    await program.ended;
+  }
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function cli(...args: string[]): RunningProgram {
+  const program = runProgram('cli/dist/main.js', args);
+  running.push(program);
+  return program;
+}
+
+const PORTS = ['--gateway-port=0', '--users-port=0', '--products-port=0', '--orders-port=0'];
+const start = (name: string, ...args: string[]) => cli('start', `--data-dir=${join(folder, name)}`, ...PORTS, ...args);
+
+async function graphOf(program: RunningProgram): Promise<string> {
+  return (await program.printed(/Graph {5}(http:\S+)\/graphql/))[1] as string;
+}
+
+function postgresOf(name: string): number {
+  return Number.parseInt(readFileSync(join(folder, name, 'postgres/postmaster.pid'), 'utf8'), 10);
+}
+
+describe('npm start', () => {
+  test('imports once, answers the query that it prints, stops cleanly, and starts again with the data', async () => {
+    const first = start('whole');
+    const url = await graphOf(first);
+    expect(first.output()).toMatch(/9,994 order lines read: 9,994 imported, 0 unusable/);
+    expect(first.output()).toMatch(/import 100% \(7664\/7664\)/);
+    const [, body] = await first.printed(/-d '(\{.+\})'/);
+    const { query } = JSON.parse(body as string);
+    const answer = await ask(url, query);
+    expect(answer.errors).toBeUndefined();
+    expect(answer.data.order.total).toEqual({ amount: '993.90', currency: 'USD' });
+    await ask(url, 'mutation { updateUser(id: "CG-12520", input: { name: "Claire Changed" }) { id } }');
+
+    const postgres = postgresOf('whole');
+    first.kill('SIGINT');
+    expect(await first.ended).toBe(0);
+    expect(isAlive(postgres)).toBe(false);
+    expect(first.output()).toMatch(/Stopping …\nStopped\.\n$/);
+
+    const second = start('whole');
+    const again = await graphOf(second);
+    expect(second.output()).not.toMatch(/Import/);
+    expect((await ask(again, '{ user(id: "CG-12520") { name } orders { totalCount } }')).data).toEqual({
+      user: { name: 'Claire Changed' },
+      orders: { totalCount: 5009 },
+    });
+  });
+
+  test('killed with -9 it leaves nothing running, and starts again without losing what was committed', async () => {
+    const first = start('killed', '--scale=0.02');
+    const url = await graphOf(first);
+    const { data } = await ask(url, 'mutation { registerUser(input: { name: "K", email: "k@k.test" }) { id } }');
+    const postgres = postgresOf('killed');
+    first.kill('SIGKILL');
+    await first.ended;
+
+    const second = start('killed', '--scale=0.02');
+    const again = await graphOf(second);
+    expect(isAlive(postgres)).toBe(false);
+    expect((await ask(again, `{ user(id: "${data.registerUser.id}") { name } }`)).data.user).toEqual({ name: 'K' });
+
+    const next = postgresOf('killed');
+    second.kill('SIGKILL');
+    await until(
+      async () => isAlive(next),
+      (alive) => !alive,
+    );
+  });
+
+  test('cut short while it imports, it leaves nothing running and nothing half done', async () => {
+    const first = start('cut');
+    await first.printed(/Importing/);
+    const postgres = postgresOf('cut');
+    first.kill('SIGTERM');
+    expect(await first.ended).toBe(0);
+    expect(isAlive(postgres)).toBe(false);
+
+    const url = await graphOf(start('cut'));
+    const { data } = await ask(url, '{ users { totalCount } products { totalCount } orders { totalCount } }');
+    expect(data).toEqual({ users: { totalCount: 793 }, products: { totalCount: 1862 }, orders: { totalCount: 5009 } });
+  });
+
+  test('a second stack on the same folder is refused, and the first goes on', async () => {
+    const url = await graphOf(start('shared', '--scale=0.02'));
+    const second = start('shared', '--scale=0.02');
+    expect(await second.ended).toBe(1);
+    expect(second.output()).toMatch(/Another stack \(process \d+\) uses the data folder .*\n.*--data-dir/);
+    expect((await ask(url, '{ categories { name } }')).errors).toBeUndefined();
+  });
+
+  test('another size of the data is refused with the way out; --fresh takes it', async () => {
+    const first = start('sized', '--scale=0.02');
+    await graphOf(first);
+    first.kill('SIGINT');
+    await first.ended;
+
+    const refused = start('sized', '--scale=0.01');
+    expect(await refused.ended).toBe(1);
+    expect(refused.output()).toMatch(/holds superstore at scale 0\.02; wanted 0\.01/);
+
+    const url = await graphOf(start('sized', '--scale=0.01', '--fresh'));
+    expect((await ask(url, '{ orders { totalCount } }')).data.orders.totalCount).toBe(50);
+  });
+
+  test('a port that is in use is named before anything starts', async () => {
+    const blocker = createServer();
+    await new Promise<void>((resolve) => blocker.listen(0, 'localhost', resolve));
+    const { port } = blocker.address() as { port: number };
+    const program = cli('start', `--data-dir=${join(folder, 'blocked')}`, ...PORTS, `--orders-port=${port}`);
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toContain(
+      `Port ${port} (orders) is in use. Stop what uses it, or choose another with --orders-port.`,
+    );
+    expect(program.output()).not.toContain('PostgreSQL');
+    await new Promise((resolve) => blocker.close(resolve));
+  });
+
+  test('--fresh does not delete a folder that is not a stack’s', async () => {
+    const foreign = mkdtempSync(join(folder, 'foreign-'));
+    writeFileSync(join(foreign, 'thesis.txt'), 'ten years of work');
+    const program = cli('start', `--data-dir=${foreign}`, '--fresh', ...PORTS);
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toContain('--fresh does not delete it');
+    expect(readFileSync(join(foreign, 'thesis.txt'), 'utf8')).toBe('ten years of work');
+  });
+});
+
+describe('the command line', () => {
+  test('--help lists every option', async () => {
+    const program = cli('start', '--help');
+    expect(await program.ended).toBe(0);
+    for (const option of [
+      '--data-dir',
+      '--gateway-port',
+      '--users-port',
+      '--products-port',
+      '--orders-port',
+      '--postgres-port',
+      '--scale',
+      '--fresh',
+      '--log-level',
+    ]) {
+      expect(program.output()).toContain(option);
+    }
+  });
+
+  test.each([
+    [['start', '--scale=1.5'], 'a whole number'],
+    [['start', '--gateway-port=http'], '0 to 65535'],
+    [['start', '--colour'], "unknown option '--colour'"],
+    [['token', 'CG-12520', '--data-dir=/no/such/folder'], 'Run "npm start" first'],
+  ])('%j is refused in words', async (args, words) => {
+    const program = cli(...args);
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toContain(words);
+    expect(program.output()).not.toMatch(/ {4}at /);
+  });
+
+  test('a token that it prints signs in', async () => {
+    const url = await graphOf(start('token', '--scale=0.02'));
+    const program = cli('token', 'someone', `--data-dir=${join(folder, 'token')}`);
+    await program.ended;
+    const { data } = await ask(url, '{ users(first: 1) { nodes { id name } } }');
+    const [user] = data.users.nodes;
+    const hers = cli('token', user.id, `--data-dir=${join(folder, 'token')}`);
+    await hers.ended;
+    const me = await ask(url, '{ me { name } }', {}, { authorization: `Bearer ${hers.output().trim()}` });
+    expect(me.data.me).toEqual({ name: user.name });
+  });
+});

@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { codesOf } from '../harness/graphql-client.ts';
+
+let graph: TestGraph;
+beforeAll(async () => {
+  graph = await startGraph();
+});
+afterAll(() => graph?.stop());
+
+// In this order: products goes down in the middle and stays down.
+
+test('a request under way is answered before a service closes', async () => {
+  const asked = graph.ask('{ products(first: 100, sort: BEST_SELLING) { nodes { name stock { available } } } }');
+  await graph.ask('{ categories { name } }');
+  const [answer] = await Promise.all([asked, graph.services.products.close()]);
+  expect(answer.errors).toBeUndefined();
+  expect(answer.data.products.nodes).toHaveLength(100);
+});
+
+test('with products down, orders are answered whole from their copy', async () => {
+  const answer = await graph.ask(
+    '{ order(number: "CA-2016-152156") { total { amount } items { quantity product { name sku sales { unitsSold } } } } }',
+  );
+  expect(answer.errors).toBeUndefined();
+  expect(answer.data.order.total.amount).toBe('993.90');
+  expect(answer.data.order.items.map((item: { product: object }) => item.product)).toEqual([
+    { name: 'Bush Somerset Collection Bookcase', sku: 'FUR-BO-10001798', sales: { unitsSold: 12 } },
+    {
+      name: 'Hon Deluxe Fabric Upholstered Stacking Chairs, Rounded Back',
+      sku: 'FUR-CH-10000454',
+      sales: { unitsSold: 51 },
+    },
+  ]);
+});
+
+test('what only products knows is null with SUBGRAPH_UNAVAILABLE, and the rest of the answer stands', async () => {
+  const answer = await graph.ask(`{
+    order(number: "CA-2016-152156") { customer { name segment } items { product { name } } }
+    product(id: "FUR-BO-10001798") { name price { amount } }
+  }`);
+  expect(answer.data.product).toBeNull();
+  expect(answer.data.order.customer).toEqual({ name: 'Claire Gute', segment: 'Consumer' });
+  expect(codesOf(answer)).toEqual(['SUBGRAPH_UNAVAILABLE']);
+  expect(answer.errors?.[0]).toMatchObject({
+    message: expect.stringContaining('"products"'),
+    extensions: { subgraph: 'products' },
+  });
+});
+
+test('a non-null field that only products knows takes its order with it, and says where', async () => {
+  const answer = await graph.ask(
+    '{ order(number: "CA-2016-152156") { items { product { name stock { available } } } } user(id: "CG-12520") { name } }',
+  );
+  expect(answer.data).toEqual({ order: null, user: { name: 'Claire Gute' } });
+  expect(answer.errors?.[0]).toMatchObject({
+    path: ['order', 'items', 0, 'product'],
+    extensions: { code: 'SUBGRAPH_UNAVAILABLE' },
+  });
+});
+
+test('health and metrics tell it', async () => {
+  const ready = await fetch(`${graph.urls.users}/health/ready`);
+  expect(await ready.json()).toMatchObject({ status: 'ready', service: 'users', database: 'up' });
+  const gateway = (await (await fetch(`${graph.urls.gateway}/health/ready`)).json()) as { status: string };
+  expect(gateway.status).toBe('ready');
+  const metrics = await (await fetch(`${graph.urls.gateway}/metrics`)).text();
+  expect(metrics).toMatch(
+    /gateway_subgraph_fetch_duration_seconds_count\{(?=.*subgraph="products")(?=.*outcome="SUBGRAPH_UNAVAILABLE").*\} [1-9]/,
+  );
+  expect(await (await fetch(`${graph.urls.orders}/metrics`)).text()).toMatch(
+    /sql_statements_total\{service="orders"\} [1-9]/,
+  );
+});

@@ -1,0 +1,68 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { identifyProcess } from '../../cli/src/process-identity.ts';
+
+const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** A program of ours in a process of its own. */
+export interface RunningProgram {
+  readonly pid: number;
+  /** All that it printed so far, on both streams. */
+  output(): string;
+  /** The first match in what it prints; fails when it ends without. */
+  printed(pattern: RegExp): Promise<RegExpExecArray>;
+  /** How it ended: its exit status, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals | null>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** Runs a built entry file with Node; only PATH comes from this process's environment. */
+export function runProgram(entry: string, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): RunningProgram {
+  const child: ChildProcess = spawn(process.execPath, [PROJECT + entry, ...args], {
+    cwd: PROJECT,
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  const listeners = new Set<() => void>();
+  const tell = () => {
+    for (const listener of listeners) listener();
+  };
+  const hear = (chunk: Buffer) => {
+    output += chunk;
+    tell();
+  };
+  child.stdout?.on('data', hear);
+  child.stderr?.on('data', hear);
+  let over = false;
+  const ended = new Promise<number | NodeJS.Signals | null>((resolve) =>
+    child.once('close', (status, signal) => {
+      over = true;
+      tell();
+      resolve(signal ?? status);
+    }),
+  );
+  return {
+    pid: child.pid as number,
+    output: () => output,
+    printed: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const match = pattern.exec(output);
+          if (!match && !over) return;
+          listeners.delete(look);
+          if (match) resolve(match);
+          else reject(new Error(`It ended without printing ${pattern}:\n${output}`));
+        };
+        listeners.add(look);
+        look();
+      }),
+    ended,
+    kill: (signal) => void child.kill(signal),
+  };
+}
+
+/** Whether a process with this number runs (one that has ended and waits to be collected does not). */
+export function isAlive(pid: number): boolean {
+  return identifyProcess(pid) !== null;
+}

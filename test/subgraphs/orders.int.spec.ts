@@ -1,0 +1,204 @@
+import { rebuildReadModels } from '@tributary/orders/service';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startGraph, type TestGraph } from '../harness/graph.ts';
+
+let graph: TestGraph;
+beforeAll(async () => {
+  graph = await startGraph();
+});
+afterAll(() => graph?.stop());
+
+const READ_MODELS = ['orders_read', 'order_items_read', 'order_counts', 'user_order_stats', 'product_sales'];
+
+async function readModels(): Promise<unknown[]> {
+  const sums = READ_MODELS.map((table) =>
+    graph.databases.query('orders', `select count(*), md5(string_agg(t::text, '|' order by t::text)) from ${table} t`),
+  );
+  return Promise.all(sums);
+}
+
+async function append(orderId: string, version: number, type: string, data: object, at: string): Promise<void> {
+  await graph.databases.query(
+    'orders',
+    'insert into order_events (order_id, version, type, data, at) values ($1, $2, $3, $4, $5)',
+    [orderId, version, type, JSON.stringify(data), at],
+  );
+}
+
+describe('an order as it stood', () => {
+  test.each([
+    ['before it was placed', '2016-11-07T23:59:59.999Z', null],
+    ['when it was placed', '2016-11-08T00:00:00Z', 'PENDING'],
+    ['just before it was confirmed', '2016-11-11T11:59:59.999Z', 'PENDING'],
+    ['when it was confirmed', '2016-11-11T12:00:00Z', 'CONFIRMED'],
+    ['now', new Date().toISOString(), 'CONFIRMED'],
+  ])('%s', async (_when, asOf, status) => {
+    const { data, errors } = await graph.ask(
+      `query ($asOf: DateTime) {
+        order(number: "CA-2016-152156", asOf: $asOf) {
+          status version updatedAt total { amount } saga { id } rejection
+          customer { name orderStats { orderCount } } items { quantity product { name price { amount } } } history { type version }
+        }
+      }`,
+      { asOf },
+    );
+    expect(errors).toBeUndefined();
+    if (status === null) return expect(data.order).toBeNull();
+    const version = status === 'PENDING' ? 1 : 2;
+    expect(data.order).toMatchObject({ status, version, total: { amount: '993.90' }, saga: null, rejection: null });
+    expect(data.order.history).toHaveLength(version);
+    expect(data.order.items).toHaveLength(2);
+    expect(data.order.customer).toEqual({ name: 'Claire Gute', orderStats: { orderCount: 3 } });
+  });
+});
+
+test('its history holds what was agreed, exactly', async () => {
+  const { data } = await graph.ask('{ order(id: "US-2015-123918") { history { type version at data } } }');
+  expect(data.order.history).toEqual([
+    {
+      type: 'OrderPlaced',
+      version: 1,
+      at: '2015-10-15T00:00:00.000Z',
+      data: {
+        number: 'US-2015-123918',
+        customerId: 'CG-12520',
+        total: '136.72',
+        lines: [
+          { productId: 'FUR-FU-10004952', quantity: 6, unitPrice: '54.74', discount: '0.6', lineTotal: '131.38' },
+          { productId: 'OFF-PA-10003001', quantity: 1, unitPrice: '6.68', discount: '0.2', lineTotal: '5.34' },
+        ],
+      },
+    },
+    { type: 'OrderConfirmed', version: 2, at: '2015-10-15T12:00:00.000Z', data: {} },
+  ]);
+});
+
+test('every order of the history is listed once, newest first, whatever the page sizes', async () => {
+  const walk = async (sizes: number[], filter: object) => {
+    const seen: { id: string; placedAt: string }[] = [];
+    let after: string | null = null;
+    for (let i = 0; ; i++) {
+      const { data } = await graph.ask(
+        'query ($first: Int, $after: String, $filter: OrderFilter) { orders(first: $first, after: $after, filter: $filter) { totalCount nodes { id placedAt } pageInfo { hasNextPage endCursor } } }',
+        { first: sizes[i % sizes.length], after, filter },
+      );
+      seen.push(...data.orders.nodes);
+      if (!data.orders.pageInfo.hasNextPage) return { seen, total: data.orders.totalCount };
+      after = data.orders.pageInfo.endCursor;
+    }
+  };
+  const all = await walk([100], {});
+  expect(all.total).toBe(5009);
+  expect(new Set(all.seen.map((order) => order.id)).size).toBe(5009);
+  const days = all.seen.map((order) => order.placedAt);
+  expect(days).toEqual(days.toSorted().reverse());
+
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 1, maxLength: 3 }),
+      fc.date({ min: new Date('2014-01-01'), max: new Date('2018-01-01'), noInvalidDate: true }),
+      fc.integer({ min: 1, max: 60 }),
+      async (sizes, from, days) => {
+        const filter = { placedAfter: from, placedBefore: new Date(from.getTime() + days * 86_400_000) };
+        const part = await walk(sizes, filter);
+        const expected = all.seen.filter(
+          ({ placedAt }) => new Date(placedAt) > filter.placedAfter && new Date(placedAt) < filter.placedBefore,
+        );
+        expect(part.seen).toEqual(expected);
+        expect(part.total).toBe(expected.length);
+      },
+    ),
+    { numRuns: 10 },
+  );
+});
+
+test('filters and totals agree', async () => {
+  const { data } = await graph.ask(`{
+    pending: orders(filter: { status: PENDING }) { totalCount nodes { id } }
+    hers: orders(filter: { customerId: "CG-12520", status: CONFIRMED }) { totalCount nodes { number } }
+    nobodys: orders(filter: { customerId: "nobody" }) { totalCount nodes { id } }
+    user(id: "CG-12520") { orders(first: 2) { totalCount pageInfo { hasNextPage } nodes { number } } orderStats { lastOrderAt } }
+    product(id: "FUR-BO-10001798") { sales { unitsSold orderCount revenue { amount } } }
+  }`);
+  expect(data.pending).toEqual({ totalCount: 0, nodes: [] });
+  expect(data.hers).toEqual({
+    totalCount: 3,
+    nodes: [{ number: 'CA-2017-164098' }, { number: 'CA-2016-152156' }, { number: 'US-2015-123918' }],
+  });
+  expect(data.nobodys).toEqual({ totalCount: 0, nodes: [] });
+  expect(data.user).toEqual({
+    orders: {
+      totalCount: 3,
+      pageInfo: { hasNextPage: true },
+      nodes: [{ number: 'CA-2017-164098' }, { number: 'CA-2016-152156' }],
+    },
+    orderStats: { lastOrderAt: '2017-01-26T00:00:00.000Z' },
+  });
+  expect(data.product.sales.unitsSold).toBe(12);
+});
+
+test('the figures of all products together are those of all customers together', async () => {
+  const [users] = await graph.databases.query(
+    'orders',
+    'select sum(total_spent) as money, sum(order_count) as orders from user_order_stats',
+  );
+  const [products] = await graph.databases.query(
+    'orders',
+    'select sum(revenue) as money, sum(units_sold) as units from product_sales',
+  );
+  const [lines] = await graph.databases.query(
+    'orders',
+    'select sum(line_total) as money, sum(quantity) as units, count(*) as lines from order_items_read',
+  );
+  expect(users).toEqual({ money: lines?.money, orders: '5009' });
+  expect(products).toEqual({ money: lines?.money, units: lines?.units });
+  expect(lines?.lines).toBe('9994');
+  const [sold] = await graph.databases.query('products', 'select sum(units_sold) as units from products');
+  expect(sold).toEqual({ units: lines?.units });
+});
+
+describe('rebuilding the read models from the events', () => {
+  test('gives what is there, row for row, also after they were damaged', async () => {
+    const before = await readModels();
+    await graph.databases.query('orders', 'delete from order_items_read where quantity > 3');
+    await graph.databases.query('orders', "update orders_read set total = 0, status = 'PENDING'");
+    await graph.databases.query('orders', 'truncate user_order_stats, product_sales, order_counts');
+    expect(await rebuildReadModels(graph.databases.urls.orders)).toBe(10_018);
+    expect(await readModels()).toEqual(before);
+  });
+
+  test('knows rejected and cancelled orders, and counts only confirmed ones', async () => {
+    const lines = [
+      { productId: 'FUR-BO-10001798', quantity: 2, unitPrice: '10.00', discount: '0', lineTotal: '20.00' },
+    ];
+    const placed = (number: string) => ({ number, customerId: 'CG-12520', lines, total: '20.00' });
+    await append('r', 1, 'OrderPlaced', placed('R-1'), '2020-01-01T00:00:00Z');
+    await append('r', 2, 'OrderRejected', { reason: 'Only 1 left.' }, '2020-01-02T00:00:00Z');
+    await append('c', 1, 'OrderPlaced', placed('C-1'), '2020-01-03T00:00:00Z');
+    await append('c', 2, 'OrderConfirmed', {}, '2020-01-04T00:00:00Z');
+    await append('c', 3, 'OrderCancelled', { reason: 'Changed my mind.' }, '2020-01-05T00:00:00Z');
+    await append('p', 1, 'OrderPlaced', placed('P-1'), '2020-01-06T00:00:00Z');
+    await rebuildReadModels(graph.databases.urls.orders);
+
+    const { data } = await graph.ask(`{
+      rejected: order(number: "R-1") { status rejection total { amount } }
+      cancelled: order(number: "C-1") { status version rejection }
+      pending: orders(filter: { status: PENDING }) { totalCount nodes { number } }
+      user(id: "CG-12520") { orders { totalCount } orderStats { orderCount totalSpent { amount } lastOrderAt } }
+      product(id: "FUR-BO-10001798") { sales { unitsSold } }
+      orders(first: 0) { totalCount }
+    }`);
+    expect(data.rejected).toEqual({ status: 'REJECTED', rejection: 'Only 1 left.', total: { amount: '20.00' } });
+    expect(data.cancelled).toEqual({ status: 'CANCELLED', version: 3, rejection: null });
+    expect(data.pending).toEqual({ totalCount: 1, nodes: [{ number: 'P-1' }] });
+    expect(data.user.orders.totalCount).toBe(6);
+    expect(data.user.orderStats).toEqual({
+      orderCount: 3,
+      totalSpent: { amount: '1148.78' },
+      lastOrderAt: '2017-01-26T00:00:00.000Z',
+    });
+    expect(data.product.sales.unitsSold).toBe(12);
+    expect(data.orders.totalCount).toBe(5012);
+  });
+});
