@@ -78,6 +78,14 @@ test.each([
   expect(program.output()).not.toContain('hunter2');
 });
 
+test('a gateway that waits for its subgraphs says so, and stops on SIGTERM all the same', async () => {
+  const program = run('gateway/dist/main.js', { PORT: '0', SUBGRAPHS: 'a=http://127.0.0.1:1/graphql' });
+  await program.printed(/"a\\" cannot be reached \(ECONNREFUSED\)/);
+  await urlOf(program);
+  program.kill('SIGTERM');
+  expect(await program.ended).toBe(0);
+});
+
 test('an unknown command is refused with the list of those that there are', async () => {
   const program = run('subgraphs/orders/dist/main.js', {}, 'destroy');
   expect(await program.ended).toBe(2);

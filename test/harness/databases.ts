@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import type { ServiceName } from '@tributary/cli/postgres/service-databases';
 import pg from 'pg';
 import { inject } from 'vitest';
-import type { ServiceName } from '../../cli/src/postgres/service-databases.ts';
 
 /** Databases of one test file: clones of the imported ones, dropped at the end. */
 export interface TestDatabases {

@@ -1,13 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EmbeddedPostgres } from '@tributary/cli/postgres/embedded-postgres';
+import { createServiceDatabases } from '@tributary/cli/postgres/service-databases';
 import { setUpOrders } from '@tributary/orders/service';
 import { setUpProducts } from '@tributary/products/service';
 import { readSuperstore } from '@tributary/shared/superstore/superstore';
 import { setUpUsers } from '@tributary/users/service';
 import type { TestProject } from 'vitest/node';
-import { EmbeddedPostgres } from '../../cli/src/postgres/embedded-postgres.ts';
-import { createServiceDatabases } from '../../cli/src/postgres/service-databases.ts';
 
 const PASSWORD = 'tests-only';
 /** Set: a binary that a test wants and that is missing is a failure, not something left out. */

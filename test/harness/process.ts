@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { identifyProcess } from '../../cli/src/process-identity.ts';
+import { identifyProcess } from '@tributary/cli/process-identity';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 

@@ -28,6 +28,7 @@ export class Supergraph {
   readonly #logger: Logger;
   #loaded: LoadedSupergraph | null = null;
   #loading: Promise<unknown> = Promise.resolve();
+  #closing = false;
 
   constructor(config: GatewayConfig, logger: Logger, metrics: Registry) {
     this.#logger = logger;
@@ -68,9 +69,11 @@ export class Supergraph {
     });
   }
 
-  /** Starts to load; resolves when there is something to serve. @throws when there never can be */
+  /** Starts to load; resolves when there is something to serve, or when it was closed before. @throws when there never can be */
   load(): Promise<unknown> {
-    this.#loading = this.#gateway.load();
+    this.#loading = this.#gateway.load().catch((error) => {
+      if (!this.#closing) throw error;
+    });
     return this.#loading;
   }
 
@@ -109,8 +112,8 @@ export class Supergraph {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     this.#source.stop();
-    // A load that is cut off rejects; there is nothing left to say about it.
     await this.#loading.catch(() => undefined);
     if (this.#loaded) await this.#gateway.stop();
     await Promise.all(this.#dataSources.map((dataSource) => dataSource.close()));
