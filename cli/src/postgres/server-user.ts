@@ -37,6 +37,8 @@ export function chooseServerUser(paths: readonly string[]): ServerUser {
     '--clear-groups',
     '--inh-caps=+dac_override',
     '--ambient-caps=+dac_override',
+    // PostgreSQL looks at its own programs with access(2), which leaves such rights out of account otherwise.
+    '--securebits=+no_setuid_fixup',
   ];
   if (spawnSync('setpriv', [...passing.slice(1), 'true'], { cwd: '/' }).status === 0)
     return { prefix: passing, ids: {}, own };
