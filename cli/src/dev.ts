@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { startLocalData } from './local-stack.js';
 import type { StartOptions } from './start.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
+import { UserError } from './user-error.js';
 
 const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
 
@@ -14,6 +15,10 @@ const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
  */
 export async function runDev(options: StartOptions): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
+  const { gatewayPort, usersPort, productsPort, ordersPort } = options;
+  if ([gatewayPort, usersPort, productsPort, ordersPort].includes(0)) {
+    throw new UserError('"npm run dev" wants ports that stay the same: give a number above 0 for each.');
+  }
   const stopped = listenForStop();
   const data = await unlessStopped(stopped, startLocalData(options, say, stopped));
   if (!data) process.exit(0);

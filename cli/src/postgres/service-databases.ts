@@ -13,7 +13,7 @@ export type ServiceName = (typeof SERVICES)[number];
  * @returns the connection URL of each service
  */
 export async function createServiceDatabases(
-  server: EmbeddedPostgres,
+  server: Pick<EmbeddedPostgres, 'url'>,
   secrets: Pick<Secrets, ServiceName>,
   suffix = '',
 ): Promise<Record<ServiceName, string>> {

@@ -65,18 +65,30 @@ export const migrations: Migrations = {
         );
         insert into category_counts select category, sub_category, count(*) from products group by 1, 2;
 
+        create function add_to_category_counts(category text, sub_category text, difference bigint)
+        returns void language sql begin atomic
+          insert into category_counts as kept values (category, sub_category, difference)
+          on conflict (category, sub_category) do update set count = kept.count + excluded.count;
+        end;
+
         create function count_products() returns trigger language plpgsql as $$
         begin
-          if tg_op in ('UPDATE', 'DELETE') then
-            insert into category_counts as kept
-              select category, sub_category, -count(*) from old_rows group by 1, 2 order by 1, 2
-              on conflict (category, sub_category) do update set count = kept.count + excluded.count;
-          end if;
-          if tg_op in ('INSERT', 'UPDATE') then
-            insert into category_counts as kept
-              select category, sub_category, count(*) from new_rows group by 1, 2 order by 1, 2
-              on conflict (category, sub_category) do update set count = kept.count + excluded.count;
-          end if;
+          case tg_op
+            when 'INSERT' then
+              perform add_to_category_counts(category, sub_category, count(*))
+              from new_rows group by category, sub_category order by category, sub_category;
+            when 'DELETE' then
+              perform add_to_category_counts(category, sub_category, -count(*))
+              from old_rows group by category, sub_category order by category, sub_category;
+            else
+              -- Most updates move no product, and then no count is touched.
+              perform add_to_category_counts(category, sub_category, sum(difference)::bigint)
+              from (
+                select category, sub_category, 1 as difference from new_rows
+                union all select category, sub_category, -1 from old_rows
+              ) as moved
+              group by category, sub_category having sum(difference) <> 0 order by category, sub_category;
+          end case;
           return null;
         end $$;
 
