@@ -10,9 +10,9 @@ export interface Subgraph {
 const LOCAL_SUBGRAPHS =
   'users=http://localhost:4001/graphql,products=http://localhost:4002/graphql,orders=http://localhost:4003/graphql';
 
-/** Where Apollo's hosted Sandbox and Explorer ask from. */
-const APOLLO_ORIGINS =
-  'https://studio.apollographql.com,https://sandbox.embed.apollographql.com,https://explorer.embed.apollographql.com';
+/** Pages on this machine, and where Apollo's hosted Sandbox and Explorer ask from. */
+const EXPLORER_ORIGINS =
+  'localhost,https://studio.apollographql.com,https://sandbox.embed.apollographql.com,https://explorer.embed.apollographql.com';
 
 const subgraphs = z
   .string()
@@ -25,11 +25,10 @@ const subgraphs = z
     }),
   );
 
-const list = (preset: string) =>
-  z
-    .string()
-    .default(preset)
-    .transform((text) => text.split(',').map((item) => item.trim()));
+const origins = z
+  .string()
+  .default(EXPLORER_ORIGINS)
+  .transform((text) => text.split(',').map((item) => item.trim()));
 
 /** Reads the gateway's configuration from the environment. */
 export function readConfig(env: NodeJS.ProcessEnv = process.env) {
@@ -44,7 +43,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       SUPERGRAPH_PATH: z.string().optional(),
       SUPERGRAPH_POLL_INTERVAL: duration('5s'),
       SUBGRAPH_TIMEOUT: duration('5s'),
-      CORS_ORIGINS: list(APOLLO_ORIGINS),
+      /** Sites whose pages may ask; "localhost" is this machine on any port, "*" everybody. */
+      CORS_ORIGINS: origins,
       LOG_LEVEL: logLevel,
     },
     { ...env, GATEWAY_PORT: env.GATEWAY_PORT || env.PORT },

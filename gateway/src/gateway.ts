@@ -12,6 +12,8 @@ export interface Gateway extends HttpService {
   readonly ready: Promise<unknown>;
 }
 
+const THIS_MACHINE = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
+
 export async function createGateway(config: GatewayConfig, logger: Logger): Promise<Gateway> {
   let supergraph: Supergraph | undefined;
   const service = createHttpService({
@@ -31,7 +33,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger): Prom
     }
   });
   await service.app.register(cors, {
-    origin: config.CORS_ORIGINS.includes('*') ? true : config.CORS_ORIGINS,
+    origin: config.CORS_ORIGINS.map((origin) => ({ '*': /^/, localhost: THIS_MACHINE })[origin] ?? origin),
     methods: ['GET', 'POST'],
     maxAge: 600,
   });

@@ -59,7 +59,17 @@ describe('CORS', () => {
     expect(answer.headers.get('access-control-allow-origin')).toBe('https://studio.apollographql.com');
   });
 
-  test('lets no other site', async () => {
-    expect((await preflight('https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
-  });
+  test.each(['http://localhost:3000', 'http://127.0.0.1:5173', 'http://[::1]:8080'])(
+    'lets a page at %s',
+    async (origin) => {
+      expect((await preflight(origin)).headers.get('access-control-allow-origin')).toBe(origin);
+    },
+  );
+
+  test.each(['https://evil.example', 'http://localhost.evil.example', 'http://localhost:80@evil.example', 'null'])(
+    'lets no page at %s',
+    async (origin) => {
+      expect((await preflight(origin)).headers.get('access-control-allow-origin')).toBeNull();
+    },
+  );
 });

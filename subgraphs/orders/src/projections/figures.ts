@@ -3,7 +3,7 @@ import Big from 'big.js';
 import { type Kysely, sql } from 'kysely';
 import type { Order } from '../order/order.js';
 import type { OrdersTables } from '../storage/tables.js';
-import type { OrderChange } from './order-projection.js';
+import type { OrderChange } from './stored-orders.js';
 
 /** The customer under whom `order_counts` keeps the counts of all customers. */
 export const ALL_CUSTOMERS = '';

@@ -5,15 +5,9 @@ import { evolve, type Order } from '../order/order.js';
 import type { RecordedOrderEvent } from '../order/order-events.js';
 import type { OrdersTables } from '../storage/tables.js';
 import { writeFigures } from './figures.js';
-import { readOrders } from './stored-orders.js';
+import { type OrderChange, readOrders } from './stored-orders.js';
 
 const REBUILD_BATCH = 5000;
-
-/** An order before and after a batch of events; `before` is null for a new one. */
-export interface OrderChange {
-  readonly before: Order | null;
-  readonly after: Order;
-}
 
 /**
  * Brings the read models up by a batch of events, which must follow what they hold already. Call it in a transaction.

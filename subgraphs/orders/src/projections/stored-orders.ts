@@ -3,6 +3,12 @@ import type { Order } from '../order/order.js';
 import type { OrderLine } from '../order/order-events.js';
 import type { OrderItemRow, OrderRow, OrdersTables } from '../storage/tables.js';
 
+/** An order before and after a batch of events; `before` is null for a new one. */
+export interface OrderChange {
+  readonly before: Order | null;
+  readonly after: Order;
+}
+
 /** The orders that the read model holds, by id: the state from which a projection goes on. */
 export async function readOrders(db: Kysely<OrdersTables>, ids: readonly string[]): Promise<Map<string, Order>> {
   if (ids.length === 0) return new Map();
