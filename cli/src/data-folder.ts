@@ -14,9 +14,10 @@ const secretsSchema = z.object({
   products: z.string(),
   orders: z.string(),
   tokens: z.string(),
+  internal: z.string(),
 });
 
-/** Passwords of the local database roles, and the secret that signs development tokens. Made at the first start. */
+/** Passwords of the local database roles, and the secrets that sign development tokens and open ledgers. Made at the first start. */
 export type Secrets = z.infer<typeof secretsSchema>;
 
 /** The folder that keeps the data of a local stack. One stack may use it at a time. */
@@ -51,16 +52,18 @@ export class DataFolder {
     rmSync(this.file(OWNER), { force: true });
   }
 
-  /** The secrets kept here; made when there are none. */
+  /** The secrets kept here; what is missing is made. */
   secrets(): Secrets {
-    if (existsSync(this.file(SECRETS))) return readSecrets(this.path);
     const make = () => randomBytes(24).toString('base64url');
+    const kept = existsSync(this.file(SECRETS)) ? (readJson(this.file(SECRETS)) as Partial<Secrets>) : {};
     const secrets: Secrets = {
       postgres: make(),
       users: make(),
       products: make(),
       orders: make(),
       tokens: make() + make(),
+      internal: make(),
+      ...kept,
     };
     writeFileSync(this.file(SECRETS), JSON.stringify(secrets, null, 2), { mode: 0o600 });
     return secrets;

@@ -31,8 +31,10 @@ export async function runDev(options: StartOptions): Promise<void> {
     });
     children.push(child);
   };
+  // In processes of their own and without NATS, events travel by the ledgers alone; so these are looked at often.
+  const shared = { LOG_LEVEL: options.logLevel, INTERNAL_SECRET: data.internalSecret, EVENT_POLL_INTERVAL: '200ms' };
   const service = (folder: string, env: NodeJS.ProcessEnv) =>
-    run(['--watch', '--watch-preserve-output', join(folder, 'dist/main.js')], { LOG_LEVEL: options.logLevel, ...env });
+    run(['--watch', '--watch-preserve-output', join(folder, 'dist/main.js')], { ...shared, ...env });
   const subgraphUrl = (name: string, port: number) => `${name}=http://localhost:${port}/graphql`;
 
   run([turboProgram(), 'watch', 'build', 'bundle', '--output-logs=errors-only']);
@@ -48,6 +50,8 @@ export async function runDev(options: StartOptions): Promise<void> {
   service('subgraphs/orders', {
     ORDERS_PORT: String(options.ordersPort),
     ORDERS_DATABASE_URL: data.databaseUrls.orders,
+    USERS_URL: `http://localhost:${usersPort}`,
+    PRODUCTS_URL: `http://localhost:${productsPort}`,
   });
   service('gateway', {
     GATEWAY_PORT: String(options.gatewayPort),

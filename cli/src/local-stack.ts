@@ -23,6 +23,8 @@ export interface LocalData {
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
   /** Signs development tokens. */
   readonly tokenSecret: string;
+  /** Lets the services of this stack read each other's ledgers. */
+  readonly internalSecret: string;
   /** Resolves when PostgreSQL ends, asked to or not. */
   readonly ended: Promise<void>;
   stop(): Promise<void>;
@@ -61,7 +63,7 @@ export async function startLocalData(
     say(`PostgreSQL runs on 127.0.0.1:${server.port} (${since(startedAt)}), data in ${folder.path}`);
     const databaseUrls = await createServiceDatabases(server, secrets);
     await importHistory(databaseUrls, options.scale, folder, say);
-    return { databaseUrls, tokenSecret: secrets.tokens, ended: server.ended, stop };
+    return { databaseUrls, tokenSecret: secrets.tokens, internalSecret: secrets.internal, ended: server.ended, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -5,6 +5,7 @@ import { readConfig as readOrdersConfig } from '@tributary/orders/config';
 import { createOrdersService } from '@tributary/orders/service';
 import { readConfig as readProductsConfig } from '@tributary/products/config';
 import { createProductsService } from '@tributary/products/service';
+import { InProcessBus } from '@tributary/shared/events/in-process-bus';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 import { readConfig as readUsersConfig } from '@tributary/users/config';
@@ -66,25 +67,39 @@ async function startServices(options: StartOptions, data: LocalData, started: Ht
     started.push(service);
     return service.listen();
   };
+  const bus = new InProcessBus();
+  const events = { INTERNAL_SECRET: data.internalSecret };
   const users = await createUsersService(
     readUsersConfig({
       USERS_PORT: String(options.usersPort),
       USERS_DATABASE_URL: data.databaseUrls.users,
       AUTH_SECRET: data.tokenSecret,
+      ...events,
     }),
     logger.child({ name: 'users' }),
+    { bus },
   ).then(listen);
   const products = await createProductsService(
     readProductsConfig({
       PRODUCTS_PORT: String(options.productsPort),
       PRODUCTS_DATABASE_URL: data.databaseUrls.products,
+      ...events,
     }),
     logger.child({ name: 'products' }),
+    { bus },
   ).then(listen);
-  const orders = await createOrdersService(
-    readOrdersConfig({ ORDERS_PORT: String(options.ordersPort), ORDERS_DATABASE_URL: data.databaseUrls.orders }),
+  const ordersService = await createOrdersService(
+    readOrdersConfig({
+      ORDERS_PORT: String(options.ordersPort),
+      ORDERS_DATABASE_URL: data.databaseUrls.orders,
+      USERS_URL: users,
+      PRODUCTS_URL: products,
+      ...events,
+    }),
     logger.child({ name: 'orders' }),
-  ).then(listen);
+    { bus },
+  );
+  const orders = await listen(ordersService);
   const gateway = await createGateway(
     readGatewayConfig({
       ...process.env,
@@ -95,7 +110,7 @@ async function startServices(options: StartOptions, data: LocalData, started: Ht
     logger.child({ name: 'gateway' }),
   );
   const url = await listen(gateway);
-  await Promise.race([gateway.ready, aborted(stopped)]);
+  await Promise.race([Promise.all([gateway.ready, ordersService.caughtUp]), aborted(stopped)]);
   stopped.throwIfAborted();
   return { gateway: url, users, products, orders };
 }

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
+import { until } from '../harness/until.ts';
 
 // The stack as containers run it: a process per service, configured by its environment.
 
@@ -34,13 +35,20 @@ test('set up, serve, stop on SIGTERM', async () => {
     products: { PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products },
     orders: { ORDERS_PORT: '0', ORDERS_DATABASE_URL: databases.urls.orders },
   };
+  const urls: Record<string, string> = {};
   const subgraphs: string[] = [];
   for (const [name, env] of Object.entries(environments)) {
     const setUp = run(`subgraphs/${name}/dist/main.js`, env, 'setup');
     expect(await setUp.ended).toBe(0);
     expect(setUp.output()).toBe('The database is up to date.\n');
-    subgraphs.push(`${name}=${await urlOf(run(`subgraphs/${name}/dist/main.js`, env))}/graphql`);
+    const owners = { USERS_URL: urls.users, PRODUCTS_URL: urls.products };
+    urls[name] = await urlOf(run(`subgraphs/${name}/dist/main.js`, { ...env, ...(name === 'orders' && owners) }));
+    subgraphs.push(`${name}=${urls[name]}/graphql`);
   }
+  await until(
+    async () => (await fetch(`${urls.orders}/health/ready`)).status,
+    (status) => status === 200,
+  );
   const gateway = run('gateway/dist/main.js', { PORT: '0', SUBGRAPHS: subgraphs.join() });
   await gateway.printed(/serving a new supergraph/);
   const url = await urlOf(gateway);

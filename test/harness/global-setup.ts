@@ -25,16 +25,26 @@ declare module 'vitest' {
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-test-'));
   const server = await EmbeddedPostgres.start({ dataFolder: folder, port: 0, password: PASSWORD, durable: false });
+  const stop = async () => {
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    await importHistory(server);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  project.provide('postgresUrl', server.url('postgres'));
+  project.provide('requireServices', REQUIRE_SERVICES);
+  return stop;
+}
+
+async function importHistory(server: EmbeddedPostgres): Promise<void> {
   const urls = await createServiceDatabases(server, { users: PASSWORD, products: PASSWORD, orders: PASSWORD });
   const history = readSuperstore();
   const request = { scale: 1, readHistory: () => history };
   await setUpUsers({ ...request, databaseUrl: urls.users });
   await setUpProducts({ ...request, databaseUrl: urls.products });
   await setUpOrders({ ...request, databaseUrl: urls.orders });
-  project.provide('postgresUrl', server.url('postgres'));
-  project.provide('requireServices', REQUIRE_SERVICES);
-  return async () => {
-    await server.stop();
-    rmSync(folder, { recursive: true, force: true });
-  };
 }

@@ -4,6 +4,8 @@ import { readConfig as readOrdersConfig } from '@tributary/orders/config';
 import { createOrdersService } from '@tributary/orders/service';
 import { readConfig as readProductsConfig } from '@tributary/products/config';
 import { createProductsService } from '@tributary/products/service';
+import type { EventBus } from '@tributary/shared/events/event-bus';
+import { InProcessBus } from '@tributary/shared/events/in-process-bus';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { readConfig as readUsersConfig } from '@tributary/users/config';
 import { createUsersService } from '@tributary/users/service';
@@ -30,37 +32,49 @@ export interface TestGraph {
 
 const silent = pino({ level: 'silent' });
 
-/** Starts it on free ports. */
-export async function startGraph(gatewayEnv: NodeJS.ProcessEnv = {}): Promise<TestGraph> {
+export interface GraphOptions {
+  /** What carries the events; in this process unless given. */
+  readonly bus?: EventBus;
+  readonly ordersEnv?: NodeJS.ProcessEnv;
+}
+
+/** Starts it on free ports, and waits until the copies are level. */
+export async function startGraph({ bus: givenBus, ordersEnv = {} }: GraphOptions = {}): Promise<TestGraph> {
   const databases = await cloneDatabases();
   const statements: TestGraph['statements'] = { users: [], products: [], orders: [] };
   const record = (service: ServiceName) => (query: CompiledQuery) => statements[service].push(query);
-  const services = {
-    users: await createUsersService(
-      readUsersConfig({ USERS_PORT: '0', USERS_DATABASE_URL: databases.urls.users, AUTH_SECRET: TOKEN_SECRET }),
-      silent,
-      record('users'),
-    ),
-    products: await createProductsService(
-      readProductsConfig({ PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products }),
-      silent,
-      record('products'),
-    ),
-    orders: await createOrdersService(
-      readOrdersConfig({ ORDERS_PORT: '0', ORDERS_DATABASE_URL: databases.urls.orders }),
-      silent,
-      record('orders'),
-    ),
-  };
-  const users = await services.users.listen();
-  const products = await services.products.listen();
-  const orders = await services.orders.listen();
+  const bus = givenBus ?? new InProcessBus();
+  const usersService = await createUsersService(
+    readUsersConfig({ USERS_PORT: '0', USERS_DATABASE_URL: databases.urls.users, AUTH_SECRET: TOKEN_SECRET }),
+    silent,
+    { bus, onStatement: record('users') },
+  );
+  const productsService = await createProductsService(
+    readProductsConfig({ PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products }),
+    silent,
+    { bus, onStatement: record('products') },
+  );
+  const users = await usersService.listen();
+  const products = await productsService.listen();
+  const ordersService = await createOrdersService(
+    readOrdersConfig({
+      ORDERS_PORT: '0',
+      ORDERS_DATABASE_URL: databases.urls.orders,
+      USERS_URL: users,
+      PRODUCTS_URL: products,
+      ...ordersEnv,
+    }),
+    silent,
+    { bus, onStatement: record('orders') },
+  );
+  const orders = await ordersService.listen();
+  await ordersService.caughtUp;
+  const services = { users: usersService, products: productsService, orders: ordersService };
   const gateway = await createGateway(
     readGatewayConfig({
       GATEWAY_PORT: '0',
       SUBGRAPHS: `users=${users}/graphql,products=${products}/graphql,orders=${orders}/graphql`,
       SUPERGRAPH_POLL_INTERVAL: '200ms',
-      ...gatewayEnv,
     }),
     silent,
   );
@@ -76,6 +90,7 @@ export async function startGraph(gatewayEnv: NodeJS.ProcessEnv = {}): Promise<Te
     async stop() {
       await gateway.close();
       await Promise.all(Object.values(services).map((service) => service.close()));
+      await bus.close();
       await databases.drop();
     },
   };

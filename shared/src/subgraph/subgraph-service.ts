@@ -18,6 +18,8 @@ export interface SubgraphServiceOptions<Tables, Context> {
   readonly createSchema: (db: Kysely<Tables>) => Promise<GraphQLSchema>;
   /** What the resolvers of one request share: its data loaders, its viewer. */
   readonly createContext: (db: Kysely<Tables>, request: GraphQLRequest) => Promise<Context>;
+  /** Why the service is not ready although its database is up; null when it is. */
+  readonly notReady?: () => string | null;
 }
 
 /** A subgraph: its schema over HTTP, on its own database. Closing it closes the database's connections too. */
@@ -43,7 +45,8 @@ export async function createSubgraphService<Tables, Context>(
     readiness: async () => {
       try {
         await pingDatabase(db as unknown as Kysely<never>);
-        return { ready: true, database: 'up' };
+        const reason = options.notReady?.() ?? null;
+        return { ready: reason === null, database: 'up', ...(reason !== null && { reason }) };
       } catch (error) {
         return { ready: false, database: 'down', reason: (error as Error).message };
       }

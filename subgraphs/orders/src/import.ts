@@ -7,8 +7,8 @@ import { projectAll } from './projections/order-projection.js';
 import type { OrdersTables } from './storage/tables.js';
 
 /**
- * Writes the orders of the Superstore history as events, builds the read models from them, and fills the copies of what
- * orders show of users and products.
+ * Writes the orders of the Superstore history as events and builds the read models from them. The copies of users and
+ * products come from those services' own events.
  */
 export const loadOrders: LoadHistory<OrdersTables> = async (transaction, history, onRows) => {
   const db = transaction as unknown as Kysely<never>;
@@ -18,15 +18,10 @@ export const loadOrders: LoadHistory<OrdersTables> = async (transaction, history
   await bulkInsert(db, 'order_events', eventColumns, rows);
   await sql`analyze order_events`.execute(db);
 
-  const users = history.customers.map(({ id, name, email }) => ({ id, name, email, version: 1 }));
-  await bulkInsert(db, 'users_copy', { id: 'text', name: 'text', email: 'text', version: 'integer' }, users);
-  const products = history.products.map(({ id, name }) => ({ id, sku: id, name, version: 1 }));
-  await bulkInsert(db, 'products_copy', { id: 'text', sku: 'text', name: 'text', version: 'integer' }, products);
-
   // An order has two events here.
   await projectAll(transaction, (count) => onRows(count / 2));
   await sql`
-    analyze orders_read, order_items_read, order_counts, user_order_stats, product_sales, users_copy, products_copy
+    analyze orders_read, order_items_read, order_counts, user_order_stats, product_sales
   `.execute(db);
 };
 

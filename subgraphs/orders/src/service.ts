@@ -1,5 +1,6 @@
+import { consumeEvents, ownEventBus, type ServiceParts } from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
-import { openDatabase, type StatementListener } from '@tributary/shared/postgres/database';
+import { openDatabase } from '@tributary/shared/postgres/database';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
@@ -7,6 +8,8 @@ import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
+import { applyProductEvents } from './copies/product-copy.js';
+import { applyUserEvents } from './copies/user-copy.js';
 import { loadOrders } from './import.js';
 import { OrderEventStore } from './order/event-store.js';
 import { Orders } from './orders.js';
@@ -37,13 +40,19 @@ export async function rebuildReadModels(databaseUrl: string): Promise<number> {
   }
 }
 
+/** The orders service: ready when its copies have first been level with their owners. */
+export interface OrdersService extends HttpService {
+  readonly caughtUp: Promise<unknown>;
+}
+
 /** The orders subgraph: event-sourced orders, read models and copies, on a database of its own. */
-export function createOrdersService(
+export async function createOrdersService(
   config: ReturnType<typeof readConfig>,
   logger: Logger,
-  onStatement?: StatementListener,
-): Promise<HttpService> {
-  return createSubgraphService<OrdersTables, OrdersContext>({
+  { bus, onStatement }: ServiceParts = {},
+): Promise<OrdersService> {
+  let caughtUp = false;
+  const service = await createSubgraphService<OrdersTables, OrdersContext>({
     name: 'orders',
     host: config.HOST,
     port: config.ORDERS_PORT,
@@ -52,7 +61,26 @@ export function createOrdersService(
     onStatement,
     createSchema: createOrdersSchema,
     createContext: async (db) => createContext(new Orders(db), new OrderEventStore(db)),
+    notReady: () => (caughtUp ? null : 'the copies of users and products are being brought up to date'),
   });
+  const consumers = consumeEvents<OrdersTables>(
+    service,
+    [
+      { source: 'users', ownerUrl: config.USERS_URL, apply: applyUserEvents },
+      { source: 'products', ownerUrl: config.PRODUCTS_URL, apply: applyProductEvents },
+    ],
+    {
+      name: 'orders',
+      databaseUrl: config.ORDERS_DATABASE_URL,
+      settings: config,
+      bus: bus ?? ownEventBus(service, 'orders', config, logger),
+      logger,
+    },
+  );
+  consumers.caughtUp.then(() => {
+    caughtUp = true;
+  });
+  return { ...service, caughtUp: consumers.caughtUp };
 }
 
 function createOrdersSchema(db: Kysely<OrdersTables>) {

@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { badUserInput, conflict, notFound } from '@tributary/shared/errors';
+import type { Origin } from '@tributary/shared/events/event';
+import { recordEvents } from '@tributary/shared/events/outbox';
 import { requireAmount, requireIdempotencyKey, requireQuantity, requireText } from '@tributary/shared/input';
 import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
 import { type Kysely, type SqlBool, sql } from 'kysely';
+import { type ProductEventType, productEvent, stockReceived } from './product-events.js';
 import type { CategoryCountRow, ProductRow, ProductsTables, StockRow } from './storage/tables.js';
 
 const MAX_ATTRIBUTES_LENGTH = 20_000;
@@ -59,7 +62,7 @@ export class Products {
   }
 
   /** @throws ApiError BAD_USER_INPUT, or CONFLICT (SKU_TAKEN) */
-  async create(input: NewProduct): Promise<ProductRow> {
+  async create(input: NewProduct, origin: Origin): Promise<ProductRow> {
     const product = {
       id: randomUUID(),
       sku: requireText('sku', input.sku, 100),
@@ -73,11 +76,17 @@ export class Products {
     try {
       return await this.#db.transaction().execute(async (transaction) => {
         const row = await transaction.insertInto('products').values(product).returningAll().executeTakeFirstOrThrow();
-        await transaction.insertInto('stock').values({ product_id: row.id, on_hand: onHand }).execute();
+        const events = [productEvent('ProductCreated', row)];
+        await transaction
+          .insertInto('stock')
+          .values({ product_id: row.id, on_hand: onHand, version: onHand > 0 ? 1 : 0 })
+          .execute();
         if (onHand > 0) {
           const receipt = { product_id: row.id, quantity: onHand, reason: 'opening stock', idempotency_key: null };
           await transaction.insertInto('stock_receipts').values(receipt).execute();
+          events.push(stockReceived(row.id, 1, { quantity: onHand, onHand, reason: 'opening stock' }));
         }
+        await recordEvents(transaction, events, origin);
         return row;
       });
     } catch (error) {
@@ -87,14 +96,14 @@ export class Products {
   }
 
   /** @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (STALE_VERSION) */
-  async update(id: string, changes: ProductChanges): Promise<ProductRow> {
+  async update(id: string, changes: ProductChanges, origin: Origin): Promise<ProductRow> {
     const wanted = {
       ...(changes.name != null && { name: requireText('name', changes.name, 300) }),
       ...(changes.category != null && { category: requireText('category', changes.category, 100) }),
       ...(changes.subCategory != null && { sub_category: requireText('subCategory', changes.subCategory, 100) }),
       ...(changes.attributes != null && { attributes: requireAttributes(changes.attributes) }),
     };
-    return this.#change(id, (before) => {
+    return this.#change(id, 'ProductUpdated', origin, (before) => {
       if (changes.expectedVersion != null && changes.expectedVersion !== before.version) {
         throw conflict(
           'STALE_VERSION',
@@ -107,14 +116,14 @@ export class Products {
   }
 
   /** @throws ApiError NOT_FOUND or BAD_USER_INPUT */
-  async changePrice(id: string, requested: string): Promise<ProductRow> {
+  async changePrice(id: string, requested: string, origin: Origin): Promise<ProductRow> {
     const price = requireAmount('price', requested);
-    return this.#change(id, () => ({ price }));
+    return this.#change(id, 'ProductPriceChanged', origin, () => ({ price }));
   }
 
   /** Takes a product out of the range; doing it twice is the same as once. @throws ApiError NOT_FOUND */
-  async discontinue(id: string): Promise<ProductRow> {
-    return this.#change(id, () => ({ status: 'DISCONTINUED' as const }));
+  async discontinue(id: string, origin: Origin): Promise<ProductRow> {
+    return this.#change(id, 'ProductDiscontinued', origin, () => ({ status: 'DISCONTINUED' as const }));
   }
 
   /**
@@ -122,7 +131,7 @@ export class Products {
    *
    * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (PRODUCT_DISCONTINUED, IDEMPOTENCY_KEY_REUSED)
    */
-  async restock(id: string, requested: number, key: string): Promise<ProductRow> {
+  async restock(id: string, requested: number, key: string, origin: Origin): Promise<ProductRow> {
     const quantity = requireQuantity('quantity', requested);
     const idempotencyKey = requireIdempotencyKey(key);
     return this.#db.transaction().execute(async (transaction) => {
@@ -141,17 +150,25 @@ export class Products {
       if (product.status === 'DISCONTINUED') {
         throw conflict('PRODUCT_DISCONTINUED', `Product "${id}" is discontinued and takes no more stock.`, 'id');
       }
-      await transaction
+      const stock = await transaction
         .updateTable('stock')
-        .set({ on_hand: sql`on_hand + ${quantity}::integer` })
+        .set({ on_hand: sql`on_hand + ${quantity}::integer`, version: sql`version + 1` })
         .where('product_id', '=', id)
-        .execute();
+        .returning(['on_hand', 'version'])
+        .executeTakeFirstOrThrow();
+      const data = { quantity, onHand: stock.on_hand, reason: 'restock' };
+      await recordEvents(transaction, [stockReceived(id, stock.version, data)], origin);
       return product;
     });
   }
 
   /** Locks a product, lets `decide` say what shall be different, and writes it where it really is. */
-  async #change(id: string, decide: (before: ProductRow) => Partial<ProductValues>): Promise<ProductRow> {
+  async #change(
+    id: string,
+    eventType: ProductEventType,
+    origin: Origin,
+    decide: (before: ProductRow) => Partial<ProductValues>,
+  ): Promise<ProductRow> {
     return this.#db.transaction().execute(async (transaction) => {
       const before = await lockProduct(transaction, id);
       const { attributes, ...wanted } = decide(before);
@@ -167,7 +184,9 @@ export class Products {
         )`)
         .returningAll()
         .executeTakeFirst();
-      return row ?? before;
+      if (!row) return before;
+      await recordEvents(transaction, [productEvent(eventType, row)], origin);
+      return row;
     });
   }
 }

@@ -1,5 +1,5 @@
+import { ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
-import type { StatementListener } from '@tributary/shared/postgres/database';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
@@ -17,12 +17,12 @@ export const setUpProducts = (request: SetUpRequest): Promise<boolean> =>
   setUpDatabase('products', migrations, loadCatalogue, request);
 
 /** The products subgraph: catalogue and stock, on a database of its own. */
-export function createProductsService(
+export async function createProductsService(
   config: ReturnType<typeof readConfig>,
   logger: Logger,
-  onStatement?: StatementListener,
+  { bus, onStatement }: ServiceParts = {},
 ): Promise<HttpService> {
-  return createSubgraphService<ProductsTables, ProductsContext>({
+  const service = await createSubgraphService<ProductsTables, ProductsContext>({
     name: 'products',
     host: config.HOST,
     port: config.PRODUCTS_PORT,
@@ -34,6 +34,14 @@ export function createProductsService(
         resolvers: [new ProductResolver(db)],
         references: { Product: (reference, context) => findProduct(context, reference) },
       }),
-    createContext: async (db) => createContext(new Products(db)),
+    createContext: async (db, request) => createContext(new Products(db), request),
   });
+  publishEvents(service, {
+    name: 'products',
+    databaseUrl: config.PRODUCTS_DATABASE_URL,
+    settings: config,
+    bus: bus ?? ownEventBus(service, 'products', config, logger),
+    logger,
+  });
+  return service;
 }

@@ -1,8 +1,11 @@
 import type { PageRequest } from '@tributary/shared/connection';
 import { conflict, notFound } from '@tributary/shared/errors';
+import type { Origin } from '@tributary/shared/events/event';
+import { recordEvents } from '@tributary/shared/events/outbox';
 import { requireAmount, requireIdempotencyKey } from '@tributary/shared/input';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { AccountEntryRow, AccountRow, UsersTables } from './storage/tables.js';
+import { accountCredited } from './user-events.js';
 
 /** The money that orders are paid from: a balance per user, and every entry that made it. */
 export class Accounts {
@@ -48,7 +51,7 @@ export class Accounts {
    *
    * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (USER_DELETED, IDEMPOTENCY_KEY_REUSED)
    */
-  async deposit(userId: string, requested: string, key: string): Promise<void> {
+  async deposit(userId: string, requested: string, key: string, origin: Origin): Promise<void> {
     const amount = requireAmount('amount', requested);
     const idempotencyKey = requireIdempotencyKey(key);
     await this.#db.transaction().execute(async (transaction) => {
@@ -62,11 +65,14 @@ export class Accounts {
         .executeTakeFirst();
       if (!inserted) return refuseOtherUse(transaction, userId, amount, idempotencyKey);
       if (user.status === 'DELETED') throw conflict('USER_DELETED', `User "${userId}" was deleted.`, 'userId');
-      await transaction
+      const account = await transaction
         .updateTable('accounts')
-        .set({ balance: sql`balance + ${amount}` })
+        .set({ balance: sql`balance + ${amount}`, version: sql`version + 1` })
         .where('user_id', '=', userId)
-        .execute();
+        .returning(['balance', 'version'])
+        .executeTakeFirstOrThrow();
+      const data = { amount, balance: account.balance, reason: 'deposit' };
+      await recordEvents(transaction, [accountCredited(userId, account.version, data)], origin);
     });
   }
 }

@@ -1,4 +1,6 @@
 import type { PageRequest } from '@tributary/shared/connection';
+import type { Origin } from '@tributary/shared/events/event';
+import { originOf } from '@tributary/shared/events/origin';
 import type { GraphQLRequest } from '@tributary/shared/http/graphql-endpoint';
 import type { ReadViewer, Viewer } from '@tributary/shared/http/viewer';
 import { groupedLoader, loaderByArguments, rowLoader } from '@tributary/shared/subgraph/loaders';
@@ -7,6 +9,8 @@ import type { Users } from './users.js';
 
 /** What the resolvers of one request share. */
 export interface UsersContext {
+  /** Where commands of this request come from. */
+  readonly origin: Origin;
   readonly viewer: () => Promise<Viewer | null>;
   readonly user: ReturnType<typeof userLoader>;
   readonly addresses: ReturnType<typeof addressLoader>;
@@ -23,6 +27,7 @@ export function createContext(
   request: GraphQLRequest,
 ): UsersContext {
   return {
+    origin: originOf(request),
     viewer: () => readViewer(request.http.headers.authorization),
     user: userLoader(users),
     addresses: addressLoader(users),

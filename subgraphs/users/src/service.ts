@@ -1,6 +1,6 @@
+import { ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { viewerReader } from '@tributary/shared/http/viewer';
-import type { StatementListener } from '@tributary/shared/postgres/database';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
@@ -21,13 +21,13 @@ export const setUpUsers = (request: SetUpRequest): Promise<boolean> =>
   setUpDatabase('users', migrations, loadCustomers, request);
 
 /** The users subgraph: accounts of people, on a database of its own. */
-export function createUsersService(
+export async function createUsersService(
   config: ReturnType<typeof readConfig>,
   logger: Logger,
-  onStatement?: StatementListener,
+  { bus, onStatement }: ServiceParts = {},
 ): Promise<HttpService> {
   const readViewer = viewerReader({ secret: config.AUTH_SECRET, jwksUrl: config.AUTH_JWKS_URL });
-  return createSubgraphService<UsersTables, UsersContext>({
+  const service = await createSubgraphService<UsersTables, UsersContext>({
     name: 'users',
     host: config.HOST,
     port: config.USERS_PORT,
@@ -37,6 +37,14 @@ export function createUsersService(
     createSchema: (db) => createUsersSchema(db),
     createContext: async (db, request) => createContext(new Users(db), new Accounts(db), readViewer, request),
   });
+  publishEvents(service, {
+    name: 'users',
+    databaseUrl: config.USERS_DATABASE_URL,
+    settings: config,
+    bus: bus ?? ownEventBus(service, 'users', config, logger),
+    logger,
+  });
+  return service;
 }
 
 function createUsersSchema(db: Kysely<UsersTables>) {

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { PageRequest } from '@tributary/shared/connection';
 import { badUserInput, conflict, notFound } from '@tributary/shared/errors';
+import type { Origin } from '@tributary/shared/events/event';
+import { eraseFromEvents, recordEvents } from '@tributary/shared/events/outbox';
 import { optionalText, requireText } from '@tributary/shared/input';
 import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { AddressRow, UserRow, UserStatusName, UsersTables } from './storage/tables.js';
+import { PERSONAL_FIELDS, userEvent } from './user-events.js';
 
 const EMAIL = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
 
@@ -90,7 +93,7 @@ export class Users {
   }
 
   /** @throws ApiError BAD_USER_INPUT, or CONFLICT (EMAIL_TAKEN) */
-  async register(input: NewUser): Promise<UserRow> {
+  async register(input: NewUser, origin: Origin): Promise<UserRow> {
     const user = {
       id: randomUUID(),
       name: requireText('name', input.name),
@@ -106,6 +109,7 @@ export class Users {
           .insertInto('addresses')
           .values({ user_id: row.id, position: 0, ...address })
           .execute();
+      await recordEvents(transaction, [userEvent('UserRegistered', row)], origin);
       return row;
     });
   }
@@ -115,7 +119,7 @@ export class Users {
    *
    * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (STALE_VERSION, USER_DELETED, EMAIL_TAKEN)
    */
-  async update(id: string, changes: UserChanges): Promise<UserRow> {
+  async update(id: string, changes: UserChanges, origin: Origin): Promise<UserRow> {
     if (changes.status === 'DELETED') {
       throw badUserInput('status', 'A user is deleted with deleteUser, which also erases personal data.');
     }
@@ -137,27 +141,34 @@ export class Users {
         status: changes.status ?? before.status,
       };
       const changed = after.name !== before.name || after.email !== before.email || after.status !== before.status;
-      return changed ? saveUser(transaction, before, after) : before;
+      if (!changed) return before;
+      const saved = await saveUser(transaction, before, after);
+      await recordEvents(transaction, [userEvent('UserUpdated', saved)], origin);
+      return saved;
     });
   }
 
   /**
-   * Erases what is personal and keeps the id, which orders refer to. Deleting twice is the same as once.
+   * Erases what is personal, here and in every past event, and keeps the id, which orders refer to. Deleting twice is the
+   * same as once.
    *
    * @throws ApiError NOT_FOUND
    */
-  async delete(id: string): Promise<UserRow> {
+  async delete(id: string, origin: Origin): Promise<UserRow> {
     return this.#db.transaction().execute(async (transaction) => {
       const before = await lockUser(transaction, id);
       if (before.status === 'DELETED') return before;
       await transaction.deleteFrom('addresses').where('user_id', '=', id).execute();
-      return saveUser(transaction, before, {
+      const deleted = await saveUser(transaction, before, {
         name: 'Deleted user',
         // Stays unique, and .invalid can never be delivered to.
         email: `${randomUUID()}@deleted.invalid`,
         status: 'DELETED',
         segment: null,
       });
+      await eraseFromEvents(transaction, 'User', id, PERSONAL_FIELDS);
+      await recordEvents(transaction, [userEvent('UserDeleted', deleted)], origin);
+      return deleted;
     });
   }
 

@@ -1,3 +1,4 @@
+import { createConsumerTables } from '@tributary/shared/events/consumer';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
 import { sql } from 'kysely';
@@ -90,6 +91,17 @@ export const migrations: Migrations = {
           name text not null,
           version integer not null
         );
+      `.execute(db);
+    },
+  },
+
+  '0004-consumers': {
+    async up(db) {
+      await createConsumerTables(db);
+      // The copies are made from events now, from the first on.
+      await sql`
+        truncate users_copy, products_copy;
+        alter table users_copy add column deleted boolean not null default false;
       `.execute(db);
     },
   },

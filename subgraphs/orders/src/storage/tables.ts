@@ -63,15 +63,17 @@ interface ProductSalesTable {
   order_count: number;
 }
 
-/** Copy: what orders show of a user. The users service owns it. */
+/** Copy: what orders show of a user. The users service owns it, and its events feed it. */
 interface UserCopyTable {
   id: string;
   name: string;
   email: string;
   version: number;
+  /** The user was deleted; no later event changes this row. */
+  deleted: boolean;
 }
 
-/** Copy: what orders show of a product. The products service owns it. */
+/** Copy: what orders show of a product. The products service owns it, and its events feed it. */
 interface ProductCopyTable {
   id: string;
   sku: string;

@@ -82,21 +82,29 @@ export class ProductResolver {
   }
 
   @Mutation(() => Product)
-  async createProduct(@Arg('input', () => CreateProductInput) input: CreateProductInput): Promise<Product> {
-    return showProduct(await this.#products.create(input));
+  async createProduct(
+    @Arg('input', () => CreateProductInput) input: CreateProductInput,
+    @Ctx() { origin }: ProductsContext,
+  ): Promise<Product> {
+    return showProduct(await this.#products.create(input, origin));
   }
 
   @Mutation(() => Product)
   async updateProduct(
     @Arg('id', () => ID) id: string,
     @Arg('input', () => UpdateProductInput) input: UpdateProductInput,
+    @Ctx() { origin }: ProductsContext,
   ): Promise<Product> {
-    return showProduct(await this.#products.update(id, input));
+    return showProduct(await this.#products.update(id, input, origin));
   }
 
   @Mutation(() => Product)
-  async changePrice(@Arg('id', () => ID) id: string, @Arg('price', () => Decimal) price: string): Promise<Product> {
-    return showProduct(await this.#products.changePrice(id, price));
+  async changePrice(
+    @Arg('id', () => ID) id: string,
+    @Arg('price', () => Decimal) price: string,
+    @Ctx() { origin }: ProductsContext,
+  ): Promise<Product> {
+    return showProduct(await this.#products.changePrice(id, price, origin));
   }
 
   @Mutation(() => Product, { description: 'Takes pieces into stock. The same key never counts twice.' })
@@ -104,13 +112,14 @@ export class ProductResolver {
     @Arg('id', () => ID) id: string,
     @Arg('quantity', () => Int) quantity: number,
     @Arg('idempotencyKey', () => ID) idempotencyKey: string,
+    @Ctx() { origin }: ProductsContext,
   ): Promise<Product> {
-    return showProduct(await this.#products.restock(id, quantity, idempotencyKey));
+    return showProduct(await this.#products.restock(id, quantity, idempotencyKey, origin));
   }
 
   @Mutation(() => Product, { description: 'Takes a product out of the range; it stays visible in past orders.' })
-  async discontinueProduct(@Arg('id', () => ID) id: string): Promise<Product> {
-    return showProduct(await this.#products.discontinue(id));
+  async discontinueProduct(@Arg('id', () => ID) id: string, @Ctx() { origin }: ProductsContext): Promise<Product> {
+    return showProduct(await this.#products.discontinue(id, origin));
   }
 }
 

@@ -1,6 +1,7 @@
+import { createOutbox } from '@tributary/shared/events/outbox';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
-import { sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 
 export const migrations: Migrations = {
   '0001-products': {
@@ -101,4 +102,36 @@ export const migrations: Migrations = {
       `.execute(db);
     },
   },
+
+  '0003-events': {
+    async up(db) {
+      await createOutbox(db);
+      await sql`alter table stock add column version integer not null default 0`.execute(db);
+      await recordWhatIsThere(db);
+    },
+  },
 };
+
+/** Tells in events what came into the tables without: an import, or what was there before there were events. */
+export async function recordWhatIsThere(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
+    select gen_random_uuid(), 'ProductCreated', 1, 'Product', id, version, updated_at,
+      jsonb_build_object(
+        'sku', sku, 'name', name, 'category', category, 'subCategory', sub_category,
+        'price', price::text, 'attributes', attributes, 'status', status
+      )
+    from products order by created_at, id
+  `.execute(db);
+  await sql`
+    update stock set version = (select count(*) from stock_receipts where stock_receipts.product_id = stock.product_id)
+  `.execute(db);
+  await sql`
+    insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
+    select gen_random_uuid(), 'StockReceived', 1, 'Stock', product_id, row_number() over (partition by product_id order by id), at,
+      jsonb_build_object(
+        'quantity', quantity, 'onHand', sum(quantity) over (partition by product_id order by id), 'reason', reason
+      )
+    from stock_receipts order by id
+  `.execute(db);
+}

@@ -26,6 +26,8 @@ interface StockTable {
   product_id: string;
   on_hand: number;
   reserved: Generated<number>;
+  /** Grows by one whenever pieces come or go. */
+  version: Generated<number>;
 }
 
 /** Every piece that came in, so that the stock can be accounted for. */

@@ -46,8 +46,9 @@ export class AccountResolver {
     @Arg('userId', () => ID) userId: string,
     @Arg('amount', () => Decimal) amount: string,
     @Arg('idempotencyKey', () => ID) idempotencyKey: string,
+    @Ctx() { origin }: UsersContext,
   ): Promise<Account> {
-    await this.#accounts.deposit(userId, amount, idempotencyKey);
+    await this.#accounts.deposit(userId, amount, idempotencyKey, origin);
     return { userId };
   }
 }

@@ -65,21 +65,25 @@ export class UserResolver {
   }
 
   @Mutation(() => User)
-  async registerUser(@Arg('input', () => RegisterUserInput) input: RegisterUserInput): Promise<User> {
-    return showUser(await this.#users.register(input));
+  async registerUser(
+    @Arg('input', () => RegisterUserInput) input: RegisterUserInput,
+    @Ctx() { origin }: UsersContext,
+  ): Promise<User> {
+    return showUser(await this.#users.register(input, origin));
   }
 
   @Mutation(() => User)
   async updateUser(
     @Arg('id', () => ID) id: string,
     @Arg('input', () => UpdateUserInput) input: UpdateUserInput,
+    @Ctx() { origin }: UsersContext,
   ): Promise<User> {
-    return showUser(await this.#users.update(id, input));
+    return showUser(await this.#users.update(id, input, origin));
   }
 
   @Mutation(() => User, { description: 'Erases what is personal; the id stays, because orders refer to it.' })
-  async deleteUser(@Arg('id', () => ID) id: string): Promise<User> {
-    return showUser(await this.#users.delete(id));
+  async deleteUser(@Arg('id', () => ID) id: string, @Ctx() { origin }: UsersContext): Promise<User> {
+    return showUser(await this.#users.delete(id, origin));
   }
 }
 

@@ -1,6 +1,7 @@
+import { createOutbox } from '@tributary/shared/events/outbox';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
-import { sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 
 export const migrations: Migrations = {
   '0001-users': {
@@ -87,4 +88,38 @@ export const migrations: Migrations = {
       `.execute(db);
     },
   },
+
+  '0003-events': {
+    async up(db) {
+      await createOutbox(db);
+      await sql`alter table accounts add column version integer not null default 0`.execute(db);
+      await recordWhatIsThere(db);
+    },
+  },
 };
+
+/** Tells in events what came into the tables without: an import, or what was there before there were events. */
+export async function recordWhatIsThere(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
+    select gen_random_uuid(), case status when 'DELETED' then 'UserDeleted' else 'UserRegistered' end, 1, 'User', id, version, updated_at,
+      case status
+        when 'DELETED' then jsonb_build_object('status', status, 'erased', true)
+        else jsonb_build_object('name', name, 'email', email, 'segment', segment, 'status', status)
+      end
+    from users order by created_at, id
+  `.execute(db);
+  await sql`
+    update accounts set version = (select count(*) from account_entries where account_entries.user_id = accounts.user_id)
+  `.execute(db);
+  await sql`
+    insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
+    select gen_random_uuid(), 'AccountCredited', 1, 'Account', user_id, row_number() over (partition by user_id order by id), at,
+      jsonb_build_object(
+        'amount', amount::text,
+        'balance', (sum(amount) over (partition by user_id order by id))::text,
+        'reason', reason
+      )
+    from account_entries order by id
+  `.execute(db);
+}

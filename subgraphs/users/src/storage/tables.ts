@@ -30,6 +30,8 @@ interface AddressTable {
 interface AccountTable {
   user_id: string;
   balance: Generated<string>;
+  /** Grows by one at every entry. */
+  version: Generated<number>;
 }
 
 interface AccountEntryTable {

@@ -1,0 +1,260 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Kysely, sql } from 'kysely';
+import type { Logger } from 'pino';
+import { Gauge, type Registry } from 'prom-client';
+import { type ApplyEvents, applyOrPark } from './dead-letters.js';
+import type { LedgerEvent } from './event.js';
+import type { EventBus, LedgerHead } from './event-bus.js';
+import type { LedgerClient } from './ledger-client.js';
+
+const PAGE = 500;
+/** How often the ledger is read until the copy is level for the first time: the start waits for it. */
+const FIRST_POLLS_MS = 50;
+/** A head that is older says nothing about now: the owner, or the way to it, is down. */
+const HEAD_VALID_MS = 3000;
+
+/** A migration step: how far each consumer is, and what it could not apply. */
+export async function createConsumerTables(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create table consumer_positions (
+      consumer text,
+      source text,
+      position bigint not null,
+      updated_at timestamptz not null default now(),
+      primary key (consumer, source)
+    );
+
+    create table dead_letters (
+      consumer text,
+      source text,
+      position bigint,
+      aggregate_type text not null,
+      aggregate_id text not null,
+      event jsonb not null,
+      error text not null,
+      attempts integer not null,
+      parked_at timestamptz not null default now(),
+      primary key (consumer, source, position)
+    );
+    create index dead_letters_by_aggregate on dead_letters (consumer, source, aggregate_type, aggregate_id, position);
+  `.execute(db);
+}
+
+export interface ConsumerOptions<Tables> {
+  /** Stays the same from run to run: the position is kept under it. */
+  readonly name: string;
+  /** The service whose events these are. */
+  readonly source: string;
+  readonly db: Kysely<Tables>;
+  readonly bus: EventBus;
+  readonly ledger: LedgerClient;
+  /** How often the ledger is looked at, in case the bus brought nothing. */
+  readonly pollIntervalMs: number;
+  readonly apply: ApplyEvents<Tables>;
+  readonly logger: Logger;
+  readonly metrics: ConsumerMetrics;
+}
+
+/** How fresh a copy is. */
+export interface Freshness {
+  /** The last event that took effect. */
+  readonly position: number;
+  /** The last event of the owner's ledger, as far as is known. */
+  readonly head: number;
+  /** For how long, in seconds, the copy may have been behind its owner; 0 when it is known to be level. */
+  readonly lagSeconds: number;
+}
+
+/**
+ * Applies the events of one source, each exactly once and in order: the effect and the position are committed together.
+ *
+ * The bus is the fast way. Whatever it repeats is skipped, whatever it leaves out is read from the owner's ledger.
+ */
+export class EventConsumer<Tables> {
+  readonly #options: ConsumerOptions<Tables>;
+  readonly #stopped = new AbortController();
+  #position = 0;
+  #head = 0;
+  /** When the copy was last known to be level with its owner; a monotonic clock, so that a clock set back does not matter. */
+  #levelAt = performance.now();
+  #queue: Promise<unknown> = Promise.resolve();
+  #unsubscribe: () => Promise<void> = async () => undefined;
+  #polling: Promise<void> = Promise.resolve();
+  #caughtUp: () => void = () => undefined;
+  #problem: string | null = null;
+  /** Resolves when the consumer has first reached the end of the ledger. */
+  readonly caughtUp: Promise<void>;
+
+  constructor(options: ConsumerOptions<Tables>) {
+    this.#options = options;
+    this.caughtUp = new Promise((resolve) => {
+      this.#caughtUp = resolve;
+    });
+    options.metrics.track(options.source, () => this.freshness);
+  }
+
+  get freshness(): Freshness {
+    const age = performance.now() - this.#levelAt;
+    const level = this.#position >= this.#head && age < HEAD_VALID_MS;
+    return { position: this.#position, head: this.#head, lagSeconds: level ? 0 : age / 1000 };
+  }
+
+  async start(): Promise<void> {
+    const { bus, source, name } = this.#options;
+    this.#unsubscribe = await bus.subscribe(source, name, {
+      onEvents: (events) => this.#oneAtATime(() => this.#take(events)),
+      onHead: (head) => this.#hearOfHead(head),
+    });
+    this.#polling = this.#poll();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#unsubscribe();
+    await this.#polling;
+    await this.#queue;
+  }
+
+  #oneAtATime<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(run);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  #hearOfHead({ position }: LedgerHead): void {
+    this.#head = Math.max(this.#head, position);
+    if (this.#position >= position) this.#levelAt = performance.now();
+  }
+
+  /** Reads the ledger now and then: at the start, when the bus is silent, and to say how far we are. */
+  async #poll(): Promise<void> {
+    const { signal } = this.#stopped;
+    const { ledger, name, source, pollIntervalMs, logger } = this.#options;
+    let reported = -1;
+    let pause = Math.min(pollIntervalMs, FIRST_POLLS_MS);
+    while (!signal.aborted) {
+      try {
+        if (await this.#oneAtATime(() => this.#readOn(Number.POSITIVE_INFINITY))) {
+          pause = pollIntervalMs;
+          this.#caughtUp();
+        }
+        if (this.#position !== reported) await ledger.reportPosition(name, this.#position);
+        reported = this.#position;
+        if (this.#problem !== null) logger.info({ source }, 'events are applied again');
+        this.#problem = null;
+      } catch (error) {
+        const problem = (error as Error).message;
+        if (problem !== this.#problem && !signal.aborted)
+          logger.warn({ source, problem }, 'events cannot be read or applied');
+        this.#problem = problem;
+      }
+      await sleep(pause, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #take(events: readonly LedgerEvent[]): Promise<void> {
+    const inOrder = events.toSorted((a, b) => a.position - b.position);
+    let rest = inOrder.filter((event) => event.position > this.#position);
+    while (rest[0]) {
+      if (rest[0].position > this.#position + 1) await this.#readOn(rest[0].position - 1);
+      const first = this.#position + 1;
+      rest = rest.filter((event) => event.position >= first);
+      // As many as follow each other; a duplicate of one of them is dropped.
+      const run: LedgerEvent[] = [];
+      for (const event of rest) if (event.position === first + run.length) run.push(event);
+      await this.#commit(run);
+      rest = rest.filter((event) => event.position > this.#position);
+    }
+  }
+
+  /** Applies the ledger up to a position, or to its end. @returns whether the copy is level with its owner */
+  async #readOn(until: number): Promise<boolean> {
+    for (;;) {
+      await this.#loadPosition();
+      if (this.#position >= until || this.#stopped.signal.aborted) return false;
+      const askedAt = performance.now();
+      const { head, more, events } = await this.#options.ledger.read(this.#position, PAGE);
+      this.#head = Math.max(this.#head, head);
+      if (events.length > 0) await this.#commit(events);
+      if (this.#position >= head) {
+        if (!more) this.#levelAt = Math.max(this.#levelAt, askedAt);
+        return !more;
+      }
+      if (events.length === 0)
+        throw new Error(`The ledger of ${this.#options.source} has a hole after ${this.#position}.`);
+    }
+  }
+
+  async #commit(events: readonly LedgerEvent[]): Promise<void> {
+    const { db, name, source, apply } = this.#options;
+    const position = await db.transaction().execute(async (transaction) => {
+      const before = await lockPosition(transaction, name, source);
+      // Another process of this service may have been here.
+      const fresh = events.filter((event) => event.position > before);
+      const last = fresh.at(-1);
+      if (!last || fresh[0]?.position !== before + 1) return before;
+      await applyOrPark(transaction, name, fresh, apply);
+      await sql`
+        update consumer_positions set position = ${last.position}, updated_at = now()
+        where consumer = ${name} and source = ${source}
+      `.execute(transaction);
+      return last.position;
+    });
+    this.#position = position;
+    this.#head = Math.max(this.#head, position);
+  }
+
+  async #loadPosition(): Promise<void> {
+    const { db, name, source } = this.#options;
+    const { rows } = await sql<{ position: number }>`
+      select position from consumer_positions where consumer = ${name} and source = ${source}
+    `.execute(db);
+    this.#position = rows[0]?.position ?? 0;
+  }
+}
+
+/** The position of a consumer, locked until the transaction ends: nobody else applies or retries meanwhile. */
+export async function lockPosition<Tables>(
+  transaction: Kysely<Tables>,
+  consumer: string,
+  source: string,
+): Promise<number> {
+  await sql`
+    insert into consumer_positions (consumer, source, position) values (${consumer}, ${source}, 0) on conflict do nothing
+  `.execute(transaction);
+  const { rows } = await sql<{ position: number }>`
+    select position from consumer_positions where consumer = ${consumer} and source = ${source} for update
+  `.execute(transaction);
+  return rows[0]?.position ?? 0;
+}
+
+/** The freshness of all copies of a service, for Prometheus. */
+export class ConsumerMetrics {
+  readonly #tracked = new Map<string, () => Freshness>();
+
+  constructor(metrics: Registry) {
+    const gauge = (name: string, help: string, read: (freshness: Freshness) => number) => {
+      const tracked = this.#tracked;
+      new Gauge({
+        name,
+        help,
+        labelNames: ['source'],
+        registers: [metrics],
+        collect() {
+          for (const [source, freshness] of tracked) this.set({ source }, read(freshness()));
+        },
+      });
+    };
+    gauge(
+      'copy_lag_seconds',
+      'For how long the copy may have been behind its owner; 0 when it is level',
+      (f) => f.lagSeconds,
+    );
+    gauge('copy_position', 'The last event that took effect', (f) => f.position);
+    gauge('copy_head', "The last event of the owner's ledger, as far as is known", (f) => f.head);
+  }
+
+  track(source: string, freshness: () => Freshness): void {
+    this.#tracked.set(source, freshness);
+  }
+}

@@ -1,0 +1,126 @@
+import { type Kysely, sql } from 'kysely';
+import type { LedgerEvent } from './event.js';
+
+/** Gives events their effect, in order, all of them or (by throwing) none. They are of one source. */
+export type ApplyEvents<Tables> = (transaction: Kysely<Tables>, events: readonly LedgerEvent[]) => Promise<void>;
+
+/** An event that could not be applied, or that waits behind one of its aggregate that could not. */
+export interface DeadLetter {
+  readonly consumer: string;
+  readonly source: string;
+  readonly position: number;
+  readonly aggregate_type: string;
+  readonly aggregate_id: string;
+  readonly event: LedgerEvent;
+  readonly error: string;
+  readonly attempts: number;
+  readonly parked_at: Date;
+}
+
+const BEHIND = 'waits behind an earlier event of its aggregate';
+
+/**
+ * Applies events; parks those that cannot be, and with them every later event of their aggregate. The others flow on.
+ *
+ * @throws what is no fault of an event: a lost connection, a deadlock. Then nothing was done and it may be tried again.
+ */
+export async function applyOrPark<Tables>(
+  transaction: Kysely<Tables>,
+  consumer: string,
+  events: readonly LedgerEvent[],
+  apply: ApplyEvents<Tables>,
+): Promise<void> {
+  const source = events[0]?.source ?? '';
+  const parked = await parkedAggregates(transaction, consumer, source);
+  if (parked.size === 0 && (await attempt(transaction, () => apply(transaction, events))) === null) return;
+  // Something in the batch is bad: one by one, to find out what.
+  for (const event of events) {
+    const key = keyOf(event.aggregateType, event.aggregateId);
+    const error = parked.has(key) ? BEHIND : await attempt(transaction, () => apply(transaction, [event]));
+    if (error === null) continue;
+    parked.add(key);
+    await park(transaction, consumer, event, error);
+  }
+}
+
+/** Dead letters in the order in which they would be applied. */
+export async function listDeadLetters<Tables>(db: Kysely<Tables>): Promise<DeadLetter[]> {
+  const { rows } = await sql<DeadLetter>`select * from dead_letters order by consumer, source, position`.execute(db);
+  return rows;
+}
+
+/**
+ * Applies what is parked of an aggregate, in order, up to the first event that fails again.
+ *
+ * @returns how many were applied, and why the next one was not
+ */
+export async function retryDeadLetters<Tables>(
+  transaction: Kysely<Tables>,
+  letters: readonly DeadLetter[],
+  apply: ApplyEvents<Tables>,
+): Promise<{ applied: number; error: string | null }> {
+  let applied = 0;
+  for (const { consumer, source, position, event } of letters) {
+    const error = await attempt(transaction, () => apply(transaction, [event]));
+    if (error !== null) {
+      await sql`
+        update dead_letters set attempts = attempts + 1, error = ${error}
+        where consumer = ${consumer} and source = ${source} and position = ${position}
+      `.execute(transaction);
+      return { applied, error };
+    }
+    await discardDeadLetter(transaction, { consumer, source, position });
+    applied += 1;
+  }
+  return { applied, error: null };
+}
+
+/** Gives up on one event: it will never take effect. */
+export async function discardDeadLetter<Tables>(
+  db: Kysely<Tables>,
+  { consumer, source, position }: Pick<DeadLetter, 'consumer' | 'source' | 'position'>,
+): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    delete from dead_letters where consumer = ${consumer} and source = ${source} and position = ${position}
+  `.execute(db);
+  return numAffectedRows === 1n;
+}
+
+async function parkedAggregates<Tables>(db: Kysely<Tables>, consumer: string, source: string): Promise<Set<string>> {
+  const { rows } = await sql<{ aggregate_type: string; aggregate_id: string }>`
+    select distinct aggregate_type, aggregate_id from dead_letters where consumer = ${consumer} and source = ${source}
+  `.execute(db);
+  return new Set(rows.map((row) => keyOf(row.aggregate_type, row.aggregate_id)));
+}
+
+async function park<Tables>(db: Kysely<Tables>, consumer: string, event: LedgerEvent, error: string): Promise<void> {
+  await sql`
+    insert into dead_letters (consumer, source, position, aggregate_type, aggregate_id, event, error, attempts)
+    values (${consumer}, ${event.source}, ${event.position}, ${event.aggregateType}, ${event.aggregateId},
+      ${JSON.stringify(event)}::jsonb, ${error}, ${error === BEHIND ? 0 : 1})
+  `.execute(db);
+}
+
+/** @returns null, or why it failed (then nothing of it is left) */
+async function attempt<Tables>(transaction: Kysely<Tables>, run: () => Promise<void>): Promise<string | null> {
+  await sql`savepoint attempt`.execute(transaction);
+  try {
+    await run();
+    await sql`release savepoint attempt`.execute(transaction);
+    return null;
+  } catch (error) {
+    if (isPassing(error)) throw error;
+    await sql`rollback to savepoint attempt`.execute(transaction);
+    await sql`release savepoint attempt`.execute(transaction);
+    return (error as Error).message;
+  }
+}
+
+/** Connection lost (08), resources (53), shut down (57), deadlock (40), lock not available (55), or no answer at all. */
+function isPassing(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === undefined) return /connection/i.test((error as Error).message);
+  return /^(08|53|57|40|55)/.test(code) || /^E[A-Z]+$/.test(code);
+}
+
+const keyOf = (type: string, id: string) => `${type} ${id}`;

@@ -1,0 +1,32 @@
+import type { LedgerEvent } from './event.js';
+
+/** How far a ledger goes, told again and again so that a quiet one is known to be quiet. */
+export interface LedgerHead {
+  readonly position: number;
+  /** When the owner said so, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+export interface EventListener {
+  /** Resolves when the events took effect; when it rejects they come again. May see an event more than once. */
+  onEvents(events: readonly LedgerEvent[]): Promise<void>;
+  onHead(head: LedgerHead): void;
+}
+
+/**
+ * Carries events from the services that own them to those that keep copies. It may deliver late, twice, or (when it loses its
+ * memory) not at all; consumers make up for it from the owner's ledger. It keeps the order.
+ */
+export interface EventBus {
+  /** Resolves when the events are kept safely, in the order given. @throws when they are not */
+  publish(source: string, events: readonly LedgerEvent[]): Promise<void>;
+  /** Best effort. */
+  announce(source: string, head: LedgerHead): void;
+  /** Forgets what it keeps of an aggregate, whose personal data was erased. */
+  forget(source: string, aggregateType: string, aggregateId: string): Promise<void>;
+  /** Listens to a source under a name that stays the same from run to run. @returns how to stop */
+  subscribe(source: string, consumer: string, listener: EventListener): Promise<() => Promise<void>>;
+  /** Whether it can be reached now. */
+  connected(): boolean;
+  close(): Promise<void>;
+}

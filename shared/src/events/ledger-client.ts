@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { ledgerEventSchema } from './event.js';
+import { LedgerGoneError, type LedgerPage } from './outbox.js';
+
+const TIMEOUT_MS = 10_000;
+const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.array(ledgerEventSchema) });
+
+/** Another service's ledger. */
+export interface LedgerClient {
+  /** @throws LedgerGoneError when retention has deleted what was asked for */
+  read(after: number, limit: number): Promise<LedgerPage>;
+  /** Tells the owner how far a consumer is, so that it keeps what is not applied. */
+  reportPosition(consumer: string, position: number): Promise<void>;
+}
+
+/** Reads the ledger of the service at `url` over HTTP. */
+export function ledgerClient(url: string, secret: string | undefined): LedgerClient {
+  const call = async (path: string, init: RequestInit = {}) => {
+    const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
+    const response = await fetch(url + path, { ...init, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
+    if (!response.ok) throw new Error(`${url}${path} answered ${response.status}.`);
+    return response;
+  };
+  return {
+    async read(after, limit) {
+      return pageSchema.parse(await (await call(`/ledger?after=${after}&limit=${limit}`)).json());
+    },
+    async reportPosition(consumer, position) {
+      await call(`/ledger/consumers/${encodeURIComponent(consumer)}`, {
+        method: 'PUT',
+        body: JSON.stringify({ position }),
+      });
+    },
+  };
+}

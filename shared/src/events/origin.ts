@@ -1,0 +1,8 @@
+import type { GraphQLRequest } from '../http/graphql-endpoint.js';
+import type { Origin } from './event.js';
+
+/** The client request and the trace that a command belongs to. */
+export function originOf({ http }: GraphQLRequest): Origin {
+  const { traceparent } = http.headers;
+  return { correlationId: http.id, traceparent: typeof traceparent === 'string' ? traceparent : null };
+}

@@ -1,0 +1,198 @@
+import { randomUUID } from 'node:crypto';
+import { type Kysely, sql } from 'kysely';
+import { bulkInsert } from '../postgres/bulk-insert.js';
+import type { LedgerEvent, Origin } from './event.js';
+
+/** The channel on which the database tells that something was committed to the outbox. */
+export const OUTBOX_CHANNEL = 'outbox';
+
+/** An event to be, as a command states it. */
+export interface NewEvent {
+  readonly type: string;
+  readonly schemaVersion: number;
+  readonly aggregateType: string;
+  readonly aggregateId: string;
+  readonly aggregateVersion: number;
+  readonly data: Readonly<Record<string, unknown>>;
+  /** Now, unless it is history that is imported. */
+  readonly occurredAt?: Date;
+}
+
+/**
+ * A migration step: the outbox, which is also the service's ledger.
+ *
+ * `sequence` is taken inside a transaction, so a lower one may be committed later: nobody reads in its order.
+ * `position` is given afterwards, by the relay, to what is committed. Both are the relay's business.
+ */
+export async function createOutbox(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create table outbox (
+      sequence bigint generated always as identity primary key,
+      position bigint,
+      id uuid not null unique,
+      type text not null,
+      schema_version integer not null,
+      aggregate_type text not null,
+      aggregate_id text not null,
+      aggregate_version integer not null,
+      occurred_at timestamptz(3) not null,
+      recorded_at timestamptz(3) not null default now(),
+      correlation_id text,
+      causation_id text,
+      traceparent text,
+      data jsonb not null,
+      unique (aggregate_type, aggregate_id, aggregate_version)
+    );
+    create unique index outbox_position on outbox (position);
+    create index outbox_unnumbered on outbox (sequence) where position is null;
+
+    create table ledger (
+      singleton boolean primary key default true check (singleton),
+      -- The last position given; the last position published.
+      head bigint not null default 0,
+      published bigint not null default 0,
+      -- The last position that retention has deleted.
+      deleted_to bigint not null default 0
+    );
+    insert into ledger default values;
+
+    create table ledger_consumers (
+      name text primary key,
+      position bigint not null,
+      seen_at timestamptz not null default now()
+    );
+
+    create function tell_outbox() returns trigger language plpgsql as $$
+    begin
+      perform pg_notify('outbox', '');
+      return null;
+    end $$;
+    create trigger outbox_told after insert on outbox for each statement execute function tell_outbox();
+  `.execute(db);
+}
+
+/** Records events with the change that they tell of: in the same transaction, or it is no outbox. */
+export async function recordEvents<Tables>(
+  transaction: Kysely<Tables>,
+  events: readonly NewEvent[],
+  { correlationId, traceparent }: Origin,
+): Promise<void> {
+  const now = new Date();
+  const rows = events.map((event) => ({
+    id: randomUUID(),
+    type: event.type,
+    schema_version: event.schemaVersion,
+    aggregate_type: event.aggregateType,
+    aggregate_id: event.aggregateId,
+    aggregate_version: event.aggregateVersion,
+    occurred_at: event.occurredAt ?? now,
+    correlation_id: correlationId,
+    causation_id: null,
+    traceparent,
+    data: event.data,
+  }));
+  const columns = {
+    id: 'uuid',
+    type: 'text',
+    schema_version: 'integer',
+    aggregate_type: 'text',
+    aggregate_id: 'text',
+    aggregate_version: 'integer',
+    occurred_at: 'timestamptz',
+    correlation_id: 'text',
+    causation_id: 'text',
+    traceparent: 'text',
+    data: 'jsonb',
+  };
+  await bulkInsert(transaction as unknown as Kysely<never>, 'outbox', columns, rows);
+}
+
+/**
+ * Takes fields out of an aggregate's past events, for good: `data` keeps the other fields and says `erased`.
+ * Call it in the transaction that erases them elsewhere.
+ */
+export async function eraseFromEvents<Tables>(
+  transaction: Kysely<Tables>,
+  aggregateType: string,
+  aggregateId: string,
+  fields: readonly string[],
+): Promise<void> {
+  await sql`
+    update outbox set data = (data - ${fields}::text[]) || '{"erased": true}'
+    where aggregate_type = ${aggregateType} and aggregate_id = ${aggregateId} and data ?| ${fields}::text[]
+  `.execute(transaction);
+}
+
+interface OutboxRow {
+  position: number;
+  id: string;
+  type: string;
+  schema_version: number;
+  aggregate_type: string;
+  aggregate_id: string;
+  aggregate_version: number;
+  occurred_at: Date;
+  correlation_id: string | null;
+  causation_id: string | null;
+  traceparent: string | null;
+  data: Record<string, unknown>;
+}
+
+/** A page of a ledger, and how far the whole ledger goes. */
+export interface LedgerPage {
+  readonly head: number;
+  /** Whether something is committed that has no position yet: then the head is not the whole truth. */
+  readonly more: boolean;
+  readonly events: readonly LedgerEvent[];
+}
+
+/** Positions were asked for that retention has deleted: a copy that needs them must be rebuilt from its owner. */
+export class LedgerGoneError extends Error {
+  override readonly name = 'LedgerGoneError';
+}
+
+/**
+ * The events after a position, in order.
+ *
+ * @throws LedgerGoneError when retention has deleted some of them
+ */
+export async function readLedger<Tables>(
+  db: Kysely<Tables>,
+  source: string,
+  after: number,
+  limit: number,
+): Promise<LedgerPage> {
+  const { rows: state } = await sql<{ head: number; deleted_to: number; more: boolean }>`
+    select head, deleted_to, exists (select from outbox where position is null) as more from ledger
+  `.execute(db);
+  const { head = 0, deleted_to: deletedTo = 0, more = false } = state[0] ?? {};
+  if (after < deletedTo) {
+    throw new LedgerGoneError(
+      `The ledger of ${source} begins after position ${deletedTo}; wanted what follows ${after}.`,
+    );
+  }
+  const { rows } = await sql<OutboxRow>`
+    select position, id, type, schema_version, aggregate_type, aggregate_id, aggregate_version,
+      occurred_at, correlation_id, causation_id, traceparent, data
+    from outbox where position > ${after} and position <= ${head} order by position limit ${limit}
+  `.execute(db);
+  return { head, more, events: rows.map((row) => readEvent(source, row)) };
+}
+
+function readEvent(source: string, row: OutboxRow): LedgerEvent {
+  return {
+    position: row.position,
+    id: row.id,
+    source,
+    type: row.type,
+    schemaVersion: row.schema_version,
+    aggregateType: row.aggregate_type,
+    aggregateId: row.aggregate_id,
+    aggregateVersion: row.aggregate_version,
+    occurredAt: row.occurred_at.toISOString(),
+    correlationId: row.correlation_id,
+    causationId: row.causation_id,
+    traceparent: row.traceparent,
+    data: row.data,
+  };
+}

@@ -1,0 +1,201 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Kysely } from 'kysely';
+import { sql } from 'kysely';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { Gauge, type Registry } from 'prom-client';
+import type { EventBus } from './event-bus.js';
+import { OUTBOX_CHANNEL, readLedger } from './outbox.js';
+
+const BATCH = 500;
+/** Heads are announced, and a missed notification is made up for, at least this often. */
+const TICK_MS = 500;
+const RETRY_MS = 1000;
+/** Any number, the same in every relay: whoever holds this lock in a service's database is its relay. */
+const LEADER_LOCK = 7_402_113;
+
+export interface RelayOptions<Tables> {
+  readonly source: string;
+  readonly databaseUrl: string;
+  readonly db: Kysely<Tables>;
+  readonly bus: EventBus;
+  readonly logger: Logger;
+  readonly metrics: Registry;
+  /** How long events are kept after every known consumer has applied them, in milliseconds; 0 keeps them for ever. */
+  readonly retentionMs: number;
+}
+
+/**
+ * Publishes a service's outbox. Of all relays of a service one leads; another takes over when its connection ends.
+ *
+ * What is committed gets the next positions when the relay first sees it, so positions have no gaps and never come late.
+ * Then it is published in their order, at least once.
+ */
+export class Relay<Tables> {
+  readonly #options: RelayOptions<Tables>;
+  readonly #stopped = new AbortController();
+  #wake: () => void = () => undefined;
+  #running: Promise<void> = Promise.resolve();
+  #leading = false;
+  #problem: string | null = null;
+
+  constructor(options: RelayOptions<Tables>) {
+    this.#options = options;
+    const relay = this;
+    const { db, metrics } = options;
+    new Gauge({
+      name: 'relay_leading',
+      help: '1 while this process publishes the outbox',
+      registers: [metrics],
+      collect() {
+        this.set(relay.#leading ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: 'relay_backlog_events',
+      help: 'Events that are committed and not yet published',
+      registers: [metrics],
+      async collect() {
+        const { rows } = await sql<{ backlog: number }>`
+          select head - published + (select count(*) from outbox where position is null) as backlog from ledger
+        `.execute(db);
+        this.set(rows[0]?.backlog ?? 0);
+      },
+    });
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#wake();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      const client = new pg.Client({
+        connectionString: this.#options.databaseUrl,
+        application_name: `tributary-${this.#options.source}-relay`,
+        connectionTimeoutMillis: 5000,
+        keepAlive: true,
+      });
+      let lost = false;
+      client.on('error', () => {
+        lost = true;
+        this.#wake();
+      });
+      client.on('end', () => {
+        lost = true;
+        this.#wake();
+      });
+      client.on('notification', () => this.#wake());
+      try {
+        await client.connect();
+        await client.query(`listen ${OUTBOX_CHANNEL}`);
+        while (!signal.aborted && !lost) {
+          if (!this.#leading) {
+            const { rows } = await client.query('select pg_try_advisory_lock($1) as leading', [LEADER_LOCK]);
+            this.#leading = rows[0].leading;
+          }
+          if (this.#leading && (await this.#relayAll())) continue;
+          await this.#waitForWork();
+        }
+      } catch (error) {
+        this.#report((error as Error).message);
+        await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+      } finally {
+        this.#leading = false;
+        await client.end().catch(() => undefined);
+      }
+    }
+  }
+
+  /** @returns whether there may be more to do at once */
+  async #relayAll(): Promise<boolean> {
+    const numbered = await this.#number();
+    const published = await this.#publish();
+    await this.#forgetOldEvents();
+    return numbered === BATCH || published === BATCH;
+  }
+
+  /** Gives positions to what was committed since. The row lock makes it safe with a relay that does not know that it lost. */
+  async #number(): Promise<number> {
+    return this.#options.db.transaction().execute(async (transaction) => {
+      await sql`select head from ledger for update`.execute(transaction);
+      const { rows } = await sql<{ count: number }>`
+        with fresh as (
+          select sequence, row_number() over (order by sequence) as place
+          from (select sequence from outbox where position is null order by sequence limit ${BATCH}) as unnumbered
+        ), placed as (
+          update outbox set position = ledger.head + fresh.place
+          from fresh, ledger where outbox.sequence = fresh.sequence
+          returning outbox.sequence
+        )
+        select count(*) as count from placed
+      `.execute(transaction);
+      const count = rows[0]?.count ?? 0;
+      if (count > 0) await sql`update ledger set head = head + ${count}`.execute(transaction);
+      return count;
+    });
+  }
+
+  async #publish(): Promise<number> {
+    const { source, db, bus } = this.#options;
+    const { rows } = await sql<{
+      published: number;
+      deleted_to: number;
+    }>`select published, deleted_to from ledger`.execute(db);
+    const published = Math.max(rows[0]?.published ?? 0, rows[0]?.deleted_to ?? 0);
+    const { head, events } = await readLedger(db, source, published, BATCH);
+    try {
+      for (const { data, aggregateType, aggregateId } of events) {
+        if (data.erased === true) await bus.forget(source, aggregateType, aggregateId);
+      }
+      if (events.length > 0) await bus.publish(source, events);
+      bus.announce(source, { position: head, at: Date.now() });
+      this.#report(null);
+    } catch (error) {
+      this.#report((error as Error).message);
+      return 0;
+    }
+    const last = events.at(-1)?.position;
+    if (last !== undefined) await sql`update ledger set published = greatest(published, ${last})`.execute(db);
+    return events.length;
+  }
+
+  /** Deletes what is old, published, and applied by every consumer that was ever known. */
+  async #forgetOldEvents(): Promise<void> {
+    const { db, retentionMs } = this.#options;
+    if (retentionMs === 0) return;
+    await sql`
+      with deletable as (
+        select max(position) as last from outbox, ledger
+        where recorded_at < now() - make_interval(secs => ${retentionMs / 1000})
+          and position <= least(ledger.published, (select min(position) from ledger_consumers))
+      ), gone as (
+        delete from outbox using deletable where position <= deletable.last
+      )
+      update ledger set deleted_to = greatest(deleted_to, deletable.last) from deletable where deletable.last is not null
+    `.execute(db);
+  }
+
+  async #waitForWork(): Promise<void> {
+    const woken = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    const tick = new AbortController();
+    await Promise.race([woken, sleep(TICK_MS, undefined, { signal: tick.signal }).catch(() => undefined)]);
+    tick.abort();
+  }
+
+  #report(problem: string | null): void {
+    if (problem === this.#problem) return;
+    if (problem !== null) this.#options.logger.warn({ problem }, 'events wait in the outbox');
+    else this.#options.logger.info('events are published again');
+    this.#problem = problem;
+  }
+}

@@ -1,0 +1,107 @@
+import type { Kysely } from 'kysely';
+import type { Logger } from 'pino';
+import type { HttpService } from '../http/http-service.js';
+import { openDatabase, type StatementListener } from '../postgres/database.js';
+import { ConsumerMetrics, EventConsumer } from './consumer.js';
+import type { ApplyEvents } from './dead-letters.js';
+import type { EventBus } from './event-bus.js';
+import { type EventSettings, openEventBus } from './event-settings.js';
+import { ledgerClient } from './ledger-client.js';
+import { serveLedger } from './ledger-endpoint.js';
+import { Relay } from './relay.js';
+
+/** What a program that runs several services in one process hands to each of them; a service alone makes its own. */
+export interface ServiceParts {
+  readonly bus?: EventBus;
+  /** Told of every SQL statement that answers a request. */
+  readonly onStatement?: StatementListener;
+}
+
+/** The event bus of a service that runs alone; it is closed with the service. */
+export function ownEventBus(service: HttpService, name: string, settings: EventSettings, logger: Logger): EventBus {
+  const bus = openEventBus(settings, name, logger);
+  service.app.addHook('onClose', () => bus.close());
+  return bus;
+}
+
+export interface ServiceEventsOptions {
+  readonly name: string;
+  readonly databaseUrl: string;
+  readonly settings: EventSettings;
+  readonly bus: EventBus;
+  readonly logger: Logger;
+}
+
+/** Publishes a service's outbox while it listens, and serves its ledger. */
+export function publishEvents(
+  service: HttpService,
+  { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
+): void {
+  const db = openBackgroundDatabase<unknown>(name, databaseUrl);
+  const relay = new Relay({
+    source: name,
+    databaseUrl,
+    db,
+    bus,
+    logger,
+    metrics: service.metrics,
+    retentionMs: settings.LEDGER_RETENTION,
+  });
+  serveLedger(service.app, name, db, settings.INTERNAL_SECRET);
+  service.app.addHook('onListen', async () => relay.start());
+  service.app.addHook('onClose', async () => {
+    await relay.stop();
+    await db.destroy();
+  });
+}
+
+/** One copy that a service keeps: whose events feed it, and how. */
+export interface ConsumedSource<Tables> {
+  readonly source: string;
+  /** Where the owner answers, without a path. */
+  readonly ownerUrl: string;
+  readonly apply: ApplyEvents<Tables>;
+}
+
+/** The consumers of a service. */
+export interface ServiceConsumers {
+  /** Resolves when every copy has first been level with its owner. */
+  readonly caughtUp: Promise<unknown>;
+}
+
+/** Keeps a service's copies fresh while it listens. */
+export function consumeEvents<Tables>(
+  service: HttpService,
+  sources: readonly ConsumedSource<Tables>[],
+  { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
+): ServiceConsumers {
+  const db = openBackgroundDatabase<Tables>(name, databaseUrl);
+  const metrics = new ConsumerMetrics(service.metrics);
+  const consumers = sources.map(
+    ({ source, ownerUrl, apply }) =>
+      new EventConsumer<Tables>({
+        name,
+        source,
+        db,
+        bus,
+        ledger: ledgerClient(ownerUrl, settings.INTERNAL_SECRET),
+        pollIntervalMs: settings.EVENT_POLL_INTERVAL,
+        apply,
+        logger,
+        metrics,
+      }),
+  );
+  service.app.addHook('onListen', async () => {
+    await Promise.all(consumers.map((consumer) => consumer.start()));
+  });
+  service.app.addHook('onClose', async () => {
+    await Promise.all(consumers.map((consumer) => consumer.stop()));
+    await db.destroy();
+  });
+  return { caughtUp: Promise.all(consumers.map((consumer) => consumer.caughtUp)) };
+}
+
+/** Apart from the pool that answers requests, so that neither waits for the other. */
+function openBackgroundDatabase<Tables>(name: string, url: string): Kysely<Tables> {
+  return openDatabase<Tables>({ url, applicationName: `tributary-${name}-events`, maxConnections: 4 });
+}

@@ -1,0 +1,25 @@
+import type { ApplyEvents } from '@tributary/shared/events/dead-letters';
+import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import { type Kysely, sql } from 'kysely';
+import { z } from 'zod';
+import type { OrdersTables } from '../storage/tables.js';
+
+/** What this service wants of a product's event; the other fields may come and go. */
+const productSchema = z.object({ sku: z.string(), name: z.string() });
+
+const PRODUCT_COLUMNS = { id: 'text', sku: 'text', name: 'text', version: 'integer' };
+
+/** Keeps what orders show of products: SKU and name. A version that is not newer changes nothing. */
+export const applyProductEvents: ApplyEvents<OrdersTables> = async (transaction, events) => {
+  const rows = new Map<string, { id: string; sku: string; name: string; version: number }>();
+  for (const { aggregateType, aggregateId, aggregateVersion, data } of events) {
+    if (aggregateType !== 'Product') continue;
+    const { sku, name } = productSchema.parse(data);
+    rows.set(aggregateId, { id: aggregateId, sku, name, version: aggregateVersion });
+  }
+  await bulkInsert(transaction as unknown as Kysely<never>, 'products_copy', PRODUCT_COLUMNS, [...rows.values()], {
+    onConflict: sql`on conflict (id) do update set
+      sku = excluded.sku, name = excluded.name, version = excluded.version
+      where kept.version < excluded.version`,
+  });
+};

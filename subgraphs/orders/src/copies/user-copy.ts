@@ -1,0 +1,38 @@
+import type { ApplyEvents } from '@tributary/shared/events/dead-letters';
+import type { LedgerEvent } from '@tributary/shared/events/event';
+import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import { type Kysely, sql } from 'kysely';
+import { z } from 'zod';
+import type { OrdersTables } from '../storage/tables.js';
+
+const personalSchema = z.object({ name: z.string(), email: z.string() });
+const erasedSchema = z.object({ erased: z.literal(true) });
+/** What this service wants of a user's event; the other fields may come and go. */
+const userSchema = z.union([erasedSchema, personalSchema]);
+
+const USER_COLUMNS = { id: 'text', name: 'text', email: 'text', version: 'integer', deleted: 'boolean' };
+
+/**
+ * Keeps what orders show of users: name and e-mail address. A version that is not newer changes nothing, and a deleted
+ * user's row is a tombstone that no later or repeated event brings back to life.
+ */
+export const applyUserEvents: ApplyEvents<OrdersTables> = async (transaction, events) => {
+  const rows = new Map<string, { id: string; name: string; email: string; version: number; deleted: boolean }>();
+  for (const event of events) {
+    if (event.aggregateType !== 'User') continue;
+    rows.set(event.aggregateId, { id: event.aggregateId, version: event.aggregateVersion, ...readUser(event) });
+  }
+  await bulkInsert(transaction as unknown as Kysely<never>, 'users_copy', USER_COLUMNS, [...rows.values()], {
+    onConflict: sql`on conflict (id) do update set
+      name = excluded.name, email = excluded.email, version = excluded.version, deleted = excluded.deleted
+      where not kept.deleted and kept.version < excluded.version`,
+  });
+};
+
+function readUser(event: LedgerEvent): { name: string; email: string; deleted: boolean } {
+  const data = userSchema.parse(event.data);
+  // An event of the past whose personal data was erased: the user has been deleted since, or is about to be here.
+  if ('erased' in data)
+    return { name: 'Deleted user', email: 'deleted@deleted.invalid', deleted: event.type === 'UserDeleted' };
+  return { ...data, deleted: false };
+}

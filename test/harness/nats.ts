@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect } from 'nats';
+import { expect, inject } from 'vitest';
+import { until } from './until.ts';
+
+/** Whether there is a nats-server to test with; where services are required, its absence fails the test. */
+export function haveNats(): boolean {
+  const found = spawnSync('nats-server', ['--version']).status === 0;
+  if (!found) expect(inject('requireServices'), 'nats-server is required here and was not found').toBe(false);
+  return found;
+}
+
+/** A NATS server of a test's own, with JetStream on a disk that can be lost. */
+export interface TestNats {
+  readonly url: string;
+  start(): Promise<void>;
+  /** kill -9 */
+  kill(): Promise<void>;
+  /** Only while it is down. */
+  loseDisk(): void;
+  remove(): Promise<void>;
+}
+
+export async function startNats(): Promise<TestNats> {
+  const folder = mkdtempSync(join(tmpdir(), 'tributary-nats-'));
+  const port = await freePort();
+  const url = `nats://127.0.0.1:${port}`;
+  let server: ChildProcess | null = null;
+  const nats: TestNats = {
+    url,
+    async start() {
+      server = spawn('nats-server', ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], { stdio: 'ignore' });
+      await until(
+        async () => {
+          const connection = await connect({ servers: url, timeout: 500, reconnect: false }).catch(() => null);
+          const ready =
+            connection !== null &&
+            (await connection.jetstreamManager().then(
+              () => true,
+              () => false,
+            ));
+          await connection?.close();
+          return ready;
+        },
+        (ready) => ready,
+      );
+    },
+    async kill() {
+      const ended = new Promise((resolve) => server?.once('exit', resolve));
+      server?.kill('SIGKILL');
+      await ended;
+      server = null;
+    },
+    loseDisk: () => rmSync(folder, { recursive: true, force: true }),
+    async remove() {
+      if (server) await nats.kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+  await nats.start();
+  return nats;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
