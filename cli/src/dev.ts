@@ -62,6 +62,11 @@ export async function runDev(options: StartOptions): Promise<void> {
       subgraphUrl('orders', options.ordersPort),
     ].join(),
   });
+  data.noteUrls({
+    users: `http://localhost:${usersPort}`,
+    products: `http://localhost:${productsPort}`,
+    orders: `http://localhost:${ordersPort}`,
+  });
   say(`\nWatching for changes. Graph: http://localhost:${options.gatewayPort}/graphql   Ctrl-C stops everything.\n`);
 
   await Promise.race([aborted(stopped), data.ended]);

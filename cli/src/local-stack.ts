@@ -7,6 +7,7 @@ import { DataFolder } from './data-folder.js';
 import { describeImport, type ImportProgress, showImportProgress } from './import-progress.js';
 import { EmbeddedPostgres } from './postgres/embedded-postgres.js';
 import { createServiceDatabases, type ServiceName } from './postgres/service-databases.js';
+import { forgetConnections, noteConnections } from './running-stack.js';
 
 export interface LocalDataOptions {
   readonly dataDir: string;
@@ -27,6 +28,8 @@ export interface LocalData {
   readonly internalSecret: string;
   /** Resolves when PostgreSQL ends, asked to or not. */
   readonly ended: Promise<void>;
+  /** Notes where the services answer, for the operators' commands. */
+  noteUrls(urls: Readonly<Record<ServiceName, string>>): void;
   stop(): Promise<void>;
 }
 
@@ -47,6 +50,7 @@ export async function startLocalData(
   const cutShort = () => void server?.stop();
   const stop = async () => {
     await server?.stop();
+    forgetConnections(folder.path);
     folder.release();
   };
   try {
@@ -63,7 +67,21 @@ export async function startLocalData(
     say(`PostgreSQL runs on 127.0.0.1:${server.port} (${since(startedAt)}), data in ${folder.path}`);
     const databaseUrls = await createServiceDatabases(server, secrets);
     await importHistory(databaseUrls, options.scale, folder, say);
-    return { databaseUrls, tokenSecret: secrets.tokens, internalSecret: secrets.internal, ended: server.ended, stop };
+    return {
+      databaseUrls,
+      tokenSecret: secrets.tokens,
+      internalSecret: secrets.internal,
+      noteUrls: (urls) =>
+        noteConnections(folder.path, {
+          ORDERS_DATABASE_URL: databaseUrls.orders,
+          ORDERS_URL: urls.orders,
+          USERS_URL: urls.users,
+          PRODUCTS_URL: urls.products,
+          INTERNAL_SECRET: secrets.internal,
+        }),
+      ended: server.ended,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;

@@ -3,11 +3,12 @@ import { ImportConflictError } from '@tributary/shared/postgres/import-once';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { readSecrets } from './data-folder.js';
 import { runDev } from './dev.js';
+import { addOperatorCommands } from './operate.js';
 import { runStart, type StartOptions } from './start.js';
 import { UserError } from './user-error.js';
 
 const program = new Command('tributary')
-  .description('Commands to run Tributary on this machine.')
+  .description('Commands to run and to look after Tributary.')
   .showHelpAfterError()
   .helpCommand(false);
 
@@ -54,6 +55,8 @@ program
   .action(async (userId: string, options: { dataDir: string }) => {
     process.stdout.write(`${await signToken(readSecrets(options.dataDir).tokens, userId)}\n`);
   });
+
+addOperatorCommands(program, dataDir);
 
 try {
   await program.parseAsync();

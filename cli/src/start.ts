@@ -112,6 +112,7 @@ async function startServices(options: StartOptions, data: LocalData, started: Ht
   const url = await listen(gateway);
   await Promise.race([Promise.all([gateway.ready, ordersService.caughtUp]), aborted(stopped)]);
   stopped.throwIfAborted();
+  data.noteUrls({ users, products, orders });
   return { gateway: url, users, products, orders };
 }
 

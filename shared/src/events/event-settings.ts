@@ -18,6 +18,8 @@ export const eventSettings = {
   EVENT_POLL_INTERVAL: duration('1s'),
   /** How long events are kept after every consumer has applied them; 0 keeps them for ever. */
   LEDGER_RETENTION: duration('0'),
+  /** How often a service compares its copies with their owners; 0: never. */
+  VERIFY_INTERVAL: duration('1h'),
 };
 
 export type EventSettings = z.infer<z.ZodObject<typeof eventSettings>>;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type AggregateState, aggregateStateSchema, type RangeChecksum, rangeSchema } from './aggregates.js';
 import { ledgerEventSchema } from './event.js';
 import { LedgerGoneError, type LedgerPage } from './outbox.js';
 
@@ -11,6 +12,10 @@ export interface LedgerClient {
   read(after: number, limit: number): Promise<LedgerPage>;
   /** Tells the owner how far a consumer is, so that it keeps what is not applied. */
   reportPosition(consumer: string, position: number): Promise<void>;
+  /** Checksums of all that the owner has of a type, by range. */
+  rangeChecksums(aggregateType: string): Promise<RangeChecksum[]>;
+  /** What the owner has of a type in one range. */
+  aggregates(aggregateType: string, range: number): Promise<AggregateState[]>;
 }
 
 /** Reads the ledger of the service at `url` over HTTP. */
@@ -31,6 +36,13 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
         method: 'PUT',
         body: JSON.stringify({ position }),
       });
+    },
+    async rangeChecksums(aggregateType) {
+      return z.array(rangeSchema).parse(await (await call(`/aggregates/${aggregateType}`)).json());
+    },
+    async aggregates(aggregateType, range) {
+      const rows = await (await call(`/aggregates/${aggregateType}?range=${range}`)).json();
+      return z.array(aggregateStateSchema).parse(rows);
     },
   };
 }

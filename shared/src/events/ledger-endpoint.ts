@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import { ApiError } from '../errors.js';
+import { serveAggregates } from './aggregates.js';
 import { LedgerGoneError, readLedger } from './outbox.js';
 
 const pageSchema = z.object({
@@ -12,12 +13,13 @@ const positionSchema = z.object({ position: z.number().int().min(0) });
 
 /**
  * Lets other services read this one's ledger over HTTP (they cannot connect to its database), and say how far they are:
- * `GET /ledger?after=&limit=`, `PUT /ledger/consumers/:name`. Callers send `authorization: Bearer <secret>` where one is set.
+ * `GET /ledger?after=&limit=`, `PUT /ledger/consumers/:name`, and `/aggregates/…` to compare copies with. Callers send `authorization: Bearer <secret>` where one is set.
  */
 export function serveLedger<Tables>(
   app: FastifyInstance,
   source: string,
   db: Kysely<Tables>,
+  views: Readonly<Record<string, string>>,
   secret: string | undefined,
 ): void {
   const refuseStrangers = async (request: FastifyRequest) => {
@@ -27,6 +29,11 @@ export function serveLedger<Tables>(
       });
     }
   };
+
+  app.register(async (guarded) => {
+    guarded.addHook('onRequest', refuseStrangers);
+    serveAggregates(guarded, db, views);
+  });
 
   app.get('/ledger', { onRequest: refuseStrangers }, async (request, reply) => {
     const query = pageSchema.safeParse(request.query);

@@ -6,9 +6,11 @@ import { ConsumerMetrics, EventConsumer } from './consumer.js';
 import type { ApplyEvents } from './dead-letters.js';
 import type { EventBus } from './event-bus.js';
 import { type EventSettings, openEventBus } from './event-settings.js';
-import { ledgerClient } from './ledger-client.js';
+import type { LedgerClient } from './ledger-client.js';
 import { serveLedger } from './ledger-endpoint.js';
 import { Relay } from './relay.js';
+import { scheduleVerification } from './scheduled-verification.js';
+import type { VerifiableCopy } from './verify.js';
 
 /** What a program that runs several services in one process hands to each of them; a service alone makes its own. */
 export interface ServiceParts {
@@ -32,10 +34,15 @@ export interface ServiceEventsOptions {
   readonly logger: Logger;
 }
 
-/** Publishes a service's outbox while it listens, and serves its ledger. */
+/**
+ * Publishes a service's outbox while it listens, and serves its ledger.
+ *
+ * @param views for each aggregate type, a view of what the service has of it now, to compare copies with
+ */
 export function publishEvents(
   service: HttpService,
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
+  views: Readonly<Record<string, string>>,
 ): void {
   const db = openBackgroundDatabase<unknown>(name, databaseUrl);
   const relay = new Relay({
@@ -47,7 +54,7 @@ export function publishEvents(
     metrics: service.metrics,
     retentionMs: settings.LEDGER_RETENTION,
   });
-  serveLedger(service.app, name, db, settings.INTERNAL_SECRET);
+  serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET);
   service.app.addHook('onListen', async () => relay.start());
   service.app.addHook('onClose', async () => {
     await relay.stop();
@@ -56,10 +63,9 @@ export function publishEvents(
 }
 
 /** One copy that a service keeps: whose events feed it, and how. */
-export interface ConsumedSource<Tables> {
+export interface ConsumedSource<Tables> extends VerifiableCopy<Tables> {
   readonly source: string;
-  /** Where the owner answers, without a path. */
-  readonly ownerUrl: string;
+  readonly ledger: LedgerClient;
   readonly apply: ApplyEvents<Tables>;
 }
 
@@ -78,27 +84,39 @@ export function consumeEvents<Tables>(
   const db = openBackgroundDatabase<Tables>(name, databaseUrl);
   const metrics = new ConsumerMetrics(service.metrics);
   const consumers = sources.map(
-    ({ source, ownerUrl, apply }) =>
+    ({ source, ledger, apply }) =>
       new EventConsumer<Tables>({
         name,
         source,
         db,
         bus,
-        ledger: ledgerClient(ownerUrl, settings.INTERNAL_SECRET),
+        ledger,
         pollIntervalMs: settings.EVENT_POLL_INTERVAL,
         apply,
         logger,
         metrics,
       }),
   );
+  // For operators, and for whoever must know how fresh an answer is.
+  service.app.get('/copies', async () =>
+    Object.fromEntries(sources.map(({ source }, i) => [source, consumers[i]?.freshness])),
+  );
+  const caughtUp = Promise.all(consumers.map((consumer) => consumer.caughtUp));
+  const verification = scheduleVerification(db, sources, {
+    intervalMs: settings.VERIFY_INTERVAL,
+    after: caughtUp,
+    logger,
+    metrics: service.metrics,
+  });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));
   });
   service.app.addHook('onClose', async () => {
+    await verification.stop();
     await Promise.all(consumers.map((consumer) => consumer.stop()));
     await db.destroy();
   });
-  return { caughtUp: Promise.all(consumers.map((consumer) => consumer.caughtUp)) };
+  return { caughtUp };
 }
 
 /** Apart from the pool that answers requests, so that neither waits for the other. */

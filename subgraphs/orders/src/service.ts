@@ -8,8 +8,7 @@ import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
-import { applyProductEvents } from './copies/product-copy.js';
-import { applyUserEvents } from './copies/user-copy.js';
+import { CONSUMER, copiesOf } from './copies/copies.js';
 import { loadOrders } from './import.js';
 import { OrderEventStore } from './order/event-store.js';
 import { Orders } from './orders.js';
@@ -63,20 +62,13 @@ export async function createOrdersService(
     createContext: async (db) => createContext(new Orders(db), new OrderEventStore(db)),
     notReady: () => (caughtUp ? null : 'the copies of users and products are being brought up to date'),
   });
-  const consumers = consumeEvents<OrdersTables>(
-    service,
-    [
-      { source: 'users', ownerUrl: config.USERS_URL, apply: applyUserEvents },
-      { source: 'products', ownerUrl: config.PRODUCTS_URL, apply: applyProductEvents },
-    ],
-    {
-      name: 'orders',
-      databaseUrl: config.ORDERS_DATABASE_URL,
-      settings: config,
-      bus: bus ?? ownEventBus(service, 'orders', config, logger),
-      logger,
-    },
-  );
+  const consumers = consumeEvents<OrdersTables>(service, copiesOf(config), {
+    name: CONSUMER,
+    databaseUrl: config.ORDERS_DATABASE_URL,
+    settings: config,
+    bus: bus ?? ownEventBus(service, 'orders', config, logger),
+    logger,
+  });
   consumers.caughtUp.then(() => {
     caughtUp = true;
   });

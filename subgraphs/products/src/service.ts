@@ -36,12 +36,16 @@ export async function createProductsService(
       }),
     createContext: async (db, request) => createContext(new Products(db), request),
   });
-  publishEvents(service, {
-    name: 'products',
-    databaseUrl: config.PRODUCTS_DATABASE_URL,
-    settings: config,
-    bus: bus ?? ownEventBus(service, 'products', config, logger),
-    logger,
-  });
+  publishEvents(
+    service,
+    {
+      name: 'products',
+      databaseUrl: config.PRODUCTS_DATABASE_URL,
+      settings: config,
+      bus: bus ?? ownEventBus(service, 'products', config, logger),
+      logger,
+    },
+    { Product: 'product_states' },
+  );
   return service;
 }

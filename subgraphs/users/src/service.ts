@@ -37,13 +37,17 @@ export async function createUsersService(
     createSchema: (db) => createUsersSchema(db),
     createContext: async (db, request) => createContext(new Users(db), new Accounts(db), readViewer, request),
   });
-  publishEvents(service, {
-    name: 'users',
-    databaseUrl: config.USERS_DATABASE_URL,
-    settings: config,
-    bus: bus ?? ownEventBus(service, 'users', config, logger),
-    logger,
-  });
+  publishEvents(
+    service,
+    {
+      name: 'users',
+      databaseUrl: config.USERS_DATABASE_URL,
+      settings: config,
+      bus: bus ?? ownEventBus(service, 'users', config, logger),
+      logger,
+    },
+    { User: 'user_states' },
+  );
   return service;
 }
 

@@ -10,16 +10,18 @@ const productSchema = z.object({ sku: z.string(), name: z.string() });
 const PRODUCT_COLUMNS = { id: 'text', sku: 'text', name: 'text', version: 'integer' };
 
 /** Keeps what orders show of products: SKU and name. A version that is not newer changes nothing. */
-export const applyProductEvents: ApplyEvents<OrdersTables> = async (transaction, events) => {
-  const rows = new Map<string, { id: string; sku: string; name: string; version: number }>();
-  for (const { aggregateType, aggregateId, aggregateVersion, data } of events) {
-    if (aggregateType !== 'Product') continue;
-    const { sku, name } = productSchema.parse(data);
-    rows.set(aggregateId, { id: aggregateId, sku, name, version: aggregateVersion });
-  }
-  await bulkInsert(transaction as unknown as Kysely<never>, 'products_copy', PRODUCT_COLUMNS, [...rows.values()], {
-    onConflict: sql`on conflict (id) do update set
+export const copyProductsTo =
+  (table: string): ApplyEvents<OrdersTables> =>
+  async (transaction, events) => {
+    const rows = new Map<string, { id: string; sku: string; name: string; version: number }>();
+    for (const { aggregateType, aggregateId, aggregateVersion, data } of events) {
+      if (aggregateType !== 'Product') continue;
+      const { sku, name } = productSchema.parse(data);
+      rows.set(aggregateId, { id: aggregateId, sku, name, version: aggregateVersion });
+    }
+    await bulkInsert(transaction as unknown as Kysely<never>, table, PRODUCT_COLUMNS, [...rows.values()], {
+      onConflict: sql`on conflict (id) do update set
       sku = excluded.sku, name = excluded.name, version = excluded.version
       where kept.version < excluded.version`,
-  });
-};
+    });
+  };

@@ -16,18 +16,20 @@ const USER_COLUMNS = { id: 'text', name: 'text', email: 'text', version: 'intege
  * Keeps what orders show of users: name and e-mail address. A version that is not newer changes nothing, and a deleted
  * user's row is a tombstone that no later or repeated event brings back to life.
  */
-export const applyUserEvents: ApplyEvents<OrdersTables> = async (transaction, events) => {
-  const rows = new Map<string, { id: string; name: string; email: string; version: number; deleted: boolean }>();
-  for (const event of events) {
-    if (event.aggregateType !== 'User') continue;
-    rows.set(event.aggregateId, { id: event.aggregateId, version: event.aggregateVersion, ...readUser(event) });
-  }
-  await bulkInsert(transaction as unknown as Kysely<never>, 'users_copy', USER_COLUMNS, [...rows.values()], {
-    onConflict: sql`on conflict (id) do update set
+export const copyUsersTo =
+  (table: string): ApplyEvents<OrdersTables> =>
+  async (transaction, events) => {
+    const rows = new Map<string, { id: string; name: string; email: string; version: number; deleted: boolean }>();
+    for (const event of events) {
+      if (event.aggregateType !== 'User') continue;
+      rows.set(event.aggregateId, { id: event.aggregateId, version: event.aggregateVersion, ...readUser(event) });
+    }
+    await bulkInsert(transaction as unknown as Kysely<never>, table, USER_COLUMNS, [...rows.values()], {
+      onConflict: sql`on conflict (id) do update set
       name = excluded.name, email = excluded.email, version = excluded.version, deleted = excluded.deleted
       where not kept.deleted and kept.version < excluded.version`,
-  });
-};
+    });
+  };
 
 function readUser(event: LedgerEvent): { name: string; email: string; deleted: boolean } {
   const data = userSchema.parse(event.data);

@@ -102,6 +102,15 @@ export const migrations: Migrations = {
       await sql`
         truncate users_copy, products_copy;
         alter table users_copy add column deleted boolean not null default false;
+
+        -- The same checksums as the owners make of what they have.
+        create view users_copy_checksums as
+        select id, version,
+          md5(case when deleted then jsonb_build_array(id, version)
+            else jsonb_build_array(id, version, name, email) end::text) as checksum
+        from users_copy;
+        create view products_copy_checksums as
+        select id, version, md5(jsonb_build_array(id, version, sku, name)::text) as checksum from products_copy;
       `.execute(db);
     },
   },

@@ -108,6 +108,13 @@ export const migrations: Migrations = {
       await createOutbox(db);
       await sql`alter table stock add column version integer not null default 0`.execute(db);
       await recordWhatIsThere(db);
+      // What a copy of products should hold; orders makes the same checksum of its own.
+      await sql`
+        create view product_states as
+        select id, version, 'ProductUpdated' as type, jsonb_build_object('sku', sku, 'name', name) as data,
+          md5(jsonb_build_array(id, version, sku, name)::text) as checksum
+        from products
+      `.execute(db);
     },
   },
 };

@@ -94,6 +94,16 @@ export const migrations: Migrations = {
       await createOutbox(db);
       await sql`alter table accounts add column version integer not null default 0`.execute(db);
       await recordWhatIsThere(db);
+      // What a copy of users should hold; orders makes the same checksum of its own.
+      await sql`
+        create view user_states as
+        select id, version,
+          case status when 'DELETED' then 'UserDeleted' else 'UserUpdated' end as type,
+          case status when 'DELETED' then '{"erased": true}' else jsonb_build_object('name', name, 'email', email) end as data,
+          md5(case status when 'DELETED' then jsonb_build_array(id, version)
+            else jsonb_build_array(id, version, name, email) end::text) as checksum
+        from users
+      `.execute(db);
     },
   },
 };

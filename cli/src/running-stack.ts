@@ -1,0 +1,43 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { UserError } from './user-error.js';
+
+const FILE = 'running.json';
+
+const connectionsSchema = z.object({
+  ORDERS_DATABASE_URL: z.string(),
+  ORDERS_URL: z.string(),
+  USERS_URL: z.string(),
+  PRODUCTS_URL: z.string(),
+  INTERNAL_SECRET: z.string().optional(),
+});
+
+/** Where the parts of a running stack are reached; the names are those of the environment variables. */
+export type Connections = z.infer<typeof connectionsSchema>;
+
+/** Notes where a local stack is reached, for commands beside it; readable for its owner only. */
+export function noteConnections(folder: string, connections: Connections): void {
+  writeFileSync(join(folder, FILE), JSON.stringify(connections, null, 2), { mode: 0o600 });
+}
+
+export function forgetConnections(folder: string): void {
+  rmSync(join(folder, FILE), { force: true });
+}
+
+/**
+ * Where the stack is: from the environment when it says so, else the local one of the data folder.
+ *
+ * @throws UserError when neither does
+ */
+export function findConnections(dataDir: string, env: NodeJS.ProcessEnv = process.env): Connections {
+  const fromEnvironment = connectionsSchema.safeParse(env);
+  if (fromEnvironment.success) return fromEnvironment.data;
+  const file = join(resolve(dataDir), FILE);
+  const local = connectionsSchema.safeParse(existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined);
+  if (local.success) return local.data;
+  throw new UserError(
+    `No stack runs on the data folder ${resolve(dataDir)}.\nStart it, or set ORDERS_DATABASE_URL, ORDERS_URL, USERS_URL and ` +
+      'PRODUCTS_URL (and INTERNAL_SECRET, where the services have one) for another.',
+  );
+}

@@ -1,0 +1,71 @@
+import type { FastifyInstance } from 'fastify';
+import { type Kysely, sql } from 'kysely';
+import { z } from 'zod';
+
+/** How many ranges the ids of a kind of aggregate are cut into, to compare two sides range by range. */
+const RANGES = 256;
+
+/** The range of an id, as SQL; the same on both sides. */
+export const RANGE_OF_ID = "('x' || substr(md5(id), 1, 2))::bit(8)::integer";
+
+/** Counts and checksums by range: what two sides compare first. */
+export const rangeSchema = z.object({ range: z.number(), count: z.number(), checksum: z.string() });
+export type RangeChecksum = z.infer<typeof rangeSchema>;
+
+/** One aggregate as its owner has it now, in the words of an event that would say so. */
+export const aggregateStateSchema = z.object({
+  id: z.string(),
+  version: z.number(),
+  checksum: z.string(),
+  type: z.string(),
+  data: z.record(z.string(), z.unknown()),
+});
+export type AggregateState = z.infer<typeof aggregateStateSchema>;
+
+/**
+ * Checksums of a view that has `id`, `version` and `checksum` for each row.
+ *
+ * @returns one entry for each range that has rows
+ */
+export async function rangeChecksums<Tables>(db: Kysely<Tables>, view: string): Promise<RangeChecksum[]> {
+  const { rows } = await sql<RangeChecksum>`
+    select ${sql.raw(RANGE_OF_ID)} as range, count(*) as count, md5(string_agg(checksum, '' order by id collate "C")) as checksum
+    from ${sql.table(view)} group by 1 order by 1
+  `.execute(db);
+  return rows;
+}
+
+/** The rows of one range of a view. */
+export async function rowsOfRange<Tables, Row>(db: Kysely<Tables>, view: string, range: number): Promise<Row[]> {
+  const { rows } = await sql<Row>`
+    select * from ${sql.table(view)} where ${sql.raw(RANGE_OF_ID)} = ${range} order by id collate "C"
+  `.execute(db);
+  return rows;
+}
+
+const rangeParameter = z.object({
+  range: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(RANGES - 1),
+});
+
+/**
+ * Lets those who keep copies compare them: `GET /aggregates/<type>` has the checksums of all ranges, with `?range=` the
+ * aggregates of one. `views` names, for each type, a view with the columns of AggregateState.
+ */
+export function serveAggregates<Tables>(
+  app: FastifyInstance,
+  db: Kysely<Tables>,
+  views: Readonly<Record<string, string>>,
+): void {
+  for (const [type, view] of Object.entries(views)) {
+    app.get(`/aggregates/${type}`, async (request, reply) => {
+      if ((request.query as { range?: string }).range === undefined) return rangeChecksums(db, view);
+      const parsed = rangeParameter.safeParse(request.query);
+      if (!parsed.success) return reply.status(400).send({ message: z.prettifyError(parsed.error) });
+      return rowsOfRange(db, view, parsed.data.range);
+    });
+  }
+}

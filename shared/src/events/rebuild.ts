@@ -1,0 +1,79 @@
+import { type Kysely, sql } from 'kysely';
+import { lockPosition } from './consumer.js';
+import { type ApplyEvents, applyOrPark } from './dead-letters.js';
+import type { LedgerClient } from './ledger-client.js';
+
+const PAGE = 500;
+
+/** A copy that can be made anew from its owner's ledger. */
+export interface RebuildableCopy<Tables> {
+  readonly source: string;
+  readonly table: string;
+  readonly ledger: LedgerClient;
+  /** Applies events to a table that is made like the copy's own. */
+  readonly applyTo: (table: string) => ApplyEvents<Tables>;
+}
+
+/**
+ * Makes a copy anew from the first event on, while the old one is read and kept fresh: into a shadow table, until that is
+ * level; then, in one transaction, the rows change places. Readers see the old rows or the new ones.
+ *
+ * @param onEvents told how many events were applied, as it goes
+ * @returns how many events were applied
+ * @throws LedgerGoneError when retention has deleted the beginning of the ledger
+ */
+export async function rebuildCopy<Tables>(
+  db: Kysely<Tables>,
+  consumer: string,
+  copy: RebuildableCopy<Tables>,
+  onEvents?: (count: number) => void,
+): Promise<number> {
+  const shadow = `${copy.table}_shadow`;
+  const shadowConsumer = `${consumer} (rebuild)`;
+  const apply = copy.applyTo(shadow);
+  await dropShadow(db, shadow, shadowConsumer, copy.source);
+  await sql`create table ${sql.table(shadow)} (like ${sql.table(copy.table)} including all)`.execute(db);
+  try {
+    let position = 0;
+    const applyPage = async (target: Kysely<Tables>, after: number): Promise<number> => {
+      const { events } = await copy.ledger.read(after, PAGE);
+      const last = events.at(-1);
+      if (!last) return after;
+      await applyOrPark(target, shadowConsumer, events, apply);
+      onEvents?.(events.length);
+      return last.position;
+    };
+    for (;;) {
+      const next = await db.transaction().execute((transaction) => applyPage(transaction, position));
+      if (next === position) break;
+      position = next;
+    }
+    await db.transaction().execute(async (transaction) => {
+      const live = await lockPosition(transaction, consumer, copy.source);
+      while (position < live) position = await applyPage(transaction, position);
+      await sql`delete from ${sql.table(copy.table)}`.execute(transaction);
+      await sql`insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)}`.execute(transaction);
+      await sql`delete from dead_letters where consumer = ${consumer} and source = ${copy.source}`.execute(transaction);
+      await sql`
+        update dead_letters set consumer = ${consumer} where consumer = ${shadowConsumer} and source = ${copy.source}
+      `.execute(transaction);
+      await sql`
+        update consumer_positions set position = ${position}, updated_at = now()
+        where consumer = ${consumer} and source = ${copy.source}
+      `.execute(transaction);
+    });
+    return position;
+  } finally {
+    await dropShadow(db, shadow, shadowConsumer, copy.source);
+  }
+}
+
+async function dropShadow<Tables>(
+  db: Kysely<Tables>,
+  shadow: string,
+  shadowConsumer: string,
+  source: string,
+): Promise<void> {
+  await sql`drop table if exists ${sql.table(shadow)}`.execute(db);
+  await sql`delete from dead_letters where consumer = ${shadowConsumer} and source = ${source}`.execute(db);
+}

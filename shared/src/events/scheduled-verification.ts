@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Kysely, sql } from 'kysely';
+import type { Logger } from 'pino';
+import { Gauge, type Registry } from 'prom-client';
+import { findDifferences, type VerifiableCopy } from './verify.js';
+
+export interface ScheduleOptions {
+  readonly intervalMs: number;
+  /** The first comparison waits for this. */
+  readonly after: Promise<unknown>;
+  readonly logger: Logger;
+  readonly metrics: Registry;
+}
+
+/** Compares copies with their owners now and then, and tells what it finds; it mends nothing. */
+export function scheduleVerification<Tables>(
+  db: Kysely<Tables>,
+  copies: readonly VerifiableCopy<Tables>[],
+  { intervalMs, after, logger, metrics }: ScheduleOptions,
+): { stop(): Promise<void> } {
+  const found = new Gauge({
+    name: 'copy_differences',
+    help: 'Rows of the copy that were not what their owner had, when last compared',
+    labelNames: ['source'],
+    registers: [metrics],
+  });
+  new Gauge({
+    name: 'dead_letters',
+    help: 'Events that could not be applied, or wait behind one that could not',
+    registers: [metrics],
+    async collect() {
+      const { rows } = await sql<{ count: number }>`select count(*) as count from dead_letters`.execute(db);
+      this.set(rows[0]?.count ?? 0);
+    },
+  });
+  const stopped = new AbortController();
+  const pause = () => sleep(intervalMs, undefined, { signal: stopped.signal }).catch(() => undefined);
+  const run = async () => {
+    const stop = new Promise<void>((resolve) => stopped.signal.addEventListener('abort', () => resolve()));
+    await Promise.race([after, stop]);
+    while (intervalMs > 0 && !stopped.signal.aborted) {
+      await pause();
+      if (stopped.signal.aborted) return;
+      for (const copy of copies) {
+        try {
+          const differences = await findDifferences(db, copy);
+          found.set({ source: copy.source }, differences.length);
+          if (differences.length > 0)
+            logger.error({ source: copy.source, rows: differences.length }, 'a copy differs from its owner');
+        } catch (error) {
+          logger.warn(
+            { source: copy.source, problem: (error as Error).message },
+            'a copy could not be compared with its owner',
+          );
+        }
+      }
+    }
+  };
+  const running = run();
+  return {
+    async stop() {
+      stopped.abort();
+      await running;
+    },
+  };
+}

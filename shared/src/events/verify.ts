@@ -1,0 +1,127 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Kysely, sql } from 'kysely';
+import { type AggregateState, RANGE_OF_ID, rangeChecksums, rowsOfRange } from './aggregates.js';
+import { lockPosition } from './consumer.js';
+import type { ApplyEvents } from './dead-letters.js';
+import type { LedgerEvent } from './event.js';
+import type { LedgerClient } from './ledger-client.js';
+
+/** A difference may be an event under way; it is looked at this often before it is believed. */
+const LOOKS = 4;
+const BETWEEN_LOOKS_MS = 500;
+
+/** A copy that can be compared with its owner. */
+export interface VerifiableCopy<Tables> {
+  readonly source: string;
+  readonly aggregateType: string;
+  readonly table: string;
+  /** A view of `id`, `version` and `checksum`, made as the owner makes its own. */
+  readonly checksumView: string;
+  readonly ledger: LedgerClient;
+  readonly apply: ApplyEvents<Tables>;
+}
+
+/** A row that is not what its owner has. A version is null where the row is missing. */
+export interface Difference {
+  readonly id: string;
+  readonly ownerVersion: number | null;
+  readonly copyVersion: number | null;
+}
+
+/** Compares a whole copy with its owner, range by range, and the rows of those ranges that differ. */
+export async function findDifferences<Tables>(db: Kysely<Tables>, copy: VerifiableCopy<Tables>): Promise<Difference[]> {
+  let differences: Difference[] = [];
+  for (let look = 1; look <= LOOKS; look++) {
+    differences = await compareOnce(db, copy);
+    if (differences.length === 0 || look === LOOKS) break;
+    await sleep(BETWEEN_LOOKS_MS);
+  }
+  return differences;
+}
+
+/** Puts right what differs, from the owner's present state. @returns how many rows */
+export async function repairDifferences<Tables>(
+  db: Kysely<Tables>,
+  consumer: string,
+  copy: VerifiableCopy<Tables>,
+  differences: readonly Difference[],
+): Promise<number> {
+  const owned = new Map<string, AggregateState>();
+  for (const range of new Set(await rangesOf(db, differences))) {
+    for (const state of await copy.ledger.aggregates(copy.aggregateType, range)) owned.set(state.id, state);
+  }
+  await db.transaction().execute(async (transaction) => {
+    // No event takes effect meanwhile; those that come later are newer, or change nothing.
+    await lockPosition(transaction, consumer, copy.source);
+    for (const { id } of differences) {
+      await sql`delete from ${sql.table(copy.table)} where id = ${id}`.execute(transaction);
+      const state = owned.get(id);
+      if (state) await copy.apply(transaction, [asEvent(copy, state)]);
+    }
+  });
+  return differences.length;
+}
+
+async function compareOnce<Tables>(db: Kysely<Tables>, copy: VerifiableCopy<Tables>): Promise<Difference[]> {
+  const [theirs, ours] = await Promise.all([
+    copy.ledger.rangeChecksums(copy.aggregateType),
+    rangeChecksums(db, copy.checksumView),
+  ]);
+  const byRange = new Map(ours.map((range) => [range.range, range]));
+  const suspects = new Set(
+    theirs
+      .filter(
+        ({ range, count, checksum }) =>
+          byRange.get(range)?.count !== count || byRange.get(range)?.checksum !== checksum,
+      )
+      .map(({ range }) => range),
+  );
+  const known = new Set(theirs.map(({ range }) => range));
+  for (const { range } of ours) if (!known.has(range)) suspects.add(range);
+
+  const differences: Difference[] = [];
+  for (const range of suspects) differences.push(...(await compareRange(db, copy, range)));
+  return differences;
+}
+
+async function compareRange<Tables>(
+  db: Kysely<Tables>,
+  copy: VerifiableCopy<Tables>,
+  range: number,
+): Promise<Difference[]> {
+  const [theirs, ours] = await Promise.all([
+    copy.ledger.aggregates(copy.aggregateType, range),
+    rowsOfRange<Tables, { id: string; version: number; checksum: string }>(db, copy.checksumView, range),
+  ]);
+  const owned = new Map(theirs.map((row) => [row.id, row]));
+  const copied = new Map(ours.map((row) => [row.id, row]));
+  return [...new Set([...owned.keys(), ...copied.keys()])]
+    .filter((id) => owned.get(id)?.checksum !== copied.get(id)?.checksum)
+    .map((id) => ({ id, ownerVersion: owned.get(id)?.version ?? null, copyVersion: copied.get(id)?.version ?? null }));
+}
+
+async function rangesOf<Tables>(db: Kysely<Tables>, differences: readonly Difference[]): Promise<number[]> {
+  const ids = differences.map(({ id }) => id);
+  const { rows } = await sql<{ range: number }>`
+    select distinct ${sql.raw(RANGE_OF_ID)} as range from unnest(${ids}::text[]) as ids (id)
+  `.execute(db);
+  return rows.map(({ range }) => range);
+}
+
+function asEvent<Tables>({ source, aggregateType }: VerifiableCopy<Tables>, state: AggregateState): LedgerEvent {
+  return {
+    position: 1,
+    id: 'repair',
+    source,
+    type: state.type,
+    schemaVersion: 1,
+    aggregateType,
+    aggregateId: state.id,
+    aggregateVersion: state.version,
+    occurredAt: new Date().toISOString(),
+    correlationId: null,
+    causationId: null,
+    traceparent: null,
+    data: state.data,
+  };
+}

@@ -1,0 +1,50 @@
+import type { ApplyEvents } from '@tributary/shared/events/dead-letters';
+import { type LedgerClient, ledgerClient } from '@tributary/shared/events/ledger-client';
+import type { RebuildableCopy } from '@tributary/shared/events/rebuild';
+import type { VerifiableCopy } from '@tributary/shared/events/verify';
+import type { OrdersTables } from '../storage/tables.js';
+import { copyProductsTo } from './product-copy.js';
+import { copyUsersTo } from './user-copy.js';
+
+/** The name under which this service's positions and dead letters are kept. */
+export const CONSUMER = 'orders';
+
+/** A copy that orders keeps of another service's data. */
+export interface Copy extends RebuildableCopy<OrdersTables>, VerifiableCopy<OrdersTables> {
+  readonly ownerUrl: string;
+}
+
+/** What is needed to reach the owners of the copies. */
+export interface OwnerSettings {
+  readonly USERS_URL: string;
+  readonly PRODUCTS_URL: string;
+  readonly INTERNAL_SECRET?: string | undefined;
+}
+
+/** Every copy that orders keeps. */
+export function copiesOf({ USERS_URL, PRODUCTS_URL, INTERNAL_SECRET }: OwnerSettings): Copy[] {
+  return [
+    copy('users', 'User', USERS_URL, copyUsersTo, ledgerClient(USERS_URL, INTERNAL_SECRET)),
+    copy('products', 'Product', PRODUCTS_URL, copyProductsTo, ledgerClient(PRODUCTS_URL, INTERNAL_SECRET)),
+  ];
+}
+
+function copy(
+  source: 'users' | 'products',
+  aggregateType: string,
+  ownerUrl: string,
+  applyTo: (table: string) => ApplyEvents<OrdersTables>,
+  ledger: LedgerClient,
+): Copy {
+  const table = `${source}_copy`;
+  return {
+    source,
+    aggregateType,
+    ownerUrl,
+    table,
+    checksumView: `${table}_checksums`,
+    ledger,
+    applyTo,
+    apply: applyTo(table),
+  };
+}
