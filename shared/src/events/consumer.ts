@@ -175,6 +175,8 @@ export class EventConsumer<Tables> {
       const askedAt = performance.now();
       const { head, more, events } = await this.#options.ledger.read(this.#position, PAGE);
       this.#head = Math.max(this.#head, head);
+      const whole = events.every((event, i) => event.position === this.#position + 1 + i);
+      if (!whole) throw new Error(`The ledger of ${this.#options.source} has a hole after ${this.#position}.`);
       if (events.length > 0) await this.#commit(events);
       if (this.#position >= head) {
         if (!more) this.#levelAt = Math.max(this.#levelAt, askedAt);
