@@ -64,7 +64,7 @@ test('no secret is in the files: they are made, once, for their reader only', ()
   const secrets = join(copy, 'secrets');
   expect(statSync(secrets).mode & 0o777).toBe(0o700);
   const before = readdirSync(secrets).map((name) => readFileSync(join(secrets, name), 'utf8'));
-  expect(new Set(before).size).toBe(7);
+  expect(new Set(before).size).toBe(8);
   execFileSync('sh', [join(copy, 'make-secrets.sh')]);
   expect(readdirSync(secrets).map((name) => readFileSync(join(secrets, name), 'utf8'))).toEqual(before);
 });

@@ -184,3 +184,39 @@ describe('the command line', () => {
     expect(me.data.me).toEqual({ name: user.name });
   });
 });
+
+describe("the operators' commands", () => {
+  test('find the running stack by its data folder, and say so when none runs', async () => {
+    const url = await graphOf(start('operated', '--scale=0.02'));
+    const operate = async (...args: string[]) => {
+      const program = cli(...args, `--data-dir=${join(folder, 'operated')}`);
+      return { status: await program.ended, output: program.output() };
+    };
+    const { data } = await ask(url, '{ users(first: 1) { nodes { id } } }');
+    await ask(url, `mutation { updateUser(id: "${data.users.nodes[0].id}", input: { name: "Operated" }) { id } }`);
+    const lag = await until(
+      async () => JSON.parse((await operate('lag', '--json')).output),
+      ({ users }) => users.position === 187,
+    );
+    expect(lag.users).toEqual({ position: 187, head: 187, lagSeconds: 0 });
+    expect((await operate('lag')).output).toMatch(
+      /^copy +position +head +behind +lag \(s\)\nusers +187 +187 +0 +0\.0\n/,
+    );
+    expect(await operate('dead-letters', 'list')).toEqual({ status: 0, output: 'There are no dead letters.\n' });
+    expect((await operate('dead-letters', 'discard', 'users', '3')).output).toContain(
+      'There is no dead letter of users at position 3.',
+    );
+    expect(await operate('rebuild', 'users')).toEqual({ status: 0, output: 'Rebuilt users from 187 events.\n' });
+    expect((await operate('rebuild', 'everything')).output).toContain('It wants one of users, products, orders.');
+    const verified = await operate('verify', '--json');
+    expect(verified.status).toBe(0);
+    expect(JSON.parse(verified.output)).toEqual([
+      { copy: 'users', differences: [], repaired: 0 },
+      { copy: 'products', differences: [], repaired: 0 },
+    ]);
+
+    const nowhere = cli('lag', `--data-dir=${join(folder, 'nowhere')}`);
+    expect(await nowhere.ended).toBe(1);
+    expect(nowhere.output()).toContain('No stack runs on the data folder');
+  });
+});

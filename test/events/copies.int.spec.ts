@@ -310,3 +310,56 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     await graph.databases.query('orders', "delete from users_copy where id like 'poison-%'");
   });
 });
+
+test('retention deletes what is old and applied by every known consumer, and nothing else', async () => {
+  const graph = await startGraph({ usersEnv: { LEDGER_RETENTION: '1ms' }, ordersEnv: { EVENT_POLL_INTERVAL: '50ms' } });
+  const events = async () =>
+    (await graph.databases.query('users', 'select count(*)::int as count from outbox'))[0]?.count;
+  await until(events, (count) => count === 0);
+  const [kept] = await graph.databases.query('users', 'select position::int from ledger_consumers');
+  expect(kept?.position).toBe(1586);
+
+  // A consumer that stands still, or was never heard of again, holds back what it has not applied.
+  await graph.databases.query('users', "insert into ledger_consumers (name, position) values ('another', 1587)");
+  for (const name of ['One', 'Two', 'Three'])
+    await graph.ask(`mutation { updateUser(id: "CG-12520", input: { name: "${name}" }) { id } }`);
+  await until(
+    async () => (await graph.databases.query('orders', "select name from users_copy where id = 'CG-12520'"))[0]?.name,
+    (name) => name === 'Three',
+  );
+  await until(events, (count) => count === 2);
+  await until(
+    async () =>
+      (await graph.databases.query('users', "select position::int from ledger_consumers where name = 'orders'"))[0]
+        ?.position,
+    (position) => position === 1589,
+  );
+  expect(await events()).toBe(2);
+  const gone = await fetch(`${graph.urls.users}/ledger?after=0`);
+  expect(gone.status).toBe(410);
+  expect(await gone.json()).toMatchObject({ message: expect.stringContaining('begins after position 1587') });
+  await graph.stop();
+});
+
+test('a ledger is for those who know the secret', async () => {
+  const secret = 'a secret between services';
+  const graph = await startGraph({ usersEnv: { INTERNAL_SECRET: secret }, ordersEnv: { INTERNAL_SECRET: secret } });
+  for (const path of ['/ledger?after=0', '/aggregates/User', '/aggregates/User?range=7']) {
+    expect((await fetch(graph.urls.users + path)).status).toBe(403);
+    const known = await fetch(graph.urls.users + path, { headers: { authorization: `Bearer ${secret}` } });
+    expect(known.status).toBe(200);
+  }
+  await graph.stop();
+});
+
+test('copies are compared with their owners by themselves, and what differs is told', async () => {
+  const graph = await startGraph({ ordersEnv: { VERIFY_INTERVAL: '100ms' } });
+  const differences = async () =>
+    /copy_differences\{(?=.*source="users").*\} (\d+)/.exec(
+      await (await fetch(`${graph.urls.orders}/metrics`)).text(),
+    )?.[1];
+  await until(differences, (count) => count === '0');
+  await graph.databases.query('orders', "update users_copy set email = 'wrong@x.test' where id = 'CG-12520'");
+  await until(differences, (count) => count === '1');
+  await graph.stop();
+});

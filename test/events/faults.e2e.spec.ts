@@ -16,6 +16,16 @@ const CLIENTS = 8;
 /** On average a kill for so many changes. */
 const CHANGES_PER_KILL = Math.max(100, Math.floor(CHANGES / 60));
 
+/** Node options that set a process's clock back by an hour. */
+const HOUR_BEHIND = `--import=data:text/javascript,${encodeURIComponent(`
+  const Real = Date;
+  const behind = 3600000;
+  globalThis.Date = class extends Real {
+    constructor(...given) { given.length === 0 ? super(Real.now() - behind) : super(...given); }
+    static now() { return Real.now() - behind; }
+  };
+`)}`;
+
 let databases: TestDatabases;
 let nats: TestNats | undefined;
 const parts = new Map<string, { start: () => RunningProgram; running: RunningProgram | null }>();
@@ -49,12 +59,13 @@ test(`after ${CHANGES} random changes under random kills (seed ${SEED}) every co
   const common = { NATS_URL: nats.url, LOG_LEVEL: 'error', EVENT_POLL_INTERVAL: '500ms' };
   const part = (name: string, entry: string, env: NodeJS.ProcessEnv) =>
     parts.set(name, { start: () => runProgram(entry, [], { ...common, ...env }), running: null });
-  // Two processes of users: two relays, of which one leads.
+  // Two processes of users: two relays, of which one leads. The clock of one goes an hour behind.
   part('usersA', 'subgraphs/users/dist/main.js', {
     USERS_PORT: `${ports.usersA}`,
     USERS_DATABASE_URL: databases.urls.users,
   });
   part('usersB', 'subgraphs/users/dist/main.js', {
+    NODE_OPTIONS: HOUR_BEHIND,
     USERS_PORT: `${ports.usersB}`,
     USERS_DATABASE_URL: databases.urls.users,
   });

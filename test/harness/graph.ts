@@ -35,17 +35,27 @@ const silent = pino({ level: 'silent' });
 export interface GraphOptions {
   /** What carries the events; in this process unless given. */
   readonly bus?: EventBus;
+  readonly usersEnv?: NodeJS.ProcessEnv;
   readonly ordersEnv?: NodeJS.ProcessEnv;
 }
 
 /** Starts it on free ports, and waits until the copies are level. */
-export async function startGraph({ bus: givenBus, ordersEnv = {} }: GraphOptions = {}): Promise<TestGraph> {
+export async function startGraph({
+  bus: givenBus,
+  usersEnv = {},
+  ordersEnv = {},
+}: GraphOptions = {}): Promise<TestGraph> {
   const databases = await cloneDatabases();
   const statements: TestGraph['statements'] = { users: [], products: [], orders: [] };
   const record = (service: ServiceName) => (query: CompiledQuery) => statements[service].push(query);
   const bus = givenBus ?? new InProcessBus();
   const usersService = await createUsersService(
-    readUsersConfig({ USERS_PORT: '0', USERS_DATABASE_URL: databases.urls.users, AUTH_SECRET: TOKEN_SECRET }),
+    readUsersConfig({
+      USERS_PORT: '0',
+      USERS_DATABASE_URL: databases.urls.users,
+      AUTH_SECRET: TOKEN_SECRET,
+      ...usersEnv,
+    }),
     silent,
     { bus, onStatement: record('users') },
   );
