@@ -46,7 +46,7 @@ async function ask(url, query, variables = {}) {
   return data;
 }
 
-/** From the answer of `updateUser` until `{ orders { customer { name } } }` shows the name, both through the gateway. */
+/** From the answer of `updateUser` until `{ orders { customer { name } } }` shows the name, asked of the services themselves. */
 async function measureDelay() {
   const { users } = await ask(
     stack.urls.gateway,
@@ -63,7 +63,7 @@ async function measureDelay() {
         await sleep(1);
         continue;
       }
-      const { orders } = await ask(stack.urls.gateway, SHOWN, { id });
+      const { orders } = await ask(stack.urls.orders, SHOWN, { id });
       if (orders.nodes[0].customer.name !== change.name) continue;
       delays.push(Math.max(0, performance.now() - change.answeredAt));
       pending.delete(id);
@@ -76,7 +76,7 @@ async function measureDelay() {
     if (due > performance.now()) await sleep(due - performance.now());
     const id = ids[n % ids.length];
     requests.push(
-      ask(stack.urls.gateway, RENAME, { id, name: `Name ${n}` }).then(() => {
+      ask(stack.urls.users, RENAME, { id, name: `Name ${n}` }).then(() => {
         // One change in twenty is watched, one at a time, so that watching is not the load.
         if (n % 20 === 0 && pending.size === 0) pending.set(id, { name: `Name ${n}`, answeredAt: performance.now() });
       }),

@@ -221,13 +221,16 @@ export async function lockPosition<Tables>(
   consumer: string,
   source: string,
 ): Promise<number> {
+  const lock = () =>
+    sql<{ position: number }>`
+      select position from consumer_positions where consumer = ${consumer} and source = ${source} for update
+    `.execute(transaction);
+  const [known] = (await lock()).rows;
+  if (known) return known.position;
   await sql`
     insert into consumer_positions (consumer, source, position) values (${consumer}, ${source}, 0) on conflict do nothing
   `.execute(transaction);
-  const { rows } = await sql<{ position: number }>`
-    select position from consumer_positions where consumer = ${consumer} and source = ${source} for update
-  `.execute(transaction);
-  return rows[0]?.position ?? 0;
+  return (await lock()).rows[0]?.position ?? 0;
 }
 
 /** The freshness of all copies of a service, for Prometheus. */

@@ -35,8 +35,11 @@ export class Relay<Tables> {
   readonly #options: RelayOptions<Tables>;
   readonly #stopped = new AbortController();
   #wake: () => void = () => undefined;
+  #awake = false;
   #running: Promise<void> = Promise.resolve();
   #leading = false;
+  /** While leading: the last position published. */
+  #published: number | null = null;
   #problem: string | null = null;
 
   constructor(options: RelayOptions<Tables>) {
@@ -92,7 +95,10 @@ export class Relay<Tables> {
         lost = true;
         this.#wake();
       });
-      client.on('notification', () => this.#wake());
+      client.on('notification', () => {
+        this.#awake = true;
+        this.#wake();
+      });
       try {
         await client.connect();
         await client.query(`listen ${OUTBOX_CHANNEL}`);
@@ -109,6 +115,7 @@ export class Relay<Tables> {
         await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
       } finally {
         this.#leading = false;
+        this.#published = null;
         await client.end().catch(() => undefined);
       }
     }
@@ -145,11 +152,7 @@ export class Relay<Tables> {
 
   async #publish(): Promise<number> {
     const { source, db, bus } = this.#options;
-    const { rows } = await sql<{
-      published: number;
-      deleted_to: number;
-    }>`select published, deleted_to from ledger`.execute(db);
-    const published = Math.max(rows[0]?.published ?? 0, rows[0]?.deleted_to ?? 0);
+    const published = this.#published ?? (await this.#readPublished());
     const { head, events } = await readLedger(db, source, published, BATCH);
     try {
       for (const { data, aggregateType, aggregateId } of events) {
@@ -163,8 +166,24 @@ export class Relay<Tables> {
       return 0;
     }
     const last = events.at(-1)?.position;
-    if (last !== undefined) await sql`update ledger set published = greatest(published, ${last})`.execute(db);
+    if (last !== undefined) this.#markPublished(last);
     return events.length;
+  }
+
+  async #readPublished(): Promise<number> {
+    const { rows } = await sql<{ published: number }>`
+      select greatest(published, deleted_to) as published from ledger
+    `.execute(this.#options.db);
+    return rows[0]?.published ?? 0;
+  }
+
+  /** The next events need not wait until this is written: what is published twice is skipped by consumers. */
+  #markPublished(position: number): void {
+    const { db, logger } = this.#options;
+    this.#published = position;
+    sql`update ledger set published = greatest(published, ${position})`.execute(db).catch((error: Error) => {
+      logger.warn({ problem: error.message }, 'it could not be noted what was published');
+    });
   }
 
   /** Deletes what is old, published, and applied by every consumer that was ever known. */
@@ -184,12 +203,16 @@ export class Relay<Tables> {
   }
 
   async #waitForWork(): Promise<void> {
-    const woken = new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
-    const tick = new AbortController();
-    await Promise.race([woken, sleep(TICK_MS, undefined, { signal: tick.signal }).catch(() => undefined)]);
-    tick.abort();
+    // Something may have been committed since we looked; its notification has come already.
+    if (!this.#awake) {
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      const tick = new AbortController();
+      await Promise.race([woken, sleep(TICK_MS, undefined, { signal: tick.signal }).catch(() => undefined)]);
+      tick.abort();
+    }
+    this.#awake = false;
   }
 
   #report(problem: string | null): void {

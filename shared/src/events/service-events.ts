@@ -44,7 +44,7 @@ export function publishEvents(
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
   views: Readonly<Record<string, string>>,
 ): void {
-  const db = openBackgroundDatabase<unknown>(name, databaseUrl);
+  const db = openBackgroundDatabase<unknown>(name, databaseUrl, true);
   const relay = new Relay({
     source: name,
     databaseUrl,
@@ -81,7 +81,8 @@ export function consumeEvents<Tables>(
   sources: readonly ConsumedSource<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
 ): ServiceConsumers {
-  const db = openBackgroundDatabase<Tables>(name, databaseUrl);
+  // Effect and position are one commit, so what a crash takes back is read from the ledger again.
+  const db = openBackgroundDatabase<Tables>(name, databaseUrl, false);
   const metrics = new ConsumerMetrics(service.metrics);
   const consumers = sources.map(
     ({ source, ledger, apply }) =>
@@ -120,6 +121,6 @@ export function consumeEvents<Tables>(
 }
 
 /** Apart from the pool that answers requests, so that neither waits for the other. */
-function openBackgroundDatabase<Tables>(name: string, url: string): Kysely<Tables> {
-  return openDatabase<Tables>({ url, applicationName: `tributary-${name}-events`, maxConnections: 4 });
+function openBackgroundDatabase<Tables>(name: string, url: string, durable: boolean): Kysely<Tables> {
+  return openDatabase<Tables>({ url, applicationName: `tributary-${name}-events`, maxConnections: 4, durable });
 }

@@ -14,6 +14,11 @@ export interface DatabaseOptions {
   readonly maxConnections?: number;
   /** A statement that runs longer is cancelled by the server; 0 means never. Default 10 s. */
   readonly statementTimeoutMs?: number;
+  /**
+   * Whether a commit waits for the disk; default true. False is for what can be made again: a crash of the server may take the
+   * last commits back, but never half of one.
+   */
+  readonly durable?: boolean;
   readonly onStatement?: StatementListener;
   /** A connection broke (the pool replaces it). */
   readonly onConnectionError?: (error: Error) => void;
@@ -29,6 +34,7 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
     idleTimeoutMillis: 30_000,
     statement_timeout: options.statementTimeoutMs ?? 10_000,
     keepAlive: true,
+    ...(options.durable === false && { options: '-c synchronous_commit=off' }),
     types: {
       getTypeParser: ((oid: number, format: 'text' | 'binary') =>
         oid === INT8 ? Number : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
