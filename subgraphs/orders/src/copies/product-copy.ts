@@ -16,6 +16,7 @@ export const copyProductsTo =
     const rows = new Map<string, { id: string; sku: string; name: string; version: number }>();
     for (const { aggregateType, aggregateId, aggregateVersion, data } of events) {
       if (aggregateType !== 'Product') continue;
+      if ((rows.get(aggregateId)?.version ?? 0) >= aggregateVersion) continue;
       const { sku, name } = productSchema.parse(data);
       rows.set(aggregateId, { id: aggregateId, sku, name, version: aggregateVersion });
     }

@@ -22,6 +22,9 @@ export const copyUsersTo =
     const rows = new Map<string, { id: string; name: string; email: string; version: number; deleted: boolean }>();
     for (const event of events) {
       if (event.aggregateType !== 'User') continue;
+      const before = rows.get(event.aggregateId);
+      // The same rule within a batch as between batches (below): newer wins, and a deleted user stays deleted.
+      if (before && (before.deleted || before.version >= event.aggregateVersion)) continue;
       rows.set(event.aggregateId, { id: event.aggregateId, version: event.aggregateVersion, ...readUser(event) });
     }
     await bulkInsert(transaction as unknown as Kysely<never>, table, USER_COLUMNS, [...rows.values()], {
