@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';
+import { haveNats, startNats } from '../harness/nats.ts';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { until } from '../harness/until.ts';
 
@@ -29,46 +30,60 @@ async function urlOf(program: RunningProgram): Promise<string> {
   return (await program.printed(/"url":"(http:[^"]+)"/))[1] as string;
 }
 
-test('set up, serve, stop on SIGTERM', async () => {
-  const environments = {
-    users: { USERS_PORT: '0', USERS_DATABASE_URL: databases.urls.users },
-    products: { PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products },
-    orders: { ORDERS_PORT: '0', ORDERS_DATABASE_URL: databases.urls.orders },
-  };
-  const urls: Record<string, string> = {};
-  const subgraphs: string[] = [];
-  for (const [name, env] of Object.entries(environments)) {
-    const setUp = run(`subgraphs/${name}/dist/main.js`, env, 'setup');
-    expect(await setUp.ended).toBe(0);
-    expect(setUp.output()).toBe('The database is up to date.\n');
-    const owners = { USERS_URL: urls.users, PRODUCTS_URL: urls.products };
-    urls[name] = await urlOf(run(`subgraphs/${name}/dist/main.js`, { ...env, ...(name === 'orders' && owners) }));
-    subgraphs.push(`${name}=${urls[name]}/graphql`);
-  }
-  await until(
-    async () => (await fetch(`${urls.orders}/health/ready`)).status,
-    (status) => status === 200,
-  );
-  const gateway = run('gateway/dist/main.js', { PORT: '0', SUBGRAPHS: subgraphs.join() });
-  await gateway.printed(/serving a new supergraph/);
-  const url = await urlOf(gateway);
-  const { data } = await ask(
-    url,
-    '{ order(number: "CA-2016-152156") { total { amount } customer { segment } items { product { category } } } }',
-  );
-  expect(data.order).toEqual({
-    total: { amount: '993.90' },
-    customer: { segment: 'Consumer' },
-    items: [{ product: { category: 'Furniture' } }, { product: { category: 'Furniture' } }],
-  });
+test.each(haveNats() ? ['the ledgers alone', 'NATS'] : ['the ledgers alone'])(
+  'set up, serve, follow changes by %s, stop on SIGTERM',
+  async (carrier) => {
+    const nats = carrier === 'NATS' ? await startNats() : undefined;
+    const events = { EVENT_POLL_INTERVAL: nats ? '1h' : '100ms', ...(nats && { NATS_URL: nats.url }) };
+    const environments = {
+      users: { ...events, USERS_PORT: '0', USERS_DATABASE_URL: databases.urls.users },
+      products: { ...events, PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products },
+      orders: { ...events, ORDERS_PORT: '0', ORDERS_DATABASE_URL: databases.urls.orders },
+    };
+    const urls: Record<string, string> = {};
+    const subgraphs: string[] = [];
+    for (const [name, env] of Object.entries(environments)) {
+      const setUp = run(`subgraphs/${name}/dist/main.js`, env, 'setup');
+      expect(await setUp.ended).toBe(0);
+      expect(setUp.output()).toBe('The database is up to date.\n');
+      const owners = { USERS_URL: urls.users, PRODUCTS_URL: urls.products };
+      urls[name] = await urlOf(run(`subgraphs/${name}/dist/main.js`, { ...env, ...(name === 'orders' && owners) }));
+      subgraphs.push(`${name}=${urls[name]}/graphql`);
+    }
+    await until(
+      async () => (await fetch(`${urls.orders}/health/ready`)).status,
+      (status) => status === 200,
+    );
+    const gateway = run('gateway/dist/main.js', { PORT: '0', SUBGRAPHS: subgraphs.join() });
+    await gateway.printed(/serving a new supergraph/);
+    const url = await urlOf(gateway);
+    const { data } = await ask(
+      url,
+      '{ order(number: "CA-2016-152156") { total { amount } customer { segment } items { product { category } } } }',
+    );
+    expect(data.order).toEqual({
+      total: { amount: '993.90' },
+      customer: { segment: 'Consumer' },
+      items: [{ product: { category: 'Furniture' } }, { product: { category: 'Furniture' } }],
+    });
 
-  const secret = new URL(databases.urls.users).password;
-  for (const program of running.filter(({ output }) => output().includes('"url"'))) {
-    program.kill('SIGTERM');
-    expect(await program.ended).toBe(0);
-    expect(program.output()).not.toContain(secret);
-  }
-});
+    await ask(url, `mutation { updateUser(id: "CG-12520", input: { name: "Claire by ${carrier}" }) { id } }`);
+    await until(
+      async () =>
+        (await ask(url, '{ order(number: "CA-2016-152156") { customer { name } } }')).data.order.customer.name,
+      (name) => name === `Claire by ${carrier}`,
+    );
+
+    const secret = new URL(databases.urls.users).password;
+    for (const program of running.filter(({ output }) => output().includes('"url"'))) {
+      program.kill('SIGTERM');
+      expect(await program.ended).toBe(0);
+      expect(program.output()).not.toContain(secret);
+    }
+    running.length = 0;
+    await nats?.remove();
+  },
+);
 
 test.each([
   ['subgraphs/users/dist/main.js', {}, 'USERS_DATABASE_URL is not set'],
