@@ -138,8 +138,10 @@ export class EventConsumer<Tables> {
           pause = pollIntervalMs;
           this.#caughtUp();
         }
-        if (this.#position !== reported) await ledger.reportPosition(name, this.#position);
-        reported = this.#position;
+        // It may grow while it is being told.
+        const position = this.#position;
+        if (position !== reported) await ledger.reportPosition(name, position);
+        reported = position;
         if (this.#problem !== null) logger.info({ source }, 'events are applied again');
         this.#problem = null;
       } catch (error) {
