@@ -3,10 +3,8 @@ import type { Logger } from 'pino';
 import type { HttpService } from '../http/http-service.js';
 import { openDatabase, type StatementListener } from '../postgres/database.js';
 import { ConsumerMetrics, EventConsumer } from './consumer.js';
-import type { ApplyEvents } from './dead-letters.js';
 import type { EventBus } from './event-bus.js';
 import { type EventSettings, openEventBus } from './event-settings.js';
-import type { LedgerClient } from './ledger-client.js';
 import { serveLedger } from './ledger-endpoint.js';
 import { Relay } from './relay.js';
 import { scheduleVerification } from './scheduled-verification.js';
@@ -62,13 +60,6 @@ export function publishEvents(
   });
 }
 
-/** One copy that a service keeps: whose events feed it, and how. */
-export interface ConsumedSource<Tables> extends VerifiableCopy<Tables> {
-  readonly source: string;
-  readonly ledger: LedgerClient;
-  readonly apply: ApplyEvents<Tables>;
-}
-
 /** The consumers of a service. */
 export interface ServiceConsumers {
   /** Resolves when every copy has first been level with its owner. */
@@ -78,13 +69,13 @@ export interface ServiceConsumers {
 /** Keeps a service's copies fresh while it listens. */
 export function consumeEvents<Tables>(
   service: HttpService,
-  sources: readonly ConsumedSource<Tables>[],
+  copies: readonly VerifiableCopy<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
 ): ServiceConsumers {
   // Effect and position are one commit, so what a crash takes back is read from the ledger again.
   const db = openBackgroundDatabase<Tables>(name, databaseUrl, false);
   const metrics = new ConsumerMetrics(service.metrics);
-  const consumers = sources.map(
+  const consumers = copies.map(
     ({ source, ledger, apply }) =>
       new EventConsumer<Tables>({
         name,
@@ -100,10 +91,10 @@ export function consumeEvents<Tables>(
   );
   // For operators, and for whoever must know how fresh an answer is.
   service.app.get('/copies', async () =>
-    Object.fromEntries(sources.map(({ source }, i) => [source, consumers[i]?.freshness])),
+    Object.fromEntries(copies.map(({ source }, i) => [source, consumers[i]?.freshness])),
   );
   const caughtUp = Promise.all(consumers.map((consumer) => consumer.caughtUp));
-  const verification = scheduleVerification(db, sources, {
+  const verification = scheduleVerification(db, copies, {
     intervalMs: settings.VERIFY_INTERVAL,
     after: caughtUp,
     logger,
