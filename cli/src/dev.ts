@@ -32,7 +32,12 @@ export async function runDev(options: StartOptions): Promise<void> {
     children.push(child);
   };
   // In processes of their own and without NATS, events travel by the ledgers alone; so these are looked at often.
-  const shared = { LOG_LEVEL: options.logLevel, INTERNAL_SECRET: data.internalSecret, EVENT_POLL_INTERVAL: '200ms' };
+  const shared = {
+    LOG_LEVEL: options.logLevel,
+    INTERNAL_SECRET: data.internalSecret,
+    ORDERS_URL: `http://localhost:${ordersPort}`,
+    EVENT_POLL_INTERVAL: '100ms',
+  };
   const service = (folder: string, env: NodeJS.ProcessEnv) =>
     run(['--watch', '--watch-preserve-output', join(folder, 'dist/main.js')], { ...shared, ...env });
   const subgraphUrl = (name: string, port: number) => `${name}=http://localhost:${port}/graphql`;

@@ -73,6 +73,8 @@ export async function startLocalData(
       internalSecret: secrets.internal,
       noteUrls: (urls) =>
         noteConnections(folder.path, {
+          USERS_DATABASE_URL: databaseUrls.users,
+          PRODUCTS_DATABASE_URL: databaseUrls.products,
           ORDERS_DATABASE_URL: databaseUrls.orders,
           ORDERS_URL: urls.orders,
           USERS_URL: urls.users,

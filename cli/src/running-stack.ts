@@ -6,6 +6,8 @@ import { UserError } from './user-error.js';
 const FILE = 'running.json';
 
 const connectionsSchema = z.object({
+  USERS_DATABASE_URL: z.string(),
+  PRODUCTS_DATABASE_URL: z.string(),
   ORDERS_DATABASE_URL: z.string(),
   ORDERS_URL: z.string(),
   USERS_URL: z.string(),
@@ -37,7 +39,7 @@ export function findConnections(dataDir: string, env: NodeJS.ProcessEnv = proces
   const local = connectionsSchema.safeParse(existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined);
   if (local.success) return local.data;
   throw new UserError(
-    `No stack runs on the data folder ${resolve(dataDir)}.\nStart it, or set ORDERS_DATABASE_URL, ORDERS_URL, USERS_URL and ` +
-      'PRODUCTS_URL (and INTERNAL_SECRET, where the services have one) for another.',
+    `No stack runs on the data folder ${resolve(dataDir)}.\nStart it, or set USERS_URL, PRODUCTS_URL, ORDERS_URL, ` +
+      'USERS_DATABASE_URL, PRODUCTS_DATABASE_URL and ORDERS_DATABASE_URL (and INTERNAL_SECRET, where the services have one) for another.',
   );
 }

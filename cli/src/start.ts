@@ -12,6 +12,7 @@ import { readConfig as readUsersConfig } from '@tributary/users/config';
 import { createUsersService } from '@tributary/users/service';
 import { type Logger, pino } from 'pino';
 import pretty from 'pino-pretty';
+import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
 import { UserError } from './user-error.js';
@@ -68,8 +69,10 @@ async function startServices(options: StartOptions, data: LocalData, started: Ht
     return service.listen();
   };
   const bus = new InProcessBus();
-  const events = { INTERNAL_SECRET: data.internalSecret };
-  const users = await createUsersService(
+  // The others want to know where orders will be before it is there.
+  const ordersPort = options.ordersPort || (await freePort());
+  const events = { ORDERS_URL: `http://localhost:${ordersPort}`, INTERNAL_SECRET: data.internalSecret };
+  const usersService = await createUsersService(
     readUsersConfig({
       USERS_PORT: String(options.usersPort),
       USERS_DATABASE_URL: data.databaseUrls.users,
@@ -78,8 +81,9 @@ async function startServices(options: StartOptions, data: LocalData, started: Ht
     }),
     logger.child({ name: 'users' }),
     { bus },
-  ).then(listen);
-  const products = await createProductsService(
+  );
+  const users = await listen(usersService);
+  const productsService = await createProductsService(
     readProductsConfig({
       PRODUCTS_PORT: String(options.productsPort),
       PRODUCTS_DATABASE_URL: data.databaseUrls.products,
@@ -87,10 +91,11 @@ async function startServices(options: StartOptions, data: LocalData, started: Ht
     }),
     logger.child({ name: 'products' }),
     { bus },
-  ).then(listen);
+  );
+  const products = await listen(productsService);
   const ordersService = await createOrdersService(
     readOrdersConfig({
-      ORDERS_PORT: String(options.ordersPort),
+      ORDERS_PORT: String(ordersPort),
       ORDERS_DATABASE_URL: data.databaseUrls.orders,
       USERS_URL: users,
       PRODUCTS_URL: products,
@@ -110,7 +115,8 @@ async function startServices(options: StartOptions, data: LocalData, started: Ht
     logger.child({ name: 'gateway' }),
   );
   const url = await listen(gateway);
-  await Promise.race([Promise.all([gateway.ready, ordersService.caughtUp]), aborted(stopped)]);
+  const caughtUp = [usersService, productsService, ordersService].map((service) => service.caughtUp);
+  await Promise.race([Promise.all([gateway.ready, ...caughtUp]), aborted(stopped)]);
   stopped.throwIfAborted();
   data.noteUrls({ users, products, orders });
   return { gateway: url, users, products, orders };

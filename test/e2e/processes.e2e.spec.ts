@@ -1,3 +1,4 @@
+import { freePort } from '@tributary/cli/free-port';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';
@@ -34,11 +35,16 @@ test.each(haveNats() ? ['the ledgers alone', 'NATS'] : ['the ledgers alone'])(
   'set up, serve, follow changes by %s, stop on SIGTERM',
   async (carrier) => {
     const nats = carrier === 'NATS' ? await startNats() : undefined;
-    const events = { EVENT_POLL_INTERVAL: nats ? '1h' : '100ms', ...(nats && { NATS_URL: nats.url }) };
+    const ordersPort = await freePort();
+    const events = {
+      ORDERS_URL: `http://localhost:${ordersPort}`,
+      EVENT_POLL_INTERVAL: nats ? '1h' : '100ms',
+      ...(nats && { NATS_URL: nats.url }),
+    };
     const environments = {
       users: { ...events, USERS_PORT: '0', USERS_DATABASE_URL: databases.urls.users },
       products: { ...events, PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products },
-      orders: { ...events, ORDERS_PORT: '0', ORDERS_DATABASE_URL: databases.urls.orders },
+      orders: { ...events, ORDERS_PORT: String(ordersPort), ORDERS_DATABASE_URL: databases.urls.orders },
     };
     const urls: Record<string, string> = {};
     const subgraphs: string[] = [];

@@ -203,9 +203,14 @@ describe("the operators' commands", () => {
       /^copy +position +head +behind +lag \(s\)\nusers +187 +187 +0 +0\.0\n/,
     );
     expect(await operate('dead-letters', 'list')).toEqual({ status: 0, output: 'There are no dead letters.\n' });
-    expect((await operate('dead-letters', 'discard', 'users', '3')).output).toContain(
-      'There is no dead letter of users at position 3.',
+    expect((await operate('dead-letters', 'discard', 'orders', 'users', '3')).output).toContain(
+      'orders has no dead letter of users at position 3.',
     );
+    expect(await operate('sagas', 'list')).toEqual({ status: 0, output: 'Every placement is over.\n' });
+    expect(await operate('sagas', 'retry', 'nobody')).toEqual({
+      status: 1,
+      output: '\nNo saga placed an order with id nobody.\n',
+    });
     expect(await operate('rebuild', 'users')).toEqual({ status: 0, output: 'Rebuilt users from 187 events.\n' });
     expect((await operate('rebuild', 'everything')).output).toContain('It wants one of users, products, orders.');
     const verified = await operate('verify', '--json');

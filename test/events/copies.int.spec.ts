@@ -367,7 +367,11 @@ test('retention deletes what is old and applied by every known consumer, and not
 
 test('a ledger is for those who know the secret', async () => {
   const secret = 'a secret between services';
-  const graph = await startGraph({ usersEnv: { INTERNAL_SECRET: secret }, ordersEnv: { INTERNAL_SECRET: secret } });
+  const graph = await startGraph({
+    usersEnv: { INTERNAL_SECRET: secret },
+    productsEnv: { INTERNAL_SECRET: secret },
+    ordersEnv: { INTERNAL_SECRET: secret },
+  });
   for (const path of ['/ledger?after=0', '/aggregates/User', '/aggregates/User?range=7']) {
     expect((await fetch(graph.urls.users + path)).status).toBe(403);
     const known = await fetch(graph.urls.users + path, { headers: { authorization: `Bearer ${secret}` } });

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '@tributary/cli/free-port';
 import { OrdersOperations } from '@tributary/orders/operations';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';
-import { freePort, haveNats, startNats, type TestNats } from '../harness/nats.ts';
+import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { Random } from '../harness/random.ts';
 import { until } from '../harness/until.ts';
@@ -56,7 +57,7 @@ test(`after ${CHANGES} random changes under random kills (seed ${SEED}) every co
     orders: await freePort(),
   };
   const url = (part: keyof typeof ports) => `http://localhost:${ports[part]}`;
-  const common = { NATS_URL: nats.url, LOG_LEVEL: 'error', EVENT_POLL_INTERVAL: '500ms' };
+  const common = { ORDERS_URL: url('orders'), NATS_URL: nats.url, LOG_LEVEL: 'error', EVENT_POLL_INTERVAL: '500ms' };
   const part = (name: string, entry: string, env: NodeJS.ProcessEnv) =>
     parts.set(name, { start: () => runProgram(entry, [], { ...common, ...env }), running: null });
   // Two processes of users: two relays, of which one leads. The clock of one goes an hour behind.

@@ -1,3 +1,4 @@
+import { freePort } from '@tributary/cli/free-port';
 import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
 import { createGateway, type Gateway } from '@tributary/gateway/gateway';
 import { readConfig as readOrdersConfig } from '@tributary/orders/config';
@@ -36,6 +37,7 @@ export interface GraphOptions {
   /** What carries the events; in this process unless given. */
   readonly bus?: EventBus;
   readonly usersEnv?: NodeJS.ProcessEnv;
+  readonly productsEnv?: NodeJS.ProcessEnv;
   readonly ordersEnv?: NodeJS.ProcessEnv;
 }
 
@@ -43,24 +45,34 @@ export interface GraphOptions {
 export async function startGraph({
   bus: givenBus,
   usersEnv = {},
+  productsEnv = {},
   ordersEnv = {},
 }: GraphOptions = {}): Promise<TestGraph> {
   const databases = await cloneDatabases();
   const statements: TestGraph['statements'] = { users: [], products: [], orders: [] };
   const record = (service: ServiceName) => (query: CompiledQuery) => statements[service].push(query);
   const bus = givenBus ?? new InProcessBus();
+  // The others want to know where orders will be before it is there.
+  const ordersPort = await freePort();
+  const ORDERS_URL = `http://localhost:${ordersPort}`;
   const usersService = await createUsersService(
     readUsersConfig({
       USERS_PORT: '0',
       USERS_DATABASE_URL: databases.urls.users,
       AUTH_SECRET: TOKEN_SECRET,
+      ORDERS_URL,
       ...usersEnv,
     }),
     silent,
     { bus, onStatement: record('users') },
   );
   const productsService = await createProductsService(
-    readProductsConfig({ PRODUCTS_PORT: '0', PRODUCTS_DATABASE_URL: databases.urls.products }),
+    readProductsConfig({
+      PRODUCTS_PORT: '0',
+      PRODUCTS_DATABASE_URL: databases.urls.products,
+      ORDERS_URL,
+      ...productsEnv,
+    }),
     silent,
     { bus, onStatement: record('products') },
   );
@@ -68,7 +80,7 @@ export async function startGraph({
   const products = await productsService.listen();
   const ordersService = await createOrdersService(
     readOrdersConfig({
-      ORDERS_PORT: '0',
+      ORDERS_PORT: String(ordersPort),
       ORDERS_DATABASE_URL: databases.urls.orders,
       USERS_URL: users,
       PRODUCTS_URL: products,
@@ -78,7 +90,7 @@ export async function startGraph({
     { bus, onStatement: record('orders') },
   );
   const orders = await ordersService.listen();
-  await ordersService.caughtUp;
+  await Promise.all([usersService.caughtUp, productsService.caughtUp, ordersService.caughtUp]);
   const services = { users: usersService, products: productsService, orders: ordersService };
   const gateway = await createGateway(
     readGatewayConfig({

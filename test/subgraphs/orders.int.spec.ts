@@ -21,7 +21,7 @@ async function readModels(): Promise<unknown[]> {
 async function append(orderId: string, version: number, type: string, data: object, at: string): Promise<void> {
   await graph.databases.query(
     'orders',
-    'insert into order_events (order_id, version, type, data, at) values ($1, $2, $3, $4, $5)',
+    'insert into order_events (order_id, version, type, schema_version, data, at) values ($1, $2, $3, 1, $4, $5)',
     [orderId, version, type, JSON.stringify(data), at],
   );
 }
@@ -63,6 +63,7 @@ test('its history holds what was agreed, exactly', async () => {
       data: {
         number: 'US-2015-123918',
         customerId: 'CG-12520',
+        currency: 'USD',
         total: '136.72',
         lines: [
           { productId: 'FUR-FU-10004952', quantity: 6, unitPrice: '54.74', discount: '0.6', lineTotal: '131.38' },

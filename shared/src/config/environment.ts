@@ -52,6 +52,9 @@ export const host = z.string().default('localhost');
 
 export const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info');
 
+/** Where another service of ours answers; on this machine unless set. */
+export const serviceUrl = (port: number) => z.url('wants a URL').default(`http://localhost:${port}`);
+
 /** `postgres://role:password@host:port/database` */
 export const databaseUrl = z
   .string()

@@ -2,55 +2,28 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import { type ApplyEvents, applyOrPark } from './dead-letters.js';
+import { applyOrPark } from './dead-letters.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
-import type { LedgerClient } from './ledger-client.js';
+import type { Feed } from './feed.js';
+import { lockPosition } from './positions.js';
 
 const PAGE = 500;
 /** How often the ledger is read until the copy is level for the first time: the start waits for it. */
 const FIRST_POLLS_MS = 50;
+/** A problem is told of when it lasts longer. */
+const PATIENCE_MS = 2000;
 /** A head that is older says nothing about now: the owner, or the way to it, is down. */
 const HEAD_VALID_MS = 3000;
-
-/** A migration step: how far each consumer is, and what it could not apply. */
-export async function createConsumerTables(db: Kysely<unknown>): Promise<void> {
-  await sql`
-    create table consumer_positions (
-      consumer text,
-      source text,
-      position bigint not null,
-      updated_at timestamptz not null default now(),
-      primary key (consumer, source)
-    );
-
-    create table dead_letters (
-      consumer text,
-      source text,
-      position bigint,
-      aggregate_type text not null,
-      aggregate_id text not null,
-      event jsonb not null,
-      error text not null,
-      attempts integer not null,
-      parked_at timestamptz not null default now(),
-      primary key (consumer, source, position)
-    );
-    create index dead_letters_by_aggregate on dead_letters (consumer, source, aggregate_type, aggregate_id, position);
-  `.execute(db);
-}
 
 export interface ConsumerOptions<Tables> {
   /** Stays the same from run to run: the position is kept under it. */
   readonly name: string;
-  /** The service whose events these are. */
-  readonly source: string;
+  readonly feed: Feed<Tables>;
   readonly db: Kysely<Tables>;
   readonly bus: EventBus;
-  readonly ledger: LedgerClient;
   /** How often the ledger is looked at, in case the bus brought nothing. */
   readonly pollIntervalMs: number;
-  readonly apply: ApplyEvents<Tables>;
   readonly logger: Logger;
   readonly metrics: ConsumerMetrics;
 }
@@ -81,7 +54,6 @@ export class EventConsumer<Tables> {
   #unsubscribe: () => Promise<void> = async () => undefined;
   #polling: Promise<void> = Promise.resolve();
   #caughtUp: () => void = () => undefined;
-  #problem: string | null = null;
   /** Resolves when the consumer has first reached the end of the ledger. */
   readonly caughtUp: Promise<void>;
 
@@ -90,7 +62,7 @@ export class EventConsumer<Tables> {
     this.caughtUp = new Promise((resolve) => {
       this.#caughtUp = resolve;
     });
-    options.metrics.track(options.source, () => this.freshness);
+    options.metrics.track(options.feed.source, () => this.freshness);
   }
 
   get freshness(): Freshness {
@@ -100,8 +72,8 @@ export class EventConsumer<Tables> {
   }
 
   async start(): Promise<void> {
-    const { bus, source, name } = this.#options;
-    this.#unsubscribe = await bus.subscribe(source, name, {
+    const { bus, feed, name } = this.#options;
+    this.#unsubscribe = await bus.subscribe(feed.source, name, {
       onEvents: (events) => this.#oneAtATime(() => this.#take(events)),
       onHead: (head) => this.#hearOfHead(head),
     });
@@ -129,8 +101,11 @@ export class EventConsumer<Tables> {
   /** Reads the ledger now and then: at the start, when the bus is silent, and to say how far we are. */
   async #poll(): Promise<void> {
     const { signal } = this.#stopped;
-    const { ledger, name, source, pollIntervalMs, logger } = this.#options;
+    const { name, pollIntervalMs, logger } = this.#options;
+    const { ledger, source } = this.#options.feed;
     let reported = -1;
+    let failingSince: number | null = null;
+    let told = false;
     let pause = Math.min(pollIntervalMs, FIRST_POLLS_MS);
     while (!signal.aborted) {
       try {
@@ -142,13 +117,17 @@ export class EventConsumer<Tables> {
         const position = this.#position;
         if (position !== reported) await ledger.reportPosition(name, position);
         reported = position;
-        if (this.#problem !== null) logger.info({ source }, 'events are applied again');
-        this.#problem = null;
+        if (told) logger.info({ source }, 'events are applied again');
+        failingSince = null;
+        told = false;
       } catch (error) {
+        failingSince ??= performance.now();
+        // While services start and stop beside each other, one of them is away for a moment.
         const problem = (error as Error).message;
-        if (problem !== this.#problem && !signal.aborted)
+        if (!told && !signal.aborted && performance.now() - failingSince > PATIENCE_MS) {
           logger.warn({ source, problem }, 'events cannot be read or applied');
-        this.#problem = problem;
+          told = true;
+        }
       }
       await sleep(pause, undefined, { signal }).catch(() => undefined);
     }
@@ -171,26 +150,27 @@ export class EventConsumer<Tables> {
 
   /** Applies the ledger up to a position, or to its end. @returns whether the copy is level with its owner */
   async #readOn(until: number): Promise<boolean> {
+    const { ledger, source } = this.#options.feed;
     for (;;) {
       await this.#loadPosition();
       if (this.#position >= until || this.#stopped.signal.aborted) return false;
       const askedAt = performance.now();
-      const { head, more, events } = await this.#options.ledger.read(this.#position, PAGE);
+      const { head, more, events } = await ledger.read(this.#position, PAGE);
       this.#head = Math.max(this.#head, head);
       const whole = events.every((event, i) => event.position === this.#position + 1 + i);
-      if (!whole) throw new Error(`The ledger of ${this.#options.source} has a hole after ${this.#position}.`);
+      if (!whole) throw new Error(`The ledger of ${source} has a hole after ${this.#position}.`);
       if (events.length > 0) await this.#commit(events);
       if (this.#position >= head) {
         if (!more) this.#levelAt = Math.max(this.#levelAt, askedAt);
         return !more;
       }
-      if (events.length === 0)
-        throw new Error(`The ledger of ${this.#options.source} has a hole after ${this.#position}.`);
+      if (events.length === 0) throw new Error(`The ledger of ${source} has a hole after ${this.#position}.`);
     }
   }
 
   async #commit(events: readonly LedgerEvent[]): Promise<void> {
-    const { db, name, source, apply } = this.#options;
+    const { db, name } = this.#options;
+    const { source, apply } = this.#options.feed;
     const position = await db.transaction().execute(async (transaction) => {
       const before = await lockPosition(transaction, name, source);
       // Another process of this service may have been here.
@@ -209,30 +189,13 @@ export class EventConsumer<Tables> {
   }
 
   async #loadPosition(): Promise<void> {
-    const { db, name, source } = this.#options;
+    const { db, name } = this.#options;
+    const { source } = this.#options.feed;
     const { rows } = await sql<{ position: number }>`
       select position from consumer_positions where consumer = ${name} and source = ${source}
     `.execute(db);
     this.#position = rows[0]?.position ?? 0;
   }
-}
-
-/** The position of a consumer, locked until the transaction ends: nobody else applies or retries meanwhile. */
-export async function lockPosition<Tables>(
-  transaction: Kysely<Tables>,
-  consumer: string,
-  source: string,
-): Promise<number> {
-  const lock = () =>
-    sql<{ position: number }>`
-      select position from consumer_positions where consumer = ${consumer} and source = ${source} for update
-    `.execute(transaction);
-  const [known] = (await lock()).rows;
-  if (known) return known.position;
-  await sql`
-    insert into consumer_positions (consumer, source, position) values (${consumer}, ${source}, 0) on conflict do nothing
-  `.execute(transaction);
-  return (await lock()).rows[0]?.position ?? 0;
 }
 
 /** The freshness of all copies of a service, for Prometheus. */

@@ -1,8 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { LedgerEvent } from './event.js';
-
-/** Gives events their effect, in order, all of them or (by throwing) none. They are of one source. */
-export type ApplyEvents<Tables> = (transaction: Kysely<Tables>, events: readonly LedgerEvent[]) => Promise<void>;
+import type { ApplyEvents, Feed } from './feed.js';
+import { lockPosition } from './positions.js';
 
 /** An event that could not be applied, or that waits behind one of its aggregate that could not. */
 export interface DeadLetter {
@@ -15,6 +14,16 @@ export interface DeadLetter {
   readonly error: string;
   readonly attempts: number;
   readonly parked_at: Date;
+}
+
+/** What a retry of one aggregate's dead letters came to. */
+export interface RetryResult {
+  readonly source: string;
+  readonly aggregateType: string;
+  readonly aggregateId: string;
+  readonly applied: number;
+  /** Why the next one could not be applied; null when all were. */
+  readonly error: string | null;
 }
 
 const BEHIND = 'waits behind an earlier event of its aggregate';
@@ -49,12 +58,41 @@ export async function listDeadLetters<Tables>(db: Kysely<Tables>): Promise<DeadL
   return rows;
 }
 
-/**
- * Applies what is parked of an aggregate, in order, up to the first event that fails again.
- *
- * @returns how many were applied, and why the next one was not
- */
+/** Applies all that is parked of the feeds, aggregate by aggregate, in order; what fails again stays. */
 export async function retryDeadLetters<Tables>(
+  db: Kysely<Tables>,
+  consumer: string,
+  feeds: readonly Feed<Tables>[],
+): Promise<RetryResult[]> {
+  const results: RetryResult[] = [];
+  for (const { source, apply } of feeds) {
+    const letters = (await listDeadLetters(db)).filter((letter) => letter.source === source);
+    for (const { aggregate_type: aggregateType, aggregate_id: aggregateId } of firstOfEach(letters)) {
+      const result = await db.transaction().execute(async (transaction) => {
+        await lockPosition(transaction, consumer, source);
+        // Read again under the lock: more may have been parked since.
+        const parked = (await listDeadLetters(transaction)).filter(
+          (letter) =>
+            letter.source === source && letter.aggregate_type === aggregateType && letter.aggregate_id === aggregateId,
+        );
+        return retryAggregate(transaction, parked, apply);
+      });
+      results.push({ source, aggregateType, aggregateId, ...result });
+    }
+  }
+  return results;
+}
+
+function firstOfEach(letters: readonly DeadLetter[]): DeadLetter[] {
+  const byAggregate = letters.toReversed().map((letter) => {
+    const { aggregate_type: type, aggregate_id: id } = letter;
+    return [keyOf(type, id), letter] as const;
+  });
+  return [...new Map(byAggregate).values()];
+}
+
+/** Up to the first event that fails again. @returns how many were applied, and why the next one was not */
+async function retryAggregate<Tables>(
   transaction: Kysely<Tables>,
   letters: readonly DeadLetter[],
   apply: ApplyEvents<Tables>,

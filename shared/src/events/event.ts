@@ -31,6 +31,13 @@ export type LedgerEvent = Readonly<z.infer<typeof ledgerEventSchema>>;
 export interface Origin {
   readonly correlationId: string | null;
   readonly traceparent: string | null;
+  /** The event that led to it; left out when it came from a client. */
+  readonly causationId?: string | null;
+}
+
+/** The origin of what an event leads to. */
+export function causedBy({ id, correlationId, traceparent }: LedgerEvent): Origin {
+  return { correlationId, traceparent, causationId: id };
 }
 
 /** The command came from nowhere in particular: an import, a test. */

@@ -16,6 +16,8 @@ export interface NewEvent {
   readonly data: Readonly<Record<string, unknown>>;
   /** Now, unless it is history that is imported. */
   readonly occurredAt?: Date;
+  /** Where this one came from, when it is not where the others of its transaction came from. */
+  readonly origin?: Origin;
 }
 
 /**
@@ -75,7 +77,7 @@ export async function createOutbox(db: Kysely<unknown>): Promise<void> {
 export async function recordEvents<Tables>(
   transaction: Kysely<Tables>,
   events: readonly NewEvent[],
-  { correlationId, traceparent }: Origin,
+  origin: Origin,
 ): Promise<void> {
   const now = new Date();
   const rows = events.map((event) => ({
@@ -86,9 +88,9 @@ export async function recordEvents<Tables>(
     aggregate_id: event.aggregateId,
     aggregate_version: event.aggregateVersion,
     occurred_at: event.occurredAt ?? now,
-    correlation_id: correlationId,
-    causation_id: null,
-    traceparent,
+    correlation_id: (event.origin ?? origin).correlationId,
+    causation_id: (event.origin ?? origin).causationId ?? null,
+    traceparent: (event.origin ?? origin).traceparent,
     data: event.data,
   }));
   const columns = {

@@ -1,13 +1,15 @@
 import { type Kysely, sql } from 'kysely';
-import { lockPosition } from './consumer.js';
-import { type ApplyEvents, applyOrPark } from './dead-letters.js';
+import { applyOrPark } from './dead-letters.js';
+import type { ApplyEvents } from './feed.js';
 import type { LedgerClient } from './ledger-client.js';
+import { lockPosition } from './positions.js';
 
 const PAGE = 500;
 
 /** A copy that can be made anew from its owner's ledger. */
 export interface RebuildableCopy<Tables> {
   readonly source: string;
+  readonly aggregateType: string;
   readonly table: string;
   readonly ledger: LedgerClient;
   /** Applies events to a table that is made like the copy's own. */
@@ -53,13 +55,15 @@ export async function rebuildCopy<Tables>(
       while (position < live) position = await applyPage(transaction, position);
       await sql`delete from ${sql.table(copy.table)}`.execute(transaction);
       await sql`insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)}`.execute(transaction);
-      await sql`delete from dead_letters where consumer = ${consumer} and source = ${copy.source}`.execute(transaction);
+      // Other kinds of aggregates of this source feed other things, which are not made anew; so the consumer's position stays
+      // too, and what the shadow has seen beyond it changes nothing when it comes.
       await sql`
-        update dead_letters set consumer = ${consumer} where consumer = ${shadowConsumer} and source = ${copy.source}
+        delete from dead_letters
+        where consumer = ${consumer} and source = ${copy.source} and aggregate_type = ${copy.aggregateType}
       `.execute(transaction);
       await sql`
-        update consumer_positions set position = ${position}, updated_at = now()
-        where consumer = ${consumer} and source = ${copy.source}
+        update dead_letters set consumer = ${consumer}
+        where consumer = ${shadowConsumer} and source = ${copy.source} and position <= ${live}
       `.execute(transaction);
     });
     return position;

@@ -5,6 +5,7 @@ import { openDatabase, type StatementListener } from '../postgres/database.js';
 import { ConsumerMetrics, EventConsumer } from './consumer.js';
 import type { EventBus } from './event-bus.js';
 import { type EventSettings, openEventBus } from './event-settings.js';
+import type { Feed } from './feed.js';
 import { serveLedger } from './ledger-endpoint.js';
 import { Relay } from './relay.js';
 import { scheduleVerification } from './scheduled-verification.js';
@@ -42,7 +43,7 @@ export function publishEvents(
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
   views: Readonly<Record<string, string>>,
 ): void {
-  const db = openBackgroundDatabase<unknown>(name, databaseUrl, true);
+  const db = openBackgroundDatabase<unknown>(name, databaseUrl);
   const relay = new Relay({
     source: name,
     databaseUrl,
@@ -66,32 +67,22 @@ export interface ServiceConsumers {
   readonly caughtUp: Promise<unknown>;
 }
 
-/** Keeps a service's copies fresh while it listens. */
+/** Gives other services' events their effect while the service listens, and compares `copies` with their owners. */
 export function consumeEvents<Tables>(
   service: HttpService,
+  feeds: readonly Feed<Tables>[],
   copies: readonly VerifiableCopy<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
 ): ServiceConsumers {
-  // Effect and position are one commit, so what a crash takes back is read from the ledger again.
-  const db = openBackgroundDatabase<Tables>(name, databaseUrl, false);
+  const db = openBackgroundDatabase<Tables>(name, databaseUrl);
   const metrics = new ConsumerMetrics(service.metrics);
-  const consumers = copies.map(
-    ({ source, ledger, apply }) =>
-      new EventConsumer<Tables>({
-        name,
-        source,
-        db,
-        bus,
-        ledger,
-        pollIntervalMs: settings.EVENT_POLL_INTERVAL,
-        apply,
-        logger,
-        metrics,
-      }),
+  const pollIntervalMs = settings.EVENT_POLL_INTERVAL;
+  const consumers = feeds.map(
+    (feed) => new EventConsumer<Tables>({ name, feed, db, bus, pollIntervalMs, logger, metrics }),
   );
   // For operators, and for whoever must know how fresh an answer is.
   service.app.get('/copies', async () =>
-    Object.fromEntries(copies.map(({ source }, i) => [source, consumers[i]?.freshness])),
+    Object.fromEntries(feeds.map(({ source }, i) => [source, consumers[i]?.freshness])),
   );
   const caughtUp = Promise.all(consumers.map((consumer) => consumer.caughtUp));
   const verification = scheduleVerification(db, copies, {
@@ -112,6 +103,6 @@ export function consumeEvents<Tables>(
 }
 
 /** Apart from the pool that answers requests, so that neither waits for the other. */
-function openBackgroundDatabase<Tables>(name: string, url: string, durable: boolean): Kysely<Tables> {
-  return openDatabase<Tables>({ url, applicationName: `tributary-${name}-events`, maxConnections: 4, durable });
+function openBackgroundDatabase<Tables>(name: string, url: string): Kysely<Tables> {
+  return openDatabase<Tables>({ url, applicationName: `tributary-${name}-events`, maxConnections: 4 });
 }

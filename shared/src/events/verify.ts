@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import { type AggregateState, RANGE_OF_ID, rangeChecksums, rowsOfRange } from './aggregates.js';
-import { lockPosition } from './consumer.js';
-import type { ApplyEvents } from './dead-letters.js';
 import type { LedgerEvent } from './event.js';
+import type { ApplyEvents } from './feed.js';
 import type { LedgerClient } from './ledger-client.js';
+import { lockPosition } from './positions.js';
 
 /** A difference may be an event under way; it is looked at this often before it is believed. */
 const LOOKS = 4;

@@ -24,6 +24,8 @@ export interface HttpServiceOptions {
   readonly port: number;
   readonly logger: Logger;
   readonly readiness: () => Promise<Readiness>;
+  /** Metrics that are there already; the service adds its own. */
+  readonly metrics?: Registry | undefined;
 }
 
 /** An HTTP server with `/health/live`, `/health/ready` and `/metrics`; routes are added to `app` before `listen`. */
@@ -47,7 +49,7 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
     trustProxy: false,
   }) as unknown as FastifyInstance;
 
-  const metrics = new Registry();
+  const metrics = options.metrics ?? new Registry();
   metrics.setDefaultLabels({ service: name });
   collectDefaultMetrics({ register: metrics });
   const durations = new Histogram({

@@ -12,13 +12,11 @@ export interface DatabaseOptions {
   readonly applicationName: string;
   /** Upper bound of open connections; default 10. */
   readonly maxConnections?: number;
-  /** A statement that runs longer is cancelled by the server; 0 means never. Default 10 s. */
-  readonly statementTimeoutMs?: number;
   /**
-   * Whether a commit waits for the disk; default true. False is for what can be made again: a crash of the server may take the
-   * last commits back, but never half of one.
+   * A statement that runs longer is cancelled by the server, and so is a transaction in which nothing runs for so long: a
+   * process that hangs must not hold its locks for ever. 0 means never. Default 10 s.
    */
-  readonly durable?: boolean;
+  readonly statementTimeoutMs?: number;
   readonly onStatement?: StatementListener;
   /** A connection broke (the pool replaces it). */
   readonly onConnectionError?: (error: Error) => void;
@@ -26,15 +24,16 @@ export interface DatabaseOptions {
 
 /** A connection pool on a service's own database. `numeric` arrives as a string, exact; `bigint` as a number. */
 export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
+  const timeoutMs = options.statementTimeoutMs ?? 10_000;
   const pool = new pg.Pool({
     connectionString: options.url,
     application_name: options.applicationName,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: 5000,
     idleTimeoutMillis: 30_000,
-    statement_timeout: options.statementTimeoutMs ?? 10_000,
+    statement_timeout: timeoutMs,
+    idle_in_transaction_session_timeout: timeoutMs,
     keepAlive: true,
-    ...(options.durable === false && { options: '-c synchronous_commit=off' }),
     types: {
       getTypeParser: ((oid: number, format: 'text' | 'binary') =>
         oid === INT8 ? Number : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,

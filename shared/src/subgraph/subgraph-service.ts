@@ -1,7 +1,7 @@
 import type { GraphQLSchema } from 'graphql';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
-import { Counter } from 'prom-client';
+import { Counter, type Registry } from 'prom-client';
 import { type GraphQLRequest, serveGraphQL } from '../http/graphql-endpoint.js';
 import { createHttpService, type HttpService } from '../http/http-service.js';
 import { operationRunner } from '../http/operations.js';
@@ -18,6 +18,8 @@ export interface SubgraphServiceOptions<Tables, Context> {
   readonly createSchema: (db: Kysely<Tables>) => Promise<GraphQLSchema>;
   /** What the resolvers of one request share: its data loaders, its viewer. */
   readonly createContext: (db: Kysely<Tables>, request: GraphQLRequest) => Promise<Context>;
+  /** Metrics that are there already; the service adds its own. */
+  readonly metrics?: Registry | undefined;
   /** Why the service is not ready although its database is up; null when it is. */
   readonly notReady?: () => string | null;
 }
@@ -42,6 +44,7 @@ export async function createSubgraphService<Tables, Context>(
     host: options.host,
     port: options.port,
     logger,
+    metrics: options.metrics,
     readiness: async () => {
       try {
         await pingDatabase(db as unknown as Kysely<never>);

@@ -1,9 +1,13 @@
-import { databaseUrl, host, logLevel, port, readEnvironment } from '@tributary/shared/config/environment';
+import {
+  databaseUrl,
+  duration,
+  host,
+  logLevel,
+  port,
+  readEnvironment,
+  serviceUrl,
+} from '@tributary/shared/config/environment';
 import { eventSettings } from '@tributary/shared/events/event-settings';
-import { z } from 'zod';
-
-/** Where a service answers, whose ledger feeds a copy here. */
-const serviceUrl = (port: number) => z.url('wants a URL').default(`http://localhost:${port}`);
 
 /** Reads the orders service's configuration from the environment. */
 export function readConfig(env?: NodeJS.ProcessEnv) {
@@ -15,6 +19,10 @@ export function readConfig(env?: NodeJS.ProcessEnv) {
       LOG_LEVEL: logLevel,
       USERS_URL: serviceUrl(4001),
       PRODUCTS_URL: serviceUrl(4002),
+      /** For how long a placement waits for the first answer to a command; it doubles with each attempt. */
+      SAGA_STEP_TIMEOUT: duration('3s'),
+      /** A placement that is not over after this is stuck: operators want to know. */
+      SAGA_STUCK_AFTER: duration('1m'),
       ...eventSettings,
     },
     env,

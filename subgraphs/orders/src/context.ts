@@ -1,11 +1,15 @@
 import type { PageRequest } from '@tributary/shared/connection';
+import { originOf } from '@tributary/shared/events/origin';
+import type { GraphQLRequest } from '@tributary/shared/http/graphql-endpoint';
 import { groupedLoader, loaderByArguments, rowLoader } from '@tributary/shared/subgraph/loaders';
 import type { OrderEventStore } from './order/event-store.js';
 import type { Orders } from './orders.js';
+import type { SagaStore } from './placement/saga-store.js';
 
 /** Fresh loaders for a request: what they hold never outlives it. */
-export function createContext(orders: Orders, events: OrderEventStore) {
+export function createContext(orders: Orders, events: OrderEventStore, sagas: SagaStore, request: GraphQLRequest) {
   return {
+    origin: originOf(request),
     order: rowLoader(
       (ids: readonly string[]) => orders.byIds(ids),
       (row) => row.id,
@@ -21,6 +25,10 @@ export function createContext(orders: Orders, events: OrderEventStore) {
     events: groupedLoader(
       (orderIds: readonly string[]) => events.ofOrders(orderIds),
       (event) => event.orderId,
+    ),
+    saga: rowLoader(
+      (orderIds: readonly string[]) => sagas.ofOrders(orderIds),
+      (saga) => saga.id,
     ),
     userCopy: rowLoader(
       (ids: readonly string[]) => orders.userCopies(ids),

@@ -2,8 +2,9 @@ import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
 import type { LoadHistory } from '@tributary/shared/service/set-up-database';
 import type { HistoricalOrder } from '@tributary/shared/superstore/superstore';
 import { type Kysely, sql } from 'kysely';
-import type { RecordedOrderEvent } from './order/order-events.js';
+import { type RecordedOrderEvent, SCHEMA_VERSIONS } from './order/order-events.js';
 import { projectAll } from './projections/order-projection.js';
+import { recordWhatIsThere } from './publication.js';
 import type { OrdersTables } from './storage/tables.js';
 
 /**
@@ -13,22 +14,43 @@ import type { OrdersTables } from './storage/tables.js';
 export const loadOrders: LoadHistory<OrdersTables> = async (transaction, history, onRows) => {
   const db = transaction as unknown as Kysely<never>;
   const events = history.orders.flatMap(eventsOf).sort((a, b) => a.at.getTime() - b.at.getTime());
-  const rows = events.map(({ orderId, version, type, data, at }) => ({ order_id: orderId, version, type, data, at }));
-  const eventColumns = { order_id: 'text', version: 'integer', type: 'text', data: 'jsonb', at: 'timestamptz' };
+  const rows = events.map(({ orderId, version, type, data, at }) => ({
+    order_id: orderId,
+    version,
+    type,
+    schema_version: SCHEMA_VERSIONS[type],
+    data,
+    at,
+  }));
+  const eventColumns = {
+    order_id: 'text',
+    version: 'integer',
+    type: 'text',
+    schema_version: 'integer',
+    data: 'jsonb',
+    at: 'timestamptz',
+  };
   await bulkInsert(db, 'order_events', eventColumns, rows);
   await sql`analyze order_events`.execute(db);
 
   // An order has two events here.
   await projectAll(transaction, (count) => onRows(count / 2));
+  await recordWhatIsThere(transaction);
   await sql`
-    analyze orders_read, order_items_read, order_counts, user_order_stats, product_sales
+    analyze outbox, orders_read, order_items_read, order_counts, user_order_stats, product_sales
   `.execute(db);
 };
 
 function eventsOf(order: HistoricalOrder): RecordedOrderEvent[] {
   const { id: orderId, customerId, lines, total, placedAt, confirmedAt } = order;
   return [
-    { orderId, version: 1, at: placedAt, type: 'OrderPlaced', data: { number: orderId, customerId, lines, total } },
+    {
+      orderId,
+      version: 1,
+      at: placedAt,
+      type: 'OrderPlaced',
+      data: { number: orderId, customerId, currency: 'USD', lines, total },
+    },
     { orderId, version: 2, at: confirmedAt, type: 'OrderConfirmed', data: {} },
   ];
 }

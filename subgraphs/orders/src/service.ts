@@ -1,20 +1,31 @@
-import { consumeEvents, ownEventBus, type ServiceParts } from '@tributary/shared/events/service-events';
+import { consumeEvents, ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { openDatabase } from '@tributary/shared/postgres/database';
+import { listenToNotifications } from '@tributary/shared/postgres/notifications';
+import { repeat } from '@tributary/shared/service/repeat';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
+import { Registry } from 'prom-client';
 import type { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
 import { CONSUMER, copiesOf } from './copies/copies.js';
+import { feedsOf } from './feeds.js';
 import { loadOrders } from './import.js';
 import { OrderEventStore } from './order/event-store.js';
 import { Orders } from './orders.js';
-import { rebuild } from './projections/order-projection.js';
+import { ORDERS_CHANNEL, OrderWaiters } from './placement/order-waiters.js';
+import { moveOverdueSagas } from './placement/overdue.js';
+import { Placement } from './placement/placement.js';
+import type { PlacementSettings } from './placement/placement-batch.js';
+import { PlacementMetrics } from './placement/placement-metrics.js';
+import { SagaStore } from './placement/saga-store.js';
+import { rebuild } from './projections/rebuild.js';
 import { findOrder, OrderResolver } from './schema/order-resolver.js';
 import { Product, User } from './schema/order-types.js';
+import { PlacementResolver } from './schema/placement-resolver.js';
 import { ProductResolver } from './schema/product-resolver.js';
 import { UserResolver } from './schema/user-resolver.js';
 import { migrations } from './storage/migrations.js';
@@ -44,13 +55,30 @@ export interface OrdersService extends HttpService {
   readonly caughtUp: Promise<unknown>;
 }
 
-/** The orders subgraph: event-sourced orders, read models and copies, on a database of its own. */
+type OrdersConfig = ReturnType<typeof readConfig>;
+
+/** How often sagas that wait for an answer are looked at. */
+const OVERDUE_INTERVAL_MS = 250;
+
+/** The orders subgraph: event-sourced orders, sagas, read models and copies, on a database of its own. */
 export async function createOrdersService(
-  config: ReturnType<typeof readConfig>,
+  config: OrdersConfig,
   logger: Logger,
   { bus, onStatement }: ServiceParts = {},
 ): Promise<OrdersService> {
   let caughtUp = false;
+  const waiters = new OrderWaiters();
+  // The schema is wanted before the service is there that counts.
+  const metrics = new Registry();
+  const background = openDatabase<OrdersTables>({
+    url: config.ORDERS_DATABASE_URL,
+    applicationName: 'tributary-orders-sagas',
+    maxConnections: 2,
+  });
+  const settings: PlacementSettings = {
+    policy: { stepTimeoutMs: config.SAGA_STEP_TIMEOUT },
+    metrics: new PlacementMetrics(metrics, background, config.SAGA_STUCK_AFTER),
+  };
   const service = await createSubgraphService<OrdersTables, OrdersContext>({
     name: 'orders',
     host: config.HOST,
@@ -58,26 +86,69 @@ export async function createOrdersService(
     databaseUrl: config.ORDERS_DATABASE_URL,
     logger,
     onStatement,
-    createSchema: createOrdersSchema,
-    createContext: async (db) => createContext(new Orders(db), new OrderEventStore(db)),
+    metrics,
+    createSchema: (db) => createOrdersSchema(db, new Placement(db, settings, waiters)),
+    createContext: async (db, request) =>
+      createContext(new Orders(db), new OrderEventStore(db), new SagaStore(db), request),
     notReady: () => (caughtUp ? null : 'the copies of users and products are being brought up to date'),
   });
-  const consumers = consumeEvents<OrdersTables>(service, copiesOf(config), {
+  const events = {
     name: CONSUMER,
     databaseUrl: config.ORDERS_DATABASE_URL,
     settings: config,
     bus: bus ?? ownEventBus(service, 'orders', config, logger),
     logger,
-  });
+  };
+  publishEvents(service, events, {});
+  const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copiesOf(config), events);
   consumers.caughtUp.then(() => {
     caughtUp = true;
   });
+  runSagas(service, config, background, settings, waiters, logger);
   return { ...service, caughtUp: consumers.caughtUp };
 }
 
-function createOrdersSchema(db: Kysely<OrdersTables>) {
+/** Moves overdue sagas on, and tells waiting requests of orders that were settled, here or in another process. */
+function runSagas(
+  service: HttpService,
+  config: OrdersConfig,
+  db: Kysely<OrdersTables>,
+  settings: PlacementSettings,
+  waiters: OrderWaiters,
+  logger: Logger,
+): void {
+  const stops: (() => Promise<void>)[] = [];
+  service.app.addHook('onListen', async () => {
+    stops.push(
+      listenToNotifications({
+        url: config.ORDERS_DATABASE_URL,
+        applicationName: 'tributary-orders-waiters',
+        channel: ORDERS_CHANNEL,
+        onPayload: (payload) => waiters.hear(payload),
+        onListening: () => waiters.tellAll(),
+      }),
+      repeat({
+        name: 'move overdue sagas on',
+        intervalMs: OVERDUE_INTERVAL_MS,
+        run: () => moveOverdueSagas(db, settings),
+        logger,
+      }),
+    );
+  });
+  service.app.addHook('onClose', async () => {
+    await Promise.all(stops.map((stop) => stop()));
+    await db.destroy();
+  });
+}
+
+function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placement) {
   return buildFederatedSchema<OrdersContext>({
-    resolvers: [new OrderResolver(new Orders(db), new OrderEventStore(db)), new UserResolver(), new ProductResolver()],
+    resolvers: [
+      new OrderResolver(new Orders(db), new OrderEventStore(db)),
+      new PlacementResolver(placement),
+      new UserResolver(),
+      new ProductResolver(),
+    ],
     orphanedTypes: [User, Product],
     references: {
       Order: (reference, context) => findOrder(context, reference),

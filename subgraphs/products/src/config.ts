@@ -1,4 +1,12 @@
-import { databaseUrl, host, logLevel, port, readEnvironment } from '@tributary/shared/config/environment';
+import {
+  databaseUrl,
+  duration,
+  host,
+  logLevel,
+  port,
+  readEnvironment,
+  serviceUrl,
+} from '@tributary/shared/config/environment';
 import { eventSettings } from '@tributary/shared/events/event-settings';
 
 /** Reads the products service's configuration from the environment. */
@@ -9,6 +17,9 @@ export function readConfig(env?: NodeJS.ProcessEnv) {
       PRODUCTS_PORT: port(4002),
       PRODUCTS_DATABASE_URL: databaseUrl,
       LOG_LEVEL: logLevel,
+      ORDERS_URL: serviceUrl(4003),
+      /** For how long an order holds stock that it neither takes nor gives back. */
+      RESERVATION_TTL: duration('15m'),
       ...eventSettings,
     },
     env,

@@ -18,7 +18,6 @@ export const loadCatalogue: LoadHistory<ProductsTables> = async (transaction, { 
     sub_category: product.subCategory,
     price: product.price,
     attributes: product.attributes,
-    units_sold: product.unitsSold,
     created_at: product.createdAt,
     updated_at: product.createdAt,
   }));
@@ -30,7 +29,6 @@ export const loadCatalogue: LoadHistory<ProductsTables> = async (transaction, { 
     sub_category: 'text',
     price: 'numeric',
     attributes: 'jsonb',
-    units_sold: 'bigint',
     created_at: 'timestamptz',
     updated_at: 'timestamptz',
   };

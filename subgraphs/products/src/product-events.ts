@@ -31,3 +31,43 @@ export function stockReceived(
     data,
   };
 }
+
+/** Pieces were reserved, sold, released or taken back: what of them there is now. */
+export function stockMoved(
+  productId: string,
+  stockVersion: number,
+  data: { readonly onHand: number; readonly reserved: number; readonly sold: number },
+): NewEvent {
+  return {
+    type: 'StockMoved',
+    schemaVersion: 1,
+    aggregateType: 'Stock',
+    aggregateId: productId,
+    aggregateVersion: stockVersion,
+    data,
+  };
+}
+
+export type ReservationEventType =
+  | 'StockReserved'
+  | 'StockRefused'
+  | 'StockCommitted'
+  | 'StockReleased'
+  | 'ReservationExpired';
+
+/** What became of an order's reservation: the answer to the command that asked for it, or that its time was up. */
+export function reservationEvent(
+  type: ReservationEventType,
+  orderId: string,
+  reservationVersion: number,
+  data: Readonly<Record<string, unknown>>,
+): NewEvent {
+  return {
+    type,
+    schemaVersion: 1,
+    aggregateType: 'Reservation',
+    aggregateId: orderId,
+    aggregateVersion: reservationVersion,
+    data,
+  };
+}

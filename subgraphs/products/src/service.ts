@@ -1,13 +1,17 @@
-import { ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
+import { consumeEvents, ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
+import { openDatabase } from '@tributary/shared/postgres/database';
+import { repeat } from '@tributary/shared/service/repeat';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Logger } from 'pino';
 import type { readConfig } from './config.js';
 import { createContext, type ProductsContext } from './context.js';
+import { CONSUMER, feedsOf } from './feeds.js';
 import { loadCatalogue } from './import.js';
 import { Products } from './products.js';
+import { expireReservations } from './reservations.js';
 import { findProduct, ProductResolver } from './schema/product-resolver.js';
 import { migrations } from './storage/migrations.js';
 import type { ProductsTables } from './storage/tables.js';
@@ -16,12 +20,20 @@ import type { ProductsTables } from './storage/tables.js';
 export const setUpProducts = (request: SetUpRequest): Promise<boolean> =>
   setUpDatabase('products', migrations, loadCatalogue, request);
 
+const EXPIRY_INTERVAL_MS = 1000;
+const EXPIRY_BATCH = 100;
+
+/** The products service: ready when it has first given effect to all that orders published. */
+export interface ProductsService extends HttpService {
+  readonly caughtUp: Promise<unknown>;
+}
+
 /** The products subgraph: catalogue and stock, on a database of its own. */
 export async function createProductsService(
   config: ReturnType<typeof readConfig>,
   logger: Logger,
   { bus, onStatement }: ServiceParts = {},
-): Promise<HttpService> {
+): Promise<ProductsService> {
   const service = await createSubgraphService<ProductsTables, ProductsContext>({
     name: 'products',
     host: config.HOST,
@@ -36,16 +48,33 @@ export async function createProductsService(
       }),
     createContext: async (db, request) => createContext(new Products(db), request),
   });
-  publishEvents(
-    service,
-    {
-      name: 'products',
-      databaseUrl: config.PRODUCTS_DATABASE_URL,
-      settings: config,
-      bus: bus ?? ownEventBus(service, 'products', config, logger),
+  const events = {
+    name: CONSUMER,
+    databaseUrl: config.PRODUCTS_DATABASE_URL,
+    settings: config,
+    bus: bus ?? ownEventBus(service, 'products', config, logger),
+    logger,
+  };
+  publishEvents(service, events, { Product: 'product_states' });
+  const { caughtUp } = consumeEvents<ProductsTables>(service, feedsOf(config), [], events);
+  releaseOverdueStock(service, config.PRODUCTS_DATABASE_URL, logger);
+  return { ...service, caughtUp };
+}
+
+/** An order that is never heard of again must not hold stock for ever. */
+function releaseOverdueStock(service: HttpService, url: string, logger: Logger): void {
+  const db = openDatabase<ProductsTables>({ url, applicationName: 'tributary-products-expiry', maxConnections: 1 });
+  let stop: () => Promise<void> = async () => undefined;
+  service.app.addHook('onListen', async () => {
+    stop = repeat({
+      name: 'release overdue stock',
+      intervalMs: EXPIRY_INTERVAL_MS,
+      run: async () => (await expireReservations(db, EXPIRY_BATCH)) === EXPIRY_BATCH,
       logger,
-    },
-    { Product: 'product_states' },
-  );
-  return service;
+    });
+  });
+  service.app.addHook('onClose', async () => {
+    await stop();
+    await db.destroy();
+  });
 }

@@ -1,4 +1,4 @@
-import { databaseUrl, host, logLevel, port, readEnvironment } from '@tributary/shared/config/environment';
+import { databaseUrl, host, logLevel, port, readEnvironment, serviceUrl } from '@tributary/shared/config/environment';
 import { eventSettings } from '@tributary/shared/events/event-settings';
 import { z } from 'zod';
 
@@ -12,6 +12,7 @@ export function readConfig(env?: NodeJS.ProcessEnv) {
       AUTH_SECRET: z.string().min(32, 'wants at least 32 characters').optional(),
       AUTH_JWKS_URL: z.url('wants a URL').optional(),
       LOG_LEVEL: logLevel,
+      ORDERS_URL: serviceUrl(4003),
       ...eventSettings,
     },
     env,

@@ -1,4 +1,4 @@
-import { ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
+import { consumeEvents, ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { viewerReader } from '@tributary/shared/http/viewer';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import { Accounts } from './accounts.js';
 import type { readConfig } from './config.js';
 import { createContext, type UsersContext } from './context.js';
+import { CONSUMER, feedsOf } from './feeds.js';
 import { loadCustomers } from './import.js';
 import { AccountResolver } from './schema/account-resolver.js';
 import { findUser, UserResolver } from './schema/user-resolver.js';
@@ -20,12 +21,17 @@ import { Users } from './users.js';
 export const setUpUsers = (request: SetUpRequest): Promise<boolean> =>
   setUpDatabase('users', migrations, loadCustomers, request);
 
+/** The users service: level with orders when `caughtUp` resolves. */
+export interface UsersService extends HttpService {
+  readonly caughtUp: Promise<unknown>;
+}
+
 /** The users subgraph: accounts of people, on a database of its own. */
 export async function createUsersService(
   config: ReturnType<typeof readConfig>,
   logger: Logger,
   { bus, onStatement }: ServiceParts = {},
-): Promise<HttpService> {
+): Promise<UsersService> {
   const readViewer = viewerReader({ secret: config.AUTH_SECRET, jwksUrl: config.AUTH_JWKS_URL });
   const service = await createSubgraphService<UsersTables, UsersContext>({
     name: 'users',
@@ -37,18 +43,16 @@ export async function createUsersService(
     createSchema: (db) => createUsersSchema(db),
     createContext: async (db, request) => createContext(new Users(db), new Accounts(db), readViewer, request),
   });
-  publishEvents(
-    service,
-    {
-      name: 'users',
-      databaseUrl: config.USERS_DATABASE_URL,
-      settings: config,
-      bus: bus ?? ownEventBus(service, 'users', config, logger),
-      logger,
-    },
-    { User: 'user_states' },
-  );
-  return service;
+  const events = {
+    name: CONSUMER,
+    databaseUrl: config.USERS_DATABASE_URL,
+    settings: config,
+    bus: bus ?? ownEventBus(service, 'users', config, logger),
+    logger,
+  };
+  publishEvents(service, events, { User: 'user_states' });
+  const { caughtUp } = consumeEvents<UsersTables>(service, feedsOf(config), [], events);
+  return { ...service, caughtUp };
 }
 
 function createUsersSchema(db: Kysely<UsersTables>) {

@@ -19,18 +19,48 @@ export function userEvent(type: UserEventType, user: UserRow): NewEvent {
   };
 }
 
+/** What moved on an account, and what it holds now. */
+interface AccountMovement {
+  readonly amount: string;
+  readonly balance: string;
+  readonly reason: string;
+  readonly orderId?: string;
+}
+
 /** Money came to an account. */
-export function accountCredited(
-  userId: string,
-  accountVersion: number,
-  data: { readonly amount: string; readonly balance: string; readonly reason: string },
+export function accountCredited(userId: string, accountVersion: number, data: AccountMovement): NewEvent {
+  return accountEvent('AccountCredited', userId, accountVersion, data);
+}
+
+/** Money went from an account. */
+export function accountDebited(userId: string, accountVersion: number, data: AccountMovement): NewEvent {
+  return accountEvent('AccountDebited', userId, accountVersion, data);
+}
+
+/** What became of an order's payment: the answer to the command that asked for it. */
+export function paymentEvent(
+  type: 'PaymentCharged' | 'PaymentRefused' | 'PaymentRefunded',
+  orderId: string,
+  paymentVersion: number,
+  data: Readonly<Record<string, unknown>>,
 ): NewEvent {
   return {
-    type: 'AccountCredited',
+    type,
+    schemaVersion: 1,
+    aggregateType: 'Payment',
+    aggregateId: orderId,
+    aggregateVersion: paymentVersion,
+    data,
+  };
+}
+
+function accountEvent(type: string, userId: string, accountVersion: number, data: AccountMovement): NewEvent {
+  return {
+    type,
     schemaVersion: 1,
     aggregateType: 'Account',
     aggregateId: userId,
     aggregateVersion: accountVersion,
-    data,
+    data: { ...data },
   };
 }

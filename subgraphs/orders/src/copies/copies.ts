@@ -1,4 +1,4 @@
-import type { ApplyEvents } from '@tributary/shared/events/dead-letters';
+import type { ApplyEvents } from '@tributary/shared/events/feed';
 import { type LedgerClient, ledgerClient } from '@tributary/shared/events/ledger-client';
 import type { RebuildableCopy } from '@tributary/shared/events/rebuild';
 import type { VerifiableCopy } from '@tributary/shared/events/verify';

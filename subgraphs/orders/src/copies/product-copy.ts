@@ -1,28 +1,28 @@
-import type { ApplyEvents } from '@tributary/shared/events/dead-letters';
+import type { ApplyEvents } from '@tributary/shared/events/feed';
 import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { OrdersTables } from '../storage/tables.js';
 
 /** What this service wants of a product's event; the other fields may come and go. */
-const productSchema = z.object({ sku: z.string(), name: z.string() });
+const productSchema = z.object({ sku: z.string(), name: z.string(), price: z.string() });
 
-const PRODUCT_COLUMNS = { id: 'text', sku: 'text', name: 'text', version: 'integer' };
+const PRODUCT_COLUMNS = { id: 'text', sku: 'text', name: 'text', price: 'numeric', version: 'integer' };
 
-/** Keeps what orders show of products: SKU and name. A version that is not newer changes nothing. */
+/** Keeps what orders show of products: SKU, name and price. A version that is not newer changes nothing. */
 export const copyProductsTo =
   (table: string): ApplyEvents<OrdersTables> =>
   async (transaction, events) => {
-    const rows = new Map<string, { id: string; sku: string; name: string; version: number }>();
+    const rows = new Map<string, { id: string; sku: string; name: string; price: string; version: number }>();
     for (const { aggregateType, aggregateId, aggregateVersion, data } of events) {
       if (aggregateType !== 'Product') continue;
       if ((rows.get(aggregateId)?.version ?? 0) >= aggregateVersion) continue;
-      const { sku, name } = productSchema.parse(data);
-      rows.set(aggregateId, { id: aggregateId, sku, name, version: aggregateVersion });
+      const { sku, name, price } = productSchema.parse(data);
+      rows.set(aggregateId, { id: aggregateId, sku, name, price, version: aggregateVersion });
     }
     await bulkInsert(transaction as unknown as Kysely<never>, table, PRODUCT_COLUMNS, [...rows.values()], {
       onConflict: sql`on conflict (id) do update set
-      sku = excluded.sku, name = excluded.name, version = excluded.version
+      sku = excluded.sku, name = excluded.name, price = excluded.price, version = excluded.version
       where kept.version < excluded.version`,
     });
   };

@@ -1,5 +1,5 @@
-import type { ApplyEvents } from '@tributary/shared/events/dead-letters';
 import type { LedgerEvent } from '@tributary/shared/events/event';
+import type { ApplyEvents } from '@tributary/shared/events/feed';
 import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';

@@ -1,13 +1,44 @@
+import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { OrdersTables } from '../storage/tables.js';
-import type { RecordedOrderEvent } from './order-events.js';
+import { evolve, type Order } from './order.js';
+import { type OrderEvent, type RecordedOrderEvent, SCHEMA_VERSIONS, upcast } from './order-events.js';
 
-const COLUMNS = ['position', 'order_id', 'version', 'type', 'data', 'at'] as const;
+const COLUMNS = ['position', 'order_id', 'version', 'type', 'schema_version', 'data', 'at'] as const;
+
+/**
+ * A snapshot is kept whenever a stream passes a multiple of this. Below it, reading one costs what it saves: see
+ * docs/performance.md. No order gets there in a life of its own; a stream that does is read in bounded time.
+ */
+export const SNAPSHOT_EVERY = 100;
+/** Grows when an order's state changes its shape: snapshots of another shape are not read. */
+const SNAPSHOT_SHAPE = 1;
 
 /** A recorded event with its place in the store. */
 export type StoredOrderEvent = RecordedOrderEvent & { readonly position: number };
 
-/** Reads the events of orders. */
+/** What a decision adds to an order. */
+export interface OrderAppend {
+  readonly orderId: string;
+  /** The order that the decision was taken on: its version is what the stream must still be at. Null for a new order. */
+  readonly before: Order | null;
+  readonly events: readonly OrderEvent[];
+}
+
+/** An order before and after. */
+export interface AppendedOrder {
+  readonly before: Order | null;
+  readonly after: Order;
+  readonly recorded: readonly RecordedOrderEvent[];
+}
+
+/** Somebody else added to the order meanwhile: load it again and decide anew. Nothing was written. */
+export class AppendConflictError extends Error {
+  override readonly name = 'AppendConflictError';
+}
+
+/** The events of orders: what happened to them, and so what they are. */
 export class OrderEventStore {
   readonly #db: Kysely<OrdersTables>;
 
@@ -27,6 +58,26 @@ export class OrderEventStore {
     return (await query.execute()).map(readEvent);
   }
 
+  /** The orders as their events make them, from the newest snapshot on; by id. */
+  async load(orderIds: readonly string[]): Promise<Map<string, Order>> {
+    if (orderIds.length === 0) return new Map();
+    const { rows: snapshots } = await sql<{ order_id: string; state: StoredOrder }>`
+      select order_id, state from order_snapshots where order_id = any(${orderIds}) and shape = ${SNAPSHOT_SHAPE}
+    `.execute(this.#db);
+    const { rows } = await sql<EventRow>`
+      select ${sql.join(COLUMNS.map((column) => sql.ref(`events.${column}`)))}
+      from order_events as events
+      left join order_snapshots as snapshot on snapshot.order_id = events.order_id and snapshot.shape = ${SNAPSHOT_SHAPE}
+      where events.order_id = any(${orderIds}) and events.version > coalesce(snapshot.version, 0)
+      order by events.order_id, events.version
+    `.execute(this.#db);
+    const orders = new Map(snapshots.map(({ order_id: id, state }) => [id, restore(state)]));
+    for (const event of rows.map(readEvent)) {
+      orders.set(event.orderId, evolve(orders.get(event.orderId) ?? null, event));
+    }
+    return orders;
+  }
+
   /** The next events of the whole store, in the order in which they were recorded. */
   async after(position: number, limit: number): Promise<StoredOrderEvent[]> {
     const rows = await this.#db
@@ -38,16 +89,83 @@ export class OrderEventStore {
       .execute();
     return rows.map(readEvent);
   }
+
+  /**
+   * Adds events to streams, all of them or none. Call it in a transaction.
+   *
+   * @param at when it happened; an order's clock never goes back
+   * @throws AppendConflictError when a stream is not at the version any more that the decision was taken on
+   */
+  async append(appends: readonly OrderAppend[], at: Date): Promise<AppendedOrder[]> {
+    const appended = appends.map(({ orderId, before, events }) => record(orderId, before, events, at));
+    const rows = appended.flatMap(({ recorded }) =>
+      recorded.map((event) => ({
+        order_id: event.orderId,
+        version: event.version,
+        type: event.type,
+        schema_version: SCHEMA_VERSIONS[event.type],
+        data: event.data,
+        at: event.at,
+      })),
+    );
+    const columns = {
+      order_id: 'text',
+      version: 'integer',
+      type: 'text',
+      schema_version: 'integer',
+      data: 'jsonb',
+      at: 'timestamptz',
+    };
+    try {
+      await bulkInsert(this.#db as unknown as Kysely<never>, 'order_events', columns, rows);
+    } catch (error) {
+      if (violatedUniqueConstraint(error) !== 'order_events_by_order') throw error;
+      throw new AppendConflictError('An order has changed since it was read.', { cause: error });
+    }
+    await this.#keepSnapshots(appended);
+    return appended;
+  }
+
+  async #keepSnapshots(appended: readonly AppendedOrder[]): Promise<void> {
+    const milestone = (order: Order | null) => Math.floor((order?.version ?? 0) / SNAPSHOT_EVERY);
+    const rows = appended
+      .filter(({ before, after }) => milestone(after) > milestone(before))
+      .map(({ after }) => ({ order_id: after.id, version: after.version, shape: SNAPSHOT_SHAPE, state: after }));
+    const columns = { order_id: 'text', version: 'integer', shape: 'integer', state: 'jsonb' };
+    await bulkInsert(this.#db as unknown as Kysely<never>, 'order_snapshots', columns, rows, {
+      onConflict: sql`on conflict (order_id) do update set
+        version = excluded.version, shape = excluded.shape, state = excluded.state`,
+    });
+  }
 }
 
-function readEvent(row: {
+function record(orderId: string, before: Order | null, events: readonly OrderEvent[], now: Date): AppendedOrder {
+  const at = before && before.updatedAt > now ? before.updatedAt : now;
+  const recorded: RecordedOrderEvent[] = events.map((event, i) => {
+    return { ...event, orderId, version: (before?.version ?? 0) + 1 + i, at };
+  });
+  const after = recorded.reduce<Order | null>(evolve, before);
+  if (!after) throw new Error(`Order ${orderId} is not there, and no event was given to place it.`);
+  return { before, after, recorded };
+}
+
+interface EventRow {
   position: number;
   order_id: string;
   version: number;
-  type: RecordedOrderEvent['type'];
-  data: RecordedOrderEvent['data'];
+  type: OrderEvent['type'];
+  schema_version: number;
+  data: OrderEvent['data'];
   at: Date;
-}): StoredOrderEvent {
-  const { position, order_id: orderId, version, type, data, at } = row;
-  return { position, orderId, version, type, data, at } as StoredOrderEvent;
+}
+
+function readEvent(row: EventRow): StoredOrderEvent {
+  const { position, order_id: orderId, version, at } = row;
+  return { ...upcast(row.type, row.schema_version, row.data), position, orderId, version, at };
+}
+
+type StoredOrder = Omit<Order, 'placedAt' | 'updatedAt'> & { readonly placedAt: string; readonly updatedAt: string };
+
+function restore(state: StoredOrder): Order {
+  return { ...state, placedAt: new Date(state.placedAt), updatedAt: new Date(state.updatedAt) };
 }

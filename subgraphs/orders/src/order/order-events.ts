@@ -7,18 +7,26 @@ export interface OrderLine {
   readonly lineTotal: string;
 }
 
-/** A customer asked for an order. */
+/** A customer asked for an order. Its prices are a quote, until the stock is reserved. */
 export interface OrderPlaced {
   readonly type: 'OrderPlaced';
   readonly data: {
     readonly number: string;
     readonly customerId: string;
+    /** ISO 4217 code. */
+    readonly currency: string;
     readonly lines: readonly OrderLine[];
     readonly total: string;
   };
 }
 
-/** Stock is reserved and the money is there: the order stands. */
+/** The products service had other prices when it reserved the stock than the order was placed with. */
+export interface OrderRepriced {
+  readonly type: 'OrderRepriced';
+  readonly data: { readonly lines: readonly OrderLine[]; readonly total: string };
+}
+
+/** The stock is taken and the money is paid: the order stands. */
 export interface OrderConfirmed {
   readonly type: 'OrderConfirmed';
   readonly data: Readonly<Record<string, never>>;
@@ -36,7 +44,7 @@ export interface OrderCancelled {
   readonly data: { readonly reason: string };
 }
 
-export type OrderEvent = OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled;
+export type OrderEvent = OrderPlaced | OrderRepriced | OrderConfirmed | OrderRejected | OrderCancelled;
 
 /** An event as it is kept: which order, the how-many-th of it, and when it happened. */
 export type RecordedOrderEvent = OrderEvent & {
@@ -45,3 +53,39 @@ export type RecordedOrderEvent = OrderEvent & {
   readonly version: number;
   readonly at: Date;
 };
+
+/** The shape in which `data` of each type is written now; older shapes are brought up when they are read. */
+export const SCHEMA_VERSIONS: Readonly<Record<OrderEvent['type'], number>> = {
+  OrderPlaced: 2,
+  OrderRepriced: 1,
+  OrderConfirmed: 1,
+  OrderRejected: 1,
+  OrderCancelled: 1,
+};
+
+type Data = Readonly<Record<string, unknown>>;
+
+/** How `data` of a type and version becomes that of the next version. */
+const UPCASTERS: Readonly<Record<string, (data: Data) => Data>> = {
+  // Orders of the first release did not say their currency; there was one.
+  'OrderPlaced 1': (data) => ({ ...data, currency: 'USD' }),
+};
+
+/**
+ * Brings stored data of an event to the present shape. What is stored is never changed.
+ *
+ * @throws Error when it was written by a newer release
+ */
+export function upcast(type: OrderEvent['type'], schemaVersion: number, data: Data): OrderEvent {
+  const wanted = SCHEMA_VERSIONS[type];
+  if (schemaVersion > wanted) {
+    throw new Error(`${type} is stored in shape ${schemaVersion}; this release knows it up to ${wanted}.`);
+  }
+  let current = data;
+  for (let version = schemaVersion; version < wanted; version++) {
+    const next = UPCASTERS[`${type} ${version}`];
+    if (!next) throw new Error(`${type} cannot be brought from shape ${version} to the next.`);
+    current = next(current);
+  }
+  return { type, data: current } as unknown as OrderEvent;
+}

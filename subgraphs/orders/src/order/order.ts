@@ -8,6 +8,8 @@ export interface Order {
   readonly number: string;
   readonly status: OrderStatusName;
   readonly customerId: string;
+  /** ISO 4217 code. */
+  readonly currency: string;
   readonly lines: readonly OrderLine[];
   readonly total: string;
   readonly placedAt: Date;
@@ -36,6 +38,8 @@ export function evolve(order: Order | null, event: RecordedOrderEvent): Order {
 
   const changed = { ...order, version: event.version, updatedAt: event.at };
   switch (event.type) {
+    case 'OrderRepriced':
+      return { ...changed, lines: event.data.lines, total: event.data.total };
     case 'OrderConfirmed':
       return { ...changed, status: 'CONFIRMED' };
     case 'OrderRejected':
@@ -52,12 +56,13 @@ export function replay(events: readonly RecordedOrderEvent[]): Order | null {
 
 function place(order: Order | null, event: RecordedOrderEvent & { readonly type: 'OrderPlaced' }): Order {
   if (order) throw new BrokenOrderStreamError(`Order ${event.orderId} was placed twice.`);
-  const { number, customerId, lines, total } = event.data;
+  const { number, customerId, currency, lines, total } = event.data;
   return {
     id: event.orderId,
     number,
     status: 'PENDING',
     customerId,
+    currency,
     lines,
     total,
     placedAt: event.at,

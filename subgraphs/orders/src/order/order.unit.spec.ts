@@ -8,6 +8,7 @@ const placed: OrderEvent = {
   data: {
     number: 'N-1',
     customerId: 'C-1',
+    currency: 'USD',
     lines: [{ productId: 'P-1', quantity: 2, unitPrice: '5.00', discount: '0', lineTotal: '10.00' }],
     total: '10.00',
   },

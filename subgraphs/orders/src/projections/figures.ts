@@ -28,6 +28,7 @@ export async function writeFigures(transaction: Kysely<OrdersTables>, changes: r
       order_count = kept.order_count + excluded.order_count, total_spent = kept.total_spent + excluded.total_spent`,
   });
   const users = figures.userStats().map((row) => row.user_id);
+  if (users.length === 0) return;
   // Not a sum: when the latest order is cancelled, the one before it is the latest.
   await sql`
     update user_order_stats set last_order_at = (

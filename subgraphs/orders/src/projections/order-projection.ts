@@ -7,50 +7,15 @@ import type { OrdersTables } from '../storage/tables.js';
 import { writeFigures } from './figures.js';
 import { type OrderChange, readOrders } from './stored-orders.js';
 
-const REBUILD_BATCH = 5000;
+const BATCH = 5000;
 
-/**
- * Brings the read models up by a batch of events, which must follow what they hold already. Call it in a transaction.
- *
- * @throws BrokenOrderStreamError when the events do not follow
- */
-export async function project(transaction: Kysely<OrdersTables>, events: readonly RecordedOrderEvent[]): Promise<void> {
-  const known = events.filter((event) => event.version > 1).map((event) => event.orderId);
-  const before = await readOrders(transaction, [...new Set(known)]);
-  const after = new Map<string, Order>();
-  for (const event of events) {
-    const current = after.get(event.orderId) ?? before.get(event.orderId) ?? null;
-    after.set(event.orderId, evolve(current, event));
-  }
-  const changes = [...after.values()].map((order) => ({ before: before.get(order.id) ?? null, after: order }));
+/** Brings the read models up by what became of orders. Call it in the transaction that records the events. */
+export async function project(transaction: Kysely<OrdersTables>, changes: readonly OrderChange[]): Promise<void> {
   await writeOrders(transaction, changes);
   await writeFigures(transaction, changes);
 }
 
-/**
- * Makes the read models anew from the events, in one transaction: readers see the old ones until it ends.
- *
- * @returns how many events were replayed
- */
-export async function rebuild(db: Kysely<OrdersTables>): Promise<number> {
-  return db
-    .transaction()
-    .setIsolationLevel('repeatable read')
-    .execute(async (transaction) => {
-      for (const table of [
-        'orders_read',
-        'order_items_read',
-        'order_counts',
-        'user_order_stats',
-        'product_sales',
-      ] as const) {
-        await transaction.deleteFrom(table).execute();
-      }
-      return projectAll(transaction);
-    });
-}
-
-/** Projects every event of the store onto empty read models. */
+/** Projects every event of the store onto empty read models. @returns how many events */
 export async function projectAll(
   transaction: Kysely<OrdersTables>,
   onEvents?: (count: number) => void,
@@ -59,14 +24,36 @@ export async function projectAll(
   let position = 0;
   let count = 0;
   for (;;) {
-    const events = await store.after(position, REBUILD_BATCH);
+    const events = await store.after(position, BATCH);
     const last = events.at(-1);
     if (!last) return count;
-    await project(transaction, events);
+    await projectEvents(transaction, events);
     position = last.position;
     count += events.length;
     onEvents?.(events.length);
   }
+}
+
+/**
+ * Brings the read models up by events, each order's in order, which must follow what they hold already.
+ *
+ * @throws BrokenOrderStreamError when the events do not follow
+ */
+export async function projectEvents(
+  transaction: Kysely<OrdersTables>,
+  events: readonly RecordedOrderEvent[],
+): Promise<void> {
+  const known = events.filter((event) => event.version > 1).map((event) => event.orderId);
+  const before = await readOrders(transaction, [...new Set(known)]);
+  const after = new Map<string, Order>();
+  for (const event of events) {
+    const current = after.get(event.orderId) ?? before.get(event.orderId) ?? null;
+    after.set(event.orderId, evolve(current, event));
+  }
+  await project(
+    transaction,
+    [...after.values()].map((order) => ({ before: before.get(order.id) ?? null, after: order })),
+  );
 }
 
 async function writeOrders(transaction: Kysely<OrdersTables>, changes: readonly OrderChange[]): Promise<void> {
@@ -76,6 +63,7 @@ async function writeOrders(transaction: Kysely<OrdersTables>, changes: readonly 
     number: after.number,
     status: after.status,
     customer_id: after.customerId,
+    currency: after.currency,
     total: after.total,
     placed_at: after.placedAt,
     updated_at: after.updatedAt,
@@ -87,6 +75,7 @@ async function writeOrders(transaction: Kysely<OrdersTables>, changes: readonly 
     number: 'text',
     status: 'text',
     customer_id: 'text',
+    currency: 'text',
     total: 'numeric',
     placed_at: 'timestamptz',
     updated_at: 'timestamptz',
@@ -95,12 +84,12 @@ async function writeOrders(transaction: Kysely<OrdersTables>, changes: readonly 
   };
   await bulkInsert(db, 'orders_read', orderColumns, orders, {
     onConflict: sql`on conflict (id) do update set
-      status = excluded.status, updated_at = excluded.updated_at,
+      status = excluded.status, total = excluded.total, updated_at = excluded.updated_at,
       version = excluded.version, rejection = excluded.rejection`,
   });
 
-  const placed = changes.filter(({ before }) => before === null);
-  const items = placed.flatMap(({ after }) =>
+  const written = changes.filter(({ before, after }) => before?.lines !== after.lines);
+  const items = written.flatMap(({ after }) =>
     after.lines.map((line, position) => ({
       order_id: after.id,
       position,
@@ -120,5 +109,9 @@ async function writeOrders(transaction: Kysely<OrdersTables>, changes: readonly 
     discount: 'numeric',
     line_total: 'numeric',
   };
-  await bulkInsert(db, 'order_items_read', itemColumns, items);
+  // An order's lines stay the same lines; their prices may change while it is placed.
+  await bulkInsert(db, 'order_items_read', itemColumns, items, {
+    onConflict: sql`on conflict (order_id, position) do update set
+      unit_price = excluded.unit_price, line_total = excluded.line_total`,
+  });
 }

@@ -31,6 +31,7 @@ function readOrder(row: OrderRow, lines: readonly OrderLine[]): Order {
     number: row.number,
     status: row.status,
     customerId: row.customer_id,
+    currency: row.currency,
     lines,
     total: row.total,
     placedAt: row.placed_at,

@@ -10,7 +10,17 @@ import { replay } from '../order/order.js';
 import type { Orders } from '../orders.js';
 import { readLine } from '../projections/stored-orders.js';
 import type { OrderRow } from '../storage/tables.js';
-import { Order, OrderConnection, OrderEvent, OrderFilter, OrderItem, type OrderStatus, User } from './order-types.js';
+import {
+  Order,
+  OrderConnection,
+  OrderEvent,
+  OrderFilter,
+  OrderItem,
+  OrderSaga,
+  type OrderStatus,
+  type SagaStatus,
+  User,
+} from './order-types.js';
 
 /** Newest first; shared by every list of orders. */
 export const NEWEST_FIRST = 'orders:newest';
@@ -85,6 +95,20 @@ export class OrderResolver {
     return events.map(({ type, version, at, data }) => ({ type, version, at, data }));
   }
 
+  @FieldResolver(() => OrderSaga, {
+    nullable: true,
+    description: 'How it was placed; null for imported history, which no saga placed.',
+  })
+  async saga(@Root() order: Order, @Ctx() context: OrdersContext): Promise<OrderSaga | null> {
+    const saga = await context.saga.load(order.id);
+    if (!saga) return null;
+    const steps = saga.steps.map(({ name, outcome, attempts, at, error }) => {
+      return { name, outcome, attempts, at: new Date(at), error };
+    });
+    const { id, status, startedAt, finishedAt } = saga;
+    return { id, status: status as SagaStatus, steps, startedAt, finishedAt };
+  }
+
   async #asOf(orderId: string, moment: Date): Promise<Order | null> {
     const events = await this.#events.ofOrders([orderId], moment);
     const state = replay(events);
@@ -98,7 +122,6 @@ export class OrderResolver {
       updatedAt: state.updatedAt,
       version: state.version,
       rejection: state.rejection,
-      saga: null,
       customerId: state.customerId,
       past: { order: state, events },
     };
@@ -133,7 +156,6 @@ export function showOrder(row: OrderRow): Order {
     updatedAt: row.updated_at,
     version: row.version,
     rejection: row.rejection,
-    saga: null,
     customerId: row.customer_id,
   };
 }

@@ -85,10 +85,16 @@ registerEnumType(SagaStatus, { name: 'SagaStatus' });
 
 @ObjectType({ simpleResolvers: true })
 export class SagaStep {
-  @Field(() => String) name!: string;
-  @Field(() => String) outcome!: string;
-  @Field(() => Int) attempts!: number;
-  @Field(() => DateTime) at!: Date;
+  @Field(() => String, {
+    description: 'reserve-stock, charge-account, confirm-stock; to undo them: refund-account, release-stock.',
+  })
+  name!: string;
+  @Field(() => String, {
+    description: 'PENDING, SUCCEEDED, REFUSED, TIMED_OUT, CANCELLED, FAILED, or RESOLVED (by an operator).',
+  })
+  outcome!: string;
+  @Field(() => Int, { description: 'How often the command was sent.' }) attempts!: number;
+  @Field(() => DateTime, { description: 'When the outcome became what it is.' }) at!: Date;
   @Field(() => String, { nullable: true }) error!: string | null;
 }
 
@@ -115,9 +121,6 @@ export class Order {
   @Field(() => String, { nullable: true, description: 'Why it was rejected, in words for a customer.' })
   rejection!: string | null;
 
-  @Field(() => OrderSaga, { nullable: true, description: 'Null for imported history, which no saga placed.' })
-  saga!: OrderSaga | null;
-
   /** Not a field: who ordered. */
   customerId!: string;
   /** Not a field: the order as it stood at a moment of the past, when that was asked for. */
@@ -125,6 +128,25 @@ export class Order {
 }
 
 export const OrderConnection = connectionOf(() => Order, 'Order');
+
+@InputType()
+export class OrderItemInput {
+  @Field(() => ID) productId!: string;
+  @Field(() => Int) quantity!: number;
+}
+
+@InputType()
+export class PlaceOrderInput {
+  @Field(() => ID) customerId!: string;
+  @Field(() => [OrderItemInput]) items!: OrderItemInput[];
+  @Field(() => Int, {
+    nullable: true,
+    defaultValue: 2000,
+    description:
+      'How long to wait for the order to be settled, in milliseconds; at most 4000, however much is asked for.',
+  })
+  waitMs!: number | null;
+}
 
 @InputType()
 export class OrderFilter {

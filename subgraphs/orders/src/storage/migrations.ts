@@ -1,7 +1,12 @@
-import { createConsumerTables } from '@tributary/shared/events/consumer';
+import { createOutbox } from '@tributary/shared/events/outbox';
+import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
-import { sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
+import { projectAll } from '../projections/order-projection.js';
+import { recordWhatIsThere } from '../publication.js';
+import { createReadModels, READ_MODELS } from './read-models.js';
+import type { OrdersTables } from './tables.js';
 
 export const migrations: Migrations = {
   '0001-order-events': {
@@ -112,6 +117,59 @@ export const migrations: Migrations = {
         create view products_copy_checksums as
         select id, version, md5(jsonb_build_array(id, version, sku, name)::text) as checksum from products_copy;
       `.execute(db);
+    },
+  },
+
+  '0005-placement': {
+    async up(db) {
+      await createOutbox(db);
+      await sql`
+        alter table order_events add column schema_version integer not null default 1;
+        alter table order_events alter column schema_version drop default;
+
+        create table order_snapshots (
+          order_id text primary key,
+          version integer not null,
+          shape integer not null,
+          state jsonb not null
+        );
+
+        create sequence order_numbers;
+
+        create table placement_sagas (
+          order_id text primary key,
+          idempotency_key text not null,
+          request text not null,
+          status text not null check (status in (
+            'STARTED', 'INVENTORY_RESERVED', 'PAYMENT_CHARGED', 'COMPLETED', 'COMPENSATING', 'COMPENSATED', 'FAILED'
+          )),
+          steps jsonb not null,
+          failure text,
+          cancelled boolean not null default false,
+          commands integer not null,
+          correlation_id text,
+          traceparent text,
+          due_at timestamptz(3),
+          started_at timestamptz(3) not null,
+          finished_at timestamptz(3)
+        );
+        create unique index placement_sagas_idempotency_key on placement_sagas (idempotency_key);
+        create index placement_sagas_due on placement_sagas (due_at) where due_at is not null;
+        create index placement_sagas_open on placement_sagas (started_at) where finished_at is null;
+
+        -- The copy of products has the price, too, so it is read again from the first event on.
+        drop view products_copy_checksums;
+        truncate products_copy;
+        alter table products_copy add column price numeric(12, 2) not null;
+        create view products_copy_checksums as
+        select id, version, md5(jsonb_build_array(id, version, sku, name, price)::text) as checksum from products_copy;
+        delete from consumer_positions where source = 'products';
+        delete from dead_letters where source = 'products';
+      `.execute(db);
+      await sql`drop table ${sql.join(READ_MODELS.map((table) => sql.table(table)))}`.execute(db);
+      await createReadModels(db as Kysely<never>);
+      await projectAll(db as Kysely<OrdersTables>);
+      await recordWhatIsThere(db as Kysely<OrdersTables>);
     },
   },
 };

@@ -1,6 +1,7 @@
 import type { ColumnType, Generated, Selectable } from 'kysely';
 import type { OrderStatusName } from '../order/order.js';
 import type { OrderEvent } from '../order/order-events.js';
+import type { Saga, SagaStatusName } from '../placement/saga.js';
 
 /** The truth: every event of every order, never changed. */
 interface OrderEventTable {
@@ -9,10 +10,34 @@ interface OrderEventTable {
   order_id: string;
   version: number;
   type: OrderEvent['type'];
+  /** The shape of `data`. */
+  schema_version: number;
   data: ColumnType<OrderEvent['data'], string, never>;
   /** When it happened. */
   at: Date;
   recorded_at: ColumnType<Date, never, never>;
+}
+
+/** How far the placement of each order is. A row stays for ever: it is what makes a request place one order. */
+interface PlacementSagaTable {
+  /** The saga has its order's id. */
+  order_id: string;
+  idempotency_key: string;
+  /** What was asked under that key, as JSON text: another request under it is refused. */
+  request: string;
+  status: SagaStatusName;
+  steps: ColumnType<Saga['steps'], string, string>;
+  /** Why it goes back; null while it goes forward. */
+  failure: string | null;
+  cancelled: boolean;
+  /** Commands sent so far. */
+  commands: number;
+  correlation_id: string | null;
+  traceparent: string | null;
+  /** When to act if no answer comes; null when nothing is awaited. By the database's clock. */
+  due_at: Date | null;
+  started_at: Date;
+  finished_at: Date | null;
 }
 
 /** Read model: what a list or a page of orders shows. */
@@ -21,6 +46,7 @@ interface OrderReadTable {
   number: string;
   status: OrderStatusName;
   customer_id: string;
+  currency: string;
   total: string;
   placed_at: Date;
   updated_at: Date;
@@ -78,11 +104,13 @@ interface ProductCopyTable {
   id: string;
   sku: string;
   name: string;
+  price: string;
   version: number;
 }
 
 export interface OrdersTables {
   order_events: OrderEventTable;
+  placement_sagas: PlacementSagaTable;
   orders_read: OrderReadTable;
   order_items_read: OrderItemReadTable;
   order_counts: OrderCountTable;
@@ -93,6 +121,7 @@ export interface OrdersTables {
 }
 
 export type OrderRow = Selectable<OrderReadTable>;
+export type PlacementSagaRow = Selectable<PlacementSagaTable>;
 export type OrderItemRow = Selectable<OrderItemReadTable>;
 export type OrderCountRow = Selectable<OrderCountTable>;
 export type UserOrderStatsRow = Selectable<UserOrderStatsTable>;

@@ -1,4 +1,5 @@
 import { createOutbox } from '@tributary/shared/events/outbox';
+import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
 import { type Kysely, sql } from 'kysely';
@@ -113,6 +114,39 @@ export const migrations: Migrations = {
         create view product_states as
         select id, version, 'ProductUpdated' as type, jsonb_build_object('sku', sku, 'name', name) as data,
           md5(jsonb_build_array(id, version, sku, name)::text) as checksum
+        from products
+      `.execute(db);
+    },
+  },
+
+  '0004-reservations': {
+    async up(db) {
+      await createConsumerTables(db);
+      await sql`
+        alter table stock
+          add column sold integer not null default 0 check (sold >= 0);
+
+        create table reservations (
+          order_id text primary key,
+          status text not null check (status in ('HELD', 'COMMITTED', 'RELEASED', 'EXPIRED', 'REFUSED')),
+          lines jsonb not null,
+          refusal jsonb,
+          expires_at timestamptz(3) not null,
+          version integer not null,
+          created_at timestamptz(3) not null default now(),
+          updated_at timestamptz(3) not null default now()
+        );
+        create index reservations_held on reservations (expires_at) where status = 'HELD';
+
+        -- From here on the orders service's events bring them.
+        update products set units_sold = 0;
+
+        -- What a copy of products should hold has the price, too.
+        drop view product_states;
+        create view product_states as
+        select id, version, 'ProductUpdated' as type,
+          jsonb_build_object('sku', sku, 'name', name, 'price', price::text) as data,
+          md5(jsonb_build_array(id, version, sku, name, price)::text) as checksum
         from products
       `.execute(db);
     },

@@ -24,10 +24,38 @@ interface ProductTable {
 /** Apart from `products`, because it changes at another pace: a sale is no change of the product. */
 interface StockTable {
   product_id: string;
+  /** All that ever came in, less `sold`. */
   on_hand: number;
+  /** Of these, held for orders that are being placed. */
   reserved: Generated<number>;
-  /** Grows by one whenever pieces come or go. */
+  /** All that ever went out, less what was taken back. */
+  sold: Generated<number>;
+  /** Grows by one whenever pieces come, go, or are held. */
   version: Generated<number>;
+}
+
+export type ReservationStatusName = 'HELD' | 'COMMITTED' | 'RELEASED' | 'EXPIRED' | 'REFUSED';
+
+/** A line of a reservation; the price is the product's at the moment of reserving. */
+export interface ReservedLine {
+  readonly productId: string;
+  readonly quantity: number;
+  readonly unitPrice: string;
+}
+
+/** What became of each order's stock. A row stays for ever: it is what makes a command take effect once. */
+interface ReservationTable {
+  order_id: string;
+  status: ReservationStatusName;
+  /** One line per product; empty when nothing was ever held. */
+  lines: ColumnType<readonly ReservedLine[], string, string>;
+  /** Why it was refused. */
+  refusal: ColumnType<{ readonly code: string; readonly reason: string } | null, string | null, string | null>;
+  expires_at: Date;
+  /** Grows by one at every answer. */
+  version: number;
+  created_at: Timestamp;
+  updated_at: Timestamp;
 }
 
 /** Every piece that came in, so that the stock can be accounted for. */
@@ -51,9 +79,11 @@ export interface ProductsTables {
   products: ProductTable;
   stock: StockTable;
   stock_receipts: StockReceiptTable;
+  reservations: ReservationTable;
   category_counts: CategoryCountTable;
 }
 
 export type ProductRow = Selectable<ProductTable>;
 export type StockRow = Selectable<StockTable>;
+export type ReservationRow = Selectable<ReservationTable>;
 export type CategoryCountRow = Selectable<CategoryCountTable>;

@@ -1,4 +1,5 @@
 import { createOutbox } from '@tributary/shared/events/outbox';
+import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
 import { type Kysely, sql } from 'kysely';
@@ -103,6 +104,24 @@ export const migrations: Migrations = {
           md5(case status when 'DELETED' then jsonb_build_array(id, version)
             else jsonb_build_array(id, version, name, email) end::text) as checksum
         from users
+      `.execute(db);
+    },
+  },
+
+  '0004-payments': {
+    async up(db) {
+      await createConsumerTables(db);
+      await sql`
+        create table payments (
+          order_id text primary key,
+          user_id text not null,
+          amount numeric(18, 2) not null check (amount >= 0),
+          status text not null check (status in ('CHARGED', 'REFUSED', 'REFUNDED')),
+          refusal jsonb,
+          version integer not null,
+          created_at timestamptz(3) not null default now(),
+          updated_at timestamptz(3) not null default now()
+        )
       `.execute(db);
     },
   },

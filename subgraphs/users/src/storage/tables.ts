@@ -44,6 +44,23 @@ interface AccountEntryTable {
   at: Timestamp;
 }
 
+export type PaymentStatusName = 'CHARGED' | 'REFUSED' | 'REFUNDED';
+
+/** What became of each order's payment. A row stays for ever: it is what makes a command take effect once. */
+interface PaymentTable {
+  order_id: string;
+  /** Who pays; empty when the order was called off before anybody was to be charged. */
+  user_id: string;
+  amount: string;
+  status: PaymentStatusName;
+  /** Why it was refused. */
+  refusal: ColumnType<{ readonly code: string; readonly reason: string } | null, string | null, string | null>;
+  /** Grows by one at every answer. */
+  version: number;
+  created_at: Timestamp;
+  updated_at: Timestamp;
+}
+
 /** Row counts kept by triggers, so that a total costs one row. */
 interface RowCountTable {
   name: 'users';
@@ -55,6 +72,7 @@ export interface UsersTables {
   addresses: AddressTable;
   accounts: AccountTable;
   account_entries: AccountEntryTable;
+  payments: PaymentTable;
   row_counts: RowCountTable;
 }
 
@@ -62,3 +80,4 @@ export type UserRow = Selectable<UserTable>;
 export type AddressRow = Selectable<AddressTable>;
 export type AccountRow = Selectable<AccountTable>;
 export type AccountEntryRow = Selectable<AccountEntryTable>;
+export type PaymentRow = Selectable<PaymentTable>;

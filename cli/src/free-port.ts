@@ -1,0 +1,10 @@
+import { createServer } from 'node:net';
+
+/** A port that nobody listens on now, for a part whose address others want to know before it is there. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

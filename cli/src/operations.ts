@@ -1,0 +1,61 @@
+import { OrdersOperations } from '@tributary/orders/operations';
+import { feedsOf as feedsOfProducts, CONSUMER as PRODUCTS } from '@tributary/products/feeds';
+import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
+import { feedsOf as feedsOfUsers, CONSUMER as USERS } from '@tributary/users/feeds';
+import type { Command } from 'commander';
+import { findConnections } from './running-stack.js';
+
+/** What every command for operators is given. */
+export interface OperateOptions {
+  readonly dataDir: string;
+  readonly json: boolean;
+}
+
+/** Makes a command one for operators: it takes OperateOptions. */
+export type Operator = (command: Command) => Command;
+
+/** A service's dead letters, whatever its tables. */
+export type DeadLetterOperations = Pick<
+  ConsumerOperations<unknown>,
+  'consumer' | 'deadLetters' | 'retryDeadLetters' | 'discardDeadLetter' | 'close'
+>;
+
+/** Gives a command what it needs of the orders service of the stack. */
+export async function withOrders(
+  { dataDir }: OperateOptions,
+  run: (operations: OrdersOperations) => Promise<void>,
+): Promise<void> {
+  const connections = findConnections(dataDir);
+  const operations = new OrdersOperations(connections.ORDERS_DATABASE_URL, connections);
+  try {
+    await run(operations);
+  } finally {
+    await operations.close();
+  }
+}
+
+/** Gives a command every service that takes events of others. */
+export async function withConsumers(
+  { dataDir }: OperateOptions,
+  run: (consumers: readonly DeadLetterOperations[]) => Promise<void>,
+): Promise<void> {
+  const connections = findConnections(dataDir);
+  const consumers: DeadLetterOperations[] = [
+    new ConsumerOperations({
+      consumer: USERS,
+      databaseUrl: connections.USERS_DATABASE_URL,
+      feeds: feedsOfUsers(connections),
+    }),
+    new ConsumerOperations({
+      consumer: PRODUCTS,
+      databaseUrl: connections.PRODUCTS_DATABASE_URL,
+      feeds: feedsOfProducts(connections),
+    }),
+    new OrdersOperations(connections.ORDERS_DATABASE_URL, connections),
+  ];
+  try {
+    await run(consumers);
+  } finally {
+    await Promise.all(consumers.map((consumer) => consumer.close()));
+  }
+}

@@ -1,0 +1,14 @@
+import type { Kysely } from 'kysely';
+import type { LedgerEvent } from './event.js';
+import type { LedgerClient } from './ledger-client.js';
+
+/** Gives events their effect, in order, all of them or (by throwing) none. They are of one source. */
+export type ApplyEvents<Tables> = (transaction: Kysely<Tables>, events: readonly LedgerEvent[]) => Promise<void>;
+
+/** What a service takes from the ledger of another. */
+export interface Feed<Tables> {
+  /** The service whose events these are. */
+  readonly source: string;
+  readonly ledger: LedgerClient;
+  readonly apply: ApplyEvents<Tables>;
+}

@@ -1,0 +1,18 @@
+import type { Feed } from '@tributary/shared/events/feed';
+import { copiesOf, type OwnerSettings } from './copies/copies.js';
+import type { PlacementSettings } from './placement/placement-batch.js';
+import { applyReplies } from './placement/replies.js';
+import type { OrdersTables } from './storage/tables.js';
+
+/** What this service takes from other services' ledgers: what its copies show, and the answers to its sagas' commands. */
+export function feedsOf(owners: OwnerSettings, settings: PlacementSettings): Feed<OrdersTables>[] {
+  const answer = applyReplies(settings);
+  return copiesOf(owners).map(({ source, ledger, apply }) => ({
+    source,
+    ledger,
+    async apply(transaction, events) {
+      await apply(transaction, events);
+      await answer(transaction, events);
+    },
+  }));
+}

@@ -1,0 +1,55 @@
+import { NO_ORIGIN, type Origin } from '@tributary/shared/events/event';
+import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
+import type { Kysely } from 'kysely';
+import { sql } from 'kysely';
+import { type AppendedOrder, OrderEventStore } from './order/event-store.js';
+import { evolve, type Order } from './order/order.js';
+import type { OrderEvent } from './order/order-events.js';
+import type { OrdersTables } from './storage/tables.js';
+
+const BATCH = 1000;
+
+/** What other services hear of an order: what happened, and what the order is since, so that the newest alone is enough. */
+export function orderEvent(type: OrderEvent['type'], before: Order | null, after: Order): NewEvent {
+  const { number, customerId, status, currency, lines, total } = after;
+  return {
+    type,
+    schemaVersion: 1,
+    aggregateType: 'Order',
+    aggregateId: after.id,
+    aggregateVersion: after.version,
+    data: { number, customerId, status, currency, lines, total, ...(before && { previousStatus: before.status }) },
+    occurredAt: after.updatedAt,
+  };
+}
+
+/** What other services hear of the events that were appended. */
+export function orderEventsOf({ before, recorded }: AppendedOrder, origin: Origin): NewEvent[] {
+  let state = before;
+  return recorded.map((event) => {
+    const after = evolve(state, event);
+    const told = { ...orderEvent(event.type, state, after), origin };
+    state = after;
+    return told;
+  });
+}
+
+/** Tells in one event of each order what came into the store without: an import, or what was there before events were told. */
+export async function recordWhatIsThere(transaction: Kysely<OrdersTables>): Promise<void> {
+  const store = new OrderEventStore(transaction);
+  let last = '';
+  for (;;) {
+    const { rows } = await sql<{ order_id: string; last_type: OrderEvent['type'] }>`
+      select order_id, (array_agg(type order by version desc))[1] as last_type
+      from order_events where order_id > ${last} group by order_id order by order_id limit ${BATCH}
+    `.execute(transaction);
+    if (rows.length === 0) return;
+    const orders = await store.load(rows.map((row) => row.order_id));
+    const told = rows.flatMap(({ order_id: id, last_type: type }) => {
+      const order = orders.get(id);
+      return order ? [orderEvent(type, null, order)] : [];
+    });
+    await recordEvents(transaction, told, NO_ORIGIN);
+    last = rows.at(-1)?.order_id ?? last;
+  }
+}

@@ -1,0 +1,43 @@
+import { Arg, Ctx, ID, Mutation, Resolver } from 'type-graphql';
+import type { OrdersContext } from '../context.js';
+import type { Placement } from '../placement/placement.js';
+import { findOrder } from './order-resolver.js';
+import { Order, PlaceOrderInput } from './order-types.js';
+
+const DEFAULT_WAIT_MS = 2000;
+
+@Resolver(() => Order)
+export class PlacementResolver {
+  readonly #placement: Placement;
+
+  constructor(placement: Placement) {
+    this.#placement = placement;
+  }
+
+  @Mutation(() => Order, {
+    description:
+      'Reserves the stock, charges the account and confirms the order. It answers when that is done, or with a PENDING order when `waitMs` is over. The same key places one order.',
+  })
+  async placeOrder(
+    @Arg('input', () => PlaceOrderInput) { customerId, items, waitMs }: PlaceOrderInput,
+    @Arg('idempotencyKey', () => ID) idempotencyKey: string,
+    @Ctx() context: OrdersContext,
+  ): Promise<Order | null> {
+    const request = { customerId, items, waitMs: waitMs ?? DEFAULT_WAIT_MS };
+    const id = await this.#placement.place(request, idempotencyKey, context.origin);
+    return findOrder(context, { id });
+  }
+
+  @Mutation(() => Order, {
+    description:
+      'Takes an order back: its stock is released and its payment refunded. Doing it twice is the same as once.',
+  })
+  async cancelOrder(
+    @Arg('id', () => ID) id: string,
+    @Arg('reason', () => String) reason: string,
+    @Ctx() context: OrdersContext,
+  ): Promise<Order | null> {
+    await this.#placement.cancel(id, reason, context.origin);
+    return findOrder(context, { id });
+  }
+}

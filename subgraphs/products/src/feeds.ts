@@ -1,0 +1,34 @@
+import type { Feed } from '@tributary/shared/events/feed';
+import { ledgerClient } from '@tributary/shared/events/ledger-client';
+import { applyStockCommands } from './reservations.js';
+import { copySales } from './sales-copy.js';
+import type { ProductsTables } from './storage/tables.js';
+
+/** The name under which this service's positions and dead letters are kept. */
+export const CONSUMER = 'products';
+
+/** What is needed to take other services' events. */
+export interface FeedSettings {
+  readonly ORDERS_URL: string;
+  readonly INTERNAL_SECRET?: string | undefined;
+  /** Milliseconds; a quarter of an hour unless given. */
+  readonly RESERVATION_TTL?: number;
+}
+
+/** What this service takes from other services' ledgers: the orders' reservations, and what they sold. */
+export function feedsOf({
+  ORDERS_URL,
+  INTERNAL_SECRET,
+  RESERVATION_TTL = 900_000,
+}: FeedSettings): Feed<ProductsTables>[] {
+  return [
+    {
+      source: 'orders',
+      ledger: ledgerClient(ORDERS_URL, INTERNAL_SECRET),
+      async apply(transaction, events) {
+        await applyStockCommands(transaction, events, RESERVATION_TTL);
+        await copySales(transaction, events);
+      },
+    },
+  ];
+}

@@ -1,0 +1,34 @@
+import type { LedgerEvent } from '@tributary/shared/events/event';
+import { type Kysely, sql } from 'kysely';
+import { z } from 'zod';
+import type { ProductsTables } from './storage/tables.js';
+
+/** What this service wants of an order's event; the other fields may come and go. */
+const orderSchema = z.object({
+  lines: z.array(z.object({ productId: z.string(), quantity: z.number().int() })),
+  previousStatus: z.string().optional(),
+});
+
+/** Keeps how many pieces of each product confirmed orders sold, to list best-sellers by. Orders own the figure. */
+export async function copySales(transaction: Kysely<ProductsTables>, events: readonly LedgerEvent[]): Promise<void> {
+  const sold = new Map<string, number>();
+  for (const event of events) {
+    const { type, aggregateType } = event;
+    if (aggregateType !== 'Order' || (type !== 'OrderConfirmed' && type !== 'OrderCancelled')) continue;
+    const { lines, previousStatus } = orderSchema.parse(event.data);
+    if (type === 'OrderCancelled' && previousStatus !== 'CONFIRMED') continue;
+    const sign = type === 'OrderConfirmed' ? 1 : -1;
+    for (const { productId, quantity } of lines) sold.set(productId, (sold.get(productId) ?? 0) + sign * quantity);
+  }
+  const rows = [...sold].filter(([, units]) => units !== 0).map(([id, units]) => ({ id, units }));
+  if (rows.length === 0) return;
+  // Locked in one order, as everywhere.
+  await sql`
+    with locked as (
+      select products.id, sales.units
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as sales (id text, units bigint)
+      join products on products.id = sales.id order by products.id for no key update of products
+    )
+    update products set units_sold = units_sold + locked.units from locked where products.id = locked.id
+  `.execute(transaction);
+}

@@ -1,0 +1,18 @@
+import type { Feed } from '@tributary/shared/events/feed';
+import { ledgerClient } from '@tributary/shared/events/ledger-client';
+import { applyOrderEvents } from './payments.js';
+import type { UsersTables } from './storage/tables.js';
+
+/** The name under which this service's positions and dead letters are kept. */
+export const CONSUMER = 'users';
+
+/** What is needed to reach those whose events this service takes. */
+export interface FeedSettings {
+  readonly ORDERS_URL: string;
+  readonly INTERNAL_SECRET?: string | undefined;
+}
+
+/** What this service takes from other services' ledgers: the orders' payments. */
+export function feedsOf({ ORDERS_URL, INTERNAL_SECRET }: FeedSettings): Feed<UsersTables>[] {
+  return [{ source: 'orders', ledger: ledgerClient(ORDERS_URL, INTERNAL_SECRET), apply: applyOrderEvents }];
+}

@@ -1,0 +1,212 @@
+import { causedBy, type LedgerEvent, NO_ORIGIN } from '@tributary/shared/events/event';
+import type { ApplyEvents } from '@tributary/shared/events/feed';
+import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
+import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import Big from 'big.js';
+import { type Kysely, type SqlBool, sql } from 'kysely';
+import { z } from 'zod';
+import type { PaymentRow, UserStatusName, UsersTables } from './storage/tables.js';
+import { accountCredited, accountDebited, paymentEvent } from './user-events.js';
+
+/** What this service wants of the command; the other fields may come and go. */
+const chargeSchema = z.object({ userId: z.string(), amount: z.string(), currency: z.literal('USD') });
+
+/** The ways to refuse a charge; `reason` is for the customer. */
+interface Refusal {
+  readonly code: 'UNKNOWN_USER' | 'USER_NOT_ACTIVE' | 'INSUFFICIENT_FUNDS' | 'REFUNDED';
+  readonly reason: string;
+}
+
+const ALREADY_REFUNDED: Refusal = { code: 'REFUNDED', reason: 'The payment was taken back.' };
+
+/**
+ * Charges and refunds orders as the orders service's commands and events ask for it, and answers in events: PaymentCharged,
+ * PaymentRefused, PaymentRefunded. Each takes effect once per order, however often it comes; the answer comes again. An
+ * order that was refunded, charged before or not, can never be charged any more.
+ */
+export const applyOrderEvents: ApplyEvents<UsersTables> = async (transaction, events) => {
+  const commands = events.filter(({ type }) => isCharge(type) || isRefund(type));
+  if (commands.length === 0) return;
+  const payments = await Payments.lock(transaction, commands);
+  for (const command of commands) payments.handle(command);
+  await payments.save(transaction);
+};
+
+const isCharge = (type: string) => type === 'ChargeAccount';
+const isRefund = (type: string) => type === 'RefundPayment' || type === 'OrderCancelled';
+
+/** An account as the batch has it by now. */
+interface OpenAccount {
+  readonly userId: string;
+  readonly status: UserStatusName;
+  balance: Big;
+  version: number;
+}
+
+/** A payment as the batch has it by now. */
+type OpenPayment = Omit<PaymentRow, 'created_at' | 'updated_at'>;
+
+interface NewEntry {
+  user_id: string;
+  amount: string;
+  reason: string;
+  order_id: string;
+  idempotency_key: string;
+}
+
+/** The payments and accounts that a batch of commands is about: locked, changed in memory, written back at once. */
+class Payments {
+  readonly #payments: Map<string, OpenPayment>;
+  readonly #accounts: Map<string, OpenAccount>;
+  readonly #touched = new Set<OpenPayment>();
+  readonly #entries: NewEntry[] = [];
+  readonly #events: NewEvent[] = [];
+
+  private constructor(payments: readonly OpenPayment[], accounts: readonly OpenAccount[]) {
+    this.#payments = new Map(payments.map((payment) => [payment.order_id, payment]));
+    this.#accounts = new Map(accounts.map((account) => [account.userId, account]));
+  }
+
+  static async lock(transaction: Kysely<UsersTables>, commands: readonly LedgerEvent[]): Promise<Payments> {
+    const orderIds = commands.map(({ aggregateId }) => aggregateId);
+    const payments = await transaction
+      .selectFrom('payments')
+      .selectAll()
+      .where(sql<SqlBool>`order_id = any(${orderIds})`)
+      .orderBy('order_id')
+      .forUpdate()
+      .execute();
+    const charged = commands.filter(({ type }) => isCharge(type)).map(({ data }) => chargeSchema.parse(data).userId);
+    const userIds = [...new Set([...charged, ...payments.map((payment) => payment.user_id)])];
+    const { rows: accounts } = await sql<{ id: string; status: UserStatusName; balance: string; version: number }>`
+      select users.id, users.status, accounts.balance, accounts.version
+      from accounts join users on users.id = accounts.user_id
+      where users.id = any(${userIds}) order by users.id for no key update of accounts
+    `.execute(transaction);
+    return new Payments(
+      payments,
+      accounts.map(({ id, status, balance, version }) => ({ userId: id, status, balance: new Big(balance), version })),
+    );
+  }
+
+  handle(command: LedgerEvent): void {
+    if (isCharge(command.type)) this.#charge(command);
+    else this.#refund(command);
+  }
+
+  async save(transaction: Kysely<UsersTables>): Promise<void> {
+    const db = transaction as unknown as Kysely<never>;
+    const movedIds = new Set(this.#entries.map((entry) => entry.user_id));
+    const moved = [...this.#accounts.values()].filter(({ userId }) => movedIds.has(userId));
+    const balances = moved.map(({ userId, balance, version }) => ({ userId, balance: balance.toFixed(2), version }));
+    if (balances.length > 0) {
+      // The table's own constraint has the last word: no balance below 0, whatever was reckoned here.
+      await sql`
+        update accounts set balance = moved.balance, version = moved.version
+        from jsonb_to_recordset(${JSON.stringify(balances)}::jsonb)
+          as moved ("userId" text, balance numeric, version integer)
+        where accounts.user_id = moved."userId"
+      `.execute(transaction);
+    }
+    const entryColumns = {
+      user_id: 'text',
+      amount: 'numeric',
+      reason: 'text',
+      order_id: 'text',
+      idempotency_key: 'text',
+    };
+    await bulkInsert(db, 'account_entries', entryColumns, this.#entries);
+    const paymentColumns = {
+      order_id: 'text',
+      user_id: 'text',
+      amount: 'numeric',
+      status: 'text',
+      refusal: 'jsonb',
+      version: 'integer',
+    };
+    await bulkInsert(db, 'payments', paymentColumns, [...this.#touched], {
+      onConflict: sql`on conflict (order_id) do update set
+        status = excluded.status, refusal = excluded.refusal, version = excluded.version, updated_at = now()`,
+    });
+    await recordEvents(transaction, this.#events, NO_ORIGIN);
+  }
+
+  #charge(command: LedgerEvent): void {
+    const { userId, amount } = chargeSchema.parse(command.data);
+    const known = this.#payments.get(command.aggregateId);
+    const payment = known ?? this.#open(command.aggregateId, userId, amount);
+    if (!known) {
+      const refusal = this.#refusal(payment);
+      payment.status = refusal ? 'REFUSED' : 'CHARGED';
+      payment.refusal = refusal;
+      if (!refusal) this.#move(command, payment, `-${payment.amount}`, 'charge');
+    }
+    if (payment.status === 'CHARGED') this.#answer(command, payment, 'PaymentCharged', { amount: payment.amount });
+    else this.#answer(command, payment, 'PaymentRefused', { ...(payment.refusal ?? ALREADY_REFUNDED) });
+  }
+
+  #refund(command: LedgerEvent): void {
+    const payment = this.#payments.get(command.aggregateId) ?? this.#open(command.aggregateId, '', '0.00');
+    if (payment.status === 'CHARGED') this.#move(command, payment, payment.amount, 'refund');
+    else if (payment.status !== 'REFUNDED') payment.amount = '0.00';
+    payment.status = 'REFUNDED';
+    payment.refusal = null;
+    this.#answer(command, payment, 'PaymentRefunded', { amount: payment.amount });
+  }
+
+  #refusal({ user_id: userId, amount }: OpenPayment): Refusal | null {
+    const account = this.#accounts.get(userId);
+    if (!account) return { code: 'UNKNOWN_USER', reason: `There is no user with id "${userId}".` };
+    if (account.status !== 'ACTIVE') {
+      const state = account.status === 'DELETED' ? 'was deleted' : 'is suspended';
+      return { code: 'USER_NOT_ACTIVE', reason: `The user "${userId}" ${state}.` };
+    }
+    if (account.balance.gte(amount)) return null;
+    const balance = account.balance.toFixed(2);
+    return {
+      code: 'INSUFFICIENT_FUNDS',
+      reason: `The order costs ${amount} USD, and the account holds ${balance} USD.`,
+    };
+  }
+
+  #open(orderId: string, userId: string, amount: string): OpenPayment {
+    const payment: OpenPayment = {
+      order_id: orderId,
+      user_id: userId,
+      amount,
+      status: 'REFUSED',
+      refusal: null,
+      version: 0,
+    };
+    this.#payments.set(orderId, payment);
+    return payment;
+  }
+
+  /** Moves money: `reason` with the order's id is what makes it happen once, by the table's unique key. */
+  #move(command: LedgerEvent, payment: OpenPayment, amount: string, reason: 'charge' | 'refund'): void {
+    const account = this.#accounts.get(payment.user_id);
+    if (!account) throw new Error(`Payment ${payment.order_id} is of no account.`);
+    account.balance = account.balance.plus(amount);
+    account.version += 1;
+    const { order_id: orderId, user_id: userId } = payment;
+    this.#entries.push({
+      user_id: userId,
+      amount,
+      reason,
+      order_id: orderId,
+      idempotency_key: `${reason}:${orderId}`,
+    });
+    const data = { amount: payment.amount, balance: account.balance.toFixed(2), reason, orderId };
+    const event = reason === 'charge' ? accountDebited : accountCredited;
+    this.#events.push({ ...event(userId, account.version, data), origin: causedBy(command) });
+  }
+
+  #answer(command: LedgerEvent, payment: OpenPayment, type: Parameters<typeof paymentEvent>[0], data: object): void {
+    payment.version += 1;
+    this.#touched.add(payment);
+    this.#events.push({
+      ...paymentEvent(type, payment.order_id, payment.version, { userId: payment.user_id, ...data }),
+      origin: causedBy(command),
+    });
+  }
+}

@@ -1,0 +1,404 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { until } from '../harness/until.ts';
+
+let graph: TestGraph;
+beforeAll(async () => {
+  graph = await startGraph();
+});
+afterAll(() => graph?.stop());
+
+const ORDER = `
+  id number status version rejection total { amount currency }
+  items { quantity unitPrice { amount } lineTotal { amount } product { id } }
+  history { type version } saga { id status finishedAt steps { name outcome attempts error } }
+`;
+
+function place(
+  customerId: string,
+  items: { productId: string; quantity: number }[],
+  key = randomUUID(),
+  waitMs = 4000,
+) {
+  return graph.ask(
+    `mutation ($input: PlaceOrderInput!, $key: ID!) { placeOrder(input: $input, idempotencyKey: $key) { ${ORDER} } }`,
+    { input: { customerId, items, waitMs }, key },
+  );
+}
+
+function cancel(id: string, reason = 'changed my mind') {
+  return graph.ask(`mutation ($id: ID!, $reason: String!) { cancelOrder(id: $id, reason: $reason) { ${ORDER} } }`, {
+    id,
+    reason,
+  });
+}
+
+async function createProduct(price = '10.00', onHand = 5): Promise<string> {
+  const { data } = await graph.ask(`mutation ($input: CreateProductInput!) { createProduct(input: $input) { id } }`, {
+    input: { sku: randomUUID(), name: 'A lamp', category: 'Furniture', subCategory: 'Lamps', price, onHand },
+  });
+  return data.createProduct.id;
+}
+
+async function registerUser(balance = '100.00'): Promise<string> {
+  const { data } = await graph.ask(
+    `mutation ($email: String!) { registerUser(input: { name: "Ada", email: $email }) { id } }`,
+    { email: `${randomUUID()}@example.org` },
+  );
+  const { id } = data.registerUser;
+  if (Number(balance) > 0) {
+    await graph.ask(
+      'mutation ($id: ID!, $amount: Decimal!, $key: ID!) { deposit(userId: $id, amount: $amount, idempotencyKey: $key) { balance { amount } } }',
+      { id, amount: balance, key: randomUUID() },
+    );
+  }
+  return id;
+}
+
+async function balanceOf(userId: string) {
+  const { data } = await graph.ask(
+    '{ user(id: "' +
+      userId +
+      '") { account { balance { amount } entries { nodes { amount { amount } reason orderId } } } } }',
+  );
+  return { balance: data.user.account.balance.amount, entries: data.user.account.entries.nodes };
+}
+
+async function stockOf(productId: string) {
+  const { data } = await graph.ask(`{ product(id: "${productId}") { stock { onHand reserved available } } }`);
+  return data.product.stock;
+}
+
+const outcomes = (order: { saga: { steps: { name: string; outcome: string }[] } }) =>
+  order.saga.steps.map(({ name, outcome }) => `${name} ${outcome}`);
+
+test('an order is placed across three services: stock taken, account charged, order confirmed', async () => {
+  const [customer, lamp, desk] = await Promise.all([registerUser(), createProduct('10.00'), createProduct('19.99')]);
+  const { data, errors } = await place(customer, [
+    { productId: lamp, quantity: 2 },
+    { productId: desk, quantity: 1 },
+  ]);
+  expect(errors).toBeUndefined();
+  const order = data.placeOrder;
+  expect(order).toMatchObject({
+    number: expect.stringMatching(/^TR-\d{4}-\d{6}$/),
+    status: 'CONFIRMED',
+    rejection: null,
+    total: { amount: '39.99', currency: 'USD' },
+    items: [
+      { quantity: 2, unitPrice: { amount: '10.00' }, lineTotal: { amount: '20.00' }, product: { id: lamp } },
+      { quantity: 1, unitPrice: { amount: '19.99' }, lineTotal: { amount: '19.99' }, product: { id: desk } },
+    ],
+    saga: { status: 'COMPLETED', finishedAt: expect.any(String) },
+  });
+  expect(outcomes(order)).toEqual(['reserve-stock SUCCEEDED', 'charge-account SUCCEEDED', 'confirm-stock SUCCEEDED']);
+  expect(await stockOf(lamp)).toEqual({ onHand: 3, reserved: 0, available: 3 });
+  expect(await stockOf(desk)).toEqual({ onHand: 4, reserved: 0, available: 4 });
+  expect(await balanceOf(customer)).toEqual({
+    balance: '60.01',
+    entries: [
+      { amount: { amount: '-39.99' }, reason: 'charge', orderId: order.id },
+      { amount: { amount: '100.00' }, reason: 'deposit', orderId: null },
+    ],
+  });
+  const { data: after } = await graph.ask(
+    `{ order(number: "${order.number}") { id status } user(id: "${customer}") { orderStats { orderCount totalSpent { amount } } } product(id: "${lamp}") { sales { unitsSold revenue { amount } } } }`,
+  );
+  expect(after).toEqual({
+    order: { id: order.id, status: 'CONFIRMED' },
+    user: { orderStats: { orderCount: 1, totalSpent: { amount: '39.99' } } },
+    product: { sales: { unitsSold: 2, revenue: { amount: '20.00' } } },
+  });
+});
+
+describe('an order that cannot be fulfilled is rejected, and nothing is left of it', () => {
+  test('out of stock: nothing is reserved, nothing is charged', async () => {
+    const [customer, lamp, rare] = await Promise.all([registerUser(), createProduct(), createProduct('1.00', 1)]);
+    const { data } = await place(customer, [
+      { productId: lamp, quantity: 1 },
+      { productId: rare, quantity: 2 },
+    ]);
+    expect(data.placeOrder).toMatchObject({
+      status: 'REJECTED',
+      rejection: '"A lamp" has 1 in stock, and 2 were ordered.',
+      saga: { status: 'COMPENSATED', finishedAt: expect.any(String) },
+    });
+    expect(outcomes(data.placeOrder)).toEqual(['reserve-stock REFUSED']);
+    expect(await stockOf(lamp)).toEqual({ onHand: 5, reserved: 0, available: 5 });
+    expect(await stockOf(rare)).toEqual({ onHand: 1, reserved: 0, available: 1 });
+    expect((await balanceOf(customer)).balance).toBe('100.00');
+  });
+
+  test('the same product on two lines is reserved as one quantity', async () => {
+    const [customer, lamp] = await Promise.all([registerUser(), createProduct('1.00', 3)]);
+    const line = { productId: lamp, quantity: 2 };
+    expect((await place(customer, [line, line])).data.placeOrder.status).toBe('REJECTED');
+    expect((await place(customer, [line, { ...line, quantity: 1 }])).data.placeOrder.status).toBe('CONFIRMED');
+    expect(await stockOf(lamp)).toEqual({ onHand: 0, reserved: 0, available: 0 });
+  });
+
+  test('insufficient funds: the stock is released', async () => {
+    const [customer, lamp] = await Promise.all([registerUser('19.99'), createProduct()]);
+    const { data } = await place(customer, [{ productId: lamp, quantity: 2 }]);
+    expect(data.placeOrder).toMatchObject({
+      status: 'REJECTED',
+      rejection: 'The order costs 20.00 USD, and the account holds 19.99 USD.',
+      saga: { status: 'COMPENSATED' },
+    });
+    expect(outcomes(data.placeOrder)).toEqual([
+      'reserve-stock SUCCEEDED',
+      'charge-account REFUSED',
+      'release-stock SUCCEEDED',
+    ]);
+    expect(await stockOf(lamp)).toEqual({ onHand: 5, reserved: 0, available: 5 });
+    expect((await balanceOf(customer)).entries).toHaveLength(1);
+  });
+
+  test('a discontinued product', async () => {
+    const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
+    await graph.ask(`mutation { discontinueProduct(id: "${lamp}") { id } }`);
+    const { data } = await place(customer, [{ productId: lamp, quantity: 1 }]);
+    expect(data.placeOrder).toMatchObject({ status: 'REJECTED', rejection: '"A lamp" is not sold any more.' });
+    expect(outcomes(data.placeOrder)).toEqual(['reserve-stock REFUSED']);
+    expect(await stockOf(lamp)).toEqual({ onHand: 5, reserved: 0, available: 5 });
+  });
+
+  test.each([
+    ['unknown', async () => 'nobody', 'There is no user with id "nobody".'],
+    ['suspended', () => userIn('SUSPENDED'), 'is suspended.'],
+    ['deleted', () => userIn('DELETED'), 'was deleted.'],
+  ])('an %s user: the stock is released', async (_state, customer, words) => {
+    const lamp = await createProduct();
+    const { data } = await place(await customer(), [{ productId: lamp, quantity: 1 }]);
+    expect(data.placeOrder).toMatchObject({ status: 'REJECTED', rejection: expect.stringContaining(words) });
+    expect(outcomes(data.placeOrder)).toEqual([
+      'reserve-stock SUCCEEDED',
+      'charge-account REFUSED',
+      'release-stock SUCCEEDED',
+    ]);
+    expect(await stockOf(lamp)).toEqual({ onHand: 5, reserved: 0, available: 5 });
+  });
+
+  test('an unknown product', async () => {
+    const { data } = await place(await registerUser(), [{ productId: 'nothing', quantity: 1 }]);
+    expect(data.placeOrder).toMatchObject({
+      status: 'REJECTED',
+      rejection: 'There is no product with id "nothing".',
+      total: { amount: '0.00' },
+    });
+  });
+
+  async function userIn(status: 'SUSPENDED' | 'DELETED'): Promise<string> {
+    const id = await registerUser();
+    const change =
+      status === 'DELETED' ? `deleteUser(id: "${id}")` : `updateUser(id: "${id}", input: { status: ${status} })`;
+    await graph.ask(`mutation { ${change} { id } }`);
+    return id;
+  }
+});
+
+describe('an order that cannot be is refused', () => {
+  test.each([
+    ['no items', { customerId: 'CG-12520', items: [] }, 'items', 'An order wants at least one item.'],
+    [
+      'no pieces',
+      { customerId: 'CG-12520', items: [{ productId: 'x', quantity: 0 }] },
+      'items[0].quantity',
+      'from 1 to 10000',
+    ],
+    [
+      'too many',
+      { customerId: 'CG-12520', items: [{ productId: 'x', quantity: 10_001 }] },
+      'items[0].quantity',
+      'from 1 to 10000',
+    ],
+    [
+      'no product',
+      { customerId: 'CG-12520', items: [{ productId: ' ', quantity: 1 }] },
+      'items[0].productId',
+      'must not be empty',
+    ],
+    ['no customer', { customerId: '', items: [{ productId: 'x', quantity: 1 }] }, 'customerId', 'must not be empty'],
+    [
+      'a hundred and one lines',
+      { customerId: 'CG-12520', items: Array.from({ length: 101 }, () => ({ productId: 'x', quantity: 1 })) },
+      'items',
+      'at most 100 items',
+    ],
+  ])('%s', async (_what, input, field, words) => {
+    const { data, errors } = await graph.ask(
+      'mutation ($input: PlaceOrderInput!) { placeOrder(input: $input, idempotencyKey: "refused") { id } }',
+      { input },
+    );
+    expect(data).toBeNull();
+    expect(errors?.[0]).toMatchObject({
+      message: expect.stringContaining(words),
+      extensions: { code: 'BAD_USER_INPUT', field },
+    });
+  });
+});
+
+describe('an idempotency key', () => {
+  test('stands for one order, also when requests race', async () => {
+    const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
+    const key = randomUUID();
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => place(customer, [{ productId: lamp, quantity: 1 }], key)),
+    );
+    const orders = answers.map(({ data }) => data.placeOrder);
+    expect(new Set(orders.map(({ id }) => id)).size).toBe(1);
+    expect(orders.map(({ status }) => status)).toEqual(Array(8).fill('CONFIRMED'));
+    expect((await place(customer, [{ productId: lamp, quantity: 1 }], key, 0)).data.placeOrder.id).toBe(orders[0].id);
+    expect(await stockOf(lamp)).toEqual({ onHand: 4, reserved: 0, available: 4 });
+  });
+
+  test.each([
+    ['other quantity', (customer: string, lamp: string) => [customer, [{ productId: lamp, quantity: 2 }]] as const],
+    ['other customer', (_customer: string, lamp: string) => ['CG-12520', [{ productId: lamp, quantity: 1 }]] as const],
+  ])('is refused for another request (%s)', async (_what, other) => {
+    const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
+    const key = randomUUID();
+    const { data: first } = await place(customer, [{ productId: lamp, quantity: 1 }], key);
+    const [otherCustomer, items] = other(customer, lamp);
+    const { data, errors } = await place(otherCustomer, [...items], key);
+    expect(data).toBeNull();
+    expect(errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'IDEMPOTENCY_KEY_REUSED' });
+    expect(first.placeOrder.status).toBe('CONFIRMED');
+  });
+});
+
+test('who does not wait gets a PENDING order, which is confirmed soon', async () => {
+  const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
+  const { data } = await place(customer, [{ productId: lamp, quantity: 1 }], randomUUID(), 0);
+  expect(data.placeOrder.status).toBe('PENDING');
+  await until(
+    async () => (await graph.ask(`{ order(id: "${data.placeOrder.id}") { status } }`)).data.order.status,
+    (status) => status === 'CONFIRMED',
+  );
+});
+
+test('the price is the one that the products service has when it reserves the stock', async () => {
+  const [customer, lamp] = await Promise.all([registerUser(), createProduct('10.00')]);
+  await until(
+    () => graph.databases.query('orders', 'select price from products_copy where id = $1', [lamp]),
+    ([copy]) => copy?.price === '10.00',
+  );
+  // What the owner tells of its change comes late here: its event is taken away before it is published.
+  await graph.databases.query('products', 'update products set price = 12.50 where id = $1', [lamp]);
+  const { data } = await place(customer, [{ productId: lamp, quantity: 2 }]);
+  expect(data.placeOrder).toMatchObject({
+    status: 'CONFIRMED',
+    total: { amount: '25.00' },
+    items: [{ unitPrice: { amount: '12.50' }, lineTotal: { amount: '25.00' } }],
+  });
+  expect(data.placeOrder.history.map(({ type }: { type: string }) => type)).toEqual([
+    'OrderPlaced',
+    'OrderRepriced',
+    'OrderConfirmed',
+  ]);
+  expect((await balanceOf(customer)).balance).toBe('75.00');
+});
+
+describe('cancelling', () => {
+  test('a confirmed order gives stock and money back, once', async () => {
+    const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
+    const { data: placed } = await place(customer, [{ productId: lamp, quantity: 2 }]);
+    const { data, errors } = await cancel(placed.placeOrder.id);
+    expect(errors).toBeUndefined();
+    expect(data.cancelOrder).toMatchObject({ status: 'CANCELLED', rejection: null, saga: { status: 'COMPENSATED' } });
+    expect(outcomes(data.cancelOrder)).toEqual([
+      'reserve-stock SUCCEEDED',
+      'charge-account SUCCEEDED',
+      'confirm-stock SUCCEEDED',
+      'refund-account SUCCEEDED',
+      'release-stock SUCCEEDED',
+    ]);
+    const { version } = data.cancelOrder;
+    expect(data.cancelOrder.history.at(-1)).toMatchObject({ type: 'OrderCancelled', version });
+    expect((await cancel(placed.placeOrder.id)).data.cancelOrder).toMatchObject({ status: 'CANCELLED', version });
+    expect(await stockOf(lamp)).toEqual({ onHand: 5, reserved: 0, available: 5 });
+    const { balance, entries } = await balanceOf(customer);
+    expect(balance).toBe('100.00');
+    expect(entries.map(({ reason }: { reason: string }) => reason)).toEqual(['refund', 'charge', 'deposit']);
+    const { data: after } = await graph.ask(
+      `{ user(id: "${customer}") { orderStats { orderCount } } product(id: "${lamp}") { sales { unitsSold } } }`,
+    );
+    expect(after).toEqual({ user: { orderStats: { orderCount: 0 } }, product: { sales: { unitsSold: 0 } } });
+  });
+
+  test('an imported order moves neither stock nor money: nothing of it was ever reserved or charged', async () => {
+    const [before] = await graph.databases.query('products', 'select sum(on_hand) as stock from stock');
+    const { data: balance } = await graph.ask('{ user(id: "CG-12520") { account { balance { amount } } } }');
+    const { data } = await cancel('CA-2016-152156');
+    expect(data.cancelOrder).toMatchObject({ status: 'CANCELLED', saga: null });
+    expect((await cancel('CA-2016-152156')).data.cancelOrder.version).toBe(3);
+    await until(
+      () => graph.databases.query('products', "select status from reservations where order_id = 'CA-2016-152156'"),
+      ([row]) => row?.status === 'RELEASED',
+    );
+    expect(await graph.databases.query('products', 'select sum(on_hand) as stock from stock')).toEqual([before]);
+    expect((await graph.ask('{ user(id: "CG-12520") { account { balance { amount } } } }')).data).toEqual(balance);
+  });
+
+  test.each([
+    ['nothing', 'NOT_FOUND', { field: 'id' }],
+    ['a rejected order', 'CONFLICT', { reason: 'ORDER_REJECTED' }],
+  ])('%s is refused', async (what, code, details) => {
+    let id = 'nothing';
+    if (what !== 'nothing') {
+      id = (await place('nobody', [{ productId: await createProduct(), quantity: 1 }])).data.placeOrder.id;
+    }
+    const { data, errors } = await cancel(id);
+    expect(data).toBeNull();
+    expect(errors?.[0]?.extensions).toMatchObject({ code, ...details });
+  });
+
+  test('an order that is still being placed ends cancelled, with nothing reserved and nothing charged', async () => {
+    const [customer, lamp] = await Promise.all([registerUser('1000'), createProduct('10.00', 100)]);
+    // Ten of them, each cancelled a little later in its placement.
+    await Promise.all(
+      Array.from({ length: 10 }, async (_, i) => {
+        const { data } = await place(customer, [{ productId: lamp, quantity: 1 }], randomUUID(), i * 4);
+        expect((await cancel(data.placeOrder.id)).data.cancelOrder.status).toBe('CANCELLED');
+        await until(
+          async () => (await graph.ask(`{ order(id: "${data.placeOrder.id}") { status saga { status } } }`)).data.order,
+          (order) => order.status === 'CANCELLED' && order.saga.status === 'COMPENSATED',
+        );
+      }),
+    );
+    expect(await stockOf(lamp)).toEqual({ onHand: 100, reserved: 0, available: 100 });
+    expect((await balanceOf(customer)).balance).toBe('1000.00');
+  });
+});
+
+describe('money and stock are guarded by their owners', () => {
+  test('of twenty orders for three pieces at once, three are confirmed', async () => {
+    const [customer, lamp] = await Promise.all([registerUser('1000'), createProduct('10.00', 3)]);
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => place(customer, [{ productId: lamp, quantity: 1 }])),
+    );
+    const confirmed = answers.filter(({ data }) => data.placeOrder.status === 'CONFIRMED');
+    expect(confirmed).toHaveLength(3);
+    expect(await stockOf(lamp)).toEqual({ onHand: 0, reserved: 0, available: 0 });
+    expect((await balanceOf(customer)).balance).toBe('970.00');
+  });
+
+  test('of twenty orders that the account pays three of, three are confirmed', async () => {
+    const [customer, lamp] = await Promise.all([registerUser('35'), createProduct('10.00', 100)]);
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => place(customer, [{ productId: lamp, quantity: 1 }])),
+    );
+    expect(answers.filter(({ data }) => data.placeOrder.status === 'CONFIRMED')).toHaveLength(3);
+    expect(await stockOf(lamp)).toEqual({ onHand: 97, reserved: 0, available: 97 });
+    expect((await balanceOf(customer)).balance).toBe('5.00');
+  });
+
+  test.each([
+    ['users', 'update accounts set balance = -0.01', 'accounts_balance_check'],
+    ['products', 'update stock set on_hand = -1', 'stock_'],
+    ['products', 'update stock set reserved = on_hand + 1', 'stock_'],
+  ] as const)('the database of %s refuses: %s', async (service, statement, constraint) => {
+    await expect(graph.databases.query(service, statement)).rejects.toThrow(constraint);
+  });
+});
