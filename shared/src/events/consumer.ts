@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import { applyOrPark } from './dead-letters.js';
+import { applyOrPark, hasDeadLetters, isPassing } from './dead-letters.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
-import type { Feed } from './feed.js';
-import { lockPosition } from './positions.js';
+import type { ApplyEvents, Feed } from './feed.js';
+import { lockPosition, storePosition } from './positions.js';
 
 const PAGE = 500;
 /** How often the ledger is read until the copy is level for the first time: the start waits for it. */
@@ -47,6 +47,8 @@ export class EventConsumer<Tables> {
   readonly #options: ConsumerOptions<Tables>;
   readonly #stopped = new AbortController();
   #position = 0;
+  /** The position as it is kept in the database, as far as we know; what lies between has no effect. */
+  #stored = 0;
   #head = 0;
   /** When the copy was last known to be level with its owner; a monotonic clock, so that a clock set back does not matter. */
   #levelAt = performance.now();
@@ -113,8 +115,9 @@ export class EventConsumer<Tables> {
           pause = pollIntervalMs;
           this.#caughtUp();
         }
+        await this.#oneAtATime(() => this.#keepPosition());
         // It may grow while it is being told.
-        const position = this.#position;
+        const position = this.#stored;
         if (position !== reported) await ledger.reportPosition(name, position);
         reported = position;
         if (told) logger.info({ source }, 'events are applied again');
@@ -168,24 +171,58 @@ export class EventConsumer<Tables> {
     }
   }
 
+  /** Gives events that follow each other, from the next one on, their effect. */
   async #commit(events: readonly LedgerEvent[]): Promise<void> {
-    const { db, name } = this.#options;
-    const { source, apply } = this.#options.feed;
-    const position = await db.transaction().execute(async (transaction) => {
-      const before = await lockPosition(transaction, name, source);
-      // Another process of this service may have been here.
+    const { name, feed } = this.#options;
+    const last = events.at(-1);
+    if (last && !events.some(feed.wants)) {
+      // Nothing to do: the position is kept with the next effect, or at the next look at the ledger.
+      this.#position = last.position;
+      this.#head = Math.max(this.#head, last.position);
+      return;
+    }
+    const park: ApplyEvents<Tables> = (transaction, wanted) => applyOrPark(transaction, name, wanted, feed.apply);
+    try {
+      await this.#commitBy(events, async (transaction, wanted) => {
+        const careful = await hasDeadLetters(transaction, name, feed.source);
+        await (careful ? park : feed.apply)(transaction, wanted);
+      });
+    } catch (error) {
+      if (isPassing(error)) throw error;
+      // Something in the batch is bad.
+      await this.#commitBy(events, park);
+    }
+  }
+
+  async #commitBy(events: readonly LedgerEvent[], apply: ApplyEvents<Tables>): Promise<void> {
+    const { db, name, feed } = this.#options;
+    const reached = await db.transaction().execute(async (transaction) => {
+      const stored = await lockPosition(transaction, name, feed.source);
+      // Another process of this service may have been here. What it has not seen of what we passed over has no effect.
+      const before = stored < this.#stored ? stored : Math.max(stored, this.#position);
       const fresh = events.filter((event) => event.position > before);
       const last = fresh.at(-1);
-      if (!last || fresh[0]?.position !== before + 1) return before;
-      await applyOrPark(transaction, name, fresh, apply);
-      await sql`
-        update consumer_positions set position = ${last.position}, updated_at = now()
-        where consumer = ${name} and source = ${source}
-      `.execute(transaction);
-      return last.position;
+      if (!last || fresh[0]?.position !== before + 1) return { stored, position: before };
+      const wanted = fresh.filter(feed.wants);
+      if (wanted.length > 0) await apply(transaction, wanted);
+      await storePosition(transaction, name, feed.source, last.position);
+      return { stored: last.position, position: last.position };
     });
-    this.#position = position;
-    this.#head = Math.max(this.#head, position);
+    this.#stored = reached.stored;
+    this.#position = reached.position;
+    this.#head = Math.max(this.#head, reached.position);
+  }
+
+  /** Keeps the position, when it moved without an effect. */
+  async #keepPosition(): Promise<void> {
+    const { name, db, feed } = this.#options;
+    const position = this.#position;
+    if (position <= this.#stored) return;
+    await db.transaction().execute(async (transaction) => {
+      const stored = await lockPosition(transaction, name, feed.source);
+      if (stored >= this.#stored && stored < position) await storePosition(transaction, name, feed.source, position);
+    });
+    this.#stored = position;
   }
 
   async #loadPosition(): Promise<void> {
@@ -194,7 +231,10 @@ export class EventConsumer<Tables> {
     const { rows } = await sql<{ position: number }>`
       select position from consumer_positions where consumer = ${name} and source = ${source}
     `.execute(db);
-    this.#position = rows[0]?.position ?? 0;
+    const stored = rows[0]?.position ?? 0;
+    // What we passed over since needs not be read again, unless the position was put back.
+    if (stored < this.#stored || stored > this.#position) this.#position = stored;
+    this.#stored = stored;
   }
 }
 

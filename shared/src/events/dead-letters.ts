@@ -39,8 +39,7 @@ export async function applyOrPark<Tables>(
   events: readonly LedgerEvent[],
   apply: ApplyEvents<Tables>,
 ): Promise<void> {
-  const source = events[0]?.source ?? '';
-  const parked = await parkedAggregates(transaction, consumer, source);
+  const parked = await parkedAggregates(transaction, consumer, events[0]?.source ?? '');
   if (parked.size === 0 && (await attempt(transaction, () => apply(transaction, events))) === null) return;
   // Something in the batch is bad: one by one, to find out what.
   for (const event of events) {
@@ -124,6 +123,14 @@ export async function discardDeadLetter<Tables>(
   return numAffectedRows === 1n;
 }
 
+/** Whether something of a source is parked; ask under the lock of the position. */
+export async function hasDeadLetters<Tables>(db: Kysely<Tables>, consumer: string, source: string): Promise<boolean> {
+  const { rows } = await sql<{ found: boolean }>`
+    select exists (select from dead_letters where consumer = ${consumer} and source = ${source}) as found
+  `.execute(db);
+  return rows[0]?.found ?? false;
+}
+
 async function parkedAggregates<Tables>(db: Kysely<Tables>, consumer: string, source: string): Promise<Set<string>> {
   const { rows } = await sql<{ aggregate_type: string; aggregate_id: string }>`
     select distinct aggregate_type, aggregate_id from dead_letters where consumer = ${consumer} and source = ${source}
@@ -154,8 +161,8 @@ async function attempt<Tables>(transaction: Kysely<Tables>, run: () => Promise<v
   }
 }
 
-/** Connection lost (08), resources (53), shut down (57), deadlock (40), lock not available (55), or no answer at all. */
-function isPassing(error: unknown): boolean {
+/** Whether an error is no fault of what was applied: connection lost (08), resources (53), shut down (57), deadlock (40), lock not available (55), or no answer at all. */
+export function isPassing(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   if (code === undefined) return /connection/i.test((error as Error).message);
   return /^(08|53|57|40|55)/.test(code) || /^E[A-Z]+$/.test(code);

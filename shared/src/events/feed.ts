@@ -10,5 +10,8 @@ export interface Feed<Tables> {
   /** The service whose events these are. */
   readonly source: string;
   readonly ledger: LedgerClient;
+  /** Whether an event may have an effect here; the others are passed over. */
+  readonly wants: (event: LedgerEvent) => boolean;
+  /** Given wanted events only. */
   readonly apply: ApplyEvents<Tables>;
 }

@@ -73,6 +73,51 @@ export async function createOutbox(db: Kysely<unknown>): Promise<void> {
   `.execute(db);
 }
 
+/**
+ * A migration step: how committed events get their positions.
+ *
+ * The index of what has no position yet becomes the only one by sequence, and nothing else is to be used: the whole ledger must
+ * not be read for it, however wrong the planner is about how much that is (after an import, it was all). Each statement of the function
+ * sees what was committed before it, so whoever waits for the lock on the ledger goes on from where the other one stopped.
+ */
+export async function createNumbering(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    alter table outbox drop constraint outbox_pkey;
+    alter table outbox drop constraint outbox_id_key;
+    alter table outbox add primary key (id);
+
+    create function number_outbox(most integer, out numbered bigint, out head bigint) language plpgsql
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    declare
+      before bigint;
+    begin
+      select ledger.head into before from ledger for update;
+      with fresh as (
+        select sequence, row_number() over (order by sequence) as place
+        from (select sequence from outbox where position is null order by sequence limit most) as unnumbered
+      ), placed as (
+        update outbox set position = before + fresh.place
+        from fresh where outbox.sequence = fresh.sequence and outbox.position is null
+        returning outbox.sequence
+      )
+      select count(*) into numbered from placed;
+      head := before + numbered;
+      if numbered > 0 then
+        update ledger set head = number_outbox.head;
+      end if;
+    end $$;
+  `.execute(db);
+}
+
+/** Gives the next positions to what was committed since. @returns how many events, and the last position given */
+export async function numberEvents<Tables>(
+  db: Kysely<Tables>,
+  limit: number,
+): Promise<{ readonly numbered: number; readonly head: number }> {
+  const { rows } = await sql<{ numbered: number; head: number }>`select * from number_outbox(${limit})`.execute(db);
+  return rows[0] ?? { numbered: 0, head: 0 };
+}
+
 /** Records events with the change that they tell of: in the same transaction, or it is no outbox. */
 export async function recordEvents<Tables>(
   transaction: Kysely<Tables>,
@@ -165,7 +210,9 @@ export async function readLedger<Tables>(
   limit: number,
 ): Promise<LedgerPage> {
   const { rows: state } = await sql<{ head: number; deleted_to: number; more: boolean }>`
-    select head, deleted_to, exists (select from outbox where position is null) as more from ledger
+    select head, deleted_to,
+      (select sequence from outbox where position is null order by sequence limit 1) is not null as more
+    from ledger
   `.execute(db);
   const { head = 0, deleted_to: deletedTo = 0, more = false } = state[0] ?? {};
   if (after < deletedTo) {
@@ -173,12 +220,24 @@ export async function readLedger<Tables>(
       `The ledger of ${source} begins after position ${deletedTo}; wanted what follows ${after}.`,
     );
   }
+  return { head, more, events: await readEvents(db, source, after, head, limit) };
+}
+
+/** The events after one position up to another, in order. */
+export async function readEvents<Tables>(
+  db: Kysely<Tables>,
+  source: string,
+  after: number,
+  upTo: number,
+  limit: number,
+): Promise<LedgerEvent[]> {
+  if (upTo <= after) return [];
   const { rows } = await sql<OutboxRow>`
     select position, id, type, schema_version, aggregate_type, aggregate_id, aggregate_version,
       occurred_at, correlation_id, causation_id, traceparent, data
-    from outbox where position > ${after} and position <= ${head} order by position limit ${limit}
+    from outbox where position > ${after} and position <= ${upTo} order by position limit ${limit}
   `.execute(db);
-  return { head, more, events: rows.map((row) => readEvent(source, row)) };
+  return rows.map((row) => readEvent(source, row));
 }
 
 function readEvent(source: string, row: OutboxRow): LedgerEvent {

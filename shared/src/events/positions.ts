@@ -44,3 +44,16 @@ export async function lockPosition<Tables>(
   `.execute(transaction);
   return (await lock()).rows[0]?.position ?? 0;
 }
+
+/** Keeps a position that is locked. */
+export async function storePosition<Tables>(
+  transaction: Kysely<Tables>,
+  consumer: string,
+  source: string,
+  position: number,
+): Promise<void> {
+  await sql`
+    update consumer_positions set position = ${position}, updated_at = now()
+    where consumer = ${consumer} and source = ${source}
+  `.execute(transaction);
+}

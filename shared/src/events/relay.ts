@@ -5,12 +5,14 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import type { EventBus } from './event-bus.js';
-import { OUTBOX_CHANNEL, readLedger } from './outbox.js';
+import { numberEvents, OUTBOX_CHANNEL, readEvents } from './outbox.js';
 
 const BATCH = 500;
 /** Heads are announced, and a missed notification is made up for, at least this often. */
 const TICK_MS = 500;
 const RETRY_MS = 1000;
+/** How long what was published waits until it is noted in the database. */
+const MARK_MS = 100;
 /** Any number, the same in every relay: whoever holds this lock in a service's database is its relay. */
 const LEADER_LOCK = 7_402_113;
 
@@ -40,6 +42,7 @@ export class Relay<Tables> {
   #leading = false;
   /** While leading: the last position published. */
   #published: number | null = null;
+  #marking: Promise<void> | null = null;
   #problem: string | null = null;
 
   constructor(options: RelayOptions<Tables>) {
@@ -75,6 +78,7 @@ export class Relay<Tables> {
     this.#stopped.abort();
     this.#wake();
     await this.#running;
+    await this.#marking;
   }
 
   async #run(): Promise<void> {
@@ -123,37 +127,17 @@ export class Relay<Tables> {
 
   /** @returns whether there may be more to do at once */
   async #relayAll(): Promise<boolean> {
-    const numbered = await this.#number();
-    const published = await this.#publish();
+    // What is committed gets its position here; it is safe with a relay that does not know yet that it lost the lead.
+    const { numbered, head } = await numberEvents(this.#options.db, BATCH);
+    const published = await this.#publish(head);
     await this.#forgetOldEvents();
     return numbered === BATCH || published === BATCH;
   }
 
-  /** Gives positions to what was committed since. The row lock makes it safe with a relay that does not know that it lost. */
-  async #number(): Promise<number> {
-    return this.#options.db.transaction().execute(async (transaction) => {
-      await sql`select head from ledger for update`.execute(transaction);
-      const { rows } = await sql<{ count: number }>`
-        with fresh as (
-          select sequence, row_number() over (order by sequence) as place
-          from (select sequence from outbox where position is null order by sequence limit ${BATCH}) as unnumbered
-        ), placed as (
-          update outbox set position = ledger.head + fresh.place
-          from fresh, ledger where outbox.sequence = fresh.sequence
-          returning outbox.sequence
-        )
-        select count(*) as count from placed
-      `.execute(transaction);
-      const count = rows[0]?.count ?? 0;
-      if (count > 0) await sql`update ledger set head = head + ${count}`.execute(transaction);
-      return count;
-    });
-  }
-
-  async #publish(): Promise<number> {
+  async #publish(head: number): Promise<number> {
     const { source, db, bus } = this.#options;
     const published = this.#published ?? (await this.#readPublished());
-    const { head, events } = await readLedger(db, source, published, BATCH);
+    const events = await readEvents(db, source, published, head, BATCH);
     try {
       for (const { data, aggregateType, aggregateId } of events) {
         if (data.erased === true) await bus.forget(source, aggregateType, aggregateId);
@@ -177,13 +161,26 @@ export class Relay<Tables> {
     return rows[0]?.published ?? 0;
   }
 
-  /** The next events need not wait until this is written: what is published twice is skipped by consumers. */
+  /** Written now and then: what is published twice, after a restart, is skipped by consumers. */
   #markPublished(position: number): void {
-    const { db, logger } = this.#options;
     this.#published = position;
-    sql`update ledger set published = greatest(published, ${position})`.execute(db).catch((error: Error) => {
-      logger.warn({ problem: error.message }, 'it could not be noted what was published');
-    });
+    this.#marking ??= this.#mark();
+  }
+
+  async #mark(): Promise<void> {
+    const { db, logger } = this.#options;
+    let marked: number | null = null;
+    while (this.#published !== null && this.#published !== marked) {
+      await sleep(MARK_MS, undefined, { signal: this.#stopped.signal }).catch(() => undefined);
+      marked = this.#published;
+      try {
+        await sql`update ledger set published = greatest(published, ${marked})`.execute(db);
+      } catch (error) {
+        logger.warn({ problem: (error as Error).message }, 'it could not be noted what was published');
+        break;
+      }
+    }
+    this.#marking = null;
   }
 
   /** Deletes what is old, published, and applied by every consumer that was ever known. */

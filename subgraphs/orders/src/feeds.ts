@@ -1,15 +1,16 @@
 import type { Feed } from '@tributary/shared/events/feed';
 import { copiesOf, type OwnerSettings } from './copies/copies.js';
 import type { PlacementSettings } from './placement/placement-batch.js';
-import { applyReplies } from './placement/replies.js';
+import { applyReplies, isReply } from './placement/replies.js';
 import type { OrdersTables } from './storage/tables.js';
 
 /** What this service takes from other services' ledgers: what its copies show, and the answers to its sagas' commands. */
 export function feedsOf(owners: OwnerSettings, settings: PlacementSettings): Feed<OrdersTables>[] {
   const answer = applyReplies(settings);
-  return copiesOf(owners).map(({ source, ledger, apply }) => ({
+  return copiesOf(owners).map(({ source, aggregateType, ledger, apply }) => ({
     source,
     ledger,
+    wants: (event) => event.aggregateType === aggregateType || isReply(event),
     async apply(transaction, events) {
       await apply(transaction, events);
       await answer(transaction, events);

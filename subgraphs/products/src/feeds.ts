@@ -1,7 +1,7 @@
 import type { Feed } from '@tributary/shared/events/feed';
 import { ledgerClient } from '@tributary/shared/events/ledger-client';
-import { applyStockCommands } from './reservations.js';
-import { copySales } from './sales-copy.js';
+import { applyStockCommands, isStockCommand } from './reservations.js';
+import { copySales, isSale } from './sales-copy.js';
 import type { ProductsTables } from './storage/tables.js';
 
 /** The name under which this service's positions and dead letters are kept. */
@@ -25,6 +25,7 @@ export function feedsOf({
     {
       source: 'orders',
       ledger: ledgerClient(ORDERS_URL, INTERNAL_SECRET),
+      wants: (event) => isStockCommand(event) || isSale(event),
       async apply(transaction, events) {
         await applyStockCommands(transaction, events, RESERVATION_TTL);
         await copySales(transaction, events);

@@ -21,6 +21,9 @@ interface Refusal {
 const EXPIRED: Refusal = { code: 'RESERVATION_EXPIRED', reason: 'The stock was held for too long and has been sold.' };
 const RELEASED: Refusal = { code: 'RELEASED', reason: 'The stock was given back.' };
 
+/** Whether an event of orders asks for something here. */
+export const isStockCommand = ({ type }: LedgerEvent) => COMMANDS.has(type);
+
 const COMMANDS = new Set(['ReserveStock', 'CommitStock', 'ReleaseStock', 'OrderCancelled']);
 
 /**
@@ -33,7 +36,7 @@ export async function applyStockCommands(
   events: readonly LedgerEvent[],
   ttlMs: number,
 ): Promise<void> {
-  const commands = events.filter(({ type }) => COMMANDS.has(type));
+  const commands = events.filter(isStockCommand);
   if (commands.length === 0) return;
   const orderIds = commands.map(({ aggregateId }) => aggregateId);
   const known = await transaction

@@ -9,13 +9,15 @@ const orderSchema = z.object({
   previousStatus: z.string().optional(),
 });
 
+/** Whether an event of orders changes what was sold. */
+export const isSale = ({ type, aggregateType }: LedgerEvent) =>
+  aggregateType === 'Order' && (type === 'OrderConfirmed' || type === 'OrderCancelled');
+
 /** Keeps how many pieces of each product confirmed orders sold, to list best-sellers by. Orders own the figure. */
 export async function copySales(transaction: Kysely<ProductsTables>, events: readonly LedgerEvent[]): Promise<void> {
   const sold = new Map<string, number>();
-  for (const event of events) {
-    const { type, aggregateType } = event;
-    if (aggregateType !== 'Order' || (type !== 'OrderConfirmed' && type !== 'OrderCancelled')) continue;
-    const { lines, previousStatus } = orderSchema.parse(event.data);
+  for (const { type, data } of events.filter(isSale)) {
+    const { lines, previousStatus } = orderSchema.parse(data);
     if (type === 'OrderCancelled' && previousStatus !== 'CONFIRMED') continue;
     const sign = type === 'OrderConfirmed' ? 1 : -1;
     for (const { productId, quantity } of lines) sold.set(productId, (sold.get(productId) ?? 0) + sign * quantity);

@@ -1,6 +1,6 @@
 import type { Feed } from '@tributary/shared/events/feed';
 import { ledgerClient } from '@tributary/shared/events/ledger-client';
-import { applyOrderEvents } from './payments.js';
+import { applyPaymentCommands, isPaymentCommand } from './payments.js';
 import type { UsersTables } from './storage/tables.js';
 
 /** The name under which this service's positions and dead letters are kept. */
@@ -14,5 +14,6 @@ export interface FeedSettings {
 
 /** What this service takes from other services' ledgers: the orders' payments. */
 export function feedsOf({ ORDERS_URL, INTERNAL_SECRET }: FeedSettings): Feed<UsersTables>[] {
-  return [{ source: 'orders', ledger: ledgerClient(ORDERS_URL, INTERNAL_SECRET), apply: applyOrderEvents }];
+  const ledger = ledgerClient(ORDERS_URL, INTERNAL_SECRET);
+  return [{ source: 'orders', ledger, wants: isPaymentCommand, apply: applyPaymentCommands }];
 }

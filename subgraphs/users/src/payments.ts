@@ -24,13 +24,14 @@ const ALREADY_REFUNDED: Refusal = { code: 'REFUNDED', reason: 'The payment was t
  * PaymentRefused, PaymentRefunded. Each takes effect once per order, however often it comes; the answer comes again. An
  * order that was refunded, charged before or not, can never be charged any more.
  */
-export const applyOrderEvents: ApplyEvents<UsersTables> = async (transaction, events) => {
-  const commands = events.filter(({ type }) => isCharge(type) || isRefund(type));
-  if (commands.length === 0) return;
+export const applyPaymentCommands: ApplyEvents<UsersTables> = async (transaction, commands) => {
   const payments = await Payments.lock(transaction, commands);
   for (const command of commands) payments.handle(command);
   await payments.save(transaction);
 };
+
+/** Whether an event of orders asks for something here. */
+export const isPaymentCommand = ({ type }: LedgerEvent) => isCharge(type) || isRefund(type);
 
 const isCharge = (type: string) => type === 'ChargeAccount';
 const isRefund = (type: string) => type === 'RefundPayment' || type === 'OrderCancelled';

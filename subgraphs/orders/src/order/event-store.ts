@@ -61,19 +61,25 @@ export class OrderEventStore {
   /** The orders as their events make them, from the newest snapshot on; by id. */
   async load(orderIds: readonly string[]): Promise<Map<string, Order>> {
     if (orderIds.length === 0) return new Map();
-    const { rows: snapshots } = await sql<{ order_id: string; state: StoredOrder }>`
-      select order_id, state from order_snapshots where order_id = any(${orderIds}) and shape = ${SNAPSHOT_SHAPE}
+    // The snapshot of an order, where there is one, and the events after it.
+    const { rows } = await sql<EventRow & { snapshot: StoredOrder | null }>`
+      with snapshots as (
+        select order_id, version, state from order_snapshots
+        where order_id = any(${orderIds}) and shape = ${SNAPSHOT_SHAPE}
+      )
+      select null as position, order_id, version, null as type, null as schema_version, null as data, null as at,
+        state as snapshot
+      from snapshots
+      union all
+      select ${sql.join(COLUMNS.map((column) => sql.ref(`events.${column}`)))}, null
+      from order_events as events left join snapshots on snapshots.order_id = events.order_id
+      where events.order_id = any(${orderIds}) and events.version > coalesce(snapshots.version, 0)
+      order by order_id, version
     `.execute(this.#db);
-    const { rows } = await sql<EventRow>`
-      select ${sql.join(COLUMNS.map((column) => sql.ref(`events.${column}`)))}
-      from order_events as events
-      left join order_snapshots as snapshot on snapshot.order_id = events.order_id and snapshot.shape = ${SNAPSHOT_SHAPE}
-      where events.order_id = any(${orderIds}) and events.version > coalesce(snapshot.version, 0)
-      order by events.order_id, events.version
-    `.execute(this.#db);
-    const orders = new Map(snapshots.map(({ order_id: id, state }) => [id, restore(state)]));
-    for (const event of rows.map(readEvent)) {
-      orders.set(event.orderId, evolve(orders.get(event.orderId) ?? null, event));
+    const orders = new Map<string, Order>();
+    for (const { snapshot, ...row } of rows) {
+      const id = row.order_id;
+      orders.set(id, snapshot ? restore(snapshot) : evolve(orders.get(id) ?? null, readEvent(row)));
     }
     return orders;
   }

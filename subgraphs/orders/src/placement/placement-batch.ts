@@ -121,8 +121,6 @@ export class PlacementBatch {
       saga && sagaBefore && saga !== sagaBefore ? [{ saga, dueInMs }] : [],
     );
     await new SagaStore(this.#transaction).save(moved);
-    if (appended.length > 0) await project(this.#transaction, appended);
-
     const told = new Map(
       appended.map((each, i) => [each.after.id, orderEventsOf(each, decided[i]?.[1].origin as Origin)]),
     );
@@ -130,15 +128,16 @@ export class PlacementBatch {
     const [first] = orders;
     if (events.length > 0 && first) await recordEvents(this.#transaction, events, first[1].origin);
     await this.#notify();
+    if (appended.length > 0) await project(this.#transaction, appended);
     for (const [, { saga, sagaBefore }] of orders) {
       if (saga && saga !== sagaBefore) this.#settings.metrics?.observe(sagaBefore, saga, this.#now);
     }
   }
 
-  /** Tells every process of this service which orders have changed; those that are settled are marked. */
+  /** Tells every process of this service which orders have changed or are settled; the latter are marked. */
   async #notify(): Promise<void> {
     const ids = [...this.#orders.entries()]
-      .filter(([id]) => this.changed(id))
+      .filter(([id, { events, saga }]) => events.length > 0 || (this.changed(id) && saga && isFinished(saga)))
       .map(([id, { saga }]) => (saga === null || isFinished(saga) ? `${id}!` : id));
     for (let start = 0; start < ids.length; start += IDS_PER_NOTIFICATION) {
       const payload = ids.slice(start, start + IDS_PER_NOTIFICATION).join();

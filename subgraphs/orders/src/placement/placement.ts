@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { conflict, notFound } from '@tributary/shared/errors';
 import type { Origin } from '@tributary/shared/events/event';
 import { requireIdempotencyKey, requireText } from '@tributary/shared/input';
+import DataLoader from 'dataloader';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import { AppendConflictError } from '../order/event-store.js';
 import { type OrderedItem, requireItems } from '../order/order-commands.js';
@@ -17,6 +18,8 @@ const LONGEST_WAIT_MS = 4000;
 /** How long a cancellation waits until stock and money are back. */
 const CANCEL_WAIT_MS = 2000;
 const ATTEMPTS = 5;
+/** The most orders that share a transaction. */
+const MAX_TOGETHER = 100;
 
 export interface OrderRequest {
   readonly customerId: string;
@@ -25,11 +28,37 @@ export interface OrderRequest {
   readonly waitMs: number;
 }
 
-/** Places and cancels orders. */
+/** An order that is to be placed, checked. */
+interface NewOrder {
+  readonly id: string;
+  readonly customerId: string;
+  readonly items: readonly OrderedItem[];
+  readonly idempotencyKey: string;
+  /** What was asked for, as text. */
+  readonly request: string;
+  readonly origin: Origin;
+}
+
+/** Which order it is: the new one, or one that was placed before under the same key. */
+interface Placed {
+  readonly id: string;
+  readonly isNew: boolean;
+}
+
+/**
+ * Places and cancels orders. Orders that are placed at the same time share a transaction: while one is under way, the next ones
+ * gather, and go together in the following one.
+ */
 export class Placement {
   readonly #db: Kysely<OrdersTables>;
   readonly #settings: PlacementSettings;
   readonly #waiters: OrderWaiters;
+  #running: Promise<unknown> = Promise.resolve();
+  readonly #newOrders = new DataLoader<NewOrder, Placed>((orders) => this.#placeTogether(orders), {
+    cache: false,
+    maxBatchSize: MAX_TOGETHER,
+    batchScheduleFn: (place) => void this.#running.then(place),
+  });
 
   constructor(db: Kysely<OrdersTables>, settings: PlacementSettings, waiters: OrderWaiters) {
     this.#db = db;
@@ -46,21 +75,11 @@ export class Placement {
   async place({ customerId, items, waitMs }: OrderRequest, key: string, origin: Origin): Promise<string> {
     const request = { customerId: requireText('customerId', customerId), items: requireItems(items) };
     const idempotencyKey = requireIdempotencyKey(key);
-    const quotes = await this.#quotes(request.items.map(({ productId }) => productId));
-    const orderId = randomUUID();
-    return this.#settled(orderId, waitMs, () =>
-      this.#db.transaction().execute(async (transaction) => {
-        const start = startSaga(orderId, new Date(), this.#settings.policy, Math.random());
-        const sagas = new SagaStore(transaction);
-        const text = JSON.stringify(request);
-        const number = await sagas.insert(start, { idempotencyKey, request: text }, origin);
-        if (number === null) return { id: await orderOfKey(sagas, idempotencyKey, text), look: true };
-        const batch = new PlacementBatch(transaction, this.#settings);
-        batch.place({ type: 'PlaceOrder', number, ...request, quotes }, start, origin);
-        await batch.save();
-        return { id: orderId, look: false };
-      }),
-    );
+    const newOrder = { id: randomUUID(), ...request, idempotencyKey, request: JSON.stringify(request), origin };
+    return this.#settled(newOrder.id, waitMs, async () => {
+      const { id, isNew } = await this.#newOrders.load(newOrder);
+      return { id, look: !isNew };
+    });
   }
 
   /**
@@ -134,23 +153,66 @@ export class Placement {
     return !saga || isFinished(saga);
   }
 
-  /** Prices as the copy has them: what the order says until the products service has reserved the stock. */
-  async #quotes(productIds: readonly string[]): Promise<Map<string, string>> {
-    const rows = await this.#db
-      .selectFrom('products_copy')
-      .select(['id', 'price'])
-      .where(sql<SqlBool>`id = any(${productIds})`)
-      .execute();
-    return new Map(rows.map(({ id, price }) => [id, price]));
+  #placeTogether(orders: readonly NewOrder[]): Promise<(Placed | Error)[]> {
+    const placing = this.#placeAll(orders).catch(async (error) => {
+      // One of them may be at fault; then it is not the others' fault.
+      if (orders.length === 1) return [error as Error];
+      return Promise.all(orders.map((order) => this.#placeAll([order]).then(([placed]) => placed as Placed, asError)));
+    });
+    this.#running = placing;
+    return placing;
+  }
+
+  #placeAll(orders: readonly NewOrder[]): Promise<(Placed | Error)[]> {
+    return this.#db.transaction().execute(async (transaction) => {
+      const sagas = new SagaStore(transaction);
+      const starts = orders.map((order) => ({
+        ...order,
+        ...startSaga(order.id, new Date(), this.#settings.policy, Math.random()),
+      }));
+      const numbers = await sagas.insert(starts);
+      const quotes = await readQuotes(transaction, starts);
+      const batch = new PlacementBatch(transaction, this.#settings);
+      for (const start of starts) {
+        const number = numbers.get(start.id);
+        if (number === undefined) continue;
+        const { customerId, items, origin } = start;
+        batch.place({ type: 'PlaceOrder', number, customerId, items, quotes }, start, origin);
+      }
+      await batch.save();
+      const repeated = starts.filter(({ id }) => !numbers.has(id));
+      const before =
+        repeated.length > 0 ? await sagas.ofKeys(repeated.map(({ idempotencyKey }) => idempotencyKey)) : null;
+      return orders.map((order) => {
+        const known = before?.get(order.idempotencyKey);
+        if (numbers.has(order.id) || !known) return { id: order.id, isNew: true };
+        return known.request === order.request ? { id: known.orderId, isNew: false } : keyReused();
+      });
+    });
   }
 }
 
-async function orderOfKey(sagas: SagaStore, idempotencyKey: string, request: string): Promise<string> {
-  const before = await sagas.ofKey(idempotencyKey);
-  if (before.request === request) return before.order_id;
-  throw conflict(
+/** Prices as the copy has them: what orders say until the products service has reserved their stock. */
+async function readQuotes(
+  db: Kysely<OrdersTables>,
+  orders: readonly Pick<NewOrder, 'items'>[],
+): Promise<Map<string, string>> {
+  const productIds = [...new Set(orders.flatMap(({ items }) => items.map(({ productId }) => productId)))];
+  const rows = await db
+    .selectFrom('products_copy')
+    .select(['id', 'price'])
+    .where(sql<SqlBool>`id = any(${productIds})`)
+    .execute();
+  return new Map(rows.map(({ id, price }) => [id, price]));
+}
+
+const keyReused = () =>
+  conflict(
     'IDEMPOTENCY_KEY_REUSED',
     'This idempotency key was used for another order; a new order wants a new key.',
     'idempotencyKey',
   );
+
+function asError(error: unknown): Error {
+  return error as Error;
 }

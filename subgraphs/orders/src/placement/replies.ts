@@ -18,6 +18,10 @@ interface Reply {
   readonly prices?: ReadonlyMap<string, string>;
 }
 
+/** Whether an event answers a saga's command. */
+export const isReply = ({ aggregateType }: LedgerEvent) =>
+  aggregateType === 'Reservation' || aggregateType === 'Payment';
+
 /** Moves sagas on by what the other services answered: reservations of products, payments of users. */
 export const applyReplies =
   (settings: PlacementSettings): ApplyEvents<OrdersTables> =>

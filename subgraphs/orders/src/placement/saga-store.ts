@@ -59,36 +59,52 @@ export class SagaStore {
   }
 
   /**
-   * Keeps a new saga, unless there is one under its idempotency key.
+   * Keeps new sagas, except those under whose idempotency key there is one.
    *
-   * @returns the order's number; null when the key was used before
+   * @returns the number of each order whose saga was kept, by its id
    */
   async insert(
-    { saga, dueInMs }: Advance,
-    { idempotencyKey, request }: PlacementRequest,
-    { correlationId, traceparent }: Origin,
-  ): Promise<string | null> {
-    const { rows } = await sql<{ number: string }>`
+    starts: readonly (Advance & PlacementRequest & { readonly origin: Origin })[],
+  ): Promise<Map<string, string>> {
+    const rows = starts.map(({ saga, dueInMs, idempotencyKey, request, origin }) => ({
+      id: saga.id,
+      idempotencyKey,
+      request,
+      status: saga.status,
+      steps: saga.steps,
+      commands: saga.commands,
+      correlationId: origin.correlationId,
+      traceparent: origin.traceparent,
+      dueInMs,
+      startedAt: saga.startedAt,
+    }));
+    const { rows: kept } = await sql<{ order_id: string; number: string }>`
       insert into placement_sagas (
         order_id, idempotency_key, request, status, steps, commands, correlation_id, traceparent, due_at, started_at
-      ) values (
-        ${saga.id}, ${idempotencyKey}, ${request}, ${saga.status}, ${JSON.stringify(saga.steps)}::jsonb, ${saga.commands},
-        ${correlationId}, ${traceparent}, now() + ${dueInMs}::float8 * interval '1 ms', ${saga.startedAt}
       )
+      select id, "idempotencyKey", request, status, steps, commands, "correlationId", traceparent,
+        now() + "dueInMs" * interval '1 ms', "startedAt"
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as new (
+        id text, "idempotencyKey" text, request text, status text, steps jsonb, commands integer, "correlationId" text,
+        traceparent text, "dueInMs" float8, "startedAt" timestamptz
+      )
+      -- In one order, so that no two of these statements wait for each other's keys.
+      order by "idempotencyKey"
       on conflict (idempotency_key) do nothing
-      returning 'TR-' || to_char(started_at at time zone 'UTC', 'YYYY') || '-' || lpad(nextval('order_numbers')::text, 6, '0')
-        as number
+      returning order_id,
+        'TR-' || to_char(started_at at time zone 'UTC', 'YYYY') || '-' || lpad(nextval('order_numbers')::text, 6, '0') as number
     `.execute(this.#db);
-    return rows[0]?.number ?? null;
+    return new Map(kept.map(({ order_id: id, number }) => [id, number]));
   }
 
-  /** The order that a key stands for, and what was asked for under it. */
-  async ofKey(idempotencyKey: string): Promise<Pick<PlacementSagaRow, 'order_id' | 'request'>> {
-    return this.#db
+  /** The orders that keys stand for, and what was asked for under them; by key. */
+  async ofKeys(keys: readonly string[]): Promise<Map<string, { readonly orderId: string; readonly request: string }>> {
+    const rows = await this.#db
       .selectFrom('placement_sagas')
-      .select(['order_id', 'request'])
-      .where('idempotency_key', '=', idempotencyKey)
-      .executeTakeFirstOrThrow();
+      .select(['idempotency_key', 'order_id', 'request'])
+      .where(sql<SqlBool>`idempotency_key = any(${keys})`)
+      .execute();
+    return new Map(rows.map((row) => [row.idempotency_key, { orderId: row.order_id, request: row.request }]));
   }
 
   async save(advances: readonly Pick<Advance, 'saga' | 'dueInMs'>[]): Promise<void> {

@@ -9,7 +9,10 @@ import { type OrderChange, readOrders } from './stored-orders.js';
 
 const BATCH = 5000;
 
-/** Brings the read models up by what became of orders. Call it in the transaction that records the events. */
+/**
+ * Brings the read models up by what became of orders. Call it last in the transaction that records the events: every order
+ * counts in the same few rows, which are locked from here until it ends.
+ */
 export async function project(transaction: Kysely<OrdersTables>, changes: readonly OrderChange[]): Promise<void> {
   await writeOrders(transaction, changes);
   await writeFigures(transaction, changes);

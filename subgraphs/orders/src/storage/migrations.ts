@@ -1,4 +1,4 @@
-import { createOutbox } from '@tributary/shared/events/outbox';
+import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
@@ -123,6 +123,7 @@ export const migrations: Migrations = {
   '0005-placement': {
     async up(db) {
       await createOutbox(db);
+      await createNumbering(db);
       await sql`
         alter table order_events add column schema_version integer not null default 1;
         alter table order_events alter column schema_version drop default;

@@ -1,4 +1,4 @@
-import { createOutbox } from '@tributary/shared/events/outbox';
+import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
@@ -122,6 +122,7 @@ export const migrations: Migrations = {
   '0004-reservations': {
     async up(db) {
       await createConsumerTables(db);
+      await createNumbering(db);
       await sql`
         alter table stock
           add column sold integer not null default 0 check (sold >= 0);

@@ -1,4 +1,4 @@
-import { createOutbox } from '@tributary/shared/events/outbox';
+import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
@@ -111,6 +111,7 @@ export const migrations: Migrations = {
   '0004-payments': {
     async up(db) {
       await createConsumerTables(db);
+      await createNumbering(db);
       await sql`
         create table payments (
           order_id text primary key,
