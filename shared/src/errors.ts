@@ -1,4 +1,5 @@
 import { GraphQLError } from 'graphql';
+import { isPassing } from './postgres/failure.js';
 
 /** The codes that a client may find in `errors[].extensions.code`. */
 export type ErrorCode =
@@ -50,7 +51,7 @@ const REFUSED_VALUES: Readonly<Record<string, string>> = {
 
 /**
  * What a client is shown of any error: errors with a code as they are; errors of the request itself (syntax,
- * validation, variables) as BAD_USER_INPUT; everything else masked, after `report` has been told the cause.
+ * validation, variables) as BAD_USER_INPUT; a database that cannot be asked as SUBGRAPH_UNAVAILABLE; everything else masked, after `report` has been told the cause.
  */
 export function presentError(
   error: Readonly<GraphQLError | Error>,
@@ -68,6 +69,9 @@ export function presentError(
   if (refused) return withCode(error, 'BAD_USER_INPUT', refused);
 
   report(cause, error.path);
+  if (isPassing(cause)) {
+    return withCode(error, 'SUBGRAPH_UNAVAILABLE', 'The service cannot reach its data at the moment; try again.');
+  }
   return withCode(error, 'INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.');
 }
 

@@ -17,6 +17,8 @@ export function haveNats(): boolean {
 /** A NATS server of a test's own, with JetStream on a disk that can be lost. */
 export interface TestNats {
   readonly url: string;
+  /** The process number of the server, while it runs. */
+  readonly pid: number | undefined;
   start(): Promise<void>;
   /** kill -9 */
   kill(): Promise<void>;
@@ -32,6 +34,9 @@ export async function startNats(): Promise<TestNats> {
   let server: ChildProcess | null = null;
   const nats: TestNats = {
     url,
+    get pid() {
+      return server?.pid;
+    },
     async start() {
       server = spawn('nats-server', ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], { stdio: 'ignore' });
       await until(

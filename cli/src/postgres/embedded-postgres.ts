@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../free-port.js';
 import { identifyProcess } from '../process-identity.js';
 import { UserError } from '../user-error.js';
 import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.js';
@@ -58,6 +58,11 @@ export class EmbeddedPostgres {
     if (!existsSync(cluster)) await createCluster(cluster, binaries, user, options.password);
     await endLeftover(cluster);
     return launch(cluster, binaries, user, options);
+  }
+
+  /** The process number of the server. */
+  get pid(): number {
+    return this.#process.pid as number;
   }
 
   /** A connection URL. */
@@ -140,7 +145,7 @@ async function launch(
   user: ServerUser,
   { port: wantedPort, password, durable = true, dataFolder }: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
-  const port = wantedPort === 0 ? await findFreePort() : wantedPort;
+  const port = wantedPort === 0 ? await freePort('127.0.0.1') : wantedPort;
   const settings = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
@@ -188,12 +193,4 @@ async function launch(
   });
   await ready;
   return new EmbeddedPostgres(port, child, ended, password);
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely';
+import { isPassing } from '../postgres/failure.js';
 import type { LedgerEvent } from './event.js';
 import type { ApplyEvents, Feed } from './feed.js';
 import { lockPosition } from './positions.js';
@@ -159,13 +160,6 @@ async function attempt<Tables>(transaction: Kysely<Tables>, run: () => Promise<v
     await sql`release savepoint attempt`.execute(transaction);
     return (error as Error).message;
   }
-}
-
-/** Whether an error is no fault of what was applied: connection lost (08), resources (53), shut down (57), deadlock (40), lock not available (55), or no answer at all. */
-export function isPassing(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === undefined) return /connection/i.test((error as Error).message);
-  return /^(08|53|57|40|55)/.test(code) || /^E[A-Z]+$/.test(code);
 }
 
 const keyOf = (type: string, id: string) => `${type} ${id}`;

@@ -2,6 +2,8 @@ import { type CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 
 const INT8 = 20;
+/** How much later than the server's the client's own timeout is. */
+const NETWORK_MS = 5000;
 
 /** Told of every SQL statement, after it ran. */
 export type StatementListener = (query: CompiledQuery, durationMs: number) => void;
@@ -33,6 +35,8 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
     idleTimeoutMillis: 30_000,
     statement_timeout: timeoutMs,
     idle_in_transaction_session_timeout: timeoutMs,
+    // The server may be beyond saying so.
+    ...(timeoutMs > 0 && { query_timeout: timeoutMs + NETWORK_MS }),
     keepAlive: true,
     types: {
       getTypeParser: ((oid: number, format: 'text' | 'binary') =>

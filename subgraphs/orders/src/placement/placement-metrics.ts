@@ -3,6 +3,14 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { OrdersTables } from '../storage/tables.js';
 import type { Saga } from './saga.js';
 
+interface OpenSagas {
+  readonly status: string;
+  readonly count: number;
+  readonly stuck: number;
+  /** Seconds. */
+  readonly oldest: number;
+}
+
 /** What operators see of placements, for Prometheus. */
 export class PlacementMetrics {
   readonly #sagas: Counter<'event'>;
@@ -24,33 +32,39 @@ export class PlacementMetrics {
       buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60],
       registers: [metrics],
     });
-    const open = new Gauge({
+    // Every scrape asks the database once.
+    let reading: Promise<OpenSagas[]> | null = null;
+    const read = () => {
+      reading ??= readOpenSagas(db, stuckAfterMs).finally(() => {
+        reading = null;
+      });
+      return reading;
+    };
+    new Gauge({
       name: 'sagas_open',
       help: 'Placements that are not over, by status; FAILED waits for an operator',
       labelNames: ['status'],
       registers: [metrics],
+      async collect() {
+        const rows = await read();
+        this.reset();
+        for (const { status, count } of rows) this.set({ status }, count);
+      },
     });
-    const stuck = new Gauge({
+    new Gauge({
       name: 'sagas_stuck',
       help: 'Placements that failed, or that are not over after SAGA_STUCK_AFTER',
       registers: [metrics],
+      async collect() {
+        this.set((await read()).reduce((sum, row) => sum + row.stuck, 0));
+      },
     });
     new Gauge({
       name: 'saga_oldest_seconds',
       help: 'Age of the oldest placement that is not over; 0 when all are',
       registers: [metrics],
       async collect() {
-        const { rows } = await sql<{ status: string; count: number; stuck: number; oldest: number }>`
-          select status, count(*) as count, extract(epoch from now() - min(started_at))::float8 as oldest,
-            count(*) filter (
-              where status = 'FAILED' or started_at < now() - ${stuckAfterMs}::float8 * interval '1 ms'
-            ) as stuck
-          from placement_sagas where finished_at is null group by status
-        `.execute(db);
-        open.reset();
-        for (const row of rows) open.set({ status: row.status }, row.count);
-        stuck.set(rows.reduce((sum, row) => sum + row.stuck, 0));
-        this.set(Math.max(0, ...rows.map((row) => row.oldest)));
+        this.set(Math.max(0, ...(await read()).map((row) => row.oldest)));
       },
     });
   }
@@ -67,4 +81,15 @@ export class PlacementMetrics {
       this.#steps.observe({ step, outcome: outcome.toLowerCase() }, (now.getTime() - Date.parse(startedAt)) / 1000);
     }
   }
+}
+
+async function readOpenSagas(db: Kysely<OrdersTables>, stuckAfterMs: number): Promise<OpenSagas[]> {
+  const { rows } = await sql<OpenSagas>`
+    select status, count(*) as count, extract(epoch from now() - min(started_at))::float8 as oldest,
+      count(*) filter (
+        where status = 'FAILED' or started_at < now() - ${stuckAfterMs}::float8 * interval '1 ms'
+      ) as stuck
+    from placement_sagas where finished_at is null group by status
+  `.execute(db);
+  return rows;
 }

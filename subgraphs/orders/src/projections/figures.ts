@@ -19,28 +19,52 @@ export async function writeFigures(transaction: Kysely<OrdersTables>, changes: r
     figures.add(after, 1);
   }
   const db = transaction as unknown as Kysely<never>;
-  await bulkInsert(db, 'order_counts', { customer_id: 'text', status: 'text', count: 'bigint' }, figures.counts(), {
+  await writeCounts(db, figures.counts());
+  await writeUserStats(db, figures.userStats());
+  await writeProductSales(db, figures.productSales());
+}
+
+async function writeCounts(db: Kysely<never>, rows: ReturnType<Figures['counts']>): Promise<void> {
+  await bulkInsert(db, 'order_counts', { customer_id: 'text', status: 'text', count: 'bigint' }, rows, {
     onConflict: sql`on conflict (customer_id, status) do update set count = kept.count + excluded.count`,
   });
-  const statsColumns = { user_id: 'text', order_count: 'bigint', total_spent: 'numeric' };
-  await bulkInsert(db, 'user_order_stats', statsColumns, figures.userStats(), {
+  // What nothing counts in has no row, as in figures that are made anew.
+  const fewer = rows.filter(({ count }) => count < 0);
+  if (fewer.length === 0) return;
+  await sql`
+    delete from order_counts using jsonb_to_recordset(${JSON.stringify(fewer)}::jsonb) as fewer (customer_id text, status text)
+    where order_counts.customer_id = fewer.customer_id and order_counts.status = fewer.status and order_counts.count = 0
+  `.execute(db);
+}
+
+async function writeUserStats(db: Kysely<never>, rows: ReturnType<Figures['userStats']>): Promise<void> {
+  if (rows.length === 0) return;
+  const columns = { user_id: 'text', order_count: 'bigint', total_spent: 'numeric' };
+  await bulkInsert(db, 'user_order_stats', columns, rows, {
     onConflict: sql`on conflict (user_id) do update set
       order_count = kept.order_count + excluded.order_count, total_spent = kept.total_spent + excluded.total_spent`,
   });
-  const users = figures.userStats().map((row) => row.user_id);
-  if (users.length === 0) return;
   // Not a sum: when the latest order is cancelled, the one before it is the latest.
   await sql`
     update user_order_stats set last_order_at = (
       select max(placed_at) from orders_read where customer_id = user_id and status = 'CONFIRMED'
-    ) where user_id = any(${users})
+    ) where user_id = any(${rows.map((row) => row.user_id)})
   `.execute(db);
-  const salesColumns = { product_id: 'text', units_sold: 'bigint', revenue: 'numeric', order_count: 'bigint' };
-  await bulkInsert(db, 'product_sales', salesColumns, figures.productSales(), {
+  const fewer = rows.filter(({ order_count: count }) => count < 0).map((row) => row.user_id);
+  if (fewer.length === 0) return;
+  await sql`delete from user_order_stats where user_id = any(${fewer}) and order_count = 0`.execute(db);
+}
+
+async function writeProductSales(db: Kysely<never>, rows: ReturnType<Figures['productSales']>): Promise<void> {
+  const columns = { product_id: 'text', units_sold: 'bigint', revenue: 'numeric', order_count: 'bigint' };
+  await bulkInsert(db, 'product_sales', columns, rows, {
     onConflict: sql`on conflict (product_id) do update set
       units_sold = kept.units_sold + excluded.units_sold, revenue = kept.revenue + excluded.revenue,
       order_count = kept.order_count + excluded.order_count`,
   });
+  const fewer = rows.filter(({ order_count: count }) => count < 0).map((row) => row.product_id);
+  if (fewer.length === 0) return;
+  await sql`delete from product_sales where product_id = any(${fewer}) and order_count = 0`.execute(db);
 }
 
 /** Sums up orders; every list comes sorted by its key, so that concurrent writers lock rows in one order. */
