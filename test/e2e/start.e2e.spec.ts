@@ -186,7 +186,7 @@ describe('the command line', () => {
 });
 
 describe("the operators' commands", () => {
-  test('find the running stack by its data folder, and say so when none runs', async () => {
+  test('find the running stack by its data folder, and say so when none runs', { timeout: 60_000 }, async () => {
     const url = await graphOf(start('operated', '--scale=0.02'));
     const operate = async (...args: string[]) => {
       const program = cli(...args, `--data-dir=${join(folder, 'operated')}`);

@@ -31,14 +31,14 @@ test(`${ORDERS} orders by ${CLIENTS} clients under ${FAULTS} kills and pauses (s
   const { query } = stack;
   const ids = async (service: 'users' | 'products', limit: number) =>
     (await query<{ id: string }>(service, `select id from ${service} order by id limit ${limit}`)).map(({ id }) => id);
-  // Few of both, so that accounts and shelves run empty: rejections are part of it.
+  // Some accounts stay poor, and shelves run empty in a long run: rejections are part of it.
   const shop = { gateways: stack.gateways, customers: await ids('users', 40), products: await ids('products', 60) };
   await query(
     'users',
     `with paid as (
-    insert into account_entries (user_id, amount, reason) select id, 1000, 'deposit' from unnest($1::text[]) as ids (id)
+    insert into account_entries (user_id, amount, reason) select id, 20000, 'deposit' from unnest($1::text[]) as ids (id)
     returning user_id
-  ) update accounts set balance = balance + 1000, version = version + 1 from paid where accounts.user_id = paid.user_id`,
+  ) update accounts set balance = balance + 20000, version = version + 1 from paid where accounts.user_id = paid.user_id`,
     [shop.customers.slice(0, 30)],
   );
 

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { codesOf } from '../harness/graphql-client.ts';
@@ -71,4 +72,20 @@ test('health and metrics tell it', async () => {
   expect(await (await fetch(`${graph.urls.orders}/metrics`)).text()).toMatch(
     /sql_statements_total\{service="orders"\} [1-9]/,
   );
+});
+
+test('with the database of users down, what only users knows is SUBGRAPH_UNAVAILABLE, and comes back with it', async () => {
+  const [{ name }] = (await graph.databases.query('users', 'select current_database() as name')) as [{ name: string }];
+  const client = new pg.Client(graph.databases.urls.users);
+  await client.connect();
+  await client.query(`alter database ${name} connection limit 0`);
+  await client.query(
+    'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+  );
+  const answer = await graph.ask('{ user(id: "CG-12520") { name } order(number: "CA-2016-152156") { status } }');
+  expect(answer.data).toEqual({ user: null, order: { status: 'CONFIRMED' } });
+  expect(codesOf(answer)).toEqual(['SUBGRAPH_UNAVAILABLE']);
+  await client.query(`alter database ${name} connection limit -1`);
+  await client.end();
+  expect((await graph.ask('{ user(id: "CG-12520") { name } }')).data.user.name).toBe('Claire Gute');
 });

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { rebuildReadModels } from '@tributary/orders/service';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { until } from '../harness/until.ts';
@@ -400,5 +401,30 @@ describe('money and stock are guarded by their owners', () => {
     ['products', 'update stock set reserved = on_hand + 1', 'stock_'],
   ] as const)('the database of %s refuses: %s', async (service, statement, constraint) => {
     await expect(graph.databases.query(service, statement)).rejects.toThrow(constraint);
+  });
+});
+
+test('read models are made anew while orders are placed, and none is missing or counted twice', async () => {
+  const [customer, lamp] = await Promise.all([registerUser('1000'), createProduct('1.00', 1000)]);
+  let placing = true;
+  const clients = Array.from({ length: 4 }, async () => {
+    let placed = 0;
+    while (placing) {
+      const { data } = await place(customer, [{ productId: lamp, quantity: 1 }]);
+      expect(data.placeOrder.status).toBe('CONFIRMED');
+      placed += 1;
+    }
+    return placed;
+  });
+  for (let n = 0; n < 3; n++) await rebuildReadModels(graph.databases.urls.orders);
+  placing = false;
+  const placed = (await Promise.all(clients)).reduce((sum, count) => sum + count, 0);
+  expect(placed).toBeGreaterThan(4);
+  const { data } = await graph.ask(
+    `{ user(id: "${customer}") { orders { totalCount } orderStats { orderCount } } product(id: "${lamp}") { sales { unitsSold } } }`,
+  );
+  expect(data).toEqual({
+    user: { orders: { totalCount: placed }, orderStats: { orderCount: placed } },
+    product: { sales: { unitsSold: placed } },
   });
 });

@@ -62,11 +62,14 @@ async function look(id: string) {
   return data.order;
 }
 
-const sagaIs = (id: string, ...statuses: string[]) =>
-  until(
+async function sagaIs(id: string, ...statuses: string[]) {
+  await until(
     () => look(id),
     (order) => statuses.includes(order.saga.status),
   );
+  // An order and its saga are two rows, read one after the other.
+  return look(id);
+}
 
 async function accountOf(customer: string) {
   const { data } = await graph.ask(

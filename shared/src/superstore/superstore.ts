@@ -32,7 +32,6 @@ export interface CatalogueProduct {
   /** List price for one piece, exact to the cent. */
   readonly price: string;
   readonly attributes: Readonly<Record<string, unknown>>;
-  readonly unitsSold: number;
   readonly createdAt: Date;
 }
 
@@ -106,7 +105,7 @@ export function readSuperstore(scale = 1, csv: string = readSuperstoreCsv()): Su
   const postalCodesPadded = wanted.filter((line) => postalCode(line) !== line.postalCode).length;
   const roundedLines = wanted.filter((line) => !new Big(line.sales).eq(lineTotal(line)));
   const customers = replicate(readCustomers(wanted), copies, copyOfCustomer);
-  const products = readProducts(wanted, copies);
+  const products = readProducts(wanted);
   const history = readOrders(wanted);
   const orders = replicate(history.orders, copies, copyOfOrder);
 
@@ -186,7 +185,7 @@ function postalCode(line: OrderLine): string {
     : line.postalCode;
 }
 
-function readProducts(lines: readonly OrderLine[], copies: number) {
+function readProducts(lines: readonly OrderLine[]) {
   const withSeveralNames: string[] = [];
   const catalogue = groupBy(lines, (line) => line.productId).map(([id, sold]): CatalogueProduct => {
     const byUse = groupBy(sold, (line) => cleanText(line.productName)).toSorted(
@@ -203,7 +202,6 @@ function readProducts(lines: readonly OrderLine[], copies: number) {
       subCategory: latest.subCategory,
       price: unitPrice(latest),
       attributes: others.length > 0 ? { otherNames: others.map(([other]) => other) } : {},
-      unitsSold: sold.reduce((units, line) => units + line.quantity, 0) * copies,
       createdAt: startOf(sold.reduce((day, line) => (line.orderDay < day ? line.orderDay : day), latest.orderDay)),
     };
   });

@@ -71,8 +71,6 @@ describe('scale', () => {
     expect(history.orders).toHaveLength(3 * 5009);
     expect(new Set(history.orders.map((order) => order.id)).size).toBe(3 * 5009);
     expect(new Set(history.customers.map((customer) => customer.email)).size).toBe(3 * 793);
-    const sold = history.orders.flatMap((order) => order.lines).reduce((units, line) => units + line.quantity, 0);
-    expect(history.products.reduce((units, product) => units + product.unitsSold, 0)).toBe(sold);
   });
 
   test.each([0, -1, 1.5, Number.NaN])('%d is refused', (scale) => {

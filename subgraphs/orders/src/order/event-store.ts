@@ -8,10 +8,10 @@ import { type OrderEvent, type RecordedOrderEvent, SCHEMA_VERSIONS, upcast } fro
 const COLUMNS = ['position', 'order_id', 'version', 'type', 'schema_version', 'data', 'at'] as const;
 
 /**
- * A snapshot is kept whenever a stream passes a multiple of this. Below it, reading one costs what it saves: see
- * docs/performance.md. No order gets there in a life of its own; a stream that does is read in bounded time.
+ * A snapshot is kept whenever a stream passes a multiple of this: with one, loading such a stream takes half the time, and never
+ * more than that (docs/performance.md). No order gets there in a life of its own, which is four events.
  */
-export const SNAPSHOT_EVERY = 100;
+export const SNAPSHOT_EVERY = 50;
 /** Grows when an order's state changes its shape: snapshots of another shape are not read. */
 const SNAPSHOT_SHAPE = 1;
 
