@@ -333,6 +333,23 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     );
     await graph.databases.query('orders', "delete from users_copy where id like 'poison-%'");
   });
+
+  test('making a copy anew leaves what is parked of other things alone', async () => {
+    await graph.databases.query(
+      'users',
+      `insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
+       values (gen_random_uuid(), 'PaymentRefused', 1, 'Payment', 'poison', 1, now(), '{}')`,
+    );
+    await until(
+      () => operations.deadLetters(),
+      (letters) => letters.length === 1,
+    );
+    await operations.rebuild('users');
+    const [letter, ...others] = await operations.deadLetters();
+    expect(letter).toMatchObject({ source: 'users', aggregate_type: 'Payment', aggregate_id: 'poison' });
+    expect(others).toEqual([]);
+    expect(await operations.discardDeadLetter('users', letter?.position as number)).toBe(true);
+  });
 });
 
 test('retention deletes what is old and applied by every known consumer, and nothing else', async () => {

@@ -149,6 +149,23 @@ describe('a command that is delivered five times takes effect once', () => {
   });
 });
 
+test('a charge that comes after its order was cancelled is refused, although nothing was charged before', async () => {
+  const release = await hold('products');
+  const { id, customer } = await startOrder();
+  await graph.ask(`mutation { cancelOrder(id: "${id}", reason: "no") { id } }`);
+  await release();
+  await sagaIs(id, 'COMPENSATED');
+  await applied('users');
+  await graph.databases.query(
+    'orders',
+    `insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
+     values (gen_random_uuid(), 'ChargeAccount', 1, 'Placement', $1, 1000, now(), $2)`,
+    [id, JSON.stringify({ userId: customer, amount: '10.00', currency: 'USD' })],
+  );
+  await applied('users');
+  expect(await accountOf(customer)).toEqual({ balance: '100.00', entries: ['deposit'] });
+});
+
 describe('an answer that comes after the saga gave up changes nothing for good', () => {
   test('a reservation', async () => {
     const release = await hold('products');

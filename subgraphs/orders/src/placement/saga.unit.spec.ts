@@ -103,6 +103,16 @@ describe('a placement', () => {
     });
   });
 
+  test('when two compensations failed and one is answered at last, the other is asked for again', () => {
+    const failed = follow(reserved, cancelled, ...times(COMPENSATION_ATTEMPTS + 1, due));
+    expect(steps(failed).slice(-2)).toEqual(['refund-account FAILED', 'release-stock FAILED']);
+    expect(next(failed.saga, released)).toMatchObject({
+      send: ['RefundPayment'],
+      dueInMs: 1000,
+      saga: { status: 'COMPENSATING' },
+    });
+  });
+
   test('resolving one compensation by hand leaves the next one to be done', () => {
     const failed = follow(reserved, ...times(FORWARD_ATTEMPTS + COMPENSATION_ATTEMPTS, due));
     expect(steps(failed).at(-1)).toBe('refund-account FAILED');
