@@ -5,6 +5,9 @@ import type { FaultStack } from '../harness/fault-stack.ts';
 import { ask } from '../harness/graphql-client.ts';
 import type { ClientOrder } from './order-clients.ts';
 
+/** What is asked of a stack to look into it. */
+type Stack = Pick<FaultStack, 'query' | 'gateways' | 'urls' | 'databaseUrls' | 'internalSecret'>;
+
 const READ_MODELS = ['orders_read', 'order_items_read', 'order_counts', 'user_order_stats', 'product_sales'];
 const PAGE = 100;
 
@@ -15,7 +18,7 @@ interface OrderFacts {
 }
 
 /** Asks the databases and the gateway whether every piece and every cent is where the orders say. */
-export async function expectOrdersInOrder(stack: FaultStack, clientOrders: readonly ClientOrder[]): Promise<void> {
+export async function expectOrdersInOrder(stack: Stack, clientOrders: readonly ClientOrder[]): Promise<void> {
   await expectWhatClientsSaw(stack, clientOrders);
   const orders = await stack.query<OrderFacts>(
     'orders',
@@ -30,7 +33,31 @@ export async function expectOrdersInOrder(stack: FaultStack, clientOrders: reado
   await expectRebuiltEqual(stack);
 }
 
-async function expectWhatClientsSaw(stack: FaultStack, clientOrders: readonly ClientOrder[]): Promise<void> {
+/** Placements that are not over, and events that some service has not applied yet. */
+export async function unsettled({ query }: Stack): Promise<number> {
+  const [sagas] = await query<{ count: number }>(
+    'orders',
+    'select count(*)::int as count from placement_sagas where finished_at is null',
+  );
+  let behind = 0;
+  for (const [consumer, source] of [
+    ['users', 'orders'],
+    ['products', 'orders'],
+    ['orders', 'users'],
+    ['orders', 'products'],
+  ] as const) {
+    const [applied] = await query<{ position: string }>(
+      consumer,
+      'select position from consumer_positions where source = $1',
+      [source],
+    );
+    const [ledger] = await query<{ count: string }>(source, 'select count(*) as count from outbox');
+    behind += Number(ledger?.count) - Number(applied?.position);
+  }
+  return Number(sagas?.count) + behind;
+}
+
+async function expectWhatClientsSaw(stack: Stack, clientOrders: readonly ClientOrder[]): Promise<void> {
   const found = new Map<string, string>();
   for (let start = 0; start < clientOrders.length; start += PAGE) {
     const page = clientOrders.slice(start, start + PAGE);
@@ -47,7 +74,7 @@ async function expectWhatClientsSaw(stack: FaultStack, clientOrders: readonly Cl
   expect(changed).toEqual([]);
 }
 
-async function expectMoney(stack: FaultStack, orders: readonly OrderFacts[]): Promise<void> {
+async function expectMoney(stack: Stack, orders: readonly OrderFacts[]): Promise<void> {
   expect(
     await stack.query(
       'users',
@@ -71,7 +98,7 @@ async function expectMoney(stack: FaultStack, orders: readonly OrderFacts[]): Pr
   expect(entries.map(({ order_id: id }) => id).filter((id) => !orders.some((order) => order.id === id))).toEqual([]);
 }
 
-async function expectStock(stack: FaultStack): Promise<void> {
+async function expectStock(stack: Stack): Promise<void> {
   expect(
     await stack.query(
       'products',
@@ -103,7 +130,7 @@ async function expectStock(stack: FaultStack): Promise<void> {
   expect(copied).toEqual(sales);
 }
 
-async function expectWholeLedgers(stack: FaultStack): Promise<void> {
+async function expectWholeLedgers(stack: Stack): Promise<void> {
   for (const service of ['users', 'products', 'orders'] as const) {
     const [ledger] = await stack.query<{ count: number; first: number; last: number }>(
       service,
@@ -113,8 +140,9 @@ async function expectWholeLedgers(stack: FaultStack): Promise<void> {
   }
 }
 
-async function expectCopies({ databaseUrls, urls }: FaultStack): Promise<void> {
-  const orders = new OrdersOperations(databaseUrls.orders, { USERS_URL: urls.users, PRODUCTS_URL: urls.products });
+async function expectCopies(stack: Stack): Promise<void> {
+  const { databaseUrls } = stack;
+  const orders = ordersOperations(stack);
   const others = (['users', 'products'] as const).map(
     (consumer) => new ConsumerOperations({ consumer, databaseUrl: databaseUrls[consumer], feeds: [] }),
   );
@@ -125,8 +153,7 @@ async function expectCopies({ databaseUrls, urls }: FaultStack): Promise<void> {
   }
 }
 
-async function expectRebuiltEqual(stack: FaultStack): Promise<void> {
-  const { databaseUrls, urls } = stack;
+async function expectRebuiltEqual(stack: Stack): Promise<void> {
   const readModels = () =>
     Promise.all(
       READ_MODELS.map((table) =>
@@ -134,8 +161,16 @@ async function expectRebuiltEqual(stack: FaultStack): Promise<void> {
       ),
     );
   const live = await readModels();
-  const operations = new OrdersOperations(databaseUrls.orders, { USERS_URL: urls.users, PRODUCTS_URL: urls.products });
+  const operations = ordersOperations(stack);
   await operations.rebuild('orders');
   await operations.close();
   expect(await readModels()).toEqual(live);
+}
+
+function ordersOperations({ databaseUrls, urls, internalSecret }: Stack): OrdersOperations {
+  return new OrdersOperations(databaseUrls.orders, {
+    USERS_URL: urls.users,
+    PRODUCTS_URL: urls.products,
+    INTERNAL_SECRET: internalSecret,
+  });
 }

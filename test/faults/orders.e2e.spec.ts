@@ -6,7 +6,7 @@ import { Random } from '../harness/random.ts';
 import { until } from '../harness/until.ts';
 import { FaultInjector } from './fault-injector.ts';
 import { describeRun } from './fault-report.ts';
-import { expectOrdersInOrder } from './order-accounts.ts';
+import { expectOrdersInOrder, unsettled } from './order-accounts.ts';
 import { OrderClients } from './order-clients.ts';
 
 // Orders under fire: every part of the stack is killed and paused while clients place, repeat and cancel orders.
@@ -89,27 +89,3 @@ test(`${ORDERS} orders by ${CLIENTS} clients under ${FAULTS} kills and pauses (s
   process.stdout.write(`${report.replace(/^/gm, '  ')}\n`);
   if (REPORT) writeFileSync(REPORT, report);
 });
-
-/** Placements that are not over, and events that some service has not applied yet. */
-async function unsettled({ query }: FaultStack): Promise<number> {
-  const [sagas] = await query<{ count: number }>(
-    'orders',
-    'select count(*)::int as count from placement_sagas where finished_at is null',
-  );
-  let behind = 0;
-  for (const [consumer, source] of [
-    ['users', 'orders'],
-    ['products', 'orders'],
-    ['orders', 'users'],
-    ['orders', 'products'],
-  ] as const) {
-    const [applied] = await query<{ position: string }>(
-      consumer,
-      'select position from consumer_positions where source = $1',
-      [source],
-    );
-    const [ledger] = await query<{ count: string }>(source, 'select count(*) as count from outbox');
-    behind += Number(ledger?.count) - Number(applied?.position);
-  }
-  return Number(sagas?.count) + behind;
-}
