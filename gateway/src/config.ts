@@ -43,6 +43,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       SUPERGRAPH_PATH: z.string().optional(),
       SUPERGRAPH_POLL_INTERVAL: duration('5s'),
       SUBGRAPH_TIMEOUT: duration('5s'),
+      /** Requests that want the same of a subgraph at the same time, with the same credentials, share one fetch. */
+      SUBGRAPH_FETCH_SHARING: z.enum(['on', 'off']).default('on'),
       /** Sites whose pages may ask; "localhost" is this machine on any port, "*" everybody. */
       CORS_ORIGINS: origins,
       LOG_LEVEL: logLevel,

@@ -1,13 +1,10 @@
-import {
-  type GraphQLDataSource,
-  type GraphQLDataSourceProcessOptions,
-  GraphQLDataSourceRequestKind,
-} from '@apollo/gateway/dist/datasources/types.js';
+import type { GraphQLDataSource, GraphQLDataSourceProcessOptions } from '@apollo/gateway/dist/datasources/types.js';
 import { ApiError } from '@tributary/shared/errors';
 import type { ExecutionResult } from 'graphql';
 import type { Histogram } from 'prom-client';
 import { Pool } from 'undici';
 import type { Subgraph } from '../config.js';
+import type { Fetcher, SubgraphResult } from '../engine/types.js';
 
 /** Headers of a client's request that subgraphs are sent too. */
 export const PROPAGATED_HEADERS = ['authorization', 'x-request-id', 'traceparent', 'tracestate'] as const;
@@ -17,18 +14,11 @@ const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** The connection broke before an answer began, so a query may be sent once more. */
 const BROKEN_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
-/** What a request to the gateway carries along to its subgraphs. */
-export interface FetchContext {
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-type ProcessOptions = GraphQLDataSourceProcessOptions<FetchContext & Record<string, unknown>>;
-
 /**
  * Asks one subgraph over kept-alive connections. A subgraph that is down, slow, or answers something else than GraphQL
  * makes an error with a code (SUBGRAPH_UNAVAILABLE, TIMEOUT) in the answer, and the rest of the answer goes on.
  */
-export class SubgraphDataSource implements GraphQLDataSource<FetchContext & Record<string, unknown>> {
+export class SubgraphDataSource implements GraphQLDataSource {
   readonly #subgraph: Subgraph;
   readonly #path: string;
   readonly #pool: Pool;
@@ -50,19 +40,32 @@ export class SubgraphDataSource implements GraphQLDataSource<FetchContext & Reco
     this.#durations = durations;
   }
 
-  async process(options: ProcessOptions): Promise<ExecutionResult> {
+  /** Sends a request. What goes wrong comes as an error of the answer, never as an exception. */
+  readonly send: Fetcher = async (body, headers, repeatable) => {
+    try {
+      return await this.#timed(() => this.#ask(body, headers, repeatable));
+    } catch (error) {
+      const { message, extensions } = error as ApiError;
+      return { errors: [{ message, extensions }] };
+    }
+  };
+
+  /** For Apollo's gateway, which asks for a subgraph's schema this way. @throws ApiError when it cannot be asked */
+  async process({ request: { query } }: GraphQLDataSourceProcessOptions): Promise<ExecutionResult> {
+    return this.#timed(() => this.#ask(JSON.stringify({ query }), {}, true)) as Promise<ExecutionResult>;
+  }
+
+  /** @throws ApiError in place of whatever went wrong */
+  async #timed(run: () => Promise<SubgraphResult>): Promise<SubgraphResult> {
     const stopClock = this.#durations.startTimer({ subgraph: this.#subgraph.name });
     try {
-      const result = await this.#ask(options);
+      const result = await run();
       stopClock({ outcome: result.errors ? 'errors' : 'ok' });
       return result;
     } catch (error) {
       const shown = this.#explain(error);
       stopClock({ outcome: String(shown.extensions.code) });
-      if (options.kind !== GraphQLDataSourceRequestKind.INCOMING_OPERATION) throw shown;
-      // As a result, not as an exception: the executor then knows where in the answer the error belongs.
-      const path = options.request.variables?.representations ? ['_entities', 0] : undefined;
-      return { errors: [Object.assign(shown, { path })] };
+      throw shown;
     }
   }
 
@@ -70,21 +73,16 @@ export class SubgraphDataSource implements GraphQLDataSource<FetchContext & Reco
     return this.#pool.close();
   }
 
-  async #ask({ request, kind, context }: ProcessOptions): Promise<ExecutionResult> {
-    const { query, variables, operationName } = request;
-    const body = JSON.stringify({ query, variables, operationName });
-    const headers = kind === GraphQLDataSourceRequestKind.INCOMING_OPERATION ? context.headers : {};
+  async #ask(body: string, headers: Readonly<Record<string, string>>, repeatable: boolean): Promise<SubgraphResult> {
     try {
       return await this.#post(headers, body);
     } catch (error) {
-      const mayRepeat =
-        !query?.startsWith('mutation') && BROKEN_CONNECTION.has((error as NodeJS.ErrnoException).code ?? '');
-      if (!mayRepeat) throw error;
+      if (!repeatable || !BROKEN_CONNECTION.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
       return this.#post(headers, body);
     }
   }
 
-  async #post(headers: Readonly<Record<string, string>>, body: string): Promise<ExecutionResult> {
+  async #post(headers: Readonly<Record<string, string>>, body: string): Promise<SubgraphResult> {
     const response = await this.#pool.request({
       method: 'POST',
       path: this.#path,
@@ -115,11 +113,11 @@ export class SubgraphDataSource implements GraphQLDataSource<FetchContext & Reco
 /** Something answered at the subgraph's address, but not in GraphQL. */
 class NotGraphQLError extends Error {}
 
-function parseResult(text: string): ExecutionResult | undefined {
+function parseResult(text: string): SubgraphResult | undefined {
   try {
     const result: unknown = JSON.parse(text);
     const isResult = typeof result === 'object' && result !== null && ('data' in result || 'errors' in result);
-    return isResult ? (result as ExecutionResult) : undefined;
+    return isResult ? (result as SubgraphResult) : undefined;
   } catch {
     return undefined;
   }

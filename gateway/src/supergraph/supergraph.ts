@@ -1,15 +1,14 @@
 import { createHash } from 'node:crypto';
 import { ApolloGateway } from '@apollo/gateway';
-import type { GatewayGraphQLRequestContext } from '@apollo/server-gateway-interface';
-import { ApiError } from '@tributary/shared/errors';
 import { type GraphQLRequest, type GraphQLResult, RequestRefusedError } from '@tributary/shared/http/graphql-endpoint';
 import { OperationCache } from '@tributary/shared/http/operations';
-import { type ExecutionResult, GraphQLError, getOperationAST } from 'graphql';
+import { type ExecutionResult, GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { GatewayConfig } from '../config.js';
+import { Engine } from '../engine/engine.js';
 import { ComposedSupergraph } from './composed-supergraph.js';
-import { type FetchContext, PROPAGATED_HEADERS, SubgraphDataSource } from './subgraph-data-source.js';
+import { PROPAGATED_HEADERS, SubgraphDataSource } from './subgraph-data-source.js';
 import { SupergraphFile } from './supergraph-file.js';
 
 /** The supergraph that is served now. */
@@ -17,21 +16,21 @@ interface LoadedSupergraph {
   readonly id: string;
   readonly loadedAt: Date;
   readonly operations: OperationCache;
-  readonly schema: NonNullable<ApolloGateway['schema']>;
+  readonly engine: Engine;
 }
 
 /** Loads the supergraph, keeps it current, and runs operations on it. */
 export class Supergraph {
   readonly #gateway: ApolloGateway;
   readonly #source: ComposedSupergraph | SupergraphFile;
-  readonly #dataSources: SubgraphDataSource[] = [];
-  readonly #logger: Logger;
+  /** By subgraph; the newest of each, and those before it, which requests under way may still ask. */
+  readonly #dataSources = new Map<string, SubgraphDataSource>();
+  readonly #earlierDataSources: SubgraphDataSource[] = [];
   #loaded: LoadedSupergraph | null = null;
   #loading: Promise<unknown> = Promise.resolve();
   #closing = false;
 
   constructor(config: GatewayConfig, logger: Logger, metrics: Registry) {
-    this.#logger = logger;
     this.#source = config.SUPERGRAPH_PATH
       ? new SupergraphFile(config.SUPERGRAPH_PATH, config.SUPERGRAPH_POLL_INTERVAL, logger)
       : new ComposedSupergraph(config.SUBGRAPHS, config.SUPERGRAPH_POLL_INTERVAL, logger);
@@ -58,13 +57,18 @@ export class Supergraph {
       logger: apolloLogger(logger),
       buildService: ({ name, url = '' }) => {
         const dataSource = new SubgraphDataSource({ name, url }, config.SUBGRAPH_TIMEOUT, durations);
-        this.#dataSources.push(dataSource);
+        const earlier = this.#dataSources.get(name);
+        if (earlier) this.#earlierDataSources.push(earlier);
+        this.#dataSources.set(name, dataSource);
         return dataSource;
       },
     });
     this.#gateway.onSchemaLoadOrUpdate(({ apiSchema, coreSupergraphSdl }) => {
       const id = createHash('sha256').update(coreSupergraphSdl).digest('hex').slice(0, 12);
-      this.#loaded = { id, loadedAt: new Date(), operations: new OperationCache(apiSchema), schema: apiSchema };
+      const fetchers = new Map([...this.#dataSources].map(([name, { send }]) => [name, send]));
+      const shareFetches = config.SUBGRAPH_FETCH_SHARING === 'on';
+      const engine = new Engine({ supergraphSdl: coreSupergraphSdl, apiSchema, fetchers, shareFetches });
+      this.#loaded = { id, loadedAt: new Date(), operations: new OperationCache(apiSchema), engine };
       logger.info({ supergraph: id }, 'serving a new supergraph');
     });
   }
@@ -94,21 +98,19 @@ export class Supergraph {
     const { document, errors } = loaded.operations.check(request);
     if (errors.length > 0) return errors;
 
-    const result = await this.#gateway.executor({
-      request: { query: request.query, operationName: request.operationName, variables: request.variables },
-      document,
-      queryHash: createHash('sha256').update(request.query).digest('hex'),
-      source: request.query,
-      operationName: request.operationName ?? null,
-      operation: getOperationAST(document, request.operationName),
-      schema: loaded.schema,
-      logger: apolloLogger(this.#logger),
-      metrics: {},
-      cache: { get: async () => undefined, set: async () => undefined, delete: async () => true },
-      context: fetchContext(request),
-      overallCachePolicy: undefined,
-    } as unknown as GatewayGraphQLRequestContext);
-    return present(result as ExecutionResult, this.#logger);
+    try {
+      const result = await loaded.engine.run({
+        query: request.query,
+        document,
+        operationName: request.operationName,
+        variables: request.variables,
+        headers: forwardedHeaders(request),
+      });
+      return result.data === undefined ? (result.errors ?? []) : (result as ExecutionResult);
+    } catch (error) {
+      if (error instanceof GraphQLError) return [error];
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
@@ -116,37 +118,18 @@ export class Supergraph {
     this.#source.stop();
     await this.#loading.catch(() => undefined);
     if (this.#loaded) await this.#gateway.stop();
-    await Promise.all(this.#dataSources.map((dataSource) => dataSource.close()));
+    const dataSources = [...this.#dataSources.values(), ...this.#earlierDataSources];
+    await Promise.all(dataSources.map((dataSource) => dataSource.close()));
   }
 }
 
-function fetchContext({ http }: GraphQLRequest): FetchContext {
+function forwardedHeaders({ http }: GraphQLRequest): Record<string, string> {
   const headers: Record<string, string> = { 'x-request-id': http.id };
   for (const name of PROPAGATED_HEADERS) {
     const value = http.headers[name];
     if (typeof value === 'string' && name !== 'x-request-id') headers[name] = value;
   }
-  return { headers };
-}
-
-/** Errors get the subgraph's name where clients look for it. */
-function present({ data, errors, extensions }: ExecutionResult, logger: Logger): GraphQLResult {
-  const shown = errors?.map((error) => presentError(error, logger));
-  // Without data the request was refused as a whole (a variable of the wrong type, say).
-  if (data === undefined && shown) return shown;
-  return { ...(shown && { errors: shown }), data: data ?? null, ...(extensions && { extensions }) };
-}
-
-function presentError(error: GraphQLError | Error, logger: Logger): GraphQLError {
-  if (!(error instanceof GraphQLError)) {
-    logger.error({ err: error }, 'the executor failed');
-    return new ApiError('INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.');
-  }
-  const { serviceName, ...extensions } = error.extensions;
-  return new GraphQLError(error.message, {
-    path: error.path,
-    extensions: serviceName === undefined ? extensions : { ...extensions, subgraph: serviceName },
-  });
+  return headers;
 }
 
 function apolloLogger(logger: Logger) {

@@ -1,0 +1,232 @@
+import {
+  type FieldNode,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  GraphQLIncludeDirective,
+  type GraphQLLeafType,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  type GraphQLSchema,
+  GraphQLSkipDirective,
+  getDirectiveValues,
+  isAbstractType,
+  isEnumType,
+  isLeafType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
+} from 'graphql';
+import { isObject, type Json, type JsonObject, own, type Path } from './types.js';
+
+/** Makes of what the subgraphs gave what the client asked for: its names and order, its nulls, nothing else. */
+export type Shape = (data: JsonObject, errors: GraphQLError[]) => JsonObject | null;
+
+/** What a value becomes; undefined: it must not be null and is, so that what holds it becomes null. */
+type Complete = (value: Json | undefined, at: Place, errors: GraphQLError[]) => Json | undefined;
+
+/** Where a value is in the answer: a list from the inside out, made only of what is needed for an error. */
+interface Place {
+  readonly key: string | number;
+  readonly above: Place | null;
+}
+
+interface ShapedField {
+  readonly responseName: string;
+  readonly complete: Complete;
+}
+
+export interface ShapeParts {
+  readonly schema: GraphQLSchema;
+  readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
+  /** Only those of @skip and @include matter here. */
+  readonly variables: Readonly<Record<string, unknown>>;
+  /** The answers to `__schema` and `__type`, by response name. */
+  readonly introspection: JsonObject | null;
+}
+
+/** Compiles the shape of an operation's answer, for the values that its @skip and @include have. */
+export function compileShape(operation: OperationDefinitionNode, parts: ShapeParts): Shape {
+  const root = parts.schema.getRootType(operation.operation);
+  if (!root) throw new GraphQLError(`The schema has no ${operation.operation}s.`);
+  const fields = compileFields(root, [operation.selectionSet], parts);
+  return (data, errors) => shapeObject(fields, data, null, errors) ?? null;
+}
+
+function shapeObject(
+  fields: readonly ShapedField[],
+  data: JsonObject,
+  at: Place | null,
+  errors: GraphQLError[],
+): JsonObject | undefined {
+  const shaped: JsonObject = {};
+  for (const { responseName, complete } of fields) {
+    const value = complete(own(data, responseName), { key: responseName, above: at }, errors);
+    if (value === undefined) return undefined;
+    shaped[responseName] = value;
+  }
+  return shaped;
+}
+
+function compileFields(
+  type: GraphQLObjectType,
+  selectionSets: readonly SelectionSetNode[],
+  parts: ShapeParts,
+): ShapedField[] {
+  const grouped = new Map<string, FieldNode[]>();
+  for (const selectionSet of selectionSets) collectFields(type, selectionSet, parts, grouped);
+  return [...grouped].map(([responseName, nodes]) => ({
+    responseName,
+    complete: compileField(type, responseName, nodes, parts),
+  }));
+}
+
+function collectFields(
+  type: GraphQLObjectType,
+  selectionSet: SelectionSetNode,
+  parts: ShapeParts,
+  into: Map<string, FieldNode[]>,
+): void {
+  for (const selection of selectionSet.selections) {
+    const skip = getDirectiveValues(GraphQLSkipDirective, selection, parts.variables);
+    const include = getDirectiveValues(GraphQLIncludeDirective, selection, parts.variables);
+    if (skip?.if === true || include?.if === false) continue;
+    if (selection.kind === 'Field') {
+      const responseName = selection.alias?.value ?? selection.name.value;
+      into.set(responseName, [...(into.get(responseName) ?? []), selection]);
+      continue;
+    }
+    const fragment = selection.kind === 'FragmentSpread' ? parts.fragments[selection.name.value] : selection;
+    const condition = fragment?.typeCondition?.name.value;
+    if (fragment && (condition === undefined || applies(parts.schema, condition, type))) {
+      collectFields(type, fragment.selectionSet, parts, into);
+    }
+  }
+}
+
+function applies(schema: GraphQLSchema, condition: string, type: GraphQLObjectType): boolean {
+  const wanted = schema.getType(condition);
+  return wanted === type || (isAbstractType(wanted) && schema.isSubType(wanted, type));
+}
+
+function compileField(
+  type: GraphQLObjectType,
+  responseName: string,
+  nodes: readonly FieldNode[],
+  parts: ShapeParts,
+): Complete {
+  const name = nodes[0]?.name.value ?? '';
+  if (name === '__typename') return () => type.name;
+  if (name === '__schema' || name === '__type') return () => parts.introspection?.[responseName] ?? null;
+  const field = type.getFields()[name];
+  if (!field) throw new GraphQLError(`Type ${type.name} has no field "${name}".`);
+  const selectionSets = nodes.flatMap(({ selectionSet }) => (selectionSet ? [selectionSet] : []));
+  return compileValue(field.type, `${type.name}.${name}`, selectionSets, parts);
+}
+
+function compileValue(
+  type: GraphQLOutputType,
+  field: string,
+  selectionSets: readonly SelectionSetNode[],
+  parts: ShapeParts,
+): Complete {
+  if (isNonNullType(type)) {
+    const inner = compileValue(type.ofType, field, selectionSets, parts);
+    return (value, at, errors) => {
+      const completed = inner(value, at, errors);
+      if (completed !== null) return completed;
+      tellMissing(at, field, errors);
+      return undefined;
+    };
+  }
+  if (isListType(type)) {
+    const inner = compileValue(type.ofType, field, selectionSets, parts);
+    return (value, at, errors) => {
+      if (value === undefined || value === null) return null;
+      if (!Array.isArray(value)) return refuse(at, `Expected a list for ${field}.`, errors);
+      const list: Json[] = [];
+      for (let i = 0; i < value.length; i++) {
+        const completed = inner(value[i], { key: i, above: at }, errors);
+        if (completed === undefined) return null;
+        list.push(completed);
+      }
+      return list;
+    };
+  }
+  if (isLeafType(type)) return compileLeaf(type, field);
+  return compileComposite(type, field, selectionSets, parts);
+}
+
+function compileComposite(
+  type: Exclude<GraphQLOutputType, GraphQLLeafType>,
+  field: string,
+  selectionSets: readonly SelectionSetNode[],
+  parts: ShapeParts,
+): Complete {
+  const shapes = new Map<string, readonly ShapedField[] | null>();
+  const shapeOf = (typeName: string) => {
+    let shape = shapes.get(typeName);
+    if (shape === undefined) {
+      const runtime = parts.schema.getType(typeName);
+      shape = isObjectType(runtime) ? compileFields(runtime, selectionSets, parts) : null;
+      shapes.set(typeName, shape);
+    }
+    return shape;
+  };
+  const only = isObjectType(type) ? type.name : null;
+  return (value, at, errors) => {
+    if (value === undefined || value === null) return null;
+    if (!isObject(value)) return refuse(at, `Expected an object for ${field}.`, errors);
+    const given = value.__typename;
+    const typeName = typeof given === 'string' && shapeOf(given) ? given : only;
+    const fields = typeName === null ? null : shapeOf(typeName);
+    if (!fields) return refuse(at, `The type of the object for ${field} is not known.`, errors);
+    return shapeObject(fields, value, at, errors) ?? null;
+  };
+}
+
+const LEAVES: Readonly<Record<string, (value: Json) => boolean>> = {
+  Int: (value) => Number.isInteger(value),
+  Float: (value) => typeof value === 'number',
+  String: (value) => typeof value === 'string',
+  Boolean: (value) => typeof value === 'boolean',
+};
+
+function compileLeaf(type: GraphQLLeafType, field: string): Complete {
+  const { name } = type;
+  const known = isEnumType(type) ? new Set(type.getValues().map((value) => value.name)) : null;
+  const fits = known ? (value: Json) => typeof value === 'string' && known.has(value) : LEAVES[name];
+  return (value, at, errors) => {
+    if (value === undefined || value === null) return null;
+    if (name === 'ID') {
+      if (typeof value === 'string') return value;
+      if (typeof value === 'number') return String(value);
+    } else if (!fits || fits(value)) return value;
+    return refuse(at, `The value for ${field} is not of type ${name}.`, errors);
+  };
+}
+
+function refuse(at: Place, message: string, errors: GraphQLError[]): null {
+  errors.push(new GraphQLError(message, { path: pathOf(at), extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }));
+  return null;
+}
+
+/** A null that must not be has mostly been explained: by an error there, below it, or above it. */
+function tellMissing(at: Place, field: string, errors: GraphQLError[]): void {
+  const path = pathOf(at);
+  const explained = errors.some(({ path: known }) => {
+    if (!known) return true;
+    const shared = Math.min(known.length, path.length);
+    return known.slice(0, shared).every((key, i) => key === path[i]);
+  });
+  if (explained) return;
+  const extensions = { code: 'INVALID_SUBGRAPH_RESPONSE' };
+  errors.push(new GraphQLError(`Cannot return null for non-nullable field ${field}.`, { path, extensions }));
+}
+
+function pathOf(at: Place): Path {
+  const path: (string | number)[] = [];
+  for (let place: Place | null = at; place; place = place.above) path.push(place.key);
+  return path.reverse();
+}

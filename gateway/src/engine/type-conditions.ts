@@ -1,0 +1,29 @@
+import { type GraphQLSchema, isAbstractType, isInterfaceType, isObjectType } from 'graphql';
+
+/** Says whether a type, by its name, falls under a type condition; answers are remembered, for there are few. */
+export class TypeConditions {
+  readonly #schema: GraphQLSchema;
+  readonly #known = new Map<string, boolean>();
+
+  constructor(schema: GraphQLSchema) {
+    this.#schema = schema;
+  }
+
+  holds(condition: string, typeName: string): boolean {
+    if (condition === typeName) return true;
+    const key = `${condition} ${typeName}`;
+    let known = this.#known.get(key);
+    if (known === undefined) {
+      known = this.#decide(condition, typeName);
+      this.#known.set(key, known);
+    }
+    return known;
+  }
+
+  #decide(condition: string, typeName: string): boolean {
+    const type = this.#schema.getType(typeName);
+    const wanted = this.#schema.getType(condition);
+    if (!isAbstractType(wanted) || !(isObjectType(type) || isInterfaceType(type))) return false;
+    return this.#schema.isSubType(wanted, type);
+  }
+}
