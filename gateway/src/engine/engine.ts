@@ -11,9 +11,10 @@ import {
   getVariableValues,
   Kind,
   type OperationDefinitionNode,
-  visit,
+  OperationTypeNode,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
+import { type ConditionValues, conditionVariables, withSettledConditions } from './conditions.js';
 import { compilePlan, type RunNode } from './plan-runner.js';
 import { compileShape, type Shape } from './response-shape.js';
 import { SharedFetches } from './shared-fetches.js';
@@ -21,8 +22,8 @@ import { TypeConditions } from './type-conditions.js';
 import type { Fetcher, JsonObject } from './types.js';
 
 const MAX_OPERATIONS = 1000;
-/** Operations whose @skip and @include have more variables than a few have more shapes than are worth keeping. */
-const MAX_SHAPES = 64;
+/** An operation is planned for each set of values that its @skip and @include have; so many of them are kept. */
+const MAX_VARIANTS = 32;
 
 export interface EngineOptions {
   readonly supergraphSdl: string;
@@ -49,16 +50,24 @@ export interface EngineResult {
   readonly errors?: readonly GraphQLError[];
 }
 
-/** An operation, planned and compiled: what is left for each request is to run it. */
-interface CompiledOperation {
-  readonly run: RunNode | null;
+/** An operation as a client wrote it. */
+interface KnownOperation {
+  readonly document: DocumentNode;
   readonly operation: OperationDefinitionNode;
+  readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
   /** Variables that decide what is in the answer. */
   readonly conditions: readonly string[];
-  readonly shapes: LRUCache<string, Shape>;
-  readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
+  /** By the values of these variables. */
+  readonly variants: LRUCache<string, Variant>;
   /** `__schema` and `__type` fields of the root, if any. */
   readonly introspection: OperationDefinitionNode | null;
+}
+
+/** An operation, planned and compiled: what is left for each request is to run it. */
+interface Variant {
+  readonly run: RunNode | null;
+  /** Null when it has to be made for each request, because the schema is asked about itself. */
+  readonly shape: Shape | null;
 }
 
 /** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */
@@ -69,7 +78,7 @@ export class Engine {
   readonly #types: TypeConditions;
   readonly #fetchers: ReadonlyMap<string, Fetcher>;
   readonly #shared: SharedFetches;
-  readonly #operations = new LRUCache<string, CompiledOperation>({ max: MAX_OPERATIONS });
+  readonly #operations = new LRUCache<string, KnownOperation>({ max: MAX_OPERATIONS });
 
   constructor({ supergraphSdl, apiSchema, fetchers, shareFetches }: EngineOptions) {
     this.#apiSchema = apiSchema;
@@ -81,80 +90,86 @@ export class Engine {
   }
 
   async run(request: EngineRequest): Promise<EngineResult> {
-    const compiled = this.#compiled(request);
-    const { coerced, errors: wrong } = getVariableValues(
-      this.#apiSchema,
-      compiled.operation.variableDefinitions ?? [],
-      request.variables,
-      { maxErrors: 20 },
-    );
+    const known = this.#known(request);
+    const definitions = known.operation.variableDefinitions ?? [];
+    const { coerced, errors: wrong } = getVariableValues(this.#apiSchema, definitions, request.variables, {
+      maxErrors: 20,
+    });
     if (wrong) return { errors: wrong };
+    const { run, shape } = this.#variant(known, coerced);
     const data: JsonObject = {};
     const errors: GraphQLError[] = [];
-    if (compiled.run) {
+    if (run) {
       const { headers } = request;
-      const run = {
-        variables: forwarded(request.variables, coerced),
-        headers,
-        credentials: credentialsOf(headers),
-        data,
-        errors,
-      };
-      await compiled.run(run, { path: [], values: [data] });
+      const isQuery = known.operation.operation === OperationTypeNode.QUERY;
+      const credentials = isQuery ? credentialsOf(headers) : null;
+      const variables = forwarded(request.variables, coerced);
+      await run({ variables, headers, credentials, data, errors }, { path: [], values: [data] });
+      if (!isQuery) this.#shared.forget();
     }
-    const shaped = this.#shape(compiled, coerced)(data, errors);
-    return errors.length > 0 ? { errors, data: shaped } : { data: shaped };
+    const shaped = (shape ?? this.#shape(known, coerced))(data, errors);
+    return errors.length > 0
+      ? { errors: errors.map((error) => within(shaped, error)), data: shaped }
+      : { data: shaped };
   }
 
-  #compiled({ query, document, operationName }: EngineRequest): CompiledOperation {
+  #known({ query, document, operationName }: EngineRequest): KnownOperation {
     const key = operationName === undefined ? query : `${operationName}\n${query}`;
-    let compiled = this.#operations.get(key);
-    if (!compiled) {
-      compiled = this.#compile(document, operationName);
-      this.#operations.set(key, compiled);
+    let known = this.#operations.get(key);
+    if (!known) {
+      // An answer with a field of this name would not be an object like others.
+      if (query.includes('__proto__')) throw new GraphQLError('"__proto__" cannot be the name of a field or an alias.');
+      const operation = getOperationAST(document, operationName) as OperationDefinitionNode;
+      const fragments = Object.fromEntries(
+        document.definitions.flatMap((definition) =>
+          definition.kind === Kind.FRAGMENT_DEFINITION ? [[definition.name.value, definition]] : [],
+        ),
+      );
+      known = {
+        document,
+        operation,
+        fragments,
+        conditions: conditionVariables(document),
+        variants: new LRUCache({ max: MAX_VARIANTS }),
+        introspection: introspectionOf(operation, fragments),
+      };
+      this.#operations.set(key, known);
     }
-    return compiled;
+    return known;
   }
 
-  #compile(document: DocumentNode, operationName: string | undefined): CompiledOperation {
-    const operation = getOperationAST(document, operationName) as OperationDefinitionNode;
-    const fragments = Object.fromEntries(
-      document.definitions.flatMap((definition) =>
-        definition.kind === Kind.FRAGMENT_DEFINITION ? [[definition.name.value, definition]] : [],
-      ),
-    );
+  #variant(known: KnownOperation, variables: Readonly<Record<string, unknown>>): Variant {
+    const { conditions, variants } = known;
+    const key = conditions.map((name) => (variables[name] ? '1' : '0')).join('');
+    let variant = variants.get(key);
+    if (!variant) {
+      const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
+      variant = {
+        run: this.#plan(known, values),
+        shape: known.introspection ? null : this.#shape(known, variables),
+      };
+      variants.set(key, variant);
+    }
+    return variant;
+  }
+
+  #plan({ document, operation }: KnownOperation, values: ConditionValues): RunNode | null {
+    const operationName = operation.name?.value;
     const planned = operationFromDocument(
       this.#supergraph.apiSchema(),
-      document,
+      withSettledConditions(document, values),
       operationName === undefined ? {} : { operationName },
     );
     const { node } = this.#planner.buildQueryPlan(planned);
     if (node?.kind === 'Subscription') throw new GraphQLError('Subscriptions are not served here.');
     const parts = { types: this.#types, fetchers: this.#fetchers, shared: this.#shared };
-    return {
-      run: node ? compilePlan(node as PlanNode, parts) : null,
-      operation,
-      conditions: conditionsOf(document),
-      shapes: new LRUCache({ max: MAX_SHAPES }),
-      fragments,
-      introspection: introspectionOf(operation, fragments),
-    };
+    return node ? compilePlan(node as PlanNode, parts) : null;
   }
 
-  #shape(compiled: CompiledOperation, variables: Readonly<Record<string, unknown>>): Shape {
-    const { operation, fragments, conditions, shapes, introspection } = compiled;
-    if (introspection) {
-      // What is asked of the schema may depend on any variable; nobody asks it so often that it has to be fast.
-      const answer = this.#introspect(introspection, fragments, variables);
-      return compileShape(operation, { schema: this.#apiSchema, fragments, variables, introspection: answer });
-    }
-    const key = conditions.map((name) => (variables[name] ? '1' : '0')).join('');
-    let shape = shapes.get(key);
-    if (!shape) {
-      shape = compileShape(operation, { schema: this.#apiSchema, fragments, variables, introspection: null });
-      shapes.set(key, shape);
-    }
-    return shape;
+  #shape(known: KnownOperation, variables: Readonly<Record<string, unknown>>): Shape {
+    const { operation, fragments, introspection } = known;
+    const asked = introspection && this.#introspect(introspection, fragments, variables);
+    return compileShape(operation, { schema: this.#apiSchema, fragments, variables, introspection: asked });
   }
 
   #introspect(
@@ -166,6 +181,20 @@ export class Engine {
     const { data } = executeSync({ schema: this.#apiSchema, document, variableValues: variables });
     return (data ?? {}) as JsonObject;
   }
+}
+
+/** An error of a field that the client did not ask for (a key, say, or another type's) is told of the object that has it. */
+function within(data: JsonObject | null, error: GraphQLError): GraphQLError {
+  const path = error.path ?? [];
+  let value: unknown = data;
+  for (const [i, key] of path.entries()) {
+    if (value === null || typeof value !== 'object') return error;
+    if (!Object.hasOwn(value, key)) {
+      return new GraphQLError(error.message, { path: path.slice(0, i), extensions: error.extensions });
+    }
+    value = (value as Record<string | number, unknown>)[key];
+  }
+  return error;
 }
 
 /** Subgraphs are sent what the client gave, and what the operation's defaults say where it gave nothing. */
@@ -187,17 +216,6 @@ function credentialsOf({
   ...credentials
 }: Readonly<Record<string, string>>): string {
   return JSON.stringify(Object.entries(credentials).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function conditionsOf(document: DocumentNode): string[] {
-  const names = new Set<string>();
-  visit(document, {
-    Directive({ name, arguments: args }) {
-      if (name.value !== 'skip' && name.value !== 'include') return;
-      for (const { value } of args ?? []) if (value.kind === Kind.VARIABLE) names.add(value.name.value);
-    },
-  });
-  return [...names].sort();
 }
 
 /** The part of an operation that asks about the schema itself. */

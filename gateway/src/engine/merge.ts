@@ -1,22 +1,27 @@
+import type { TypeConditions } from './type-conditions.js';
 import { isObject, type Json, type JsonObject, own } from './types.js';
 
-/** Adds what another fetch brought to an object; lists of the same length are merged element by element. */
-export function mergeInto(target: JsonObject, source: JsonObject): void {
+/**
+ * Adds what another fetch brought to an object; lists of the same length are merged element by element. The type of an object
+ * that is known stays when a subgraph knows no more of it than an interface.
+ */
+export function mergeInto(target: JsonObject, source: JsonObject, types: TypeConditions): void {
   for (const key in source) {
     const value = source[key];
-    // Assigned, this one would change what the object is.
+    // Assigned, `__proto__` would change what the object is.
     if (value === undefined || key === '__proto__') continue;
-    target[key] = merged(own(target, key), value);
+    if (key === '__typename' && types.isObject(target.__typename) && !types.isObject(value)) continue;
+    target[key] = merged(own(target, key), value, types);
   }
 }
 
-function merged(before: Json | undefined, value: Json): Json {
+function merged(before: Json | undefined, value: Json, types: TypeConditions): Json {
   if (isObject(before) && isObject(value)) {
-    mergeInto(before, value);
+    mergeInto(before, value, types);
     return before;
   }
   if (Array.isArray(before) && Array.isArray(value) && before.length === value.length) {
-    for (let i = 0; i < value.length; i++) before[i] = merged(before[i], value[i] as Json);
+    for (let i = 0; i < value.length; i++) before[i] = merged(before[i], value[i] as Json, types);
     return before;
   }
   return value;

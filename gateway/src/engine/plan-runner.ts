@@ -54,15 +54,11 @@ export function compilePlan(node: PlanNode, parts: PlanParts): RunNode {
         return values.length === 0 ? undefined : inner(run, { path: [...at.path, ...path], values });
       };
     }
-    case 'Condition': {
-      const then = node.ifClause && compilePlan(node.ifClause, parts);
-      const otherwise = node.elseClause && compilePlan(node.elseClause, parts);
-      return (run, at) => (run.variables[node.condition] ? then?.(run, at) : otherwise?.(run, at));
-    }
     case 'Fetch':
       return compileFetch(node, parts);
-    case 'Defer':
-      throw new Error('A plan with @defer cannot be run.');
+    default:
+      // Conditions are settled before planning, and the schema has no @defer.
+      throw new Error(`A plan with a ${node.kind} node cannot be run.`);
   }
 }
 
@@ -116,7 +112,8 @@ function compileRequest(node: FetchNode, { fetchers, shared }: PlanParts): Ask {
     if (representations) variables.representations = representations;
     const body = `${start}${JSON.stringify(variables)}}`;
     const send = () => fetcher(body, run.headers, repeatable);
-    return repeatable ? shared.fetch(`${node.serviceName} ${run.credentials} ${body}`, send) : send();
+    if (!repeatable || run.credentials === null) return send();
+    return shared.fetch(`${node.serviceName} ${run.credentials} ${body}`, send);
   };
 }
 
@@ -129,7 +126,7 @@ function compileRootFetch(node: FetchNode, { types }: PlanParts, ask: Ask): RunN
         run.errors.push(present(error, node.serviceName, error.path && [...at.path, ...error.path]));
     if (!isObject(data)) return;
     rewrite?.(data);
-    for (const value of at.values) mergeInto(value, data);
+    for (const value of at.values) mergeInto(value, data, types);
   };
 }
 
@@ -168,12 +165,9 @@ function compileEntityFetch(node: FetchNode, { types }: PlanParts, ask: Ask): Ru
     }
     entities.forEach((received, index) => {
       if (!isObject(received)) return;
-      for (const place of places[index] ?? []) {
-        const entity = at.values[place] as JsonObject;
-        received.__typename ??= entity.__typename;
-      }
+      received.__typename ??= at.values[places[index]?.[0] ?? 0]?.__typename;
       rewriteOutput?.(received);
-      for (const place of places[index] ?? []) mergeInto(at.values[place] as JsonObject, received);
+      for (const place of places[index] ?? []) mergeInto(at.values[place] as JsonObject, received, types);
     });
   };
 }

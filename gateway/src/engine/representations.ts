@@ -27,7 +27,7 @@ function compileSelection(selection: QueryPlanSelectionNode, types: TypeConditio
       if (typeCondition === undefined || typeof typeName !== 'string' || !types.holds(typeCondition, typeName))
         return true;
       const part = inner(entity);
-      if (part) mergeInto(into, part);
+      if (part) mergeInto(into, part, types);
       return true;
     };
   }

@@ -1,8 +1,10 @@
 import {
   type FieldNode,
   type FragmentDefinitionNode,
+  type GraphQLCompositeType,
   GraphQLError,
   GraphQLIncludeDirective,
+  type GraphQLInterfaceType,
   type GraphQLLeafType,
   type GraphQLObjectType,
   type GraphQLOutputType,
@@ -15,6 +17,7 @@ import {
   isListType,
   isNonNullType,
   isObjectType,
+  isUnionType,
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
@@ -70,7 +73,7 @@ function shapeObject(
 }
 
 function compileFields(
-  type: GraphQLObjectType,
+  type: GraphQLObjectType | GraphQLInterfaceType,
   selectionSets: readonly SelectionSetNode[],
   parts: ShapeParts,
 ): ShapedField[] {
@@ -83,7 +86,7 @@ function compileFields(
 }
 
 function collectFields(
-  type: GraphQLObjectType,
+  type: GraphQLObjectType | GraphQLInterfaceType,
   selectionSet: SelectionSetNode,
   parts: ShapeParts,
   into: Map<string, FieldNode[]>,
@@ -105,19 +108,22 @@ function collectFields(
   }
 }
 
-function applies(schema: GraphQLSchema, condition: string, type: GraphQLObjectType): boolean {
+function applies(schema: GraphQLSchema, condition: string, type: GraphQLObjectType | GraphQLInterfaceType): boolean {
   const wanted = schema.getType(condition);
   return wanted === type || (isAbstractType(wanted) && schema.isSubType(wanted, type));
 }
 
 function compileField(
-  type: GraphQLObjectType,
+  type: GraphQLObjectType | GraphQLInterfaceType,
   responseName: string,
   nodes: readonly FieldNode[],
   parts: ShapeParts,
 ): Complete {
   const name = nodes[0]?.name.value ?? '';
-  if (name === '__typename') return () => type.name;
+  if (name === '__typename') {
+    if (isObjectType(type)) return () => type.name;
+    return (_value, at, errors) => refuse(at, `The type of the object is not known.`, errors) ?? undefined;
+  }
   if (name === '__schema' || name === '__type') return () => parts.introspection?.[responseName] ?? null;
   const field = type.getFields()[name];
   if (!field) throw new GraphQLError(`Type ${type.name} has no field "${name}".`);
@@ -155,11 +161,11 @@ function compileValue(
     };
   }
   if (isLeafType(type)) return compileLeaf(type, field);
-  return compileComposite(type, field, selectionSets, parts);
+  return compileComposite(type as GraphQLCompositeType, field, selectionSets, parts);
 }
 
 function compileComposite(
-  type: Exclude<GraphQLOutputType, GraphQLLeafType>,
+  type: GraphQLCompositeType,
   field: string,
   selectionSets: readonly SelectionSetNode[],
   parts: ShapeParts,
@@ -169,18 +175,19 @@ function compileComposite(
     let shape = shapes.get(typeName);
     if (shape === undefined) {
       const runtime = parts.schema.getType(typeName);
-      shape = isObjectType(runtime) ? compileFields(runtime, selectionSets, parts) : null;
+      const fits = isObjectType(runtime) || runtime === type;
+      shape = fits && !isUnionType(runtime) ? compileFields(runtime as GraphQLObjectType, selectionSets, parts) : null;
       shapes.set(typeName, shape);
     }
     return shape;
   };
-  const only = isObjectType(type) ? type.name : null;
+  // Of an interface's object the type is not always asked for: only the interface's own fields may be wanted.
+  const declared = type.name;
   return (value, at, errors) => {
     if (value === undefined || value === null) return null;
     if (!isObject(value)) return refuse(at, `Expected an object for ${field}.`, errors);
     const given = value.__typename;
-    const typeName = typeof given === 'string' && shapeOf(given) ? given : only;
-    const fields = typeName === null ? null : shapeOf(typeName);
+    const fields = (typeof given === 'string' && shapeOf(given)) || shapeOf(declared);
     if (!fields) return refuse(at, `The type of the object for ${field} is not known.`, errors);
     return shapeObject(fields, value, at, errors) ?? null;
   };

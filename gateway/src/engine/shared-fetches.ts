@@ -16,6 +16,11 @@ export class SharedFetches {
     this.#enabled = enabled;
   }
 
+  /** Something was changed: whoever asks from now on must not be given what was asked before. */
+  forget(): void {
+    this.#underWay.clear();
+  }
+
   /** @returns an answer that is the caller's own, to change as he likes */
   async fetch(key: string, send: () => Promise<SubgraphResult>): Promise<SubgraphResult> {
     if (!this.#enabled) return send();
@@ -24,7 +29,10 @@ export class SharedFetches {
     else {
       fetch = { result: send(), takers: 1 };
       this.#underWay.set(key, fetch);
-      const forget = () => this.#underWay.delete(key);
+      const started = fetch;
+      const forget = () => {
+        if (this.#underWay.get(key) === started) this.#underWay.delete(key);
+      };
       fetch.result.then(forget, forget);
     }
     const result = await fetch.result;

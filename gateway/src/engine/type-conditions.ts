@@ -20,6 +20,11 @@ export class TypeConditions {
     return known;
   }
 
+  /** Whether an object can be of this type; an interface's name is all that a subgraph knows that has but the interface. */
+  isObject(typeName: unknown): boolean {
+    return typeof typeName === 'string' && isObjectType(this.#schema.getType(typeName));
+  }
+
   #decide(condition: string, typeName: string): boolean {
     const type = this.#schema.getType(typeName);
     const wanted = this.#schema.getType(condition);

@@ -31,8 +31,8 @@ export interface Run {
   readonly variables: Readonly<Record<string, unknown>>;
   /** Sent to subgraphs. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Where fetches of other requests with the same credentials are looked for. */
-  readonly credentials: string;
+  /** Those with the same credentials may share what they fetch; null: nothing is shared. */
+  readonly credentials: string | null;
   /** The answer as the subgraphs give it, in their names; grows as the plan runs. */
   readonly data: JsonObject;
   readonly errors: GraphQLError[];

@@ -4,7 +4,7 @@ import type { ExecutionResult } from 'graphql';
 import type { Histogram } from 'prom-client';
 import { Pool } from 'undici';
 import type { Subgraph } from '../config.js';
-import type { Fetcher, SubgraphResult } from '../engine/types.js';
+import { type Fetcher, isObject, type JsonObject, type SubgraphError, type SubgraphResult } from '../engine/types.js';
 
 /** Headers of a client's request that subgraphs are sent too. */
 export const PROPAGATED_HEADERS = ['authorization', 'x-request-id', 'traceparent', 'tracestate'] as const;
@@ -116,9 +116,21 @@ class NotGraphQLError extends Error {}
 function parseResult(text: string): SubgraphResult | undefined {
   try {
     const result: unknown = JSON.parse(text);
-    const isResult = typeof result === 'object' && result !== null && ('data' in result || 'errors' in result);
-    return isResult ? (result as SubgraphResult) : undefined;
+    if (!isObject(result) || !('data' in result || 'errors' in result)) return undefined;
+    const { data, errors } = result;
+    if (data !== undefined && data !== null && !isObject(data)) return undefined;
+    return { data, ...(Array.isArray(errors) && { errors: errors.filter(isObject).map(readError) }) };
   } catch {
     return undefined;
   }
+}
+
+/** An error as a subgraph says it, less what is not as it should be. */
+function readError({ message, path, extensions }: JsonObject): SubgraphError {
+  const isPath = Array.isArray(path) && path.every((key) => typeof key === 'string' || typeof key === 'number');
+  return {
+    ...(typeof message === 'string' && { message }),
+    ...(isPath && { path: path as (string | number)[] }),
+    ...(isObject(extensions) && { extensions }),
+  };
 }

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { SharedFetches } from './shared-fetches.js';
+import type { SubgraphResult } from './types.js';
+
+/** A fetch that is answered when the test says so. */
+function pending() {
+  let sent = 0;
+  let answer: (result: SubgraphResult) => void = () => undefined;
+  const send = () => {
+    sent += 1;
+    return new Promise<SubgraphResult>((resolve) => {
+      answer = resolve;
+    });
+  };
+  return { send, sent: () => sent, answer: (n: number) => answer({ data: { n, list: [n] } }) };
+}
+
+test('each who shares gets an answer of his own', async () => {
+  const shared = new SharedFetches(true);
+  const fetch = pending();
+  const asked = [shared.fetch('same', fetch.send), shared.fetch('same', fetch.send)];
+  fetch.answer(1);
+  const [one, two] = await Promise.all(asked);
+  expect(fetch.sent()).toBe(1);
+  (one as { data: { list: number[] } }).data.list.push(2);
+  expect(two?.data).toEqual({ n: 1, list: [1] });
+});
+
+test('what is over is asked for again', async () => {
+  const shared = new SharedFetches(true);
+  const fetch = pending();
+  const first = shared.fetch('same', fetch.send);
+  fetch.answer(1);
+  await first;
+  const second = shared.fetch('same', fetch.send);
+  fetch.answer(2);
+  expect((await second).data?.n).toBe(2);
+});
+
+test('after a change nobody is given what was asked before it', async () => {
+  const shared = new SharedFetches(true);
+  const before = pending();
+  const after = pending();
+  const old = shared.fetch('same', before.send);
+  shared.forget();
+  const fresh = shared.fetch('same', after.send);
+  before.answer(1);
+  expect((await old).data?.n).toBe(1);
+  const alsoFresh = shared.fetch('same', after.send);
+  after.answer(2);
+  expect((await fresh).data?.n).toBe(2);
+  expect((await alsoFresh).data?.n).toBe(2);
+  expect(after.sent()).toBe(1);
+});

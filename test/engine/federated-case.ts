@@ -1,0 +1,156 @@
+import { composeServices } from '@apollo/composition';
+import { Supergraph } from '@apollo/federation-internals';
+import { buildSubgraphSchema } from '@apollo/subgraph';
+import { Engine } from '@tributary/gateway/engine/engine';
+import type { SubgraphResult } from '@tributary/gateway/engine/types';
+import { execute, type GraphQLSchema, parse } from 'graphql';
+
+export type Entity = Record<string, unknown> & { __typename: string };
+
+/** A graph cut into subgraphs, and the data of all of them in one place. */
+export interface FederatedCase {
+  readonly name: string;
+  readonly subgraphs: Readonly<Record<string, string>>;
+  /** Every entity with all of its fields; a field that is an Error fails. */
+  readonly entities: readonly Entity[];
+  /** The root fields. */
+  readonly roots: Readonly<Record<string, (args: Record<string, unknown>) => unknown>>;
+  /** Fields that a subgraph works out from what it `@requires`: `Type.field`. */
+  readonly computed?: Readonly<
+    Record<string, (entity: Record<string, unknown>, args: Record<string, unknown>) => unknown>
+  >;
+  /** Fields that a subgraph must be sent, because it does not have them: `subgraph.Type.field`. */
+  readonly external?: readonly string[];
+}
+
+const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: [
+  "@key", "@requires", "@provides", "@external", "@shareable", "@override", "@inaccessible", "@interfaceObject"
+])\n`;
+
+/** The graph, run by the engine over its subgraphs, and by graphql-js on one schema that knows everything. */
+export function buildCase(federated: FederatedCase, shareFetches = true) {
+  const names = Object.keys(federated.subgraphs);
+  const typeDefs = new Map(names.map((name) => [name, parse(FEDERATION + federated.subgraphs[name])]));
+  const composed = composeServices(
+    names.map((name) => ({ name, url: `http://${name}`, typeDefs: typeDefs.get(name) as ReturnType<typeof parse> })),
+  );
+  if (!composed.supergraphSdl)
+    throw new Error(`${federated.name}: ${composed.errors?.map(({ message }) => message).join('\n')}`);
+  const apiSchema = Supergraph.build(composed.supergraphSdl).apiSchema().toGraphQLJSSchema();
+  let fetches = 0;
+  const fetchers = new Map(
+    names.map((name) => {
+      const schema = subgraphSchema(federated, name, typeDefs.get(name) as ReturnType<typeof parse>);
+      const fetcher = async (body: string): Promise<SubgraphResult> => {
+        fetches += 1;
+        const { query, variables } = JSON.parse(body);
+        const result = await execute({ schema, document: parse(query), variableValues: variables });
+        return JSON.parse(JSON.stringify(result));
+      };
+      return [name, fetcher] as const;
+    }),
+  );
+  const engine = new Engine({ supergraphSdl: composed.supergraphSdl, apiSchema, fetchers, shareFetches });
+  return {
+    apiSchema,
+    /** How many fetches were sent so far. */
+    fetches: () => fetches,
+    run: (query: string, variables: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
+      engine.run({ query, document: parse(query), operationName: undefined, variables, headers }),
+    expected: (query: string, variables: Record<string, unknown> = {}) =>
+      execute({
+        schema: apiSchema,
+        document: parse(query),
+        variableValues: variables,
+        fieldResolver: (source, args, _context, { fieldName, parentType }) =>
+          resolve(federated, parentType.name, fieldName, source as Entity | undefined, args),
+      }),
+  };
+}
+
+function resolve(
+  federated: FederatedCase,
+  type: string,
+  field: string,
+  source: Entity | undefined,
+  args: Record<string, unknown>,
+): unknown {
+  if (!source) return federated.roots[field]?.(args);
+  const computed =
+    federated.computed?.[`${source.__typename ?? type}.${field}`] ?? federated.computed?.[`${type}.${field}`];
+  return computed ? computed(source, args) : source[field];
+}
+
+function subgraphSchema(federated: FederatedCase, name: string, typeDefs: ReturnType<typeof parse>): GraphQLSchema {
+  const schema = buildSubgraphSchema({ typeDefs, resolvers: {} });
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!('getFields' in type) || type.name.startsWith('_')) continue;
+    if (
+      'resolveReference' in type ||
+      'resolveObject' in type ||
+      type.astNode?.kind === 'ObjectTypeDefinition' ||
+      type.astNode?.kind === 'InterfaceTypeDefinition'
+    ) {
+      const resolveReference = (reference: Record<string, unknown>) =>
+        findEntity(federated, name, type.name, reference);
+      type.extensions = {
+        ...type.extensions,
+        apollo: { ...(type.extensions.apollo as object), subgraph: { resolveReference } },
+      };
+    }
+    for (const field of Object.values(type.getFields())) {
+      if ('args' in field && !field.name.startsWith('_')) {
+        const isRoot = type.name === 'Query';
+        field.resolve = (source: Entity, args: Record<string, unknown>) =>
+          resolve(federated, type.name, field.name, isRoot ? undefined : source, args);
+      }
+    }
+  }
+  return schema;
+}
+
+/** A subgraph has of an entity what is its own, and what it was sent. */
+function findEntity(
+  federated: FederatedCase,
+  subgraph: string,
+  type: string,
+  reference: Record<string, unknown>,
+): Entity | null {
+  // An interface, or an object that stands for one, is any of its kinds.
+  const isKind = federated.entities.some(({ __typename }) => __typename === type);
+  const found = federated.entities.find(
+    (entity) =>
+      (!isKind || entity.__typename === type) &&
+      Object.entries(reference).every(
+        ([field, value]) =>
+          field === '__typename' ||
+          isExternal(federated, subgraph, entity, type, field) ||
+          sameKey(entity[field], value),
+      ),
+  );
+  if (!found) return null;
+  const external = Object.keys(found).filter((field) => isExternal(federated, subgraph, found, type, field));
+  const entity: Entity = { ...found };
+  for (const field of external) {
+    if (field in reference) entity[field] = reference[field];
+    else delete entity[field];
+  }
+  return entity;
+}
+
+function isExternal(
+  { external = [] }: FederatedCase,
+  subgraph: string,
+  { __typename }: Entity,
+  type: string,
+  field: string,
+): boolean {
+  return external.includes(`${subgraph}.${type}.${field}`) || external.includes(`${subgraph}.${__typename}.${field}`);
+}
+
+function sameKey(have: unknown, wanted: unknown): boolean {
+  if (typeof wanted !== 'object' || wanted === null) return have === wanted;
+  return Object.entries(wanted).every(
+    ([field, value]) => field === '__typename' || sameKey((have as Entity | null)?.[field], value),
+  );
+}

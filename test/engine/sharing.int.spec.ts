@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest';
+import { CASES } from './cases.ts';
+import { buildCase, type FederatedCase } from './federated-case.ts';
+
+const shop = CASES[0] as FederatedCase;
+const QUERY = '{ users { name reviews { product { title inStock } } } }';
+
+describe('requests that want the same at the same time', () => {
+  test('share their fetches, and each has the whole answer for itself', async () => {
+    const alone = buildCase(shop);
+    const [whole] = [await alone.run(QUERY)];
+    const graph = buildCase(shop);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => graph.run(QUERY)));
+    expect(graph.fetches()).toBe(alone.fetches());
+    for (const answer of answers) expect(answer.data).toEqual(whole.data);
+  });
+
+  test('do not share when their credentials differ, whatever else is the same', async () => {
+    const alone = buildCase(shop);
+    await alone.run(QUERY);
+    const graph = buildCase(shop);
+    await Promise.all(
+      ['a', 'b'].map((token) => graph.run(QUERY, {}, { authorization: token, 'x-request-id': 'same' })),
+    );
+    expect(graph.fetches()).toBe(2 * alone.fetches());
+  });
+
+  test('do not share when sharing is off', async () => {
+    const graph = buildCase(shop, false);
+    await graph.run(QUERY);
+    const once = graph.fetches();
+    await Promise.all([graph.run(QUERY), graph.run(QUERY)]);
+    expect(graph.fetches()).toBe(3 * once);
+  });
+});
+
+test('an entity that is wanted at several places is asked for once', async () => {
+  const graph = buildCase(shop);
+  await graph.run('{ reviews { product { notes } } users { reviews { product { notes } } } }');
+  const before = graph.fetches();
+  await graph.run('{ a: product(id: "1") { inStock } b: product(id: "1") { inStock } }');
+  // One for the products, and at most one for each of the two paths.
+  expect(graph.fetches() - before).toBeLessThanOrEqual(3);
+});
+
+test('a name that would change what an object is, is refused', async () => {
+  const graph = buildCase(shop);
+  await expect(graph.run('{ __proto__: me { name } }')).rejects.toThrow('"__proto__" cannot be the name');
+});
+
+test('names that every object has by inheritance are names like others', async () => {
+  const graph = buildCase(shop);
+  const { data } = await graph.run('{ constructor: me { toString: name valueOf: reviews { hasOwnProperty: body } } }');
+  expect(JSON.stringify(data)).toBe(
+    '{"constructor":{"toString":"User 1","valueOf":[{"hasOwnProperty":"Review 1"},{"hasOwnProperty":"Review 4"}]}}',
+  );
+});
+
+test('of several errors, each is told at its own place', async () => {
+  const graph = buildCase(shop);
+  const { errors } = await graph.run('{ reviews { product { notes } } a: product(id: "2") { notes } }');
+  expect(errors?.map(({ message, path }) => [message, path])).toEqual(
+    expect.arrayContaining([
+      ['no notes', ['reviews', 1, 'product', 'notes']],
+      ['no notes', ['a', 'notes']],
+    ]),
+  );
+});
