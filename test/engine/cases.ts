@@ -114,15 +114,17 @@ function library(): FederatedCase {
     author.works = items.filter((item) => (item.author ?? item.director) === author);
     author.favourite = author.id === '1' ? items[2] : authors[0];
   }
-  const entities = [...authors, ...items];
+  const hidden = entity('Hidden', { id: '9', title: 'Nine', shelf: null });
+  const entities = [...authors, ...items, hidden];
   return {
-    name: 'interfaces, unions, enums, value types that are shared',
+    name: 'interfaces, unions, enums, value types that are shared, a type that is @inaccessible',
     entities,
     roots: {
       items: () => items,
       item: ({ id }) => items.find((item) => item.id === id) ?? null,
+      maybe: () => [items[0], hidden],
       authors: () => authors,
-      anything: () => [authors[0], null, ...items],
+      anything: () => [authors[0], null, hidden, ...items],
       rated: () => items.filter((item) => item.rating !== null),
     },
     subgraphs: {
@@ -130,8 +132,9 @@ function library(): FederatedCase {
         enum Side { LEFT RIGHT }
         type Shelf @shareable { row: Int! side: Side }
         interface Item { id: ID! title: String! shelf: Shelf }
-        union Thing = Book | Film | Author
-        type Query { items: [Item!] item(id: ID!): Item anything: [Thing] }
+        union Thing = Book | Film | Author | Hidden
+        type Hidden implements Item @inaccessible { id: ID! title: String! shelf: Shelf }
+        type Query { items: [Item!] item(id: ID!): Item maybe: [Item] anything: [Thing] }
         type Book implements Item @key(fields: "id") { id: ID! title: String! pages: Int! shelf: Shelf author: Author }
         type Film implements Item @key(fields: "id") { id: ID! title: String! minutes: Int shelf: Shelf director: Author }
         type Author @key(fields: "id") { id: ID! works: [Item!]! favourite: Thing }`,

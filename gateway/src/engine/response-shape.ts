@@ -187,7 +187,9 @@ function compileComposite(
     if (value === undefined || value === null) return null;
     if (!isObject(value)) return refuse(at, `Expected an object for ${field}.`, errors);
     const given = value.__typename;
-    const fields = (typeof given === 'string' && shapeOf(given)) || shapeOf(declared);
+    // A type that clients are not to know, or that is none at all, is not shown as what it was declared to be.
+    const hidden = typeof given === 'string' && !parts.schema.getType(given);
+    const fields = hidden ? null : (typeof given === 'string' && shapeOf(given)) || shapeOf(declared);
     if (!fields) return refuse(at, `The type of the object for ${field} is not known.`, errors);
     return shapeObject(fields, value, at, errors) ?? null;
   };

@@ -66,3 +66,20 @@ test('of several errors, each is told at its own place', async () => {
     ]),
   );
 });
+
+test('a null that must not be, and that no subgraph explained, has an error of its own', async () => {
+  const graph = buildCase({
+    name: 'an entity that one of two subgraphs does not know',
+    entities: [],
+    roots: { thing: () => ({ __typename: 'Thing', id: '1' }) },
+    subgraphs: {
+      a: 'type Query { thing: Thing } type Thing @key(fields: "id") { id: ID! }',
+      b: 'type Thing @key(fields: "id") { id: ID! size: Int! }',
+    },
+  });
+  const { data, errors } = await graph.run('{ thing { id size } }');
+  expect(data).toEqual({ thing: null });
+  expect(errors?.map(({ message, path }) => [message, path])).toEqual([
+    ['Cannot return null for non-nullable field Thing.size.', ['thing', 'size']],
+  ]);
+});
