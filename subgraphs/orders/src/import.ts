@@ -2,6 +2,7 @@ import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
 import type { LoadHistory } from '@tributary/shared/service/set-up-database';
 import type { HistoricalOrder } from '@tributary/shared/superstore/superstore';
 import { type Kysely, sql } from 'kysely';
+import { EVENT_COLUMNS } from './order/event-store.js';
 import { type RecordedOrderEvent, SCHEMA_VERSIONS } from './order/order-events.js';
 import { projectAll } from './projections/order-projection.js';
 import { recordWhatIsThere } from './publication.js';
@@ -22,15 +23,7 @@ export const loadOrders: LoadHistory<OrdersTables> = async (transaction, history
     data,
     at,
   }));
-  const eventColumns = {
-    order_id: 'text',
-    version: 'integer',
-    type: 'text',
-    schema_version: 'integer',
-    data: 'jsonb',
-    at: 'timestamptz',
-  };
-  await bulkInsert(db, 'order_events', eventColumns, rows);
+  await bulkInsert(db, 'order_events', EVENT_COLUMNS, rows);
   await sql`analyze order_events`.execute(db);
 
   // An order has two events here.

@@ -5,6 +5,16 @@ import type { OrdersTables } from '../storage/tables.js';
 import { evolve, type Order } from './order.js';
 import { type OrderEvent, type RecordedOrderEvent, SCHEMA_VERSIONS, upcast } from './order-events.js';
 
+/** The columns of `order_events` as they are written, with their types. */
+export const EVENT_COLUMNS = {
+  order_id: 'text',
+  version: 'integer',
+  type: 'text',
+  schema_version: 'integer',
+  data: 'jsonb',
+  at: 'timestamptz',
+};
+
 const COLUMNS = ['position', 'order_id', 'version', 'type', 'schema_version', 'data', 'at'] as const;
 
 /**
@@ -114,16 +124,8 @@ export class OrderEventStore {
         at: event.at,
       })),
     );
-    const columns = {
-      order_id: 'text',
-      version: 'integer',
-      type: 'text',
-      schema_version: 'integer',
-      data: 'jsonb',
-      at: 'timestamptz',
-    };
     try {
-      await bulkInsert(this.#db as unknown as Kysely<never>, 'order_events', columns, rows);
+      await bulkInsert(this.#db as unknown as Kysely<never>, 'order_events', EVENT_COLUMNS, rows);
     } catch (error) {
       if (violatedUniqueConstraint(error) !== 'order_events_by_order') throw error;
       throw new AppendConflictError('An order has changed since it was read.', { cause: error });
