@@ -7,6 +7,12 @@ export interface Subgraph {
   readonly url: string;
 }
 
+/** A header of clients' requests that subgraphs are sent too: all of them, or one. */
+export interface HeaderRule {
+  readonly name: string;
+  readonly subgraph: string | null;
+}
+
 const LOCAL_SUBGRAPHS =
   'users=http://localhost:4001/graphql,products=http://localhost:4002/graphql,orders=http://localhost:4003/graphql';
 
@@ -30,6 +36,46 @@ const origins = z
   .default(EXPLORER_ORIGINS)
   .transform((text) => text.split(',').map((item) => item.trim()));
 
+/** Headers that are of one connection or one body, not of what is asked. */
+const OWN_HEADERS =
+  /^(host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|content-.*|accept|accept-encoding)$/;
+
+const headerRules = z
+  .string()
+  .default('authorization,x-request-id,traceparent,tracestate')
+  .transform((text, context): HeaderRule[] =>
+    text.split(',').map((entry) => {
+      const [, subgraph, name = ''] = /^\s*(?:([\w-]+):)?([\w-]+)\s*$/.exec(entry.toLowerCase()) ?? [];
+      if (!name) context.addIssue('wants names of headers: authorization,… or, for one subgraph, users:x-api-key');
+      if (OWN_HEADERS.test(name)) context.addIssue(`"${name}" cannot be handed on`);
+      return { name, subgraph: subgraph ?? null };
+    }),
+  );
+
+const labels = z
+  .string()
+  .default('')
+  .transform((text, context): ReadonlyMap<string, number> => {
+    const entries = text.split(',').filter((entry) => entry.trim() !== '');
+    return new Map(
+      entries.map((entry) => {
+        const [, label = '', percent = '100'] = /^\s*([\w.-]+)(?:=(\d{1,3}(?:\.\d+)?)%)?\s*$/.exec(entry) ?? [];
+        if (!label || Number(percent) > 100) context.addIssue('wants labels: new-stock,new-prices=10%');
+        return [label, Number(percent) / 100];
+      }),
+    );
+  });
+
+const onOff = (preset: 'on' | 'off') =>
+  z
+    .enum(['on', 'off'])
+    .default(preset)
+    .transform((value) => value === 'on');
+
+const count = (preset: number) => z.coerce.number('wants a number').int('wants a whole number').min(0).default(preset);
+
+const MIB = 1024 * 1024;
+
 /** Reads the gateway's configuration from the environment. */
 export function readConfig(env: NodeJS.ProcessEnv = process.env) {
   return readEnvironment(
@@ -43,8 +89,30 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       SUPERGRAPH_PATH: z.string().optional(),
       SUPERGRAPH_POLL_INTERVAL: duration('5s'),
       SUBGRAPH_TIMEOUT: duration('5s'),
+      /** The largest answer of a subgraph that is read, in bytes. */
+      SUBGRAPH_MAX_RESPONSE: count(32 * MIB),
+      /** So many failures in a row keep requests from a subgraph for a while; 0 never does. */
+      SUBGRAPH_BREAK_AFTER: count(20),
+      SUBGRAPH_BREAK: duration('500ms'),
       /** Requests that want the same of a subgraph at the same time, with the same credentials, share one fetch. */
-      SUBGRAPH_FETCH_SHARING: z.enum(['on', 'off']).default('on'),
+      SUBGRAPH_FETCH_SHARING: onOff('on'),
+      /** Entity fetches of a request to one subgraph at one time become one. */
+      SUBGRAPH_FETCH_MERGING: onOff('on'),
+      /** Clients that send the same query at the same time, with the same credentials, are given one answer. */
+      CLIENT_QUERY_SHARING: onOff('on'),
+      /** Headers of clients that subgraphs are sent too. */
+      PROPAGATED_HEADERS: headerRules,
+      /** Labels of progressive `@override`s that are on. */
+      OVERRIDE_LABELS: labels,
+      MAX_OPERATION_TOKENS: count(20_000),
+      MAX_OPERATION_DEPTH: count(50),
+      MAX_OPERATION_ALIASES: count(1000),
+      MAX_OPERATION_FIELDS: count(10_000),
+      /** How many operations are kept planned. */
+      MAX_OPERATIONS: count(2000),
+      NODE_ENV: z.string().default('development'),
+      /** What a client sends as `x-explain` in production to be told how its answer came about; else any value does. */
+      EXPLAIN_TOKEN: z.string().optional(),
       /** Sites whose pages may ask; "localhost" is this machine on any port, "*" everybody. */
       CORS_ORIGINS: origins,
       LOG_LEVEL: logLevel,

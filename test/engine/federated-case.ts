@@ -1,8 +1,8 @@
 import { composeServices } from '@apollo/composition';
 import { Supergraph } from '@apollo/federation-internals';
 import { buildSubgraphSchema } from '@apollo/subgraph';
-import { Engine } from '@tributary/gateway/engine/engine';
-import type { SubgraphResult } from '@tributary/gateway/engine/types';
+import { Engine, type EngineResult } from '@tributary/gateway/engine/engine';
+import type { JsonObject, SubgraphRequest, SubgraphResult } from '@tributary/gateway/engine/types';
 import { execute, type GraphQLSchema, parse } from 'graphql';
 
 export type Entity = Record<string, unknown> & { __typename: string };
@@ -23,6 +23,16 @@ export interface FederatedCase {
   readonly external?: readonly string[];
 }
 
+/** An answer as JSON has it. */
+export interface Answer {
+  readonly data?: JsonObject | null;
+  readonly errors?: readonly {
+    readonly message: string;
+    readonly path?: readonly (string | number)[];
+    readonly extensions?: Readonly<Record<string, unknown>>;
+  }[];
+}
+
 const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: [
   "@key", "@requires", "@provides", "@external", "@shareable", "@override", "@inaccessible", "@interfaceObject"
 ])\n`;
@@ -41,7 +51,7 @@ export function buildCase(federated: FederatedCase, shareFetches = true) {
   const fetchers = new Map(
     names.map((name) => {
       const schema = subgraphSchema(federated, name, typeDefs.get(name) as ReturnType<typeof parse>);
-      const fetcher = async (body: string): Promise<SubgraphResult> => {
+      const fetcher = async ({ body }: SubgraphRequest): Promise<SubgraphResult> => {
         fetches += 1;
         const { query, variables } = JSON.parse(body);
         const result = await execute({ schema, document: parse(query), variableValues: variables });
@@ -55,8 +65,8 @@ export function buildCase(federated: FederatedCase, shareFetches = true) {
     apiSchema,
     /** How many fetches were sent so far. */
     fetches: () => fetches,
-    run: (query: string, variables: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
-      engine.run({ query, document: parse(query), operationName: undefined, variables, headers }),
+    run: async (query: string, variables: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
+      read(await engine.run({ query, variables, headers })),
     expected: (query: string, variables: Record<string, unknown> = {}) =>
       execute({
         schema: apiSchema,
@@ -66,6 +76,11 @@ export function buildCase(federated: FederatedCase, shareFetches = true) {
           resolve(federated, parentType.name, fieldName, source as Entity | undefined, args),
       }),
   };
+}
+
+/** An answer as a client has it. */
+function read(result: EngineResult): Answer {
+  return JSON.parse('text' in result ? result.text : JSON.stringify(result));
 }
 
 function resolve(

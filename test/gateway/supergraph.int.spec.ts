@@ -2,39 +2,12 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { composeServices } from '@apollo/composition';
-import { readConfig } from '@tributary/gateway/config';
-import { createGateway, type Gateway } from '@tributary/gateway/gateway';
 import { parse } from 'graphql';
-import { pino } from 'pino';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ask, codesOf } from '../harness/graphql-client.ts';
-import { startTestSubgraph, type TestSubgraph } from '../harness/test-subgraph.ts';
+import { gateway, over, subgraph } from '../harness/test-gateway.ts';
+import type { TestSubgraph } from '../harness/test-subgraph.ts';
 import { until } from '../harness/until.ts';
-
-const cleanUps: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
-
-async function subgraph(sdl: string): Promise<TestSubgraph> {
-  const started = await startTestSubgraph(sdl);
-  cleanUps.push(() => started.down());
-  return started;
-}
-
-async function gateway(env: NodeJS.ProcessEnv): Promise<{ url: string; gateway: Gateway }> {
-  const config = readConfig({ GATEWAY_PORT: '0', SUPERGRAPH_POLL_INTERVAL: '50ms', SUBGRAPH_TIMEOUT: '400ms', ...env });
-  const created = await createGateway(config, pino({ level: 'silent' }));
-  created.ready.catch(() => undefined);
-  cleanUps.push(() => created.close());
-  return { url: await created.listen(), gateway: created };
-}
-
-const over = (subgraphs: Record<string, TestSubgraph>) => ({
-  SUBGRAPHS: Object.entries(subgraphs)
-    .map(([name, { url }]) => `${name}=${url}`)
-    .join(),
-});
 
 async function readiness(url: string) {
   const response = await fetch(`${url}/health/ready`);

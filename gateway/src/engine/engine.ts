@@ -1,29 +1,22 @@
+import { performance } from 'node:perf_hooks';
 import { operationFromDocument, Supergraph } from '@apollo/federation-internals';
-import { type PlanNode, QueryPlanner } from '@apollo/query-planner';
-import {
-  type DocumentNode,
-  executeSync,
-  type FieldNode,
-  type FragmentDefinitionNode,
-  GraphQLError,
-  type GraphQLSchema,
-  getOperationAST,
-  getVariableValues,
-  Kind,
-  type OperationDefinitionNode,
-  OperationTypeNode,
-} from 'graphql';
-import { LRUCache } from 'lru-cache';
-import { type ConditionValues, conditionVariables, withSettledConditions } from './conditions.js';
-import { compilePlan, type RunNode } from './plan-runner.js';
+import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
+import { executeSync, GraphQLError, type GraphQLSchema, getVariableValues, OperationTypeNode } from 'graphql';
+import type { Abandonment } from './abandonment.js';
+import { type ConditionValues, withSettledConditions } from './conditions.js';
+import { type Explanation, explain, type FetchTrace, rounded } from './explanation.js';
+import { enclose, quote } from './json-text.js';
+import type { OperationLimits } from './limits.js';
+import { type CheckedOperation, type Operation, Operations } from './operations.js';
+import { type OverrideLabels, overrideLabels } from './override-labels.js';
+import { PlanCompiler, type RunNode } from './plan.js';
+import { PlanningQueue } from './planning-queue.js';
 import { compileShape, type Shape } from './response-shape.js';
+import { compileWriter, type Write } from './response-writer.js';
 import { SharedFetches } from './shared-fetches.js';
+import { SubgraphCalls } from './subgraph-calls.js';
 import { TypeConditions } from './type-conditions.js';
-import type { Fetcher, JsonObject } from './types.js';
-
-const MAX_OPERATIONS = 1000;
-/** An operation is planned for each set of values that its @skip and @include have; so many of them are kept. */
-const MAX_VARIANTS = 32;
+import type { Fetcher, JsonObject, Run } from './types.js';
 
 export interface EngineOptions {
   readonly supergraphSdl: string;
@@ -32,169 +25,216 @@ export interface EngineOptions {
   /** By the subgraph's name. */
   readonly fetchers: ReadonlyMap<string, Fetcher>;
   /** Whether queries to subgraphs that are under way are shared by those who want the same. */
-  readonly shareFetches: boolean;
+  readonly shareFetches?: boolean;
+  /** Whether entity fetches of a request to one subgraph at one time become one. */
+  readonly mergeFetches?: boolean;
+  readonly limits?: OperationLimits;
+  /** How many operations are kept planned. */
+  readonly maxOperations?: number;
+  /** Labels of `@override` that are on, with the share of requests for which they are. */
+  readonly labels?: ReadonlyMap<string, number>;
 }
 
-/** An operation of a client, checked against the schema. */
 export interface EngineRequest {
   readonly query: string;
-  readonly document: DocumentNode;
-  readonly operationName: string | undefined;
-  readonly variables: Readonly<Record<string, unknown>>;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly operationName?: string | undefined;
+  readonly variables?: Readonly<Record<string, unknown>>;
+  /** Sent to subgraphs. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Happens when the client is gone. */
+  readonly abandonment?: Abandonment;
+  /** Whether the answer is to say how it came about. */
+  readonly explain?: boolean;
+  /** Whether an operation of this type may be run. @throws when it may not */
+  readonly allow?: (type: OperationTypeNode) => void;
 }
 
-export interface EngineResult {
-  /** Left out when nothing was executed. */
-  readonly data?: JsonObject | null;
-  readonly errors?: readonly GraphQLError[];
-}
+/** An answer; nothing was executed when there is no data. */
+export type EngineResult =
+  | { readonly text: string }
+  | {
+      readonly data?: JsonObject | null;
+      readonly errors?: readonly GraphQLError[];
+      readonly extensions?: { readonly explanation: Explanation };
+    };
 
-/** An operation as a client wrote it. */
-interface KnownOperation {
-  readonly document: DocumentNode;
-  readonly operation: OperationDefinitionNode;
-  readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
-  /** Variables that decide what is in the answer. */
-  readonly conditions: readonly string[];
-  /** By the values of these variables. */
-  readonly variants: LRUCache<string, Variant>;
-  /** `__schema` and `__type` fields of the root, if any. */
-  readonly introspection: OperationDefinitionNode | null;
-}
-
-/** An operation, planned and compiled: what is left for each request is to run it. */
-interface Variant {
+/** An operation, planned and compiled for certain conditions: what is left for each request is to run it. */
+export interface Variant {
+  readonly plan: QueryPlan;
   readonly run: RunNode | null;
   /** Null when it has to be made for each request, because the schema is asked about itself. */
   readonly shape: Shape | null;
+  readonly write: Write | null;
 }
+
+const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
+const MAX_PLANNING = 1000;
+/** Different ways to a plan that the planner compares before it takes the best so far. */
+const MAX_EVALUATED_PLANS = 1000;
 
 /** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */
 export class Engine {
   readonly #apiSchema: GraphQLSchema;
   readonly #supergraph: Supergraph;
   readonly #planner: QueryPlanner;
-  readonly #types: TypeConditions;
-  readonly #fetchers: ReadonlyMap<string, Fetcher>;
+  readonly #compiler: PlanCompiler;
   readonly #shared: SharedFetches;
-  readonly #operations = new LRUCache<string, KnownOperation>({ max: MAX_OPERATIONS });
+  readonly #operations: Operations;
+  readonly #labels: OverrideLabels;
+  readonly #planning = new PlanningQueue(MAX_PLANNING);
 
-  constructor({ supergraphSdl, apiSchema, fetchers, shareFetches }: EngineOptions) {
+  constructor(options: EngineOptions) {
+    const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true } = options;
     this.#apiSchema = apiSchema;
     this.#supergraph = Supergraph.build(supergraphSdl, { validateSupergraph: false });
-    this.#planner = new QueryPlanner(this.#supergraph);
-    this.#types = new TypeConditions(this.#supergraph.schema.toGraphQLJSSchema());
-    this.#fetchers = fetchers;
+    this.#planner = new QueryPlanner(this.#supergraph, {
+      reuseQueryFragments: false,
+      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS },
+    });
     this.#shared = new SharedFetches(shareFetches);
+    this.#compiler = new PlanCompiler(
+      new TypeConditions(this.#supergraph.schema.toGraphQLJSSchema()),
+      new SubgraphCalls(fetchers, this.#shared, mergeFetches),
+    );
+    const { limits = LIMITS, maxOperations = 1000, labels = new Map() } = options;
+    this.#operations = new Operations(apiSchema, this.#supergraph, limits, maxOperations);
+    this.#labels = overrideLabels(this.#supergraph, labels);
   }
 
+  /** @throws whatever `allow` throws, and ApiError RATE_LIMITED when too many operations wait to be planned */
   async run(request: EngineRequest): Promise<EngineResult> {
-    const known = this.#known(request);
-    const definitions = known.operation.variableDefinitions ?? [];
-    const { coerced, errors: wrong } = getVariableValues(this.#apiSchema, definitions, request.variables, {
-      maxErrors: 20,
-    });
+    const started = performance.now();
+    const { query, operationName } = request;
+    const checked = this.#operations.known(query, operationName) ?? (await this.#check(query, operationName));
+    if ('errors' in checked) return checked;
+    const { operation } = checked;
+    const type = operation.definition.operation;
+    request.allow?.(type);
+
+    const given = request.variables ?? {};
+    const definitions = operation.definition.variableDefinitions ?? [];
+    const { coerced, errors: wrong } = getVariableValues(this.#apiSchema, definitions, given, { maxErrors: 20 });
     if (wrong) return { errors: wrong };
-    const { run, shape } = this.#variant(known, coerced);
+    const key = this.#variantKey(operation, coerced);
+    const known = operation.variants.get(key);
+    const variant = known ?? (await this.#prepare(operation, key, coerced));
+    const planning = { cached: known !== undefined, durationMs: rounded(performance.now() - started) };
+
+    const { headers = {}, abandonment } = request;
+    const isQuery = type === OperationTypeNode.QUERY;
     const data: JsonObject = {};
     const errors: GraphQLError[] = [];
-    if (run) {
-      const { headers } = request;
-      const isQuery = known.operation.operation === OperationTypeNode.QUERY;
-      const credentials = isQuery ? credentialsOf(headers) : null;
-      const variables = forwarded(request.variables, coerced);
-      await run({ variables, headers, credentials, data, errors }, { path: [], values: [data] });
-      if (!isQuery) this.#shared.forget();
-    }
-    const shaped = (shape ?? this.#shape(known, coerced))(data, errors);
-    return errors.length > 0
-      ? { errors: errors.map((error) => within(shaped, error)), data: shaped }
-      : { data: shaped };
-  }
-
-  #known({ query, document, operationName }: EngineRequest): KnownOperation {
-    const key = operationName === undefined ? query : `${operationName}\n${query}`;
-    let known = this.#operations.get(key);
-    if (!known) {
-      // An answer with a field of this name would not be an object like others.
-      if (query.includes('__proto__')) throw new GraphQLError('"__proto__" cannot be the name of a field or an alias.');
-      const operation = getOperationAST(document, operationName) as OperationDefinitionNode;
-      const fragments = Object.fromEntries(
-        document.definitions.flatMap((definition) =>
-          definition.kind === Kind.FRAGMENT_DEFINITION ? [[definition.name.value, definition]] : [],
-        ),
-      );
-      known = {
-        document,
-        operation,
-        fragments,
-        conditions: conditionVariables(document),
-        variants: new LRUCache({ max: MAX_VARIANTS }),
-        introspection: introspectionOf(operation, fragments),
+    const traces: FetchTrace[] | null = request.explain ? [] : null;
+    let plain = true;
+    if (variant.run) {
+      const run: Run = {
+        variables: forwarded(given, coerced),
+        headers,
+        credentials: isQuery ? credentialsOf(headers) : null,
+        abandonment: (isQuery && abandonment) || null,
+        data,
+        errors,
+        plain,
+        traces,
       };
-      this.#operations.set(key, known);
+      await variant.run(run, { path: [], values: [data] });
+      if (!isQuery) this.#shared.forget();
+      plain = run.plain;
     }
-    return known;
+
+    const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
+    if (typeof text === 'string') return { text: `{"data":${text}}` };
+    const shaped = (variant.shape ?? this.#shape(operation, coerced))(data, errors);
+    const told = errors.map((error) => within(shaped, error, operation.responseNames));
+    const explanation = traces && explain(variant.plan, planning, traces, started);
+    return {
+      ...(told.length > 0 && { errors: told }),
+      data: shaped,
+      ...(explanation && { extensions: { explanation } }),
+    };
   }
 
-  #variant(known: KnownOperation, variables: Readonly<Record<string, unknown>>): Variant {
-    const { conditions, variants } = known;
-    const key = conditions.map((name) => (variables[name] ? '1' : '0')).join('');
-    let variant = variants.get(key);
-    if (!variant) {
+  /** Of an operation that was run before: what it is. */
+  typeOf(query: string, operationName: string | undefined): OperationTypeNode | undefined {
+    const checked = this.#operations.known(query, operationName);
+    return checked && 'operation' in checked ? checked.operation.definition.operation : undefined;
+  }
+
+  #check(query: string, operationName: string | undefined): Promise<CheckedOperation> {
+    const key = `check ${operationName ?? ''}\n${query}`;
+    return this.#planning.run(key, () => this.#operations.check(query, operationName));
+  }
+
+  #variantKey({ conditions }: Operation, variables: Readonly<Record<string, unknown>>): string {
+    let key = this.#labels.size === 0 ? '' : this.#labels.draw();
+    for (const name of conditions) key += variables[name] ? '1' : '0';
+    return key;
+  }
+
+  #prepare(operation: Operation, key: string, variables: Readonly<Record<string, unknown>>): Promise<Variant> {
+    const { conditions, introspection, variants } = operation;
+    return this.#planning.run(`plan ${operation.number} ${key}`, () => {
       const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
-      variant = {
-        run: this.#plan(known, values),
-        shape: known.introspection ? null : this.#shape(known, variables),
+      const plan = this.#plan(operation, values, this.#labels.read(key));
+      const variant: Variant = {
+        plan,
+        run: plan.node ? this.#compiler.compile(plan.node as PlanNode) : null,
+        shape: introspection ? null : this.#shape(operation, variables),
+        write: introspection ? null : compileWriter(operation.definition, this.#parts(operation, variables, null)),
       };
       variants.set(key, variant);
+      return variant;
+    });
+  }
+
+  #plan({ document }: Operation, values: ConditionValues, overrideConditions: Map<string, boolean>): QueryPlan {
+    try {
+      const planned = operationFromDocument(this.#supergraph.apiSchema(), withSettledConditions(document, values));
+      return this.#planner.buildQueryPlan(planned, { overrideConditions });
+    } catch (error) {
+      if (error instanceof RangeError) throw new GraphQLError('The operation is too large to be planned.');
+      throw error;
     }
-    return variant;
   }
 
-  #plan({ document, operation }: KnownOperation, values: ConditionValues): RunNode | null {
-    const operationName = operation.name?.value;
-    const planned = operationFromDocument(
-      this.#supergraph.apiSchema(),
-      withSettledConditions(document, values),
-      operationName === undefined ? {} : { operationName },
-    );
-    const { node } = this.#planner.buildQueryPlan(planned);
-    if (node?.kind === 'Subscription') throw new GraphQLError('Subscriptions are not served here.');
-    const parts = { types: this.#types, fetchers: this.#fetchers, shared: this.#shared };
-    return node ? compilePlan(node as PlanNode, parts) : null;
+  #shape(operation: Operation, variables: Readonly<Record<string, unknown>>): Shape {
+    const { introspection } = operation;
+    const asked = introspection
+      ? executeSync({ schema: this.#apiSchema, document: introspection, variableValues: variables }).data
+      : null;
+    return compileShape(operation.definition, this.#parts(operation, variables, (asked ?? null) as JsonObject | null));
   }
 
-  #shape(known: KnownOperation, variables: Readonly<Record<string, unknown>>): Shape {
-    const { operation, fragments, introspection } = known;
-    const asked = introspection && this.#introspect(introspection, fragments, variables);
-    return compileShape(operation, { schema: this.#apiSchema, fragments, variables, introspection: asked });
-  }
-
-  #introspect(
-    operation: OperationDefinitionNode,
-    fragments: Readonly<Record<string, FragmentDefinitionNode>>,
+  #parts(
+    { fragments, responseNames }: Operation,
     variables: Readonly<Record<string, unknown>>,
-  ): JsonObject {
-    const document: DocumentNode = { kind: Kind.DOCUMENT, definitions: [operation, ...Object.values(fragments)] };
-    const { data } = executeSync({ schema: this.#apiSchema, document, variableValues: variables });
-    return (data ?? {}) as JsonObject;
+    introspection: JsonObject | null,
+  ) {
+    return { schema: this.#apiSchema, fragments, variables, responseNames, introspection };
   }
 }
 
-/** An error of a field that the client did not ask for (a key, say, or another type's) is told of the object that has it. */
-function within(data: JsonObject | null, error: GraphQLError): GraphQLError {
-  const path = error.path ?? [];
+/**
+ * An error in the client's names. Of a field that the client did not ask for (a key, say, or another type's) it is told of the
+ * object that has it.
+ */
+function within(
+  data: JsonObject | null,
+  error: GraphQLError,
+  responseNames: ReadonlyMap<string, string>,
+): GraphQLError {
+  if (!error.path) return error;
+  const path: (string | number)[] = [];
   let value: unknown = data;
-  for (const [i, key] of path.entries()) {
-    if (value === null || typeof value !== 'object') return error;
-    if (!Object.hasOwn(value, key)) {
-      return new GraphQLError(error.message, { path: path.slice(0, i), extensions: error.extensions });
+  for (const internal of error.path) {
+    const key = typeof internal === 'string' ? (responseNames.get(internal) ?? internal) : internal;
+    if (value !== null && typeof value === 'object') {
+      if (!Object.hasOwn(value, key)) break;
+      value = (value as Record<string | number, unknown>)[key];
     }
-    value = (value as Record<string | number, unknown>)[key];
+    path.push(key);
   }
-  return error;
+  return new GraphQLError(error.message, { path, extensions: error.extensions });
 }
 
 /** Subgraphs are sent what the client gave, and what the operation's defaults say where it gave nothing. */
@@ -208,33 +248,12 @@ function forwarded(
   return variables;
 }
 
-/** Requests with the same credentials may share what they fetch. */
-function credentialsOf({
+/** Requests with the same credentials may share what they fetch: those that send the same headers to subgraphs, but for tracing. */
+export function credentialsOf({
   'x-request-id': _,
   traceparent,
   tracestate,
   ...credentials
 }: Readonly<Record<string, string>>): string {
   return JSON.stringify(Object.entries(credentials).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-/** The part of an operation that asks about the schema itself. */
-function introspectionOf(
-  operation: OperationDefinitionNode,
-  fragments: Readonly<Record<string, FragmentDefinitionNode>>,
-): OperationDefinitionNode | null {
-  const found: FieldNode[] = [];
-  const look = ({ selections }: OperationDefinitionNode['selectionSet']) => {
-    for (const selection of selections) {
-      if (selection.kind === Kind.FIELD) {
-        if (selection.name.value === '__schema' || selection.name.value === '__type') found.push(selection);
-      } else {
-        const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? fragments[selection.name.value] : selection;
-        if (fragment) look(fragment.selectionSet);
-      }
-    }
-  };
-  look(operation.selectionSet);
-  if (found.length === 0) return null;
-  return { ...operation, selectionSet: { kind: Kind.SELECTION_SET, selections: found } };
 }

@@ -1,17 +1,10 @@
 import {
-  type FieldNode,
-  type FragmentDefinitionNode,
   type GraphQLCompositeType,
   GraphQLError,
-  GraphQLIncludeDirective,
   type GraphQLInterfaceType,
   type GraphQLLeafType,
   type GraphQLObjectType,
   type GraphQLOutputType,
-  type GraphQLSchema,
-  GraphQLSkipDirective,
-  getDirectiveValues,
-  isAbstractType,
   isEnumType,
   isLeafType,
   isListType,
@@ -21,6 +14,7 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
+import { type SelectedField, type ShapeParts, selectedFields } from './selection.js';
 import { isObject, type Json, type JsonObject, own, type Path } from './types.js';
 
 /** Makes of what the subgraphs gave what the client asked for: its names and order, its nulls, nothing else. */
@@ -37,16 +31,8 @@ interface Place {
 
 interface ShapedField {
   readonly responseName: string;
+  readonly from: string;
   readonly complete: Complete;
-}
-
-export interface ShapeParts {
-  readonly schema: GraphQLSchema;
-  readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
-  /** Only those of @skip and @include matter here. */
-  readonly variables: Readonly<Record<string, unknown>>;
-  /** The answers to `__schema` and `__type`, by response name. */
-  readonly introspection: JsonObject | null;
 }
 
 /** Compiles the shape of an operation's answer, for the values that its @skip and @include have. */
@@ -64,8 +50,8 @@ function shapeObject(
   errors: GraphQLError[],
 ): JsonObject | undefined {
   const shaped: JsonObject = {};
-  for (const { responseName, complete } of fields) {
-    const value = complete(own(data, responseName), { key: responseName, above: at }, errors);
+  for (const { responseName, from, complete } of fields) {
+    const value = complete(own(data, from), { key: responseName, above: at }, errors);
     if (value === undefined) return undefined;
     shaped[responseName] = value;
   }
@@ -77,58 +63,22 @@ function compileFields(
   selectionSets: readonly SelectionSetNode[],
   parts: ShapeParts,
 ): ShapedField[] {
-  const grouped = new Map<string, FieldNode[]>();
-  for (const selectionSet of selectionSets) collectFields(type, selectionSet, parts, grouped);
-  return [...grouped].map(([responseName, nodes]) => ({
-    responseName,
-    complete: compileField(type, responseName, nodes, parts),
+  return selectedFields(type, selectionSets, parts).map((field) => ({
+    responseName: field.responseName,
+    from: field.from,
+    complete: compileField(type, field, parts),
   }));
-}
-
-function collectFields(
-  type: GraphQLObjectType | GraphQLInterfaceType,
-  selectionSet: SelectionSetNode,
-  parts: ShapeParts,
-  into: Map<string, FieldNode[]>,
-): void {
-  for (const selection of selectionSet.selections) {
-    const skip = getDirectiveValues(GraphQLSkipDirective, selection, parts.variables);
-    const include = getDirectiveValues(GraphQLIncludeDirective, selection, parts.variables);
-    if (skip?.if === true || include?.if === false) continue;
-    if (selection.kind === 'Field') {
-      const responseName = selection.alias?.value ?? selection.name.value;
-      into.set(responseName, [...(into.get(responseName) ?? []), selection]);
-      continue;
-    }
-    const fragment = selection.kind === 'FragmentSpread' ? parts.fragments[selection.name.value] : selection;
-    const condition = fragment?.typeCondition?.name.value;
-    if (fragment && (condition === undefined || applies(parts.schema, condition, type))) {
-      collectFields(type, fragment.selectionSet, parts, into);
-    }
-  }
-}
-
-function applies(schema: GraphQLSchema, condition: string, type: GraphQLObjectType | GraphQLInterfaceType): boolean {
-  const wanted = schema.getType(condition);
-  return wanted === type || (isAbstractType(wanted) && schema.isSubType(wanted, type));
 }
 
 function compileField(
   type: GraphQLObjectType | GraphQLInterfaceType,
-  responseName: string,
-  nodes: readonly FieldNode[],
+  field: SelectedField,
   parts: ShapeParts,
 ): Complete {
-  const name = nodes[0]?.name.value ?? '';
-  if (name === '__typename') {
-    if (isObjectType(type)) return () => type.name;
-    return (_value, at, errors) => refuse(at, `The type of the object is not known.`, errors) ?? undefined;
-  }
-  if (name === '__schema' || name === '__type') return () => parts.introspection?.[responseName] ?? null;
-  const field = type.getFields()[name];
-  if (!field) throw new GraphQLError(`Type ${type.name} has no field "${name}".`);
-  const selectionSets = nodes.flatMap(({ selectionSet }) => (selectionSet ? [selectionSet] : []));
-  return compileValue(field.type, `${type.name}.${name}`, selectionSets, parts);
+  if (field.type) return compileValue(field.type, `${type.name}.${field.name}`, field.selectionSets, parts);
+  if (field.name !== '__typename') return () => parts.introspection?.[field.responseName] ?? null;
+  if (isObjectType(type)) return () => type.name;
+  return (_value, at, errors) => refuse(at, 'The type of the object is not known.', errors) ?? undefined;
 }
 
 function compileValue(
@@ -177,7 +127,8 @@ function compileComposite(
       const runtime = parts.schema.getType(typeName);
       const fits = isObjectType(runtime) || runtime === type;
       shape = fits && !isUnionType(runtime) ? compileFields(runtime as GraphQLObjectType, selectionSets, parts) : null;
-      shapes.set(typeName, shape);
+      // A subgraph can make up names without end.
+      if (runtime) shapes.set(typeName, shape);
     }
     return shape;
   };

@@ -18,7 +18,7 @@ function pending() {
 test('each who shares gets an answer of his own', async () => {
   const shared = new SharedFetches(true);
   const fetch = pending();
-  const asked = [shared.fetch('same', fetch.send), shared.fetch('same', fetch.send)];
+  const asked = [shared.fetch('same', null, fetch.send), shared.fetch('same', null, fetch.send)];
   fetch.answer(1);
   const [one, two] = await Promise.all(asked);
   expect(fetch.sent()).toBe(1);
@@ -29,10 +29,10 @@ test('each who shares gets an answer of his own', async () => {
 test('what is over is asked for again', async () => {
   const shared = new SharedFetches(true);
   const fetch = pending();
-  const first = shared.fetch('same', fetch.send);
+  const first = shared.fetch('same', null, fetch.send);
   fetch.answer(1);
   await first;
-  const second = shared.fetch('same', fetch.send);
+  const second = shared.fetch('same', null, fetch.send);
   fetch.answer(2);
   expect((await second).data?.n).toBe(2);
 });
@@ -41,12 +41,12 @@ test('after a change nobody is given what was asked before it', async () => {
   const shared = new SharedFetches(true);
   const before = pending();
   const after = pending();
-  const old = shared.fetch('same', before.send);
+  const old = shared.fetch('same', null, before.send);
   shared.forget();
-  const fresh = shared.fetch('same', after.send);
+  const fresh = shared.fetch('same', null, after.send);
   before.answer(1);
   expect((await old).data?.n).toBe(1);
-  const alsoFresh = shared.fetch('same', after.send);
+  const alsoFresh = shared.fetch('same', null, after.send);
   after.answer(2);
   expect((await fresh).data?.n).toBe(2);
   expect((await alsoFresh).data?.n).toBe(2);

@@ -15,9 +15,15 @@ export class TypeConditions {
     let known = this.#known.get(key);
     if (known === undefined) {
       known = this.#decide(condition, typeName);
-      this.#known.set(key, known);
+      // A subgraph can make up names without end.
+      if (this.isKnown(typeName)) this.#known.set(key, known);
     }
     return known;
+  }
+
+  /** Whether there is a type of this name. */
+  isKnown(typeName: string): boolean {
+    return this.#schema.getType(typeName) !== undefined;
   }
 
   /** Whether an object can be of this type; an interface's name is all that a subgraph knows that has but the interface. */

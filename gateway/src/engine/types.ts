@@ -1,9 +1,15 @@
 import type { GraphQLError } from 'graphql';
+import type { Abandonment } from './abandonment.js';
+import type { FetchTrace } from './explanation.js';
 
 /** What a subgraph answered, or what stands for its answer when it could not be asked. */
 export interface SubgraphResult {
   readonly data?: JsonObject | null | undefined;
   readonly errors?: readonly SubgraphError[] | undefined;
+  /** The size of the answer. */
+  readonly bytes?: number;
+  /** Whether no text in it has anything that JSON escapes. */
+  readonly plain?: boolean;
 }
 
 export interface SubgraphError {
@@ -19,12 +25,17 @@ export interface JsonObject {
 
 export type Path = readonly (string | number)[];
 
+/** A request to a subgraph; `repeatable` says that it changes nothing. */
+export interface SubgraphRequest {
+  readonly body: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly repeatable: boolean;
+  /** Ends the request when nobody waits for it any more. */
+  readonly abandonment: Abandonment | null;
+}
+
 /** Asks a subgraph; never rejects: what went wrong is among the errors. */
-export type Fetcher = (
-  body: string,
-  headers: Readonly<Record<string, string>>,
-  repeatable: boolean,
-) => Promise<SubgraphResult>;
+export type Fetcher = (request: SubgraphRequest) => Promise<SubgraphResult>;
 
 /** What one request brings to an operation. */
 export interface Run {
@@ -33,9 +44,15 @@ export interface Run {
   readonly headers: Readonly<Record<string, string>>;
   /** Those with the same credentials may share what they fetch; null: nothing is shared. */
   readonly credentials: string | null;
+  /** Null when it is carried out even if the client goes: a mutation. */
+  readonly abandonment: Abandonment | null;
   /** The answer as the subgraphs give it, in their names; grows as the plan runs. */
   readonly data: JsonObject;
   readonly errors: GraphQLError[];
+  /** Whether no text in the data has anything that JSON escapes. */
+  plain: boolean;
+  /** What was fetched, when the client asked to be told. */
+  readonly traces: FetchTrace[] | null;
 }
 
 export function isObject(value: unknown): value is JsonObject {

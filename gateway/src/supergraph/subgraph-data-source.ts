@@ -1,18 +1,42 @@
 import type { GraphQLDataSource, GraphQLDataSourceProcessOptions } from '@apollo/gateway/dist/datasources/types.js';
 import { ApiError } from '@tributary/shared/errors';
 import type { ExecutionResult } from 'graphql';
-import type { Histogram } from 'prom-client';
+import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
-import type { Subgraph } from '../config.js';
-import { type Fetcher, isObject, type JsonObject, type SubgraphError, type SubgraphResult } from '../engine/types.js';
-
-/** Headers of a client's request that subgraphs are sent too. */
-export const PROPAGATED_HEADERS = ['authorization', 'x-request-id', 'traceparent', 'tracestate'] as const;
+import type { HeaderRule, Subgraph } from '../config.js';
+import {
+  type Fetcher,
+  isObject,
+  type JsonObject,
+  type SubgraphError,
+  type SubgraphRequest,
+  type SubgraphResult,
+} from '../engine/types.js';
+import { CircuitBreaker } from './circuit-breaker.js';
+import { AbandonedError, DeadlineError, post, TooLargeError } from './subgraph-request.js';
 
 const CONNECTIONS = 64;
-const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** The connection broke before an answer began, so a query may be sent once more. */
 const BROKEN_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+/** What a circuit breaker counts: the subgraph is not there, or does not answer. */
+const FAILURES = new Set(['SUBGRAPH_UNAVAILABLE', 'TIMEOUT']);
+
+export interface SubgraphOptions {
+  /** For one request, all of it. */
+  readonly timeoutMs: number;
+  /** The largest answer that is read. */
+  readonly maxBytes: number;
+  /** How many failures in a row open the circuit; 0: none. */
+  readonly breakAfter: number;
+  /** How long it is open at first. */
+  readonly breakMs: number;
+  readonly headers: readonly HeaderRule[];
+}
+
+export interface SubgraphMetrics {
+  readonly durations: Histogram<'subgraph' | 'outcome'>;
+  readonly open: Gauge<'subgraph'>;
+}
 
 /**
  * Asks one subgraph over kept-alive connections. A subgraph that is down, slow, or answers something else than GraphQL
@@ -22,11 +46,19 @@ export class SubgraphDataSource implements GraphQLDataSource {
   readonly #subgraph: Subgraph;
   readonly #path: string;
   readonly #pool: Pool;
-  readonly #timeoutMs: number;
-  readonly #durations: Histogram<'subgraph' | 'outcome'>;
+  readonly #options: SubgraphOptions;
+  readonly #metrics: SubgraphMetrics;
+  readonly #breaker: CircuitBreaker;
+  /** By outcome, made once: looking them up costs. */
+  readonly #observers = new Map<string, (seconds: number) => void>();
+  /** Headers that clients send and only other subgraphs are to see. */
+  readonly #withheld: readonly string[];
+  #toldOpen = false;
 
-  constructor(subgraph: Subgraph, timeoutMs: number, durations: Histogram<'subgraph' | 'outcome'>) {
+  constructor(subgraph: Subgraph, options: SubgraphOptions, metrics: SubgraphMetrics) {
     const url = new URL(subgraph.url);
+    const { timeoutMs, breakAfter, breakMs, headers } = options;
+    this.#withheld = withheldFrom(subgraph.name, headers);
     this.#subgraph = subgraph;
     this.#path = url.pathname + url.search;
     this.#pool = new Pool(url.origin, {
@@ -34,16 +66,17 @@ export class SubgraphDataSource implements GraphQLDataSource {
       connect: { timeout: Math.min(timeoutMs, 3000) },
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
-      maxResponseSize: MAX_RESPONSE_BYTES,
-    } as Pool.Options);
-    this.#timeoutMs = timeoutMs;
-    this.#durations = durations;
+    });
+    this.#options = options;
+    this.#metrics = metrics;
+    this.#breaker = new CircuitBreaker(breakAfter, breakMs, () => performance.now());
+    metrics.open.set({ subgraph: subgraph.name }, 0);
   }
 
   /** Sends a request. What goes wrong comes as an error of the answer, never as an exception. */
-  readonly send: Fetcher = async (body, headers, repeatable) => {
+  readonly send: Fetcher = async (request) => {
     try {
-      return await this.#timed(() => this.#ask(body, headers, repeatable));
+      return await this.#timed(request);
     } catch (error) {
       const { message, extensions } = error as ApiError;
       return { errors: [{ message, extensions }] };
@@ -52,20 +85,42 @@ export class SubgraphDataSource implements GraphQLDataSource {
 
   /** For Apollo's gateway, which asks for a subgraph's schema this way. @throws ApiError when it cannot be asked */
   async process({ request: { query } }: GraphQLDataSourceProcessOptions): Promise<ExecutionResult> {
-    return this.#timed(() => this.#ask(JSON.stringify({ query }), {}, true)) as Promise<ExecutionResult>;
+    const body = JSON.stringify({ query });
+    const request = { body, headers: {}, repeatable: true, abandonment: null };
+    return this.#timed(request) as Promise<ExecutionResult>;
   }
 
   /** @throws ApiError in place of whatever went wrong */
-  async #timed(run: () => Promise<SubgraphResult>): Promise<SubgraphResult> {
-    const stopClock = this.#durations.startTimer({ subgraph: this.#subgraph.name });
+  async #timed(request: SubgraphRequest): Promise<SubgraphResult> {
+    const started = performance.now();
+    if (!this.#breaker.allows()) {
+      this.#observe('CIRCUIT_OPEN', started);
+      const { name: subgraph } = this.#subgraph;
+      throw new ApiError(
+        'SUBGRAPH_UNAVAILABLE',
+        `Subgraph "${subgraph}" did not answer lately; it is asked again in a moment.`,
+        { subgraph, reason: 'CIRCUIT_OPEN' },
+      );
+    }
     try {
-      const result = await run();
-      stopClock({ outcome: result.errors ? 'errors' : 'ok' });
+      const result = await this.#ask(request);
+      this.#breaker.succeeded();
+      this.#observe(result.errors ? 'errors' : 'ok', started);
       return result;
     } catch (error) {
+      if (error instanceof AbandonedError) {
+        this.#breaker.ended();
+        this.#observe('abandoned', started);
+        throw new ApiError('TIMEOUT', 'The client did not wait for the answer.');
+      }
       const shown = this.#explain(error);
-      stopClock({ outcome: String(shown.extensions.code) });
+      const code = String(shown.extensions.code);
+      if (FAILURES.has(code) && !(error instanceof NotGraphQLError)) this.#breaker.failed();
+      else this.#breaker.succeeded();
+      this.#observe(code, started);
       throw shown;
+    } finally {
+      this.#tellCircuit();
     }
   }
 
@@ -73,41 +128,76 @@ export class SubgraphDataSource implements GraphQLDataSource {
     return this.#pool.close();
   }
 
-  async #ask(body: string, headers: Readonly<Record<string, string>>, repeatable: boolean): Promise<SubgraphResult> {
+  #tellCircuit(): void {
+    const { isOpen } = this.#breaker;
+    if (isOpen === this.#toldOpen) return;
+    this.#toldOpen = isOpen;
+    this.#metrics.open.set({ subgraph: this.#subgraph.name }, isOpen ? 1 : 0);
+  }
+
+  #observe(outcome: string, started: number): void {
+    let observe = this.#observers.get(outcome);
+    if (!observe) {
+      const labelled = this.#metrics.durations.labels({ subgraph: this.#subgraph.name, outcome });
+      observe = (seconds) => labelled.observe(seconds);
+      this.#observers.set(outcome, observe);
+    }
+    observe((performance.now() - started) / 1000);
+  }
+
+  async #ask(request: SubgraphRequest): Promise<SubgraphResult> {
     try {
-      return await this.#post(headers, body);
+      return await this.#post(request);
     } catch (error) {
-      if (!repeatable || !BROKEN_CONNECTION.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
-      return this.#post(headers, body);
+      if (!request.repeatable || !BROKEN_CONNECTION.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      return this.#post(request);
     }
   }
 
-  async #post(headers: Readonly<Record<string, string>>, body: string): Promise<SubgraphResult> {
-    const response = await this.#pool.request({
-      method: 'POST',
+  async #post({ body, headers, abandonment }: SubgraphRequest): Promise<SubgraphResult> {
+    const { timeoutMs, maxBytes } = this.#options;
+    const { status, text, bytes } = await post(this.#pool, {
       path: this.#path,
-      headers: { ...headers, 'content-type': 'application/json', accept: 'application/json' },
+      headers: { ...this.#allowed(headers), 'content-type': 'application/json', accept: 'application/json' },
       body,
-      signal: AbortSignal.timeout(this.#timeoutMs),
+      timeoutMs,
+      maxBytes,
+      abandonment,
     });
-    const text = await response.body.text();
     const result = parseResult(text);
-    if (!result) throw new NotGraphQLError(`answered with status ${response.statusCode} and no GraphQL result`);
-    return result;
+    if (!result) throw new NotGraphQLError(`answered with status ${status} and no GraphQL result`);
+    return { ...result, bytes, plain: !text.includes('\\') };
+  }
+
+  #allowed(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    if (this.#withheld.length === 0) return headers;
+    return Object.fromEntries(Object.entries(headers).filter(([name]) => !this.#withheld.includes(name)));
   }
 
   #explain(error: unknown): ApiError {
-    const { name, code, message } = error as NodeJS.ErrnoException;
+    const { code, message, name } = error as NodeJS.ErrnoException;
     const subgraph = this.#subgraph.name;
-    const timedOut = name === 'TimeoutError' || /TIMEOUT$/.test(code ?? '');
+    const timedOut = error instanceof DeadlineError || /TIMEOUT$/.test(code ?? '');
     if (timedOut && code !== 'UND_ERR_CONNECT_TIMEOUT') {
-      return new ApiError('TIMEOUT', `Subgraph "${subgraph}" did not answer within ${this.#timeoutMs} ms.`, {
-        subgraph,
-      });
+      const { timeoutMs } = this.#options;
+      return new ApiError('TIMEOUT', `Subgraph "${subgraph}" did not answer within ${timeoutMs} ms.`, { subgraph });
     }
-    const why = error instanceof NotGraphQLError ? message : `cannot be reached (${code ?? name})`;
+    const why =
+      error instanceof TooLargeError
+        ? `answered with more than ${this.#options.maxBytes} bytes`
+        : error instanceof NotGraphQLError
+          ? message
+          : `cannot be reached (${code ?? name})`;
     return new ApiError('SUBGRAPH_UNAVAILABLE', `Subgraph "${subgraph}" ${why}.`, { subgraph });
   }
+}
+
+/** What only rules for other subgraphs let through. */
+function withheldFrom(subgraph: string, rules: readonly HeaderRule[]): string[] {
+  const allowed = new Set(
+    rules.filter((rule) => rule.subgraph === null || rule.subgraph === subgraph).map(({ name }) => name),
+  );
+  return rules.map(({ name }) => name).filter((name) => !allowed.has(name));
 }
 
 /** Something answered at the subgraph's address, but not in GraphQL. */

@@ -1,21 +1,26 @@
-import { createHash } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { ApolloGateway } from '@apollo/gateway';
-import { type GraphQLRequest, type GraphQLResult, RequestRefusedError } from '@tributary/shared/http/graphql-endpoint';
-import { OperationCache } from '@tributary/shared/http/operations';
-import { type ExecutionResult, GraphQLError } from 'graphql';
+import {
+  type GraphQLRequest,
+  RequestRefusedError,
+  WrittenResult,
+  write,
+} from '@tributary/shared/http/graphql-endpoint';
+import { GraphQLError, OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { GatewayConfig } from '../config.js';
-import { Engine } from '../engine/engine.js';
+import { Abandonment } from '../engine/abandonment.js';
+import { credentialsOf, Engine } from '../engine/engine.js';
 import { ComposedSupergraph } from './composed-supergraph.js';
-import { PROPAGATED_HEADERS, SubgraphDataSource } from './subgraph-data-source.js';
+import { SharedQueries } from './shared-queries.js';
+import { SubgraphDataSource, type SubgraphOptions } from './subgraph-data-source.js';
 import { SupergraphFile } from './supergraph-file.js';
 
 /** The supergraph that is served now. */
 interface LoadedSupergraph {
   readonly id: string;
   readonly loadedAt: Date;
-  readonly operations: OperationCache;
   readonly engine: Engine;
 }
 
@@ -26,11 +31,14 @@ export class Supergraph {
   /** By subgraph; the newest of each, and those before it, which requests under way may still ask. */
   readonly #dataSources = new Map<string, SubgraphDataSource>();
   readonly #earlierDataSources: SubgraphDataSource[] = [];
+  readonly #config: GatewayConfig;
+  readonly #sharedQueries = new SharedQueries();
   #loaded: LoadedSupergraph | null = null;
   #loading: Promise<unknown> = Promise.resolve();
   #closing = false;
 
   constructor(config: GatewayConfig, logger: Logger, metrics: Registry) {
+    this.#config = config;
     this.#source = config.SUPERGRAPH_PATH
       ? new SupergraphFile(config.SUPERGRAPH_PATH, config.SUPERGRAPH_POLL_INTERVAL, logger)
       : new ComposedSupergraph(config.SUBGRAPHS, config.SUPERGRAPH_POLL_INTERVAL, logger);
@@ -39,6 +47,12 @@ export class Supergraph {
       help: 'Time that a fetch from a subgraph took',
       labelNames: ['subgraph', 'outcome'] as const,
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers: [metrics],
+    });
+    const open = new Gauge({
+      name: 'gateway_subgraph_circuit_open',
+      help: '1 while a subgraph is not asked because it did not answer',
+      labelNames: ['subgraph'] as const,
       registers: [metrics],
     });
     const source = this.#source;
@@ -56,7 +70,7 @@ export class Supergraph {
       supergraphSdl: this.#source,
       logger: apolloLogger(logger),
       buildService: ({ name, url = '' }) => {
-        const dataSource = new SubgraphDataSource({ name, url }, config.SUBGRAPH_TIMEOUT, durations);
+        const dataSource = new SubgraphDataSource({ name, url }, subgraphOptions(config), { durations, open });
         const earlier = this.#dataSources.get(name);
         if (earlier) this.#earlierDataSources.push(earlier);
         this.#dataSources.set(name, dataSource);
@@ -66,9 +80,22 @@ export class Supergraph {
     this.#gateway.onSchemaLoadOrUpdate(({ apiSchema, coreSupergraphSdl }) => {
       const id = createHash('sha256').update(coreSupergraphSdl).digest('hex').slice(0, 12);
       const fetchers = new Map([...this.#dataSources].map(([name, { send }]) => [name, send]));
-      const shareFetches = config.SUBGRAPH_FETCH_SHARING === 'on';
-      const engine = new Engine({ supergraphSdl: coreSupergraphSdl, apiSchema, fetchers, shareFetches });
-      this.#loaded = { id, loadedAt: new Date(), operations: new OperationCache(apiSchema), engine };
+      const engine = new Engine({
+        supergraphSdl: coreSupergraphSdl,
+        apiSchema,
+        fetchers,
+        shareFetches: config.SUBGRAPH_FETCH_SHARING,
+        mergeFetches: config.SUBGRAPH_FETCH_MERGING,
+        limits: {
+          tokens: config.MAX_OPERATION_TOKENS,
+          depth: config.MAX_OPERATION_DEPTH,
+          aliases: config.MAX_OPERATION_ALIASES,
+          fields: config.MAX_OPERATION_FIELDS,
+        },
+        maxOperations: config.MAX_OPERATIONS,
+        labels: config.OVERRIDE_LABELS,
+      });
+      this.#loaded = { id, loadedAt: new Date(), engine };
       logger.info({ supergraph: id }, 'serving a new supergraph');
     });
   }
@@ -89,28 +116,64 @@ export class Supergraph {
   }
 
   /** Runs one operation; what a subgraph could not give comes as an error beside the rest. */
-  async run(request: GraphQLRequest): Promise<GraphQLResult> {
+  async run(request: GraphQLRequest): Promise<WrittenResult> {
     const loaded = this.#loaded;
     if (!loaded) {
       const why = this.#source.problem ?? 'it is being loaded';
       throw new RequestRefusedError(503, 'SUBGRAPH_UNAVAILABLE', `There is no supergraph to serve yet: ${why}`);
     }
-    const { document, errors } = loaded.operations.check(request);
-    if (errors.length > 0) return errors;
+    const headers = this.#forwardedHeaders(request);
+    const isQuery = loaded.engine.typeOf(request.query, request.operationName) === OperationTypeNode.QUERY;
+    if (!isQuery || !this.#config.CLIENT_QUERY_SHARING) {
+      const abandonment = new Abandonment();
+      request.onGone(() => abandonment.happen());
+      return this.#execute(loaded, request, headers, abandonment);
+    }
+    const key = `${loaded.id} ${this.#explains(request)} ${credentialsOf(headers)} ${request.text}`;
+    return this.#sharedQueries.run(key, request, (abandonment) => this.#execute(loaded, request, headers, abandonment));
+  }
 
+  async #execute(
+    { engine }: LoadedSupergraph,
+    request: GraphQLRequest,
+    headers: Readonly<Record<string, string>>,
+    abandonment: Abandonment,
+  ): Promise<WrittenResult> {
+    const { query, operationName, variables, method, http } = request;
+    let changes = false;
+    const allow = (type: OperationTypeNode) => {
+      changes = type === OperationTypeNode.MUTATION;
+      if (changes && method === 'GET') {
+        throw new RequestRefusedError(405, 'BAD_USER_INPUT', 'A mutation must be sent with POST.', { allow: 'POST' });
+      }
+    };
     try {
-      const result = await loaded.engine.run({
-        query: request.query,
-        document,
-        operationName: request.operationName,
-        variables: request.variables,
-        headers: forwardedHeaders(request),
-      });
-      return result.data === undefined ? (result.errors ?? []) : (result as ExecutionResult);
+      const explain = this.#explains(request);
+      const result = await engine.run({ query, operationName, variables, headers, abandonment, explain, allow });
+      if (changes) this.#sharedQueries.forget();
+      if ('text' in result) return new WrittenResult(result.text, true);
+      return result.data === undefined ? write(result.errors ?? [], http) : write(result, http);
     } catch (error) {
-      if (error instanceof GraphQLError) return [error];
+      if (error instanceof GraphQLError && !(error instanceof RequestRefusedError)) return write([error], http);
       throw error;
     }
+  }
+
+  /** Whether the client asks, and may be told, how its answer comes about. */
+  #explains({ http }: GraphQLRequest): boolean {
+    const asked = http.headers['x-explain'];
+    if (typeof asked !== 'string') return false;
+    const { NODE_ENV, EXPLAIN_TOKEN } = this.#config;
+    return NODE_ENV === 'production' ? EXPLAIN_TOKEN !== undefined && isSame(asked, EXPLAIN_TOKEN) : true;
+  }
+
+  #forwardedHeaders({ http }: GraphQLRequest): Record<string, string> {
+    const headers: Record<string, string> = {};
+    for (const { name } of this.#config.PROPAGATED_HEADERS) {
+      const value = name === 'x-request-id' ? http.id : http.headers[name];
+      if (typeof value === 'string') headers[name] = value;
+    }
+    return headers;
   }
 
   async close(): Promise<void> {
@@ -123,13 +186,20 @@ export class Supergraph {
   }
 }
 
-function forwardedHeaders({ http }: GraphQLRequest): Record<string, string> {
-  const headers: Record<string, string> = { 'x-request-id': http.id };
-  for (const name of PROPAGATED_HEADERS) {
-    const value = http.headers[name];
-    if (typeof value === 'string' && name !== 'x-request-id') headers[name] = value;
-  }
-  return headers;
+function subgraphOptions(config: GatewayConfig): SubgraphOptions {
+  return {
+    timeoutMs: config.SUBGRAPH_TIMEOUT,
+    maxBytes: config.SUBGRAPH_MAX_RESPONSE,
+    breakAfter: config.SUBGRAPH_BREAK_AFTER,
+    breakMs: config.SUBGRAPH_BREAK,
+    headers: config.PROPAGATED_HEADERS,
+  };
+}
+
+/** Compares secrets in a time that says nothing of where they differ. */
+function isSame(given: string, secret: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(given), digest(secret));
 }
 
 function apolloLogger(logger: Logger) {

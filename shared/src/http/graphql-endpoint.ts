@@ -1,6 +1,5 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ExecutionResult, GraphQLError } from 'graphql';
-import { createHandler } from 'graphql-http/lib/use/fastify';
 import { ApiError, type ErrorCode, presentError } from '../errors.js';
 
 /** A GraphQL request as the HTTP layer hands it on: well-formed, nothing checked against a schema yet. */
@@ -10,7 +9,11 @@ export interface GraphQLRequest {
   readonly variables: Readonly<Record<string, unknown>>;
   /** Mutations are refused over GET. */
   readonly method: 'GET' | 'POST';
+  /** The request as it was sent, to tell whether two are the same. */
+  readonly text: string;
   readonly http: FastifyRequest;
+  /** Calls back when the client is gone before its answer is. */
+  onGone(callback: () => void): void;
 }
 
 /** The request is turned away before it is looked into, with an HTTP status that says so. */
@@ -25,50 +28,170 @@ export class RequestRefusedError extends ApiError {
   }
 }
 
+/** An answer that is JSON already; `executed` is false when there is no data, because nothing was executed. */
+export class WrittenResult {
+  readonly body: string | Buffer;
+  readonly executed: boolean;
+
+  constructor(body: string | Buffer, executed: boolean) {
+    this.body = body;
+    this.executed = executed;
+  }
+}
+
 /** Errors in place of a result mean that the request was not executed at all. */
-export type GraphQLResult = ExecutionResult | readonly GraphQLError[];
+export type GraphQLResult = ExecutionResult | readonly GraphQLError[] | WrittenResult;
+
+const JSON_TYPE = 'application/json';
+const RESPONSE_TYPE = 'application/graphql-response+json';
 
 /**
  * Serves GraphQL over HTTP at `/graphql` by that specification: POST with JSON, GET for queries, media types and status
- * codes as it has them. Every error leaves with a code; what is not meant for clients is masked and logged.
+ * codes as it has them. One request at a time: a batch is refused. Every error leaves with a code; what is not meant for
+ * clients is masked and logged. No other site can make a browser send a request: a POST must say that it is JSON (for which
+ * browsers ask first), and what a page embeds (an image, a script) is refused.
  */
 export function serveGraphQL(app: FastifyInstance, run: (request: GraphQLRequest) => Promise<GraphQLResult>): void {
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',
-    handler: (http, reply) =>
-      createHandler<undefined>({
-        onSubscribe: async (_raw, params) => {
-          try {
-            const result = await run({
-              query: params.query,
-              operationName: params.operationName ?? undefined,
-              variables: params.variables ?? {},
-              method: http.method === 'GET' ? 'GET' : 'POST',
-              http,
-            });
-            return result as ExecutionResult & undefined;
-          } catch (error) {
-            if (error instanceof RequestRefusedError) return refusal(error);
-            http.log.error({ err: error }, 'a request could not be executed');
-            return refusal(
-              new RequestRefusedError(
-                500,
-                'INTERNAL_SERVER_ERROR',
-                'Something went wrong on our side; it has been logged.',
-              ),
-            );
-          }
-        },
-        formatError: (error) =>
-          presentError(error, (cause, path) => http.log.error({ err: cause, path }, 'a field could not be resolved')),
-      }).call(app, http, reply) as Promise<void>,
+    handler: async (http, reply) => {
+      let accepted = JSON_TYPE;
+      try {
+        accepted = acceptedType(http.headers.accept);
+        return send(reply, accepted, await run(readRequest(http, reply)), http);
+      } catch (error) {
+        if (error instanceof RequestRefusedError) return refuse(reply, accepted, error);
+        http.log.error({ err: error }, 'a request could not be executed');
+        const message = 'Something went wrong on our side; it has been logged.';
+        return refuse(reply, accepted, new RequestRefusedError(500, 'INTERNAL_SERVER_ERROR', message));
+      }
+    },
+  });
+  app.route({
+    method: ['PUT', 'PATCH', 'DELETE'],
+    url: '/graphql',
+    handler: async (http, reply) => {
+      const message = `GraphQL is asked with GET or POST, not with ${http.method}.`;
+      return refuse(reply, JSON_TYPE, new RequestRefusedError(405, 'BAD_USER_INPUT', message, { allow: 'GET, POST' }));
+    },
   });
 }
 
-function refusal(
-  error: RequestRefusedError,
-): [string, { status: number; statusText: string; headers: Record<string, string> }] {
-  const headers = { ...error.headers, 'content-type': 'application/json; charset=utf-8' };
-  return [JSON.stringify({ errors: [error] }), { status: error.status, statusText: '', headers }];
+function send(reply: FastifyReply, accepted: string, result: GraphQLResult, http: FastifyRequest): FastifyReply {
+  const written = result instanceof WrittenResult ? result : write(result, http);
+  reply.raw.statusCode = written.executed || accepted === JSON_TYPE ? 200 : 400;
+  return reply.status(reply.raw.statusCode).header('content-type', `${accepted}; charset=utf-8`).send(written.body);
+}
+
+/** Writes a result with its errors as clients may see them. */
+export function write(result: ExecutionResult | readonly GraphQLError[], http: FastifyRequest): WrittenResult {
+  const present = (error: GraphQLError) =>
+    presentError(error, (cause, path) => http.log.error({ err: cause, path }, 'a field could not be resolved'));
+  if ('length' in result) return new WrittenResult(JSON.stringify({ errors: result.map(present) }), false);
+  const { errors, data, extensions } = result;
+  const shown = { ...(errors && { errors: errors.map(present) }), data, extensions };
+  return new WrittenResult(JSON.stringify(shown), data !== undefined);
+}
+
+function refuse(reply: FastifyReply, accepted: string, error: RequestRefusedError): FastifyReply {
+  return reply
+    .status(error.status)
+    .headers(error.headers)
+    .header('content-type', `${accepted}; charset=utf-8`)
+    .send(JSON.stringify({ errors: [error] }));
+}
+
+/** @throws RequestRefusedError when the client wants neither of what there is */
+function acceptedType(accept: string | undefined): string {
+  if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE;
+  for (const part of accept.split(',')) {
+    const [type = '', ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
+    const charset = parameters.find((parameter) => parameter.startsWith('charset='));
+    if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset)) continue;
+    if (type === RESPONSE_TYPE) return RESPONSE_TYPE;
+    if (type === JSON_TYPE || type === '*/*' || type === 'application/*') return JSON_TYPE;
+  }
+  throw new RequestRefusedError(406, 'BAD_USER_INPUT', `Answers are ${RESPONSE_TYPE} or ${JSON_TYPE}, in UTF-8.`, {
+    accept: `${RESPONSE_TYPE}; charset=utf-8, ${JSON_TYPE}; charset=utf-8`,
+  });
+}
+
+/** @throws RequestRefusedError when the request is not as the specification has it */
+function readRequest(http: FastifyRequest, reply: FastifyReply): GraphQLRequest {
+  const method = http.method === 'GET' ? 'GET' : 'POST';
+  const text = method === 'GET' ? http.url : String(http.body ?? '');
+  const { query, operationName, variables, extensions } = method === 'GET' ? readUrl(http) : readBody(http, text);
+  if (typeof query !== 'string') throw malformed('"query" must be there, and a text');
+  if (!isNothing(operationName) && typeof operationName !== 'string') throw malformed('"operationName" must be a text');
+  if (!isNothing(variables) && !isMap(variables)) throw malformed('"variables" must be an object');
+  if (!isNothing(extensions) && !isMap(extensions)) throw malformed('"extensions" must be an object');
+  return {
+    query,
+    operationName: operationName || undefined,
+    variables: variables ?? {},
+    method,
+    text,
+    http,
+    onGone: (callback) =>
+      void reply.raw.once('close', () => {
+        if (!reply.raw.writableFinished) callback();
+      }),
+  };
+}
+
+interface RawParameters {
+  readonly query?: unknown;
+  readonly operationName?: unknown;
+  readonly variables?: unknown;
+  readonly extensions?: unknown;
+}
+
+function readBody({ headers }: FastifyRequest, text: string): RawParameters {
+  const contentType = headers['content-type'] ?? '';
+  if (contentType !== JSON_TYPE && !/^application\/json\s*(;\s*charset="?utf-?8"?\s*)?$/i.test(contentType)) {
+    throw new RequestRefusedError(415, 'BAD_USER_INPUT', `The body must be ${JSON_TYPE}, in UTF-8.`);
+  }
+  const body = readJson(text, 'The body');
+  if (Array.isArray(body)) throw malformed('the body is a batch; send one request at a time');
+  if (!isMap(body)) throw malformed('the body must be an object');
+  return body;
+}
+
+function readUrl({ url, headers }: FastifyRequest): RawParameters {
+  const from = headers['sec-fetch-site'];
+  if (headers['sec-fetch-mode'] === 'no-cors' && (from === 'cross-site' || from === 'same-site')) {
+    throw new RequestRefusedError(403, 'FORBIDDEN', 'A page of another site cannot embed an answer.');
+  }
+  const parameters = new URLSearchParams(url.slice(url.indexOf('?') + 1 || url.length));
+  const json = (name: string) => {
+    const text = parameters.get(name);
+    return text === null || text === '' ? undefined : readJson(text, `"${name}"`);
+  };
+  return {
+    query: parameters.get('query') ?? undefined,
+    operationName: parameters.get('operationName') ?? undefined,
+    variables: json('variables'),
+    extensions: json('extensions'),
+  };
+}
+
+function readJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw malformed(`${what} is not JSON`);
+  }
+}
+
+function malformed(why: string): RequestRefusedError {
+  return new RequestRefusedError(400, 'BAD_USER_INPUT', `The request is malformed: ${why}.`);
+}
+
+function isNothing(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { Logger } from 'pino';
@@ -66,7 +67,7 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
 
   // Bodies stay text: the GraphQL endpoint parses them, and says in GraphQL's words what is wrong.
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', (_request: FastifyRequest, payload: AsyncIterable<Buffer>) => readText(payload));
+  app.addContentTypeParser('*', (_request, payload, done) => readText(payload, done));
 
   app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
@@ -121,21 +122,30 @@ function requestId(given: string | string[] | undefined): string {
   return typeof given === 'string' && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID();
 }
 
-async function readText(payload: AsyncIterable<Buffer>): Promise<string> {
+/** Reads a body as text. What is too large is read to its end all the same (within reason), or the client could not read why. */
+function readText(payload: IncomingMessage, done: (error: Error | null, text?: string) => void): void {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of payload) {
+  payload.on('data', (chunk: Buffer) => {
     size += chunk.length;
     if (size <= BODY_LIMIT) chunks.push(chunk);
-    else if (size > DRAIN_LIMIT) break;
-  }
-  if (size > BODY_LIMIT) {
-    throw Object.assign(
-      new ApiError('BAD_USER_INPUT', `The request body is larger than ${BODY_LIMIT} bytes.`, { reason: 'BODY_SIZE' }),
-      { statusCode: 413 },
-    );
-  }
-  return Buffer.concat(chunks).toString('utf8');
+    else if (size > DRAIN_LIMIT) {
+      payload.removeAllListeners('data');
+      done(tooLarge());
+    }
+  });
+  payload.on('error', done);
+  payload.on('end', () => {
+    if (size > BODY_LIMIT) done(tooLarge());
+    else done(null, (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)).toString('utf8'));
+  });
+}
+
+function tooLarge(): Error {
+  const error = new ApiError('BAD_USER_INPUT', `The request body is larger than ${BODY_LIMIT} bytes.`, {
+    reason: 'BODY_SIZE',
+  });
+  return Object.assign(error, { statusCode: 413 });
 }
 
 function secondsSince(start: number): number {

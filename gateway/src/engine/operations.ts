@@ -1,0 +1,183 @@
+import type { Supergraph } from '@apollo/federation-internals';
+import {
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  type GraphQLSchema,
+  getOperationAST,
+  Kind,
+  type OperationDefinitionNode,
+  OperationTypeNode,
+  parse,
+  validate,
+} from 'graphql';
+import { LRUCache } from 'lru-cache';
+import { conditionVariables } from './conditions.js';
+import type { Variant } from './engine.js';
+import { checkLimits, type OperationLimits } from './limits.js';
+import { nameFields } from './response-names.js';
+
+/** How many characters of operations are kept; what is made of one is some ten times as large. */
+const MAX_CHARACTERS = 8 * 1024 * 1024;
+/** An operation is planned for each set of values that its @skip and @include have; so many of them are kept. */
+const MAX_VARIANTS = 32;
+
+/** An operation as a client wrote it, checked, and under names that do not collide. */
+export interface Operation {
+  /** Different for each. */
+  readonly number: number;
+  readonly document: DocumentNode;
+  readonly definition: OperationDefinitionNode;
+  readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
+  /** What the client calls the fields that are asked for under other names. */
+  readonly responseNames: ReadonlyMap<string, string>;
+  /** Variables that decide what is in the answer. */
+  readonly conditions: readonly string[];
+  /** The part of the operation that asks about the schema itself, as the client wrote it. */
+  readonly introspection: DocumentNode | null;
+  /** Planned and compiled, by the values of the conditions. */
+  readonly variants: LRUCache<string, Variant>;
+}
+
+/** An operation, or why it cannot be run. */
+export type CheckedOperation = { readonly operation: Operation } | { readonly errors: readonly GraphQLError[] };
+
+/** Parses and checks operations, and remembers those that came last. */
+export class Operations {
+  readonly #schema: GraphQLSchema;
+  readonly #limits: OperationLimits;
+  readonly #fieldNames: ReadonlySet<string>;
+  readonly #argumentsRequired: boolean;
+  readonly #checked: LRUCache<string, CheckedOperation>;
+  #last = 0;
+
+  constructor(apiSchema: GraphQLSchema, supergraph: Supergraph, limits: OperationLimits, max: number) {
+    this.#schema = apiSchema;
+    this.#limits = limits;
+    this.#fieldNames = fieldNames(supergraph);
+    this.#argumentsRequired = requiresArguments(supergraph);
+    this.#checked = new LRUCache({
+      max,
+      maxSize: MAX_CHARACTERS,
+      sizeCalculation: (_operation, key) => key.length + 100,
+    });
+  }
+
+  /** The operation, when it is known. */
+  known(query: string, operationName: string | undefined): CheckedOperation | undefined {
+    return this.#checked.get(keyOf(query, operationName));
+  }
+
+  check(query: string, operationName: string | undefined): CheckedOperation {
+    const checked = this.#check(query, operationName);
+    this.#checked.set(keyOf(query, operationName), checked);
+    return checked;
+  }
+
+  #check(query: string, operationName: string | undefined): CheckedOperation {
+    try {
+      const document = parse(query, { maxTokens: this.#limits.tokens });
+      // An answer with a field of this name would not be an object like others.
+      if (query.includes('__proto__')) throw new GraphQLError('"__proto__" cannot be the name of a field or an alias.');
+      checkLimits(document, this.#limits);
+      const errors = validate(this.#schema, document);
+      return errors.length > 0 ? { errors } : { operation: this.#name(document, select(document, operationName)) };
+    } catch (error) {
+      if (error instanceof GraphQLError) return { errors: [error] };
+      if (error instanceof RangeError) return { errors: [new GraphQLError('The document is nested too deeply.')] };
+      throw error;
+    }
+  }
+
+  #name(written: DocumentNode, selected: OperationDefinitionNode): Operation {
+    const { document, responseNames } = nameFields(
+      onlyWhatIsUsed(written, selected),
+      this.#fieldNames,
+      this.#argumentsRequired,
+    );
+    const fragments = fragmentsOf(document);
+    return {
+      number: ++this.#last,
+      document,
+      definition: document.definitions[0] as OperationDefinitionNode,
+      fragments,
+      responseNames,
+      conditions: conditionVariables(document),
+      introspection: introspectionOf(written, selected),
+      variants: new LRUCache({ max: MAX_VARIANTS }),
+    };
+  }
+}
+
+function keyOf(query: string, operationName: string | undefined): string {
+  return operationName === undefined ? query : `${operationName}\n${query}`;
+}
+
+/** @throws GraphQLError when the document does not have it, or has several and no name says which */
+function select(document: DocumentNode, operationName: string | undefined): OperationDefinitionNode {
+  const definition = getOperationAST(document, operationName);
+  if (!definition) {
+    throw new GraphQLError(
+      operationName
+        ? `The document has no operation named "${operationName}".`
+        : 'The document has several operations; "operationName" must say which one to run.',
+    );
+  }
+  if (definition.operation === OperationTypeNode.SUBSCRIPTION) {
+    throw new GraphQLError('Subscriptions are not served here.');
+  }
+  return definition;
+}
+
+function onlyWhatIsUsed(document: DocumentNode, selected: OperationDefinitionNode): DocumentNode {
+  const fragments = document.definitions.filter(({ kind }) => kind === Kind.FRAGMENT_DEFINITION);
+  return { ...document, definitions: [selected, ...fragments] };
+}
+
+function fragmentsOf(document: DocumentNode): Record<string, FragmentDefinitionNode> {
+  return Object.fromEntries(
+    document.definitions.flatMap((definition) =>
+      definition.kind === Kind.FRAGMENT_DEFINITION ? [[definition.name.value, definition]] : [],
+    ),
+  );
+}
+
+function fieldNames(supergraph: Supergraph): Set<string> {
+  const names = new Set<string>();
+  for (const type of supergraph.schema.types()) {
+    if (type.kind === 'ObjectType' || type.kind === 'InterfaceType') {
+      for (const field of type.fields()) names.add(field.name);
+    }
+  }
+  return names;
+}
+
+/** Whether what a subgraph requires (or takes from a context) has arguments. */
+function requiresArguments({ schema }: Supergraph): boolean {
+  const applications = [...(schema.directive('join__field')?.applications() ?? [])];
+  return applications.some((application) => {
+    const { requires, contextArguments } = application.arguments() as Record<string, unknown>;
+    return /\(/.test(`${requires ?? ''} ${contextArguments ? JSON.stringify(contextArguments) : ''}`);
+  });
+}
+
+/** The part of an operation that asks about the schema itself, if any. */
+function introspectionOf(document: DocumentNode, operation: OperationDefinitionNode): DocumentNode | null {
+  const fragments = fragmentsOf(document);
+  const found: FieldNode[] = [];
+  const look = ({ selections }: OperationDefinitionNode['selectionSet']) => {
+    for (const selection of selections) {
+      if (selection.kind === Kind.FIELD) {
+        if (selection.name.value === '__schema' || selection.name.value === '__type') found.push(selection);
+      } else {
+        const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? fragments[selection.name.value] : selection;
+        if (fragment) look(fragment.selectionSet);
+      }
+    }
+  };
+  look(operation.selectionSet);
+  if (found.length === 0) return null;
+  const asked = { ...operation, selectionSet: { kind: Kind.SELECTION_SET as const, selections: found } };
+  return { ...document, definitions: [asked, ...Object.values(fragments)] };
+}
