@@ -26,7 +26,7 @@ describe('requests that want the same at the same time', () => {
   });
 
   test('do not share when sharing is off', async () => {
-    const graph = buildCase(shop, false);
+    const graph = buildCase(shop, { shareFetches: false });
     await graph.run(QUERY);
     const once = graph.fetches();
     await Promise.all([graph.run(QUERY), graph.run(QUERY)]);

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Random } from '../harness/random.ts';
 import { CASES, IDS } from './cases.ts';
 import { buildCase } from './federated-case.ts';
+import { HARDER_CASES } from './harder-cases.ts';
 import { QueryWriter } from './random-query.ts';
 
 // Random queries over graphs cut into subgraphs have the same data, and errors at the same places, as on one schema that knows
@@ -32,7 +33,7 @@ function explainedNulls({ data, errors = [] }: Answer): string[] {
   return [...new Set(nulls)].sort();
 }
 
-describe.each(CASES)('$name', (federated) => {
+describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
   test(`${QUERIES} random queries (seed ${SEED})`, { timeout: 120_000 }, async () => {
     const graph = buildCase(federated);
     const random = new Random(SEED);

@@ -1,9 +1,9 @@
 import { composeServices } from '@apollo/composition';
 import { Supergraph } from '@apollo/federation-internals';
 import { buildSubgraphSchema } from '@apollo/subgraph';
-import { Engine, type EngineResult } from '@tributary/gateway/engine/engine';
+import { Engine, type EngineOptions, type EngineResult } from '@tributary/gateway/engine/engine';
 import type { JsonObject, SubgraphRequest, SubgraphResult } from '@tributary/gateway/engine/types';
-import { execute, type GraphQLSchema, parse } from 'graphql';
+import { execute, type GraphQLSchema, isInterfaceType, isObjectType, parse } from 'graphql';
 
 export type Entity = Record<string, unknown> & { __typename: string };
 
@@ -19,6 +19,10 @@ export interface FederatedCase {
   readonly computed?: Readonly<
     Record<string, (entity: Record<string, unknown>, args: Record<string, unknown>) => unknown>
   >;
+  /** Subgraphs whose schemas are as federation 1 had them. */
+  readonly federation1?: readonly string[];
+  /** Labels of progressive `@override`s, with the share of requests for which they are on. */
+  readonly labels?: ReadonlyMap<string, number>;
   /** Fields that a subgraph must be sent, because it does not have them: `subgraph.Type.field`. */
   readonly external?: readonly string[];
 }
@@ -34,37 +38,49 @@ export interface Answer {
 }
 
 const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: [
-  "@key", "@requires", "@provides", "@external", "@shareable", "@override", "@inaccessible", "@interfaceObject"
+  "@key", "@requires", "@provides", "@external", "@shareable", "@override", "@inaccessible",
+  "@interfaceObject", "@context", "@fromContext"
 ])\n`;
 
 /** The graph, run by the engine over its subgraphs, and by graphql-js on one schema that knows everything. */
-export function buildCase(federated: FederatedCase, shareFetches = true) {
+export function buildCase(federated: FederatedCase, options: Partial<EngineOptions> = {}) {
   const names = Object.keys(federated.subgraphs);
-  const typeDefs = new Map(names.map((name) => [name, parse(FEDERATION + federated.subgraphs[name])]));
+  const typeDefs = new Map(
+    names.map((name) => {
+      const isOld = federated.federation1?.includes(name);
+      return [name, parse((isOld ? '' : FEDERATION) + federated.subgraphs[name])];
+    }),
+  );
   const composed = composeServices(
     names.map((name) => ({ name, url: `http://${name}`, typeDefs: typeDefs.get(name) as ReturnType<typeof parse> })),
   );
   if (!composed.supergraphSdl)
     throw new Error(`${federated.name}: ${composed.errors?.map(({ message }) => message).join('\n')}`);
-  const apiSchema = Supergraph.build(composed.supergraphSdl).apiSchema().toGraphQLJSSchema();
-  let fetches = 0;
+  const apiSchema = Supergraph.build(composed.supergraphSdl, { supportedFeatures: null })
+    .apiSchema()
+    .toGraphQLJSSchema();
+  const sent: { subgraph: string; query: string; variables: Record<string, unknown> }[] = [];
   const fetchers = new Map(
     names.map((name) => {
       const schema = subgraphSchema(federated, name, typeDefs.get(name) as ReturnType<typeof parse>);
       const fetcher = async ({ body }: SubgraphRequest): Promise<SubgraphResult> => {
-        fetches += 1;
         const { query, variables } = JSON.parse(body);
+        sent.push({ subgraph: name, query, variables });
         const result = await execute({ schema, document: parse(query), variableValues: variables });
         return JSON.parse(JSON.stringify(result));
       };
       return [name, fetcher] as const;
     }),
   );
-  const engine = new Engine({ supergraphSdl: composed.supergraphSdl, apiSchema, fetchers, shareFetches });
+  const { labels = new Map() } = federated;
+  const engine = new Engine({ supergraphSdl: composed.supergraphSdl, apiSchema, fetchers, labels, ...options });
   return {
     apiSchema,
     /** How many fetches were sent so far. */
-    fetches: () => fetches,
+    fetches: () => sent.length,
+    /** What was sent, in order. */
+    sent,
+    engine,
     run: async (query: string, variables: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
       read(await engine.run({ query, variables, headers })),
     expected: (query: string, variables: Record<string, unknown> = {}) =>
@@ -100,12 +116,7 @@ function subgraphSchema(federated: FederatedCase, name: string, typeDefs: Return
   const schema = buildSubgraphSchema({ typeDefs, resolvers: {} });
   for (const type of Object.values(schema.getTypeMap())) {
     if (!('getFields' in type) || type.name.startsWith('_')) continue;
-    if (
-      'resolveReference' in type ||
-      'resolveObject' in type ||
-      type.astNode?.kind === 'ObjectTypeDefinition' ||
-      type.astNode?.kind === 'InterfaceTypeDefinition'
-    ) {
+    if (isObjectType(type) || isInterfaceType(type)) {
       const resolveReference = (reference: Record<string, unknown>) =>
         findEntity(federated, name, type.name, reference);
       type.extensions = {
@@ -115,7 +126,7 @@ function subgraphSchema(federated: FederatedCase, name: string, typeDefs: Return
     }
     for (const field of Object.values(type.getFields())) {
       if ('args' in field && !field.name.startsWith('_')) {
-        const isRoot = type.name === 'Query';
+        const isRoot = type.name === 'Query' || type.name === 'Mutation';
         field.resolve = (source: Entity, args: Record<string, unknown>) =>
           resolve(federated, type.name, field.name, isRoot ? undefined : source, args);
       }
@@ -144,7 +155,9 @@ function findEntity(
       ),
   );
   if (!found) return null;
-  const external = Object.keys(found).filter((field) => isExternal(federated, subgraph, found, type, field));
+  const external = Object.keys({ ...found, ...reference }).filter((field) =>
+    isExternal(federated, subgraph, found, type, field),
+  );
   const entity: Entity = { ...found };
   for (const field of external) {
     if (field in reference) entity[field] = reference[field];

@@ -7,6 +7,7 @@ import {
   getNamedType,
   isAbstractType,
   isCompositeType,
+  isInputObjectType,
   isInterfaceType,
   isNonNullType,
   isObjectType,
@@ -26,6 +27,7 @@ export class QueryWriter {
   readonly #random: Random;
   /** Values for arguments of type ID. */
   readonly #ids: readonly string[];
+  readonly #fieldNames: readonly string[];
   #names = 0;
   #variables: { declaration: string; name: string; value: unknown }[] = [];
   #fragments: string[] = [];
@@ -34,6 +36,9 @@ export class QueryWriter {
     this.#schema = schema;
     this.#random = random;
     this.#ids = ids;
+    this.#fieldNames = Object.values(schema.getTypeMap())
+      .filter((type) => !type.name.startsWith('__'))
+      .flatMap((type) => ('getFields' in type && !isInputObjectType(type) ? Object.keys(type.getFields()) : []));
   }
 
   write(): RandomQuery {
@@ -83,15 +88,24 @@ export class QueryWriter {
     const args = field.args.flatMap((arg) => this.#argument(arg));
     const selection = isCompositeType(type) ? ` ${this.#selectionSet(type, depth + 1)}` : '';
     const given = args.length > 0 ? `(${args.join(', ')})` : '';
-    return `${args.length > 0 ? `a${this.#names++}: ` : this.#alias()}${field.name}${given}${this.#condition()}${selection}`;
+    const alias = args.length > 0 && this.#chance(0.7) ? `a${this.#names++}: ` : this.#alias();
+    return `${alias}${field.name}${given}${this.#condition()}${selection}`;
   }
 
   #argument(arg: GraphQLArgument): string[] {
     if (!isNonNullType(arg.type) && this.#chance(0.4)) return [];
     const type = getNamedType(arg.type).name;
-    const value =
-      type === 'ID' ? this.#random.pick(this.#ids) : type === 'Int' ? this.#random.below(5) : this.#chance(0.5);
-    if (this.#chance(0.5)) return [`${arg.name}: ${JSON.stringify(value)}`];
+    const input = getNamedType(arg.type);
+    const value = isInputObjectType(input)
+      ? { id: this.#random.pick(this.#ids) }
+      : type === 'ID'
+        ? this.#random.pick(this.#ids)
+        : type === 'Int'
+          ? this.#random.below(5)
+          : type === 'String'
+            ? this.#random.pick(['USD', 'EUR', 'GBP'])
+            : this.#chance(0.5);
+    if (this.#chance(0.5)) if (typeof value !== 'object') return [`${arg.name}: ${JSON.stringify(value)}`];
     return [`${arg.name}: $${this.#variable(String(arg.type), value)}`];
   }
 
@@ -108,8 +122,11 @@ export class QueryWriter {
     return name;
   }
 
+  /** Now and then another name: a new one, one that was given before, or that of some other field. */
   #alias(): string {
-    return this.#chance(0.2) ? `a${this.#names++}: ` : '';
+    if (!this.#chance(0.25)) return '';
+    if (this.#chance(0.4)) return `${this.#random.pick(this.#fieldNames)}: `;
+    return `a${this.#chance(0.3) ? this.#random.below(3) : this.#names++}: `;
   }
 
   #chance(share: number): boolean {

@@ -40,6 +40,8 @@ function settle(selectionSet: SelectionSetNode, values: ConditionValues): Select
     const directives: DirectiveNode[] = [];
     for (const directive of selection.directives ?? []) {
       const condition = conditionOf(directive);
+      // What could come later comes with the rest.
+      if (directive.name.value === 'defer') continue;
       if (!condition) directives.push(directive);
       else if (isTrue(condition, values) === (directive.name.value === 'skip')) return [];
     }

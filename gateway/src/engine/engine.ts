@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { operationFromDocument, Supergraph } from '@apollo/federation-internals';
+import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
 import { executeSync, GraphQLError, type GraphQLSchema, getVariableValues, OperationTypeNode } from 'graphql';
 import type { Abandonment } from './abandonment.js';
@@ -86,7 +86,10 @@ export class Engine {
   constructor(options: EngineOptions) {
     const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true } = options;
     this.#apiSchema = apiSchema;
-    this.#supergraph = Supergraph.build(supergraphSdl, { validateSupergraph: false });
+    this.#supergraph = Supergraph.build(supergraphSdl, {
+      validateSupergraph: false,
+      supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
+    });
     this.#planner = new QueryPlanner(this.#supergraph, {
       reuseQueryFragments: false,
       debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS },
@@ -228,7 +231,12 @@ function within(
   let value: unknown = data;
   for (const internal of error.path) {
     const key = typeof internal === 'string' ? (responseNames.get(internal) ?? internal) : internal;
-    if (value !== null && typeof value === 'object') {
+    if (value !== null && typeof value !== 'object') {
+      // The client asked for something else by this name.
+      path.pop();
+      break;
+    }
+    if (value !== null) {
       if (!Object.hasOwn(value, key)) break;
       value = (value as Record<string | number, unknown>)[key];
     }

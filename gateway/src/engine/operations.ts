@@ -1,10 +1,15 @@
 import type { Supergraph } from '@apollo/federation-internals';
 import {
+  DirectiveLocation,
   type DocumentNode,
   type FieldNode,
   type FragmentDefinitionNode,
+  GraphQLBoolean,
+  GraphQLDirective,
   GraphQLError,
-  type GraphQLSchema,
+  GraphQLNonNull,
+  GraphQLSchema,
+  GraphQLString,
   getOperationAST,
   Kind,
   type OperationDefinitionNode,
@@ -53,7 +58,7 @@ export class Operations {
   #last = 0;
 
   constructor(apiSchema: GraphQLSchema, supergraph: Supergraph, limits: OperationLimits, max: number) {
-    this.#schema = apiSchema;
+    this.#schema = withDefer(apiSchema);
     this.#limits = limits;
     this.#fieldNames = fieldNames(supergraph);
     this.#argumentsRequired = requiresArguments(supergraph);
@@ -108,6 +113,17 @@ export class Operations {
       variants: new LRUCache({ max: MAX_VARIANTS }),
     };
   }
+}
+
+/** Clients may say what they can wait for; it is given to them with the rest. */
+function withDefer(schema: GraphQLSchema): GraphQLSchema {
+  if (schema.getDirective('defer')) return schema;
+  const defer = new GraphQLDirective({
+    name: 'defer',
+    locations: [DirectiveLocation.FRAGMENT_SPREAD, DirectiveLocation.INLINE_FRAGMENT],
+    args: { if: { type: new GraphQLNonNull(GraphQLBoolean), defaultValue: true }, label: { type: GraphQLString } },
+  });
+  return new GraphQLSchema({ ...schema.toConfig(), directives: [...schema.getDirectives(), defer] });
 }
 
 function keyOf(query: string, operationName: string | undefined): string {

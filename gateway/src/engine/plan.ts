@@ -7,6 +7,7 @@ import { collect, collectChains, collectPaths } from './places.js';
 import { compileRepresentation } from './representations.js';
 import { compileRewrites } from './rewrites.js';
 import type { EntityCall, EntityError, SubgraphCalls } from './subgraph-calls.js';
+import { tell } from './tell.js';
 import type { TypeConditions } from './type-conditions.js';
 import { isObject, type Json, type JsonObject, type Path, type Run, type SubgraphError } from './types.js';
 
@@ -77,7 +78,7 @@ export class PlanCompiler {
     return async (run, at) => {
       const { data, errors = [] } = await this.#calls.ask(run, operation, at.path);
       for (const error of errors) {
-        run.errors.push(present(error, operation.subgraph, error.path && [...at.path, ...error.path]));
+        tell(run.errors, present(error, operation.subgraph, error.path && [...at.path, ...error.path]));
       }
       if (!isObject(data)) return;
       rewrite?.(data);
@@ -187,16 +188,20 @@ function tellErrors(
   for (const { error, index, below } of errors) {
     if (index === null) {
       // Of the whole request: told once, at the first place that it was for.
-      run.errors.push(present(error, subgraph, places.get(0)?.[0]));
+      tell(run.errors, present(error, subgraph, places.get(0)?.[0]));
       continue;
     }
-    for (const path of places.get(index) ?? []) run.errors.push(present(error, subgraph, [...path, ...below]));
+    for (const path of places.get(index) ?? []) {
+      if (!tell(run.errors, present(error, subgraph, [...path, ...below]))) return;
+    }
   }
 }
 
 function present({ message, extensions }: SubgraphError, subgraph: string, path: Path | undefined): GraphQLError {
+  // What tells how a service is built is not for clients.
+  const { stacktrace, exception, ...shown } = extensions ?? {};
   return new GraphQLError(message || `Subgraph "${subgraph}" answered with an error.`, {
     path,
-    extensions: { code: 'DOWNSTREAM_SERVICE_ERROR', ...extensions, subgraph },
+    extensions: { code: 'DOWNSTREAM_SERVICE_ERROR', ...shown, subgraph },
   });
 }

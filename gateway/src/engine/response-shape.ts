@@ -15,6 +15,7 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import { type SelectedField, type ShapeParts, selectedFields } from './selection.js';
+import { tell } from './tell.js';
 import { isObject, type Json, type JsonObject, own, type Path } from './types.js';
 
 /** Makes of what the subgraphs gave what the client asked for: its names and order, its nulls, nothing else. */
@@ -168,7 +169,7 @@ function compileLeaf(type: GraphQLLeafType, field: string): Complete {
 }
 
 function refuse(at: Place, message: string, errors: GraphQLError[]): null {
-  errors.push(new GraphQLError(message, { path: pathOf(at), extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }));
+  tell(errors, new GraphQLError(message, { path: pathOf(at), extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }));
   return null;
 }
 
@@ -182,7 +183,7 @@ function tellMissing(at: Place, field: string, errors: GraphQLError[]): void {
   });
   if (explained) return;
   const extensions = { code: 'INVALID_SUBGRAPH_RESPONSE' };
-  errors.push(new GraphQLError(`Cannot return null for non-nullable field ${field}.`, { path, extensions }));
+  tell(errors, new GraphQLError(`Cannot return null for non-nullable field ${field}.`, { path, extensions }));
 }
 
 function pathOf(at: Place): Path {

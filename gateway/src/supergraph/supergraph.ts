@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { ApolloGateway } from '@apollo/gateway';
+import { ApolloGateway, type SupergraphManager } from '@apollo/gateway';
 import {
   type GraphQLRequest,
   RequestRefusedError,
@@ -67,7 +67,7 @@ export class Supergraph {
     // The gateway would send usage figures to Apollo; nobody asked for that here.
     process.env.APOLLO_TELEMETRY_DISABLED ??= 'true';
     this.#gateway = new ApolloGateway({
-      supergraphSdl: this.#source,
+      supergraphSdl: loadable(this.#source),
       logger: apolloLogger(logger),
       buildService: ({ name, url = '' }) => {
         const dataSource = new SubgraphDataSource({ name, url }, subgraphOptions(config), { durations, open });
@@ -184,6 +184,22 @@ export class Supergraph {
     const dataSources = [...this.#dataSources.values(), ...this.#earlierDataSources];
     await Promise.all(dataSources.map((dataSource) => dataSource.close()));
   }
+}
+
+/**
+ * Apollo's gateway refuses supergraphs with contexts, because it does not run them itself; our engine does. It is not told that
+ * they are needed. (What else it refuses is refused: nobody here would see to it.)
+ */
+function loadable(source: SupergraphManager): SupergraphManager {
+  const withoutNeed = (supergraphSdl: string) =>
+    supergraphSdl.replace(/(@link\(url: "https:\/\/specs\.apollo\.dev\/context\/[^")]*"), for: SECURITY/, '$1');
+  return {
+    async initialize(hooks) {
+      const update = (supergraphSdl: string) => hooks.update(withoutNeed(supergraphSdl));
+      const { supergraphSdl, cleanup } = await source.initialize({ ...hooks, update });
+      return { supergraphSdl: withoutNeed(supergraphSdl), ...(cleanup && { cleanup }) };
+    },
+  };
 }
 
 function subgraphOptions(config: GatewayConfig): SubgraphOptions {
