@@ -1,12 +1,27 @@
 import 'graphiql/setup-workers/vite';
 import 'graphiql/style.css';
-import { createGraphiQLFetcher } from '@graphiql/toolkit';
+import { HISTORY_PLUGIN } from '@graphiql/plugin-history';
 import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 import { GraphiQL } from 'graphiql';
 import { createElement } from 'react';
 import { createRoot } from 'react-dom/client';
+import { PLAN_PLUGIN, takeExplanation } from './plan-panel.js';
 
-const fetcher = createGraphiQLFetcher({ url: '/graphql' });
+async function fetcher(parameters, { headers = {} } = {}) {
+  const response = await fetch('/graphql', {
+    method: 'POST',
+    headers: { accept: 'application/json', 'content-type': 'application/json', 'x-explain': 'plan', ...headers },
+    body: JSON.stringify(parameters),
+  });
+  return takeExplanation(await response.json());
+}
+
 createRoot(document.getElementById('graphiql')).render(
-  createElement(GraphiQL, { fetcher, initialQuery: SAMPLE_QUERY, shouldPersistHeaders: false }),
+  createElement(GraphiQL, {
+    fetcher,
+    initialQuery: SAMPLE_QUERY,
+    shouldPersistHeaders: false,
+    plugins: [HISTORY_PLUGIN, PLAN_PLUGIN],
+    visiblePlugin: PLAN_PLUGIN,
+  }),
 );

@@ -64,6 +64,12 @@ export async function startProcesses() {
   }
   return {
     url: `http://localhost:${gateway}`,
+    /** Where the services answer, by name. */
+    subgraphs: {
+      users: `http://localhost:${users}/graphql`,
+      products: `http://localhost:${products}/graphql`,
+      orders: `http://localhost:${orders}/graphql`,
+    },
     async stop() {
       await Promise.all(children.map(end));
       await end(nats);
