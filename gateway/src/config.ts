@@ -109,7 +109,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       MAX_OPERATION_ALIASES: count(1000),
       MAX_OPERATION_FIELDS: count(10_000),
       /** How many operations are kept planned. */
-      MAX_OPERATIONS: count(2000),
+      MAX_OPERATIONS: count(10_000),
       NODE_ENV: z.string().default('development'),
       /** What a client sends as `x-explain` in production to be told how its answer came about; else any value does. */
       EXPLAIN_TOKEN: z.string().optional(),

@@ -20,8 +20,13 @@ interface Extent {
   readonly fields: number;
 }
 
-/** @throws ApiError COST_LIMIT when a document is larger than it may be; the time it takes grows only with the document */
-export function checkLimits(document: DocumentNode, limits: OperationLimits): void {
+/**
+ * The time it takes grows only with the document.
+ *
+ * @returns how many fields there are, each fragment counted wherever it is spread
+ * @throws ApiError COST_LIMIT when a document is larger than it may be
+ */
+export function checkLimits(document: DocumentNode, limits: OperationLimits): number {
   let aliases = 0;
   visit(document, {
     Field(field) {
@@ -65,12 +70,15 @@ export function checkLimits(document: DocumentNode, limits: OperationLimits): vo
     known.set(name, worked);
     return worked;
   };
+  let all = 0;
   for (const definition of document.definitions) {
     if (definition.kind !== Kind.OPERATION_DEFINITION) continue;
     const { depth, fields } = extentOf(definition.selectionSet);
+    all += fields;
     refuseAbove(depth, limits.depth, 'levels of fields', 'DEPTH');
     refuseAbove(fields, limits.fields, 'fields', 'FIELDS');
   }
+  return all;
 }
 
 function refuseAbove(found: number, limit: number, what: string, reason: string): void {

@@ -23,8 +23,9 @@ import type { Variant } from './engine.js';
 import { checkLimits, type OperationLimits } from './limits.js';
 import { nameFields } from './response-names.js';
 
-/** How many characters of operations are kept; what is made of one is some ten times as large. */
-const MAX_CHARACTERS = 8 * 1024 * 1024;
+/** How much is kept of operations, in characters; what is made of one is larger by far, and grows with its fields. */
+const MAX_WEIGHT = 20_000_000;
+const WEIGHT_OF_FIELD = 50;
 /** An operation is planned for each set of values that its @skip and @include have; so many of them are kept. */
 const MAX_VARIANTS = 32;
 
@@ -32,6 +33,8 @@ const MAX_VARIANTS = 32;
 export interface Operation {
   /** Different for each. */
   readonly number: number;
+  /** How much more is kept of it than its text. */
+  readonly weight: number;
   readonly document: DocumentNode;
   readonly definition: OperationDefinitionNode;
   readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
@@ -64,8 +67,8 @@ export class Operations {
     this.#argumentsRequired = requiresArguments(supergraph);
     this.#checked = new LRUCache({
       max,
-      maxSize: MAX_CHARACTERS,
-      sizeCalculation: (_operation, key) => key.length + 100,
+      maxSize: MAX_WEIGHT,
+      sizeCalculation: (checked, key) => key.length + 100 + ('operation' in checked ? checked.operation.weight : 0),
     });
   }
 
@@ -85,9 +88,10 @@ export class Operations {
       const document = parse(query, { maxTokens: this.#limits.tokens });
       // An answer with a field of this name would not be an object like others.
       if (query.includes('__proto__')) throw new GraphQLError('"__proto__" cannot be the name of a field or an alias.');
-      checkLimits(document, this.#limits);
+      const fields = checkLimits(document, this.#limits);
       const errors = validate(this.#schema, document);
-      return errors.length > 0 ? { errors } : { operation: this.#name(document, select(document, operationName)) };
+      if (errors.length > 0) return { errors };
+      return { operation: this.#name(document, select(document, operationName), fields * WEIGHT_OF_FIELD) };
     } catch (error) {
       if (error instanceof GraphQLError) return { errors: [error] };
       if (error instanceof RangeError) return { errors: [new GraphQLError('The document is nested too deeply.')] };
@@ -95,7 +99,7 @@ export class Operations {
     }
   }
 
-  #name(written: DocumentNode, selected: OperationDefinitionNode): Operation {
+  #name(written: DocumentNode, selected: OperationDefinitionNode, weight: number): Operation {
     const { document, responseNames } = nameFields(
       onlyWhatIsUsed(written, selected),
       this.#fieldNames,
@@ -104,6 +108,7 @@ export class Operations {
     const fragments = fragmentsOf(document);
     return {
       number: ++this.#last,
+      weight,
       document,
       definition: document.definitions[0] as OperationDefinitionNode,
       fragments,

@@ -1,14 +1,17 @@
 // Subgraphs that cost next to nothing: each request is answered for real once, then replayed as the same bytes.
-// env: PORT, and TARGETS: "shop", or JSON of the running services by name. GET / says how many requests there were.
+// env: PORT, and TARGETS: "shop", "growth", or JSON of the running services by name. GET / says how many requests there were.
 import { createServer } from 'node:http';
+import { answer as answerGrowth } from './growth-subgraphs.mjs';
 import { answer as answerShop } from './shop.mjs';
 
-const targets = process.env.TARGETS === 'shop' ? null : JSON.parse(process.env.TARGETS);
+const MADE_UP = { shop: answerShop, growth: answerGrowth };
+const { TARGETS } = process.env;
+const targets = TARGETS in MADE_UP ? null : JSON.parse(TARGETS);
 const known = new Map();
 let count = 0;
 
 async function answer(subgraph, body) {
-  if (!targets) return answerShop(subgraph, body);
+  if (!targets) return MADE_UP[TARGETS](subgraph, body);
   const headers = { 'content-type': 'application/json' };
   return (await fetch(targets[subgraph], { method: 'POST', headers, body })).text();
 }
@@ -22,8 +25,8 @@ const server = createServer((request, response) => {
     const subgraph = request.url.slice(1);
     const body = Buffer.concat(chunks);
     const key = subgraph + body.toString('latin1');
-    if (!known.has(key)) known.set(key, Buffer.from(await answer(subgraph, body.toString())));
-    const bytes = known.get(key);
+    const bytes = known.get(key) ?? Buffer.from(await answer(subgraph, body.toString()));
+    known.set(key, bytes);
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes.length });
     response.end(bytes);
   });

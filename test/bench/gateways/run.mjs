@@ -2,18 +2,16 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { composeServices } from '@apollo/composition';
 import { freePort } from '@tributary/cli/free-port';
 import autocannon from 'autocannon';
-import { parse } from 'graphql';
 import { startProcesses } from '../stacks.mjs';
 import { chart } from './chart.mjs';
 import { CONTENDERS, installPeers, pinSelf, startNode } from './peers.mjs';
 import { QUERIES as SHOP, typeDefs } from './shop.mjs';
 import { QUERIES as SUPERSTORE } from './superstore.mjs';
+import { answering, compose } from './workload.mjs';
 
 const say = (text) => process.stdout.write(`${text}\n`);
 const tell = (text) => process.stderr.write(`${text}\n`);
@@ -98,17 +96,6 @@ async function measureWorkload(title, queries, targets, schemas) {
   }
 }
 
-function compose(schemas, port) {
-  const services = Object.entries(schemas).map(([name, sdl]) => ({
-    name,
-    url: `http://127.0.0.1:${port}/${name}`,
-    typeDefs: parse(sdl),
-  }));
-  const { supergraphSdl, errors } = composeServices(services);
-  if (!supergraphSdl) throw new Error(errors.map(({ message }) => message).join('\n'));
-  return supergraphSdl;
-}
-
 async function schemasOf(subgraphs) {
   const body = JSON.stringify({ query: '{ _service { sdl } }' });
   const headers = { 'content-type': 'application/json' };
@@ -148,19 +135,6 @@ async function measure({ command, env }, query, supergraph, replayPort, expected
     };
   } finally {
     gateway.stop();
-  }
-}
-
-async function answering(url, request) {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      const response = await fetch(url, request);
-      if (response.ok) return response;
-      if (attempt > 150) throw new Error(await response.text());
-    } catch (error) {
-      if (attempt > 150) throw error;
-    }
-    await sleep(200);
   }
 }
 
