@@ -113,6 +113,7 @@ async function startServices(options: StartOptions, data: LocalData, started: Ht
       SUBGRAPHS: `users=${users}/graphql,products=${products}/graphql,orders=${orders}/graphql`,
     }),
     logger.child({ name: 'gateway' }),
+    bus,
   );
   const url = await listen(gateway);
   const caughtUp = [usersService, productsService, ordersService].map((service) => service.caughtUp);

@@ -1,4 +1,5 @@
 import { duration, host, logLevel, port, readEnvironment } from '@tributary/shared/config/environment';
+import { eventSettings } from '@tributary/shared/events/event-settings';
 import { z } from 'zod';
 
 /** A service of the graph and where it answers. */
@@ -100,6 +101,19 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       SUBGRAPH_FETCH_MERGING: onOff('on'),
       /** Clients that send the same query at the same time, with the same credentials, are given one answer. */
       CLIENT_QUERY_SHARING: onOff('on'),
+      /** Where the services' changes are heard of; without it (and outside `npm start`) nothing is cached. */
+      NATS_URL: eventSettings.NATS_URL,
+      /** Entities and root fields that subgraphs declare cacheable are kept until they change. */
+      CACHE: onOff('on'),
+      /** How much the cache of this process may hold, in bytes. */
+      CACHE_MAX_BYTES: count(128 * MIB),
+      /** A cache behind that one, which several gateways share. */
+      REDIS_URL: z
+        .string()
+        .regex(/^rediss?:\/\//, 'wants a URL: redis://host:6379')
+        .optional(),
+      /** How stale answers may be where a request does not say; any staleness when left out. */
+      MAX_STALENESS: z.string().optional(),
       /** Headers of clients that subgraphs are sent too. */
       PROPAGATED_HEADERS: headerRules,
       /** Labels of progressive `@override`s that are on. */

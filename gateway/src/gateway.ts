@@ -1,8 +1,13 @@
 import cors from '@fastify/cors';
+import type { EventBus } from '@tributary/shared/events/event-bus';
+import { NatsBus } from '@tributary/shared/events/nats-bus';
 import { serveGraphQL } from '@tributary/shared/http/graphql-endpoint';
 import { createHttpService, type HttpService } from '@tributary/shared/http/http-service';
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
+import { CacheStore } from './freshness/cache-store.js';
+import { ResponseCache } from './freshness/response-cache.js';
+import { Streams } from './freshness/streams.js';
 import { serveExplorerPages } from './http/explorer-pages.js';
 import { Supergraph } from './supergraph/supergraph.js';
 
@@ -10,11 +15,14 @@ import { Supergraph } from './supergraph/supergraph.js';
 export interface Gateway extends HttpService {
   /** Resolves when there is a supergraph to serve. @throws when there never can be */
   readonly ready: Promise<unknown>;
+  /** The last event of a service that it heard of; 0 when it heard of none. */
+  heard(source: string): number;
 }
 
 const THIS_MACHINE = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
-export async function createGateway(config: GatewayConfig, logger: Logger): Promise<Gateway> {
+/** @param bus what tells of changes in the services; without it, NATS does, or nothing is cached */
+export async function createGateway(config: GatewayConfig, logger: Logger, bus?: EventBus): Promise<Gateway> {
   let supergraph: Supergraph | undefined;
   const service = createHttpService({
     name: 'gateway',
@@ -23,7 +31,8 @@ export async function createGateway(config: GatewayConfig, logger: Logger): Prom
     logger,
     readiness: async () => supergraph?.state ?? { ready: false },
   });
-  const loading = new Supergraph(config, logger, service.metrics);
+  const cache = await openCache(config, logger, service, bus);
+  const loading = new Supergraph(config, logger, service.metrics, cache);
   supergraph = loading;
 
   // Lets a page on the public web (Apollo's Sandbox) ask a server on this machine. Before CORS, which answers preflights.
@@ -35,11 +44,34 @@ export async function createGateway(config: GatewayConfig, logger: Logger): Prom
   await service.app.register(cors, {
     origin: config.CORS_ORIGINS.map((origin) => ({ '*': /^/, localhost: THIS_MACHINE })[origin] ?? origin),
     methods: ['GET', 'POST'],
+    exposedHeaders: ['x-session-token', 'x-request-id'],
     maxAge: 600,
   });
   await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));
   service.app.addHook('onClose', () => loading.close());
 
-  return { ...service, ready: loading.load() };
+  return { ...service, ready: loading.load(), heard: (source) => cache?.heard(source) ?? 0 };
+}
+
+/** The cache, where there is a way to hear of changes; it is closed with the gateway. */
+async function openCache(
+  config: GatewayConfig,
+  logger: Logger,
+  { app, metrics }: HttpService,
+  givenBus: EventBus | undefined,
+): Promise<ResponseCache | null> {
+  const { NATS_URL, REDIS_URL, CACHE, CACHE_MAX_BYTES, SUBGRAPHS, SUPERGRAPH_PATH } = config;
+  if (!CACHE || SUPERGRAPH_PATH || !(givenBus || NATS_URL)) return null;
+  const ownBus = givenBus ? null : new NatsBus({ url: NATS_URL as string, name: 'gateway', logger });
+  const streams = new Streams(metrics);
+  const store = new CacheStore({ maxBytes: CACHE_MAX_BYTES, redisUrl: REDIS_URL, logger, metrics });
+  const sources = SUBGRAPHS.map(({ name }) => name);
+  await streams.listen((givenBus ?? ownBus) as EventBus, sources);
+  app.addHook('onClose', async () => {
+    streams.stop();
+    await store.close();
+    await ownBus?.close();
+  });
+  return new ResponseCache(store, streams, metrics);
 }

@@ -36,6 +36,7 @@ const silent = pino({ level: 'silent' });
 export interface GraphOptions {
   /** What carries the events; in this process unless given. */
   readonly bus?: EventBus;
+  readonly gatewayEnv?: NodeJS.ProcessEnv;
   readonly usersEnv?: NodeJS.ProcessEnv;
   readonly productsEnv?: NodeJS.ProcessEnv;
   readonly ordersEnv?: NodeJS.ProcessEnv;
@@ -44,6 +45,7 @@ export interface GraphOptions {
 /** Starts it on free ports, and waits until the copies are level. */
 export async function startGraph({
   bus: givenBus,
+  gatewayEnv = {},
   usersEnv = {},
   productsEnv = {},
   ordersEnv = {},
@@ -97,8 +99,10 @@ export async function startGraph({
       GATEWAY_PORT: '0',
       SUBGRAPHS: `users=${users}/graphql,products=${products}/graphql,orders=${orders}/graphql`,
       SUPERGRAPH_POLL_INTERVAL: '200ms',
+      ...gatewayEnv,
     }),
     silent,
+    bus,
   );
   const url = await gateway.listen();
   await gateway.ready;

@@ -7,6 +7,7 @@ export interface GraphQLAnswer {
     readonly path?: readonly (string | number)[];
     readonly extensions: Readonly<Record<string, unknown>>;
   }[];
+  readonly extensions?: Readonly<Record<string, unknown>>;
   readonly status: number;
 }
 

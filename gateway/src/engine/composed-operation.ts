@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { FetchNode } from '@apollo/query-planner';
 import {
   type DocumentNode,
@@ -10,6 +11,7 @@ import {
   visit,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
+import type { CachePlan, CachePolicy } from '../freshness/cache-policy.js';
 
 const MAX_OPERATIONS = 10_000;
 
@@ -27,25 +29,37 @@ export interface SubgraphOperation {
   readonly contextual: readonly string[];
   /** It changes nothing. */
   readonly repeatable: boolean;
+  /** How what it answers is cached; null: not at all. */
+  readonly cache: CachePlan | null;
+  /** What its answers are kept under, in every process. */
+  readonly cacheKey: string;
 }
 
 /** Gives plans' operations their numbers: the same text for the same subgraph is the same operation. */
 export class SubgraphOperations {
+  readonly #policy: CachePolicy | null;
   readonly #known = new LRUCache<string, SubgraphOperation>({ max: MAX_OPERATIONS });
   #last = 0;
 
+  /** @param policy null: nothing is cached */
+  constructor(policy: CachePolicy | null) {
+    this.#policy = policy;
+  }
+
   of({
     serviceName: subgraph,
-    operation: text,
+    operation: planned,
     operationName,
     operationKind,
     variableUsages,
     contextRewrites,
   }: FetchNode): SubgraphOperation {
     const contextual = [...new Set((contextRewrites ?? []).map(({ renameKeyTo }) => renameKeyTo))];
-    const key = `${subgraph} ${text}`;
+    const key = `${subgraph} ${planned}`;
     let operation = this.#known.get(key);
     if (!operation) {
+      const cache = this.#policy?.planFor(subgraph, planned) ?? null;
+      const text = cache?.text ?? planned;
       operation = {
         id: ++this.#last,
         subgraph,
@@ -54,6 +68,8 @@ export class SubgraphOperations {
         usages: (variableUsages ?? []).filter((name) => !contextual.includes(name)),
         contextual,
         repeatable: operationKind === 'query',
+        cache,
+        cacheKey: cache ? createHash('sha256').update(key).digest('base64url') : '',
       };
       this.#known.set(key, operation);
     }
@@ -92,7 +108,16 @@ export function compose(operations: readonly SubgraphOperation[]): SubgraphOpera
   };
   const text = stripIgnoredCharacters(print(document));
   const usages = [...new Set(operations.flatMap((operation) => operation.usages))];
-  return { ...first, id: 0, text, start: startOf(text, name?.value), usages, contextual: [] };
+  return {
+    ...first,
+    id: 0,
+    text,
+    start: startOf(text, name?.value),
+    usages,
+    contextual: [],
+    cache: null,
+    cacheKey: '',
+  };
 }
 
 function numbered({ text, contextual }: SubgraphOperation, i: number): OperationDefinitionNode {

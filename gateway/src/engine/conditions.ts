@@ -32,7 +32,11 @@ export type ConditionValues = Readonly<Record<string, boolean>>;
  * left to be asked of an object, its type is, so that the object itself is.
  */
 export function withSettledConditions(document: DocumentNode, values: ConditionValues): DocumentNode {
-  return visit(document, { SelectionSet: { leave: (selectionSet) => settle(selectionSet, values) } });
+  return visit(document, {
+    // What is said to the gateway is not for subgraphs.
+    Directive: ({ name }) => (name.value === 'maxStaleness' ? null : undefined),
+    SelectionSet: { leave: (selectionSet) => settle(selectionSet, values) },
+  });
 }
 
 function settle(selectionSet: SelectionSetNode, values: ConditionValues): SelectionSetNode {

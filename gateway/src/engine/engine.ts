@@ -1,13 +1,18 @@
 import { performance } from 'node:perf_hooks';
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
+import { MIN_POSITIONS_HEADER } from '@tributary/shared/events/positions-header';
 import { executeSync, GraphQLError, type GraphQLSchema, getVariableValues, OperationTypeNode } from 'graphql';
+import { CachePolicy } from '../freshness/cache-policy.js';
+import { latest, minPositionsHeader, NO_REQUIREMENTS, type Requirements } from '../freshness/requirements.js';
+import type { ResponseCache } from '../freshness/response-cache.js';
 import type { Abandonment } from './abandonment.js';
+import { SubgraphOperations } from './composed-operation.js';
 import { type ConditionValues, withSettledConditions } from './conditions.js';
-import { type Explanation, explain, type FetchTrace, rounded } from './explanation.js';
+import { type Explanation, explain, rounded } from './explanation.js';
 import { enclose, quote } from './json-text.js';
 import type { OperationLimits } from './limits.js';
-import { type CheckedOperation, type Operation, Operations } from './operations.js';
+import { type CheckedOperation, type Operation, Operations, withDirectives } from './operations.js';
 import { type OverrideLabels, overrideLabels } from './override-labels.js';
 import { PlanCompiler, type RunNode } from './plan.js';
 import { PlanningQueue } from './planning-queue.js';
@@ -31,6 +36,8 @@ export interface EngineOptions {
   readonly limits?: OperationLimits;
   /** How many operations are kept planned. */
   readonly maxOperations?: number;
+  /** What was read before; nothing is cached without it. */
+  readonly cache?: ResponseCache | null;
   /** Labels of `@override` that are on, with the share of requests for which they are. */
   readonly labels?: ReadonlyMap<string, number>;
 }
@@ -41,6 +48,8 @@ export interface EngineRequest {
   readonly variables?: Readonly<Record<string, unknown>>;
   /** Sent to subgraphs. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** What everything that is read must be at least. */
+  readonly requirements?: Requirements;
   /** Happens when the client is gone. */
   readonly abandonment?: Abandonment;
   /** Whether the answer is to say how it came about. */
@@ -50,21 +59,36 @@ export interface EngineRequest {
 }
 
 /** An answer; nothing was executed when there is no data. */
-export type EngineResult =
+export type EngineResult = (
   | { readonly text: string }
   | {
       readonly data?: JsonObject | null;
       readonly errors?: readonly GraphQLError[];
       readonly extensions?: { readonly explanation: Explanation };
-    };
+    }
+) & {
+  /** After a mutation: the state that has it in it, by source. */
+  readonly positions?: ReadonlyMap<string, number>;
+};
 
-/** An operation, planned and compiled for certain conditions: what is left for each request is to run it. */
-export interface Variant {
+/** A way to an answer. */
+interface Route {
   readonly plan: QueryPlan;
   readonly run: RunNode | null;
+}
+
+/** An operation, planned and compiled for certain conditions: what is left for each request is to run it. */
+export interface Variant extends Route {
+  /** The way that asks owners where this one takes what copies have; null when it takes nothing from copies, undefined when it was not looked for. */
+  owners?: Route | null;
   /** Null when it has to be made for each request, because the schema is asked about itself. */
   readonly shape: Shape | null;
   readonly write: Write | null;
+}
+
+interface Planner {
+  readonly supergraph: Supergraph;
+  readonly planner: QueryPlanner;
 }
 
 const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
@@ -72,11 +96,18 @@ const MAX_PLANNING = 1000;
 /** Different ways to a plan that the planner compares before it takes the best so far. */
 const MAX_EVALUATED_PLANS = 1000;
 
+/** How long a request waits until what its client has seen is heard of here, too. */
+const STREAM_PATIENCE_MS = 50;
+
 /** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */
 export class Engine {
   readonly #apiSchema: GraphQLSchema;
-  readonly #supergraph: Supergraph;
-  readonly #planner: QueryPlanner;
+  readonly #supergraphSdl: string;
+  readonly #planner: Planner;
+  /** Made when it is first wanted. */
+  #ownersPlanner: Planner | null = null;
+  readonly #hasCopies: boolean;
+  readonly #cache: ResponseCache | null;
   readonly #compiler: PlanCompiler;
   readonly #shared: SharedFetches;
   readonly #operations: Operations;
@@ -84,24 +115,22 @@ export class Engine {
   readonly #planning = new PlanningQueue(MAX_PLANNING);
 
   constructor(options: EngineOptions) {
-    const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true } = options;
-    this.#apiSchema = apiSchema;
-    this.#supergraph = Supergraph.build(supergraphSdl, {
-      validateSupergraph: false,
-      supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
-    });
-    this.#planner = new QueryPlanner(this.#supergraph, {
-      reuseQueryFragments: false,
-      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS },
-    });
+    const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
+    this.#apiSchema = withDirectives(apiSchema);
+    this.#supergraphSdl = supergraphSdl;
+    this.#hasCopies = supergraphSdl.includes(' provides: "');
+    this.#planner = this.#createPlanner(supergraphSdl);
     this.#shared = new SharedFetches(shareFetches);
+    this.#cache = cache;
+    const { supergraph } = this.#planner;
     this.#compiler = new PlanCompiler(
-      new TypeConditions(this.#supergraph.schema.toGraphQLJSSchema()),
-      new SubgraphCalls(fetchers, this.#shared, mergeFetches),
+      new TypeConditions(supergraph.schema.toGraphQLJSSchema()),
+      new SubgraphCalls(fetchers, this.#shared, mergeFetches, cache),
+      new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
     );
     const { limits = LIMITS, maxOperations = 1000, labels = new Map() } = options;
-    this.#operations = new Operations(apiSchema, this.#supergraph, limits, maxOperations);
-    this.#labels = overrideLabels(this.#supergraph, labels);
+    this.#operations = new Operations(this.#apiSchema, supergraph, limits, maxOperations);
+    this.#labels = overrideLabels(supergraph, labels);
   }
 
   /** @throws whatever `allow` throws, and ApiError RATE_LIMITED when too many operations wait to be planned */
@@ -123,38 +152,87 @@ export class Engine {
     const variant = known ?? (await this.#prepare(operation, key, coerced));
     const planning = { cached: known !== undefined, durationMs: rounded(performance.now() - started) };
 
-    const { headers = {}, abandonment } = request;
     const isQuery = type === OperationTypeNode.QUERY;
-    const data: JsonObject = {};
-    const errors: GraphQLError[] = [];
-    const traces: FetchTrace[] | null = request.explain ? [] : null;
-    let plain = true;
-    if (variant.run) {
-      const run: Run = {
-        variables: forwarded(given, coerced),
-        headers,
-        credentials: isQuery ? credentialsOf(headers) : null,
-        abandonment: (isQuery && abandonment) || null,
-        data,
-        errors,
-        plain,
-        traces,
-      };
-      await variant.run(run, { path: [], values: [data] });
-      if (!isQuery) this.#shared.forget();
-      plain = run.plain;
+    const requirements = stricter(request.requirements ?? NO_REQUIREMENTS, operation.maxStalenessMs);
+    const isDemanding = requirements.positions.size > 0 || Number.isFinite(requirements.maxStalenessMs);
+    if (isQuery && isDemanding) await this.#cache?.prepare(requirements, STREAM_PATIENCE_MS);
+    const owners = () => this.#owners(operation, variant, key, coerced);
+    const start = (by: Route) =>
+      this.#execute(by, request, isQuery, forwarded(given, coerced), isQuery ? requirements : null);
+    const asksOwners = isQuery && requirements.maxStalenessMs === 0;
+    let route: Route = (asksOwners && (await owners())) || variant;
+    let run = await start(route);
+    if (isQuery && route === variant && (run.outdated || !isFreshEnough(run, requirements))) {
+      // A copy is behind what is known, or what the client demands: then its owner is asked.
+      const better = await owners();
+      const second = better && (await start(better));
+      // Who demands nothing has what the copy says when the owner says nothing.
+      if (better && second && (isDemanding || second.errors.length <= run.errors.length)) {
+        route = better;
+        run = second;
+      }
     }
+    const positions = isQuery ? {} : { positions: reached(run.observed) };
 
+    const { data, errors, plain, traces } = run;
     const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
-    if (typeof text === 'string') return { text: `{"data":${text}}` };
+    if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
     const shaped = (variant.shape ?? this.#shape(operation, coerced))(data, errors);
     const told = errors.map((error) => within(shaped, error, operation.responseNames));
-    const explanation = traces && explain(variant.plan, planning, traces, started);
+    const switched = route !== variant;
+    const explanation = traces && explain(route.plan, { planning, traces, started, switched });
     return {
       ...(told.length > 0 && { errors: told }),
       data: shaped,
       ...(explanation && { extensions: { explanation } }),
+      ...positions,
     };
+  }
+
+  async #execute(
+    { run: node }: Route,
+    { headers: given = {}, abandonment, explain: explains }: EngineRequest,
+    isQuery: boolean,
+    variables: Readonly<Record<string, unknown>>,
+    requirements: Requirements | null,
+  ): Promise<Run> {
+    const seen = requirements?.positions ?? new Map();
+    const headers = seen.size === 0 ? given : { ...given, [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) };
+    const data: JsonObject = {};
+    const run: Run = {
+      variables,
+      headers,
+      credentials: isQuery ? credentialsOf(headers) : null,
+      reader: this.#cache ? credentialsOf(given) : '',
+      abandonment: (isQuery && abandonment) || null,
+      requirements,
+      data,
+      errors: [],
+      plain: true,
+      outdated: false,
+      observed: [],
+      traces: explains ? [] : null,
+    };
+    await node?.(run, { path: [], values: [data] });
+    if (!isQuery) this.#shared.forget();
+    return run;
+  }
+
+  /** Planned when it is first wanted: the same without what subgraphs provide from copies. */
+  async #owners(
+    operation: Operation,
+    variant: Variant,
+    key: string,
+    variables: Readonly<Record<string, unknown>>,
+  ): Promise<Route | null> {
+    if (variant.owners !== undefined || !this.#hasCopies) return variant.owners ?? null;
+    return this.#planning.run(`owners ${operation.number} ${key}`, () => {
+      this.#ownersPlanner ??= this.#createPlanner(withoutCopies(this.#supergraphSdl));
+      const plan = this.#plan(this.#ownersPlanner, operation, key, variables);
+      const isSame = JSON.stringify(plan.node) === JSON.stringify(variant.plan.node);
+      variant.owners = isSame || !plan.node ? null : { plan, run: this.#compiler.compile(plan.node as PlanNode) };
+      return variant.owners;
+    });
   }
 
   /** Of an operation that was run before: what it is. */
@@ -175,10 +253,9 @@ export class Engine {
   }
 
   #prepare(operation: Operation, key: string, variables: Readonly<Record<string, unknown>>): Promise<Variant> {
-    const { conditions, introspection, variants } = operation;
+    const { introspection, variants } = operation;
     return this.#planning.run(`plan ${operation.number} ${key}`, () => {
-      const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
-      const plan = this.#plan(operation, values, this.#labels.read(key));
+      const plan = this.#plan(this.#planner, operation, key, variables);
       const variant: Variant = {
         plan,
         run: plan.node ? this.#compiler.compile(plan.node as PlanNode) : null,
@@ -190,14 +267,32 @@ export class Engine {
     });
   }
 
-  #plan({ document }: Operation, values: ConditionValues, overrideConditions: Map<string, boolean>): QueryPlan {
+  #plan(
+    { supergraph, planner }: Planner,
+    { document, conditions }: Operation,
+    key: string,
+    variables: Readonly<Record<string, unknown>>,
+  ): QueryPlan {
+    const values: ConditionValues = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
     try {
-      const planned = operationFromDocument(this.#supergraph.apiSchema(), withSettledConditions(document, values));
-      return this.#planner.buildQueryPlan(planned, { overrideConditions });
+      const planned = operationFromDocument(supergraph.apiSchema(), withSettledConditions(document, values));
+      return planner.buildQueryPlan(planned, { overrideConditions: this.#labels.read(key) });
     } catch (error) {
       if (error instanceof RangeError) throw new GraphQLError('The operation is too large to be planned.');
       throw error;
     }
+  }
+
+  #createPlanner(supergraphSdl: string): Planner {
+    const supergraph = Supergraph.build(supergraphSdl, {
+      validateSupergraph: false,
+      supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
+    });
+    const planner = new QueryPlanner(supergraph, {
+      reuseQueryFragments: false,
+      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS },
+    });
+    return { supergraph, planner };
   }
 
   #shape(operation: Operation, variables: Readonly<Record<string, unknown>>): Shape {
@@ -243,6 +338,34 @@ function within(
     path.push(key);
   }
   return new GraphQLError(error.message, { path, extensions: error.extensions });
+}
+
+/** The supergraph without copies: what a subgraph provides of another's entity, its owner is asked for. */
+function withoutCopies(supergraphSdl: string): string {
+  return supergraphSdl.replace(/(@join__field\([^)]*?),? provides: "(?:[^"\\]|\\.)*"/g, '$1');
+}
+
+function stricter({ positions, maxStalenessMs }: Requirements, bound: number): Requirements {
+  return { positions, maxStalenessMs: Math.min(maxStalenessMs, bound) };
+}
+
+/** Whether every copy that was read from is as far, and was level as lately, as the reader demands. */
+function isFreshEnough({ observed }: Run, { positions: wanted, maxStalenessMs }: Requirements): boolean {
+  return observed.every(({ positions, at }) =>
+    [...positions].every(([source, { position, ageMs }]) => {
+      if (ageMs === null) return true;
+      return position >= (wanted.get(source) ?? 0) && ageMs + performance.now() - at <= maxStalenessMs;
+    }),
+  );
+}
+
+/** The state that has all in it that subgraphs said. */
+function reached(observed: Run['observed']): Map<string, number> {
+  return observed.reduce(
+    (state, { positions }) =>
+      latest(state, new Map([...positions].map(([source, { position }]) => [source, position]))),
+    new Map<string, number>(),
+  );
 }
 
 /** Subgraphs are sent what the client gave, and what the operation's defaults say where it gave nothing. */

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import type { ReadPosition } from '@tributary/shared/events/positions-header';
 import { prettyFormatQueryPlan, type QueryPlan } from '@apollo/query-planner';
 
 /** One request to a subgraph, as the client is told of it who asks how his answer came about. */
@@ -13,6 +14,12 @@ export interface FetchTrace {
   /** Milliseconds since the request came. */
   readonly startMs: number;
   readonly durationMs: number;
+  /** How many of the entities (or the one answer) came from the cache. */
+  readonly cached: number;
+  /** How long ago, in milliseconds, the oldest of these was read. */
+  readonly cacheAgeMs: number;
+  /** From which state it was answered: by source. */
+  readonly positions: Readonly<Record<string, ReadPosition>>;
   /** Size of the subgraph's answer. */
   readonly bytes: number;
   readonly errors: number;
@@ -23,20 +30,22 @@ export interface Explanation {
   readonly plan: { readonly text: string; readonly json: QueryPlan };
   /** Whether the operation had to be planned for this request, and how long that took. */
   readonly planning: { readonly cached: boolean; readonly durationMs: number };
+  /** Whether owners were asked because a copy was older than the client allows, or than what is known. */
+  readonly switched: boolean;
   readonly fetches: readonly FetchTrace[];
   readonly durationMs: number;
 }
 
-/** @param started when the request came, as `performance.now()` says it */
-export function explain(
-  plan: QueryPlan,
-  planning: Explanation['planning'],
-  traces: readonly FetchTrace[],
-  started: number,
-): Explanation {
+interface Explained extends Pick<Explanation, 'planning' | 'switched'> {
+  readonly traces: readonly FetchTrace[];
+  /** When the request came, as `performance.now()` says it. */
+  readonly started: number;
+}
+
+export function explain(plan: QueryPlan, { planning, switched, traces, started }: Explained): Explanation {
   const fetches = traces.map((trace) => ({ ...trace, startMs: rounded(trace.startMs - started) }));
   const durationMs = rounded(performance.now() - started);
-  return { plan: { text: prettyFormatQueryPlan(plan), json: plan }, planning, fetches, durationMs };
+  return { plan: { text: prettyFormatQueryPlan(plan), json: plan }, planning, switched, fetches, durationMs };
 }
 
 /** To a hundredth of a millisecond. */

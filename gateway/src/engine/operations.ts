@@ -18,6 +18,7 @@ import {
   validate,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
+import { parseStaleness } from '../freshness/requirements.js';
 import { conditionVariables } from './conditions.js';
 import type { Variant } from './engine.js';
 import { checkLimits, type OperationLimits } from './limits.js';
@@ -42,6 +43,8 @@ export interface Operation {
   readonly responseNames: ReadonlyMap<string, string>;
   /** Variables that decide what is in the answer. */
   readonly conditions: readonly string[];
+  /** What the operation itself says of how stale it may be, in milliseconds: `@maxStaleness(of: "500ms")`; infinite when it says nothing. */
+  readonly maxStalenessMs: number;
   /** The part of the operation that asks about the schema itself, as the client wrote it. */
   readonly introspection: DocumentNode | null;
   /** Planned and compiled, by the values of the conditions. */
@@ -60,8 +63,8 @@ export class Operations {
   readonly #checked: LRUCache<string, CheckedOperation>;
   #last = 0;
 
-  constructor(apiSchema: GraphQLSchema, supergraph: Supergraph, limits: OperationLimits, max: number) {
-    this.#schema = withDefer(apiSchema);
+  constructor(schema: GraphQLSchema, supergraph: Supergraph, limits: OperationLimits, max: number) {
+    this.#schema = schema;
     this.#limits = limits;
     this.#fieldNames = fieldNames(supergraph);
     this.#argumentsRequired = requiresArguments(supergraph);
@@ -114,21 +117,41 @@ export class Operations {
       fragments,
       responseNames,
       conditions: conditionVariables(document),
+      maxStalenessMs: stalenessOf(selected),
       introspection: introspectionOf(written, selected),
       variants: new LRUCache({ max: MAX_VARIANTS }),
     };
   }
 }
 
-/** Clients may say what they can wait for; it is given to them with the rest. */
-function withDefer(schema: GraphQLSchema): GraphQLSchema {
-  if (schema.getDirective('defer')) return schema;
+/**
+ * The directives that clients may use besides those of the graph: what they can wait for (it is given to them with the rest), and
+ * how stale an answer may be.
+ */
+export function withDirectives(schema: GraphQLSchema): GraphQLSchema {
   const defer = new GraphQLDirective({
     name: 'defer',
+    description: 'Says what could come later; it is given with the rest.',
     locations: [DirectiveLocation.FRAGMENT_SPREAD, DirectiveLocation.INLINE_FRAGMENT],
     args: { if: { type: new GraphQLNonNull(GraphQLBoolean), defaultValue: true }, label: { type: GraphQLString } },
   });
-  return new GraphQLSchema({ ...schema.toConfig(), directives: [...schema.getDirectives(), defer] });
+  const maxStaleness = new GraphQLDirective({
+    name: 'maxStaleness',
+    description: 'The most that the answer may be behind, such as "500ms"; "0" asks owners only.',
+    locations: [DirectiveLocation.QUERY],
+    args: { of: { type: new GraphQLNonNull(GraphQLString) } },
+  });
+  const added = [defer, maxStaleness].filter(({ name }) => !schema.getDirective(name));
+  return new GraphQLSchema({ ...schema.toConfig(), directives: [...schema.getDirectives(), ...added] });
+}
+
+/** @throws GraphQLError when it is said, and no time */
+function stalenessOf({ directives = [] }: OperationDefinitionNode): number {
+  const value = directives.find(({ name }) => name.value === 'maxStaleness')?.arguments?.[0]?.value;
+  if (!value) return Number.POSITIVE_INFINITY;
+  if (value.kind !== Kind.STRING)
+    throw new GraphQLError('The time of @maxStaleness must be written out, as in "500ms".');
+  return parseStaleness(value.value);
 }
 
 function keyOf(query: string, operationName: string | undefined): string {

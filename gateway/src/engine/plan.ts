@@ -1,12 +1,13 @@
 import type { FetchNode, PlanNode, ResponsePath } from '@apollo/query-planner';
 import { GraphQLError } from 'graphql';
-import { type SubgraphOperation, SubgraphOperations } from './composed-operation.js';
+import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
 import { compileContext } from './contexts.js';
+import type { EntityCall, EntityError } from './entity-groups.js';
 import { copyOf, mergeInto } from './merge.js';
 import { collect, collectChains, collectPaths } from './places.js';
 import { compileRepresentation } from './representations.js';
 import { compileRewrites } from './rewrites.js';
-import type { EntityCall, EntityError, SubgraphCalls } from './subgraph-calls.js';
+import type { SubgraphCalls } from './subgraph-calls.js';
 import { tell } from './tell.js';
 import type { TypeConditions } from './type-conditions.js';
 import { isObject, type Json, type JsonObject, type Path, type Run, type SubgraphError } from './types.js';
@@ -24,9 +25,10 @@ export interface Cursor {
 export class PlanCompiler {
   readonly #types: TypeConditions;
   readonly #calls: SubgraphCalls;
-  readonly #operations = new SubgraphOperations();
+  readonly #operations: SubgraphOperations;
 
-  constructor(types: TypeConditions, calls: SubgraphCalls) {
+  constructor(types: TypeConditions, calls: SubgraphCalls, operations: SubgraphOperations) {
+    this.#operations = operations;
     this.#types = types;
     this.#calls = calls;
   }

@@ -1,65 +1,56 @@
 import type { ResponsePath } from '@apollo/query-planner';
 import { LRUCache } from 'lru-cache';
+import type { CacheEntry } from '../freshness/cache-store.js';
+import type { Requirements } from '../freshness/requirements.js';
+import type { Lookup, ResponseCache } from '../freshness/response-cache.js';
 import { compose, type SubgraphOperation } from './composed-operation.js';
-import { rounded } from './explanation.js';
-import { copyOf } from './merge.js';
+import {
+  answerFor,
+  distribute,
+  type EntityAnswer,
+  type EntityCall,
+  type EntityGroup,
+  type GroupAnswer,
+  groupCalls,
+  type PendingCall,
+} from './entity-groups.js';
+import { type FetchTrace, rounded } from './explanation.js';
 import type { SharedFetches } from './shared-fetches.js';
-import { type Fetcher, isObject, type Json, type Run, type SubgraphError, type SubgraphResult } from './types.js';
+import type { Fetcher, Json, JsonObject, Run, SubgraphResult } from './types.js';
 
 const MAX_COMPOSED = 1000;
 
-/** A plan's fetch of entities, with what it asks for in one request. */
-export interface EntityCall {
-  readonly operation: SubgraphOperation;
-  /** JSON, each different from the others. */
-  readonly representations: readonly string[];
-  /** Arguments from a context (@fromContext): the variable's name and its value as JSON. */
-  readonly contextual: readonly (readonly [name: string, value: string])[];
-  readonly path: ResponsePath;
-}
-
-export interface EntityAnswer {
-  /** One for each representation, or nothing when there is no answer. */
-  readonly entities: readonly (Json | undefined)[] | null;
-  readonly errors: readonly EntityError[];
-}
-
-export interface EntityError {
-  readonly error: SubgraphError;
-  /** Which representation it is about; null when it is about the whole request. */
-  readonly index: number | null;
-  readonly below: readonly (string | number)[];
-}
-
-interface PendingCall extends EntityCall {
-  readonly answer: (answer: EntityAnswer) => void;
-}
-
-/** Calls that ask the same of different entities. */
-interface Group {
-  readonly operation: SubgraphOperation;
-  readonly contextual: EntityCall['contextual'];
-  readonly representations: string[];
-  readonly members: { readonly call: PendingCall; readonly indices: readonly number[] }[];
+/** What of the answer a request is for. */
+interface About {
+  readonly paths: readonly ResponsePath[];
+  readonly entities: number;
 }
 
 /**
- * Sends what plans ask of subgraphs. Entity fetches of one request to one subgraph that come up in the same turn of the event
- * loop are merged: those that ask the same become one list of entities, the others stand beside each other in one operation.
+ * Asks subgraphs what plans want of them, or takes it from the cache. Entity fetches of one request to one subgraph that come up in
+ * the same turn of the event loop are merged: those that ask the same become one list of entities, the others stand beside
+ * each other in one operation.
  */
 export class SubgraphCalls {
   readonly #fetchers: ReadonlyMap<string, Fetcher>;
   readonly #shared: SharedFetches;
   readonly #mergeFetches: boolean;
+  readonly #cache: ResponseCache | null;
   readonly #composed = new LRUCache<string, SubgraphOperation>({ max: MAX_COMPOSED });
   readonly #pending = new WeakMap<Run, Map<string, PendingCall[]>>();
   /** What is to be sent at the end of this turn of the event loop, of all requests. */
   #due: (() => void)[] = [];
 
-  constructor(fetchers: ReadonlyMap<string, Fetcher>, shared: SharedFetches, mergeFetches: boolean) {
+  constructor(
+    fetchers: ReadonlyMap<string, Fetcher>,
+    shared: SharedFetches,
+    mergeFetches: boolean,
+    cache: ResponseCache | null,
+  ) {
     this.#fetchers = fetchers;
     this.#shared = shared;
     this.#mergeFetches = mergeFetches;
+    this.#cache = cache;
   }
 
   /** Whether there is a subgraph of this name. */
@@ -67,15 +58,37 @@ export class SubgraphCalls {
     return this.#fetchers.has(subgraph);
   }
 
-  ask(run: Run, operation: SubgraphOperation, path: ResponsePath): Promise<SubgraphResult> {
-    return this.#send(run, operation, `${operation.start}${variableText(run, operation, [])}}`, [path], 0);
+  async ask(run: Run, operation: SubgraphOperation, path: ResponsePath): Promise<SubgraphResult> {
+    const variables = variableText(run, operation, []);
+    const about = { paths: [path], entities: 0 };
+    const send = () => this.#send(run, operation, `${operation.start}${variables}}`, about);
+    const { cache } = operation;
+    if (!this.#cache || !cache || !run.requirements) return send();
+    const key = [operation.cacheKey, cache.isPrivate ? run.reader : '', variables].join(' ');
+    const lookup = await this.#cache.lookUp(operation.subgraph, [key], run.requirements);
+    const fetched = new Map<number, CacheEntry>();
+    try {
+      const entry = lookup.found[0] ?? (await lookup.awaited.get(0));
+      if (entry) {
+        this.#traceHits(run, operation, about, [entry]);
+        return { data: readEntry(run, entry) as JsonObject };
+      }
+      const result = await send();
+      const positions = readPositions(result);
+      if (!result.errors && result.data && positions) {
+        fetched.set(0, this.#keep(this.#cache, run, operation, this.#cache.entryOf(cache, result.data, positions)));
+      }
+      return result;
+    } finally {
+      lookup.settle(fetched);
+    }
   }
 
   askEntities(run: Run, call: EntityCall): Promise<EntityAnswer> {
     const { subgraph } = call.operation;
     return new Promise((answer) => {
       if (!this.#mergeFetches) {
-        this.#flush(run, [{ ...call, answer }]);
+        void this.#flush(run, [{ ...call, answer }]);
         return;
       }
       const pending = this.#pending.get(run) ?? new Map<string, PendingCall[]>();
@@ -88,7 +101,7 @@ export class SubgraphCalls {
         if (this.#due.length === 0) setImmediate(() => this.#flushAll());
         this.#due.push(() => {
           pending.delete(subgraph);
-          this.#flush(run, started);
+          void this.#flush(run, started);
         });
       }
     });
@@ -101,28 +114,113 @@ export class SubgraphCalls {
   }
 
   async #flush(run: Run, calls: readonly PendingCall[]): Promise<void> {
-    const groups = grouped(calls);
-    const operation = this.#operationOf(groups);
-    const representations = (group: Group) => `[${group.representations.join()}]`;
-    const [first] = groups as [Group];
-    const own =
-      groups.length === 1
-        ? [['representations', representations(first)] as const, ...first.contextual]
-        : groups.flatMap((group, i) => [
-            [`representations_${i}`, representations(group)] as const,
-            ...group.contextual.map(([name, value]) => [`${name}_${i}`, value] as const),
-          ]);
-    const count = groups.reduce((sum, group) => sum + group.representations.length, 0);
+    const groups = groupCalls(calls);
     const paths = calls.map(({ path }) => path);
-    const body = `${operation.start}${variableText(run, operation, own)}}`;
-    const result = await this.#send(run, operation, body, paths, count);
+    const answers =
+      this.#cache && run.requirements && groups.some(({ operation }) => operation.cache)
+        ? await this.#throughCache(this.#cache, run, run.requirements, groups, paths)
+        : await this.#fetchGroups(run, groups, paths);
     groups.forEach((group, i) => {
-      answerGroup(group, groups.length === 1 ? '_entities' : `_${i}`, result);
+      distribute(group, answers[i] as GroupAnswer);
     });
   }
 
-  #operationOf(groups: readonly Group[]): SubgraphOperation {
-    const [first] = groups as [Group];
+  /** What the cache has is not asked for; what is being fetched for somebody else is waited for. */
+  async #throughCache(
+    cache: ResponseCache,
+    run: Run,
+    requirements: Requirements,
+    groups: readonly EntityGroup[],
+    paths: readonly ResponsePath[],
+  ): Promise<EntityAnswer[]> {
+    const lookups = await Promise.all(
+      groups.map((group) => {
+        const { operation, representations } = group;
+        const keys = operation.cache && entityKeys(run, group);
+        return keys ? cache.lookUp(operation.subgraph, keys, requirements) : nothingCached(representations.length);
+      }),
+    );
+    const fetched = groups.map(() => new Map<number, CacheEntry>());
+    const answers: { entities: (Json | undefined)[] | null; errors: EntityAnswer['errors'] }[] = groups.map(() => ({
+      entities: [],
+      errors: [],
+    }));
+    const fetch = async (wanted: readonly (readonly number[])[]) => {
+      const asked = wanted.flatMap((indices, i) => (indices.length > 0 ? [i] : []));
+      if (asked.length === 0) return;
+      const parts = asked.map((i) => partOf(groups[i] as EntityGroup, wanted[i] as readonly number[]));
+      const results = await this.#fetchGroups(run, parts, paths);
+      results.forEach(({ entities, errors, positions }, n) => {
+        const i = asked[n] as number;
+        const indices = wanted[i] as readonly number[];
+        const answer = answers[i] as (typeof answers)[number];
+        const plan = groups[i]?.operation.cache;
+        const from = readPositions({ positions });
+        indices.forEach((index, place) => {
+          if (answer.entities) answer.entities[index] = entities?.[place];
+          if (!plan || !entities || !from || errors.length > 0) return;
+          const entry = cache.entryOf(plan, entities[place], from);
+          fetched[i]?.set(index, this.#keep(cache, run, (groups[i] as EntityGroup).operation, entry));
+        });
+        answer.errors = [
+          ...answer.errors,
+          ...errors.map((error) => ({ ...error, index: error.index === null ? null : (indices[error.index] ?? null) })),
+        ];
+      });
+    };
+    try {
+      const late = groups.map((): number[] => []);
+      const awaited = lookups.flatMap(({ awaited: others }, i) =>
+        [...others].map(async ([index, other]) => {
+          const entry = await other;
+          if (entry) (lookups[i] as Lookup).found[index] = entry;
+          else late[i]?.push(index);
+        }),
+      );
+      await Promise.all([fetch(lookups.map(missingIn)), ...awaited]);
+      await fetch(late);
+    } finally {
+      for (const [i, lookup] of lookups.entries()) lookup.settle(fetched[i] as Map<number, CacheEntry>);
+    }
+    lookups.forEach(({ found }, i) => {
+      const entries = found.filter((entry) => entry !== undefined);
+      if (entries.length === 0) return;
+      const { operation, representations } = groups[i] as EntityGroup;
+      this.#traceHits(run, operation, { paths, entities: representations.length }, entries);
+      for (const [index, entry] of found.entries()) {
+        const { entities } = answers[i] as (typeof answers)[number];
+        if (entry && entities) entities[index] = readEntry(run, entry);
+      }
+    });
+    return answers;
+  }
+
+  /** Notes when it is older than what was heard of since. */
+  #keep(cache: ResponseCache, run: Run, { subgraph }: SubgraphOperation, entry: CacheEntry): CacheEntry {
+    if (cache.isOutdated(entry, subgraph)) run.outdated = true;
+    return entry;
+  }
+
+  /** Fetches groups in one request. */
+  async #fetchGroups(run: Run, groups: readonly EntityGroup[], paths: readonly ResponsePath[]): Promise<GroupAnswer[]> {
+    const operation = this.#operationOf(groups);
+    const list = ({ representations }: EntityGroup) => `[${representations.join()}]`;
+    const [first] = groups as [EntityGroup];
+    const own =
+      groups.length === 1
+        ? [['representations', list(first)] as const, ...first.contextual]
+        : groups.flatMap((group, i) => [
+            [`representations_${i}`, list(group)] as const,
+            ...group.contextual.map(([name, value]) => [`${name}_${i}`, value] as const),
+          ]);
+    const entities = groups.reduce((sum, group) => sum + group.representations.length, 0);
+    const body = `${operation.start}${variableText(run, operation, own)}}`;
+    const result = await this.#send(run, operation, body, { paths, entities });
+    return groups.map((group, i) => answerFor(group, groups.length === 1 ? '_entities' : `_${i}`, result));
+  }
+
+  #operationOf(groups: readonly EntityGroup[]): SubgraphOperation {
+    const [first] = groups as [EntityGroup];
     if (groups.length === 1) return first.operation;
     const key = groups.map(({ operation }) => operation.id).join();
     let composed = this.#composed.get(key);
@@ -137,14 +235,13 @@ export class SubgraphCalls {
     run: Run,
     { subgraph, repeatable }: SubgraphOperation,
     body: string,
-    paths: readonly ResponsePath[],
-    entities: number,
+    about: About,
   ): Promise<SubgraphResult> {
     const { headers, credentials, abandonment, traces } = run;
     if (abandonment?.happened) return {};
     const fetcher = this.#fetchers.get(subgraph) as Fetcher;
     const mayShare = repeatable && credentials !== null;
-    const key = mayShare ? `${subgraph} ${credentials} ${body}` : '';
+    const key = mayShare ? `${subgraph} ${this.#cache?.epoch ?? 0} ${credentials} ${body}` : '';
     const shared = mayShare && this.#shared.has(key);
     const started = traces ? performance.now() : 0;
     const result = mayShare
@@ -153,77 +250,73 @@ export class SubgraphCalls {
         )
       : await fetcher({ body, headers, repeatable, abandonment: repeatable ? abandonment : null });
     if (!result.plain) run.plain = false;
+    const { positions, bytes = 0, errors = [] } = result;
+    if (positions) run.observed.push({ subgraph, positions, at: performance.now() });
     traces?.push({
-      subgraph,
-      paths: paths.map((path) => path.join('.')),
-      entities,
+      ...traceOf(subgraph, about),
       shared,
       startMs: started,
       durationMs: rounded(performance.now() - started),
-      bytes: result.bytes ?? 0,
-      errors: result.errors?.length ?? 0,
+      positions: Object.fromEntries(positions ?? []),
+      bytes,
+      errors: errors.length,
     });
     return result;
   }
+
+  #traceHits({ traces }: Run, { subgraph }: SubgraphOperation, about: About, entries: readonly CacheEntry[]): void {
+    if (!traces) return;
+    const cacheAgeMs = Date.now() - Math.min(...entries.map(({ storedAt }) => storedAt));
+    traces.push({ ...traceOf(subgraph, about), startMs: performance.now(), cached: entries.length, cacheAgeMs });
+  }
 }
 
-function grouped(calls: readonly PendingCall[]): Group[] {
-  const [only] = calls as [PendingCall];
-  if (calls.length === 1) {
-    const { operation, contextual, representations } = only;
-    return [
-      {
-        operation,
-        contextual,
-        representations: [...representations],
-        members: [{ call: only, indices: representations.map((_, i) => i) }],
-      },
-    ];
-  }
-  const groups = new Map<string, Group & { readonly known: Map<string, number> }>();
-  for (const call of calls) {
-    const key = `${call.operation.id} ${JSON.stringify(call.contextual)}`;
-    let group = groups.get(key);
-    if (!group) {
-      const { operation, contextual } = call;
-      group = { operation, contextual, representations: [], members: [], known: new Map() };
-      groups.set(key, group);
-    }
-    const { known, representations } = group;
-    const indices = call.representations.map((representation) => {
-      let index = known.get(representation);
-      if (index === undefined) {
-        index = representations.push(representation) - 1;
-        known.set(representation, index);
-      }
-      return index;
-    });
-    group.members.push({ call, indices });
-  }
-  return [...groups.values()];
+function traceOf(subgraph: string, { paths, entities }: About): FetchTrace {
+  const places = paths.map((path) => path.join('.'));
+  const nothing = {
+    shared: false,
+    startMs: 0,
+    durationMs: 0,
+    cached: 0,
+    cacheAgeMs: 0,
+    positions: {},
+    bytes: 0,
+    errors: 0,
+  };
+  return { subgraph, paths: places, entities, ...nothing };
 }
 
-/** Gives each call of a group its share of the answer; each its own, for each changes it. */
-function answerGroup({ operation, representations, members }: Group, name: string, result: SubgraphResult): void {
-  const given = isObject(result.data) ? result.data[name] : undefined;
-  const found = Array.isArray(given) && given.length === representations.length ? given : null;
-  const wrong: EntityError[] = [];
-  if (!found && given !== undefined && given !== null) {
-    const message = `Subgraph "${operation.subgraph}" answered another number of entities than it was asked for.`;
-    wrong.push({ error: { message, extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }, index: null, below: [] });
-  }
-  members.forEach(({ call, indices }, nth) => {
-    const errors = [...wrong];
-    const places = result.errors && new Map(indices.map((index, place) => [index, place]));
-    for (const error of result.errors ?? []) {
-      const [field, index, ...below] = error.path ?? [];
-      if (field !== undefined && field !== name && /^_(entities|\d+)$/.test(String(field))) continue;
-      const place = typeof index === 'number' ? places?.get(index) : null;
-      if (place !== undefined) errors.push({ error, index: place, below: place === null ? [] : below });
-    }
-    const entities = found && indices.map((index) => (nth === 0 ? found[index] : copyOf(found[index])));
-    call.answer({ entities, errors });
-  });
+function nothingCached(count: number): Lookup {
+  return { found: Array.from({ length: count }, () => undefined), awaited: new Map(), settle: () => undefined };
+}
+
+/** What is to be fetched: not there, and nobody else fetches it. */
+function missingIn({ found, awaited }: Lookup): number[] {
+  return found.flatMap((entry, i) => (entry || awaited.has(i) ? [] : [i]));
+}
+
+function partOf(group: EntityGroup, indices: readonly number[]): EntityGroup {
+  if (indices.length === group.representations.length) return group;
+  return { ...group, representations: indices.map((index) => group.representations[index] as string) };
+}
+
+/** What each entity of a group is kept under. */
+function entityKeys(run: Run, { operation, contextual, representations }: EntityGroup): string[] {
+  const start = [
+    operation.cacheKey,
+    operation.cache?.isPrivate ? run.reader : '',
+    variableText(run, operation, contextual),
+  ].join(' ');
+  return representations.map((representation) => `${start} ${representation}`);
+}
+
+function readEntry(run: Run, { text }: CacheEntry): Json {
+  if (text.includes('\\')) run.plain = false;
+  return JSON.parse(text);
+}
+
+function readPositions({ positions }: Pick<SubgraphResult, 'positions'>): [string, number][] | null {
+  return positions ? [...positions].map(([source, { position }]) => [source, position]) : null;
 }
 
 /** The variables that an operation uses, as JSON: the client's, then those of the plan. */

@@ -1,4 +1,6 @@
+import type { ReadPosition } from '@tributary/shared/events/positions-header';
 import type { GraphQLError } from 'graphql';
+import type { Requirements } from '../freshness/requirements.js';
 import type { Abandonment } from './abandonment.js';
 import type { FetchTrace } from './explanation.js';
 
@@ -10,6 +12,8 @@ export interface SubgraphResult {
   readonly bytes?: number;
   /** Whether no text in it has anything that JSON escapes. */
   readonly plain?: boolean;
+  /** From which state it was answered, where the subgraph says so. */
+  readonly positions?: ReadonlyMap<string, ReadPosition>;
 }
 
 export interface SubgraphError {
@@ -51,8 +55,24 @@ export interface Run {
   readonly errors: GraphQLError[];
   /** Whether no text in the data has anything that JSON escapes. */
   plain: boolean;
+  /** What everything that is read must be at least; null: nothing comes from a cache. */
+  readonly requirements: Requirements | null;
+  /** Whose answers those are that are only for him: his credentials. */
+  readonly reader: string;
+  /** Something that was fetched is older than what was heard of since: it came from a copy that is behind. */
+  outdated: boolean;
+  /** From which states the subgraphs answered, and when they did. */
+  readonly observed: Observed[];
   /** What was fetched, when the client asked to be told. */
   readonly traces: FetchTrace[] | null;
+}
+
+/** From which state a subgraph answered. */
+export interface Observed {
+  readonly subgraph: string;
+  readonly positions: ReadonlyMap<string, ReadPosition>;
+  /** As `performance.now()` says it. */
+  readonly at: number;
 }
 
 export function isObject(value: unknown): value is JsonObject {

@@ -1,5 +1,6 @@
 import type { GraphQLDataSource, GraphQLDataSourceProcessOptions } from '@apollo/gateway/dist/datasources/types.js';
 import { ApiError } from '@tributary/shared/errors';
+import { POSITIONS_HEADER, readPositions } from '@tributary/shared/events/positions-header';
 import type { ExecutionResult } from 'graphql';
 import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
@@ -156,7 +157,12 @@ export class SubgraphDataSource implements GraphQLDataSource {
 
   async #post({ body, headers, abandonment }: SubgraphRequest): Promise<SubgraphResult> {
     const { timeoutMs, maxBytes } = this.#options;
-    const { status, text, bytes } = await post(this.#pool, {
+    const {
+      status,
+      text,
+      bytes,
+      headers: told,
+    } = await post(this.#pool, {
       path: this.#path,
       headers: { ...this.#allowed(headers), 'content-type': 'application/json', accept: 'application/json' },
       body,
@@ -166,7 +172,13 @@ export class SubgraphDataSource implements GraphQLDataSource {
     });
     const result = parseResult(text);
     if (!result) throw new NotGraphQLError(`answered with status ${status} and no GraphQL result`);
-    return { ...result, bytes, plain: !text.includes('\\') };
+    const positions = told[POSITIONS_HEADER];
+    return {
+      ...result,
+      bytes,
+      plain: !text.includes('\\'),
+      ...(typeof positions === 'string' && { positions: readPositions(positions) }),
+    };
   }
 
   #allowed(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

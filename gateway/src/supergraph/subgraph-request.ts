@@ -6,6 +6,7 @@ export interface SubgraphReply {
   readonly status: number;
   readonly text: string;
   readonly bytes: number;
+  readonly headers: IncomingHttpHeaders;
 }
 
 /** The answer is larger than is read. */
@@ -43,6 +44,7 @@ class PostHandler implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | null = null;
   #failure: Error | null = null;
   #status = 0;
+  #headers: IncomingHttpHeaders = {};
   #bytes = 0;
 
   constructor(
@@ -63,8 +65,9 @@ class PostHandler implements Dispatcher.DispatchHandler {
     if (this.#failure) controller.abort(this.#failure);
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, _headers: IncomingHttpHeaders): void {
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     this.#status = status;
+    this.#headers = headers;
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -78,7 +81,7 @@ class PostHandler implements Dispatcher.DispatchHandler {
     if (this.#failure) return;
     const [only] = this.#chunks;
     const whole = this.#chunks.length === 1 && only ? only : Buffer.concat(this.#chunks);
-    this.#resolve({ status: this.#status, text: whole.toString('utf8'), bytes: this.#bytes });
+    this.#resolve({ status: this.#status, text: whole.toString('utf8'), bytes: this.#bytes, headers: this.#headers });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

@@ -12,6 +12,15 @@ import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { GatewayConfig } from '../config.js';
 import { Abandonment } from '../engine/abandonment.js';
 import { credentialsOf, Engine } from '../engine/engine.js';
+import {
+  latest,
+  NO_REQUIREMENTS,
+  parseStaleness,
+  type Requirements,
+  readSession,
+  writeSession,
+} from '../freshness/requirements.js';
+import type { ResponseCache } from '../freshness/response-cache.js';
 import { ComposedSupergraph } from './composed-supergraph.js';
 import { SharedQueries } from './shared-queries.js';
 import { SubgraphDataSource, type SubgraphOptions } from './subgraph-data-source.js';
@@ -32,13 +41,18 @@ export class Supergraph {
   readonly #dataSources = new Map<string, SubgraphDataSource>();
   readonly #earlierDataSources: SubgraphDataSource[] = [];
   readonly #config: GatewayConfig;
+  readonly #defaultStalenessMs: number;
+  readonly #cache: ResponseCache | null;
   readonly #sharedQueries = new SharedQueries();
   #loaded: LoadedSupergraph | null = null;
   #loading: Promise<unknown> = Promise.resolve();
   #closing = false;
 
-  constructor(config: GatewayConfig, logger: Logger, metrics: Registry) {
+  constructor(config: GatewayConfig, logger: Logger, metrics: Registry, cache: ResponseCache | null) {
     this.#config = config;
+    this.#cache = cache;
+    this.#defaultStalenessMs =
+      config.MAX_STALENESS === undefined ? Number.POSITIVE_INFINITY : parseStaleness(config.MAX_STALENESS);
     this.#source = config.SUPERGRAPH_PATH
       ? new SupergraphFile(config.SUPERGRAPH_PATH, config.SUPERGRAPH_POLL_INTERVAL, logger)
       : new ComposedSupergraph(config.SUBGRAPHS, config.SUPERGRAPH_POLL_INTERVAL, logger);
@@ -94,6 +108,7 @@ export class Supergraph {
         },
         maxOperations: config.MAX_OPERATIONS,
         labels: config.OVERRIDE_LABELS,
+        cache,
       });
       this.#loaded = { id, loadedAt: new Date(), engine };
       logger.info({ supergraph: id }, 'serving a new supergraph');
@@ -129,7 +144,9 @@ export class Supergraph {
       request.onGone(() => abandonment.happen());
       return this.#execute(loaded, request, headers, abandonment);
     }
-    const key = `${loaded.id} ${this.#explains(request)} ${credentialsOf(headers)} ${request.text}`;
+    const demands = [request.http.headers['x-max-staleness'], sessionOf(request)];
+    const epoch = this.#cache?.epoch ?? 0;
+    const key = JSON.stringify([loaded.id, epoch, this.#explains(request), credentialsOf(headers), demands, request.text]);
     return this.#sharedQueries.run(key, request, (abandonment) => this.#execute(loaded, request, headers, abandonment));
   }
 
@@ -149,14 +166,36 @@ export class Supergraph {
     };
     try {
       const explain = this.#explains(request);
-      const result = await engine.run({ query, operationName, variables, headers, abandonment, explain, allow });
+      const requirements = this.#requirementsOf(request);
+      const result = await engine.run({
+        query,
+        operationName,
+        variables,
+        headers,
+        requirements,
+        abandonment,
+        explain,
+        allow,
+      });
       if (changes) this.#sharedQueries.forget();
-      if ('text' in result) return new WrittenResult(result.text, true);
-      return result.data === undefined ? write(result.errors ?? [], http) : write(result, http);
+      const session = result.positions && sessionHeaders(request, latest(requirements.positions, result.positions));
+      if ('text' in result) return new WrittenResult(result.text, true, session);
+      const { positions: _, ...answer } = result;
+      return answer.data === undefined ? write(answer.errors ?? [], http) : write(answer, http, session);
     } catch (error) {
       if (error instanceof GraphQLError && !(error instanceof RequestRefusedError)) return write([error], http);
       throw error;
     }
+  }
+
+  /** @throws ApiError BAD_USER_INPUT for a session or a time that is none */
+  #requirementsOf(request: GraphQLRequest): Requirements {
+    const session = sessionOf(request);
+    const bound = request.http.headers['x-max-staleness'];
+    return {
+      positions: session === undefined ? NO_REQUIREMENTS.positions : readSession(session),
+      maxStalenessMs: typeof bound === 'string' ? parseStaleness(bound) : this.#defaultStalenessMs,
+    };
   }
 
   /** Whether the client asks, and may be told, how its answer comes about. */
@@ -200,6 +239,23 @@ function loadable(source: SupergraphManager): SupergraphManager {
       return { supergraphSdl: withoutNeed(supergraphSdl), ...(cleanup && { cleanup }) };
     },
   };
+}
+
+const SESSION_COOKIE = 'tributary-session';
+
+/** The session that a request carries: in a header, or in the cookie. */
+function sessionOf({ http: { headers } }: GraphQLRequest): string | undefined {
+  const given = headers['x-session-token'];
+  if (typeof given === 'string' && given !== '') return given;
+  return new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([\\w-]+)`).exec(headers.cookie ?? '')?.[1];
+}
+
+/** The session that a mutation gives: as a header, and as a cookie when that is asked for. */
+function sessionHeaders({ http }: GraphQLRequest, positions: ReadonlyMap<string, number>): Record<string, string> {
+  const token = writeSession(positions);
+  const asksCookie = http.headers['x-session'] === 'cookie' || http.headers.cookie?.includes(`${SESSION_COOKIE}=`);
+  const cookie = `${SESSION_COOKIE}=${token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400`;
+  return { 'x-session-token': token, ...(asksCookie && { 'set-cookie': cookie }) };
 }
 
 function subgraphOptions(config: GatewayConfig): SubgraphOptions {

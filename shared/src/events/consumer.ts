@@ -37,6 +37,8 @@ export interface Freshness {
   readonly head: number;
   /** For how long, in seconds, the copy may have been behind its owner; 0 when it is known to be level. */
   readonly lagSeconds: number;
+  /** How long ago, in milliseconds, it was last known to be level. */
+  readonly ageMs: number;
 }
 
 /**
@@ -71,7 +73,7 @@ export class EventConsumer<Tables> {
   get freshness(): Freshness {
     const age = performance.now() - this.#levelAt;
     const level = this.#position >= this.#head && age < HEAD_VALID_MS;
-    return { position: this.#position, head: this.#head, lagSeconds: level ? 0 : age / 1000 };
+    return { position: this.#position, head: this.#head, lagSeconds: level ? 0 : age / 1000, ageMs: Math.ceil(age) };
   }
 
   async start(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { LedgerEvent } from './event.js';
+import type { Touches, TouchListener } from './touches.js';
 
 /** How far a ledger goes, told again and again so that a quiet one is known to be quiet. */
 export interface LedgerHead {
@@ -26,6 +27,10 @@ export interface EventBus {
   forget(source: string, aggregateType: string, aggregateId: string): Promise<void>;
   /** Listens to a source under a name that stays the same from run to run. @returns how to stop */
   subscribe(source: string, consumer: string, listener: EventListener): Promise<() => Promise<void>>;
+  /** Best effort, to whoever listens now. */
+  tell(source: string, touches: Touches): void;
+  /** Hears from now on what is told of a source; also after the connection was lost. @returns how to stop */
+  listen(source: string, listener: TouchListener): Promise<() => void>;
   /** Whether it can be reached now. */
   connected(): boolean;
   close(): Promise<void>;

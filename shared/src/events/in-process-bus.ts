@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, EventListener, LedgerHead } from './event-bus.js';
+import type { Touches, TouchListener } from './touches.js';
 
 const RETRY_MS = 100;
 /** The most events that wait for one listener; beyond, it reads them from the ledger. */
@@ -9,6 +10,7 @@ const MAX_WAITING = 10_000;
 /** Events between services that run in one process. What it holds ends with the process; the ledgers do not. */
 export class InProcessBus implements EventBus {
   readonly #subscriptions = new Map<string, Set<Subscription>>();
+  readonly #listeners = new Map<string, Set<TouchListener>>();
   #closed = false;
 
   async publish(source: string, events: readonly LedgerEvent[]): Promise<void> {
@@ -31,6 +33,16 @@ export class InProcessBus implements EventBus {
       subscriptions.delete(subscription);
       await subscription.stop();
     };
+  }
+
+  tell(source: string, touches: Touches): void {
+    for (const listener of this.#listeners.get(source) ?? []) listener.onTouches(source, touches);
+  }
+
+  async listen(source: string, listener: TouchListener): Promise<() => void> {
+    const listeners = this.#listeners.get(source) ?? new Set();
+    this.#listeners.set(source, listeners.add(listener));
+    return () => listeners.delete(listener);
   }
 
   connected(): boolean {

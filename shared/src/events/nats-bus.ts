@@ -13,6 +13,7 @@ import {
 import type { Logger } from 'pino';
 import { type LedgerEvent, ledgerEventSchema } from './event.js';
 import type { EventBus, EventListener, LedgerHead } from './event-bus.js';
+import type { Touches, TouchListener } from './touches.js';
 
 const PUBLISH_TIMEOUT_MS = 5000;
 /** Redelivered when not acknowledged within; longer than a batch takes. */
@@ -83,6 +84,38 @@ export class NatsBus implements EventBus {
     });
     subscription.start();
     return () => subscription.stop();
+  }
+
+  tell(source: string, touches: Touches): void {
+    if (this.#connection && !this.#connection.isClosed() && this.#reachable)
+      this.#connection.publish(`tributary.touches.${source}`, JSON.stringify(touches));
+  }
+
+  async listen(source: string, listener: TouchListener): Promise<() => void> {
+    let stopped = false;
+    let stop: () => void = () => undefined;
+    const subscribe = async () => {
+      while (!stopped) {
+        try {
+          const connection = await this.#connect();
+          // It outlives reconnections.
+          const subscription = connection.subscribe(`tributary.touches.${source}`, {
+            callback: (_error, message) => listener.onTouches(source, message.json<Touches>()),
+          });
+          stop = () => subscription.unsubscribe();
+          if (stopped) stop();
+          return;
+        } catch (error) {
+          this.#options.logger.debug({ err: error }, 'changes cannot be heard of; trying again');
+          await new Promise((resolve) => setTimeout(resolve, REDELIVER_AFTER_MS));
+        }
+      }
+    };
+    void subscribe();
+    return () => {
+      stopped = true;
+      stop();
+    };
   }
 
   connected(): boolean {

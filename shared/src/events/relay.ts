@@ -4,12 +4,13 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
+import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
 import { numberEvents, OUTBOX_CHANNEL, readEvents } from './outbox.js';
 
 const BATCH = 500;
 /** Heads are announced, and a missed notification is made up for, at least this often. */
-const TICK_MS = 500;
+const TICK_MS = 250;
 const RETRY_MS = 1000;
 /** How long what was published waits until it is noted in the database. */
 const MARK_MS = 100;
@@ -23,6 +24,8 @@ export interface RelayOptions<Tables> {
   readonly bus: EventBus;
   readonly logger: Logger;
   readonly metrics: Registry;
+  /** The entities of the graph that an event touches: `Type:id`. */
+  readonly touchedBy: (event: LedgerEvent) => readonly string[];
   /** How long events are kept after every known consumer has applied them, in milliseconds; 0 keeps them for ever. */
   readonly retentionMs: number;
 }
@@ -42,6 +45,8 @@ export class Relay<Tables> {
   #leading = false;
   /** While leading: the last position published. */
   #published: number | null = null;
+  /** While leading: the last position that was told of. */
+  #told: number | null = null;
   #marking: Promise<void> | null = null;
   #problem: string | null = null;
 
@@ -120,6 +125,7 @@ export class Relay<Tables> {
       } finally {
         this.#leading = false;
         this.#published = null;
+        this.#told = null;
         await client.end().catch(() => undefined);
       }
     }
@@ -138,6 +144,7 @@ export class Relay<Tables> {
     const { source, db, bus } = this.#options;
     const published = this.#published ?? (await this.#readPublished());
     const events = await readEvents(db, source, published, head, BATCH);
+    this.#tell(published, events);
     try {
       for (const { data, aggregateType, aggregateId } of events) {
         if (data.erased === true) await bus.forget(source, aggregateType, aggregateId);
@@ -152,6 +159,18 @@ export class Relay<Tables> {
     const last = events.at(-1)?.position;
     if (last !== undefined) this.#markPublished(last);
     return events.length;
+  }
+
+  /** Whoever caches must know at once, and also that nothing happened; nobody is waited for. */
+  #tell(published: number, events: readonly LedgerEvent[]): void {
+    const { source, bus, touchedBy } = this.#options;
+    const from = this.#told ?? published;
+    const touched = events
+      .filter(({ position }) => position > from)
+      .map((event) => ({ position: event.position, entities: touchedBy(event) }));
+    const to = Math.max(from, events.at(-1)?.position ?? from);
+    bus.tell(source, { from, to, at: Date.now(), touched });
+    this.#told = to;
   }
 
   async #readPublished(): Promise<number> {

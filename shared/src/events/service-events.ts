@@ -3,10 +3,12 @@ import type { Logger } from 'pino';
 import type { HttpService } from '../http/http-service.js';
 import { openDatabase, type StatementListener } from '../postgres/database.js';
 import { ConsumerMetrics, EventConsumer } from './consumer.js';
+import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
 import { type EventSettings, openEventBus } from './event-settings.js';
 import type { Feed } from './feed.js';
 import { serveLedger } from './ledger-endpoint.js';
+import { sayPositions, waitForCopies } from './read-positions.js';
 import { Relay } from './relay.js';
 import { scheduleVerification } from './scheduled-verification.js';
 import type { VerifiableCopy } from './verify.js';
@@ -31,6 +33,8 @@ export interface ServiceEventsOptions {
   readonly settings: EventSettings;
   readonly bus: EventBus;
   readonly logger: Logger;
+  /** The entities of the graph with a field, in this service, that an event may have changed: `Type:id`. */
+  readonly touchedBy: (event: LedgerEvent) => readonly string[];
 }
 
 /**
@@ -40,7 +44,7 @@ export interface ServiceEventsOptions {
  */
 export function publishEvents(
   service: HttpService,
-  { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
+  { name, databaseUrl, settings, bus, logger, touchedBy }: ServiceEventsOptions,
   views: Readonly<Record<string, string>>,
 ): void {
   const db = openBackgroundDatabase<unknown>(name, databaseUrl);
@@ -51,8 +55,10 @@ export function publishEvents(
     bus,
     logger,
     metrics: service.metrics,
+    touchedBy,
     retentionMs: settings.LEDGER_RETENTION,
   });
+  sayPositions(service.app, name, db, bus);
   serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET);
   service.app.addHook('onListen', async () => relay.start());
   service.app.addHook('onClose', async () => {
@@ -80,6 +86,7 @@ export function consumeEvents<Tables>(
   const consumers = feeds.map(
     (feed) => new EventConsumer<Tables>({ name, feed, db, bus, pollIntervalMs, logger, metrics }),
   );
+  waitForCopies(service.app, new Map(consumers.map((consumer, i) => [(feeds[i] as Feed<Tables>).source, consumer])));
   // For operators, and for whoever must know how fresh an answer is.
   service.app.get('/copies', async () =>
     Object.fromEntries(feeds.map(({ source }, i) => [source, consumers[i]?.freshness])),

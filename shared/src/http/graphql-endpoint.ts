@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ExecutionResult, GraphQLError } from 'graphql';
 import { ApiError, type ErrorCode, presentError } from '../errors.js';
@@ -32,10 +33,12 @@ export class RequestRefusedError extends ApiError {
 export class WrittenResult {
   readonly body: string | Buffer;
   readonly executed: boolean;
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(body: string | Buffer, executed: boolean) {
+  constructor(body: string | Buffer, executed: boolean, headers: Readonly<Record<string, string>> = {}) {
     this.body = body;
     this.executed = executed;
+    this.headers = headers;
   }
 }
 
@@ -80,18 +83,33 @@ export function serveGraphQL(app: FastifyInstance, run: (request: GraphQLRequest
 
 function send(reply: FastifyReply, accepted: string, result: GraphQLResult, http: FastifyRequest): FastifyReply {
   const written = result instanceof WrittenResult ? result : write(result, http);
-  reply.raw.statusCode = written.executed || accepted === JSON_TYPE ? 200 : 400;
-  return reply.status(reply.raw.statusCode).header('content-type', `${accepted}; charset=utf-8`).send(written.body);
+  reply.headers(written.headers).header('content-type', `${accepted}; charset=utf-8`);
+  if (http.method === 'GET' && written.executed && isUnchanged(reply, written.body, http))
+    return reply.status(304).send();
+  return reply.status(written.executed || accepted === JSON_TYPE ? 200 : 400).send(written.body);
+}
+
+/** What is got by GET may be kept, but is asked for again each time: whether it is still the same. */
+function isUnchanged(reply: FastifyReply, body: string | Buffer, { headers }: FastifyRequest): boolean {
+  const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
+  const isOwn = headers.authorization !== undefined || headers.cookie !== undefined;
+  reply.header('etag', etag).header('cache-control', `${isOwn ? 'private' : 'public'}, no-cache`);
+  const known = headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+  return known?.some((tag) => tag === etag || tag === '*') ?? false;
 }
 
 /** Writes a result with its errors as clients may see them. */
-export function write(result: ExecutionResult | readonly GraphQLError[], http: FastifyRequest): WrittenResult {
+export function write(
+  result: ExecutionResult | readonly GraphQLError[],
+  http: FastifyRequest,
+  headers: Readonly<Record<string, string>> = {},
+): WrittenResult {
   const present = (error: GraphQLError) =>
     presentError(error, (cause, path) => http.log.error({ err: cause, path }, 'a field could not be resolved'));
   if ('length' in result) return new WrittenResult(JSON.stringify({ errors: result.map(present) }), false);
   const { errors, data, extensions } = result;
   const shown = { ...(errors && { errors: errors.map(present) }), data, extensions };
-  return new WrittenResult(JSON.stringify(shown), data !== undefined);
+  return new WrittenResult(JSON.stringify(shown), data !== undefined, headers);
 }
 
 function refuse(reply: FastifyReply, accepted: string, error: RequestRefusedError): FastifyReply {

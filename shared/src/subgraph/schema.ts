@@ -6,8 +6,12 @@ import { buildSchema, createResolversMap } from 'type-graphql';
 
 const FEDERATION = `extend schema @link(
   url: "https://specs.apollo.dev/federation/v2.9"
-  import: ["@key", "@external", "@provides", "@requires", "@shareable"]
+  import: ["@key", "@external", "@provides", "@requires", "@shareable", "@composeDirective"]
 )
+extend schema @link(url: "https://tributary.dev/cache/v0.1", import: ["@cacheControl"])
+  @composeDirective(name: "@cacheControl")
+"What the gateway may keep until an event changes it: scope PUBLIC, PRIVATE or NONE; of: the types whose events change a root field."
+directive @cacheControl(scope: String! = "PUBLIC", of: [String!]! = []) on OBJECT | FIELD_DEFINITION
 `;
 
 /** Answers an entity by one of its keys; null when there is none. */

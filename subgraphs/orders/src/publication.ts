@@ -1,4 +1,4 @@
-import { NO_ORIGIN, type Origin } from '@tributary/shared/events/event';
+import { type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/shared/events/event';
 import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
 import type { Kysely } from 'kysely';
 import { sql } from 'kysely';
@@ -32,6 +32,13 @@ export function orderEventsOf({ before, recorded }: AppendedOrder, origin: Origi
     state = after;
     return told;
   });
+}
+
+/** An order is in its customer's orders and figures, and in the sales of its products. */
+export function touchedBy({ aggregateType, aggregateId, data }: LedgerEvent): string[] {
+  if (aggregateType === 'Placement') return [`Order:${aggregateId}`];
+  const { customerId, lines } = data as { customerId: string; lines: readonly { productId: string }[] };
+  return [`Order:${aggregateId}`, `User:${customerId}`, ...lines.map(({ productId }) => `Product:${productId}`)];
 }
 
 /** Tells in one event of each order what came into the store without: an import, or what was there before events were told. */

@@ -1,3 +1,4 @@
+import type { LedgerEvent } from '@tributary/shared/events/event';
 import type { NewEvent } from '@tributary/shared/events/outbox';
 import type { ProductRow } from './storage/tables.js';
 
@@ -70,4 +71,9 @@ export function reservationEvent(
     aggregateVersion: reservationVersion,
     data,
   };
+}
+
+/** A product shows its stock, too. */
+export function touchedBy({ aggregateType, aggregateId }: LedgerEvent): string[] {
+  return aggregateType === 'Product' || aggregateType === 'Stock' ? [`Product:${aggregateId}`] : [];
 }

@@ -10,6 +10,7 @@ import type { readConfig } from './config.js';
 import { createContext, type ProductsContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
 import { loadCatalogue } from './import.js';
+import { touchedBy } from './product-events.js';
 import { Products } from './products.js';
 import { expireReservations } from './reservations.js';
 import { findProduct, ProductResolver } from './schema/product-resolver.js';
@@ -54,6 +55,7 @@ export async function createProductsService(
     settings: config,
     bus: bus ?? ownEventBus(service, 'products', config, logger),
     logger,
+    touchedBy,
   };
   publishEvents(service, events, { Product: 'product_states' });
   const { caughtUp } = consumeEvents<ProductsTables>(service, feedsOf(config), [], events);

@@ -15,6 +15,7 @@ import { AccountResolver } from './schema/account-resolver.js';
 import { findUser, UserResolver } from './schema/user-resolver.js';
 import { migrations } from './storage/migrations.js';
 import type { UsersTables } from './storage/tables.js';
+import { touchedBy } from './user-events.js';
 import { Users } from './users.js';
 
 /** Prepares the users database: schema, and the customers of the history. */
@@ -49,6 +50,7 @@ export async function createUsersService(
     settings: config,
     bus: bus ?? ownEventBus(service, 'users', config, logger),
     logger,
+    touchedBy,
   };
   publishEvents(service, events, { User: 'user_states' });
   const { caughtUp } = consumeEvents<UsersTables>(service, feedsOf(config), [], events);

@@ -1,3 +1,4 @@
+import type { LedgerEvent } from '@tributary/shared/events/event';
 import type { NewEvent } from '@tributary/shared/events/outbox';
 import type { UserRow } from './storage/tables.js';
 
@@ -63,4 +64,9 @@ function accountEvent(type: string, userId: string, accountVersion: number, data
     aggregateVersion: accountVersion,
     data: { ...data },
   };
+}
+
+/** A user shows his account, too. */
+export function touchedBy({ aggregateType, aggregateId }: LedgerEvent): string[] {
+  return aggregateType === 'User' || aggregateType === 'Account' ? [`User:${aggregateId}`] : [];
 }

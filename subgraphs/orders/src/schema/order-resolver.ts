@@ -35,6 +35,7 @@ export class OrderResolver {
     this.#events = events;
   }
 
+  @Directive('@cacheControl')
   @Query(() => Order, { nullable: true, description: 'By id or by number; exactly one of them.' })
   async order(
     @Arg('id', () => ID, { nullable: true }) id: string | null | undefined,
@@ -53,6 +54,7 @@ export class OrderResolver {
     return order && asOf ? this.#asOf(order.id, asOf) : order;
   }
 
+  @Directive('@cacheControl(of: ["Order"])')
   @Query(() => OrderConnection, { description: 'Newest first.' })
   async orders(
     @Arg('first', () => Int, { nullable: true, defaultValue: 20 }) first: number | null,
@@ -95,6 +97,7 @@ export class OrderResolver {
     return events.map(({ type, version, at, data }) => ({ type, version, at, data }));
   }
 
+  @Directive('@cacheControl(scope: "NONE")') // it moves without an event that says so
   @FieldResolver(() => OrderSaga, {
     nullable: true,
     description: 'How it was placed; null for imported history, which no saga placed.',

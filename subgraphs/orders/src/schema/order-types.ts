@@ -15,6 +15,7 @@ registerEnumType(OrderStatus, { name: 'OrderStatus' });
 
 /** What orders know of a user: its own figures, and a copy of what an order shows. */
 @Directive('@key(fields: "id")')
+@Directive('@cacheControl')
 @ObjectType('User', { simpleResolvers: true })
 export class User {
   @Field(() => ID) id!: string;
@@ -35,6 +36,7 @@ export class UserOrderStats {
 
 /** What orders know of a product: its sales, and a copy of what an order shows. */
 @Directive('@key(fields: "id")')
+@Directive('@cacheControl')
 @ObjectType('Product', { simpleResolvers: true })
 export class Product {
   @Field(() => ID) id!: string;
@@ -109,6 +111,7 @@ export class OrderSaga {
 
 @Directive('@key(fields: "id")')
 @Directive('@key(fields: "number")')
+@Directive('@cacheControl')
 @ObjectType({ simpleResolvers: true })
 export class Order {
   @Field(() => ID) id!: string;

@@ -3,7 +3,7 @@ import { badUserInput } from '@tributary/shared/errors';
 import { money } from '@tributary/shared/money';
 import { Decimal } from '@tributary/shared/scalars';
 import type { Kysely } from 'kysely';
-import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { Arg, Ctx, Directive, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
 import type { ProductsContext } from '../context.js';
 import { countProducts, listProducts, productCursor, productPage } from '../product-listing.js';
 import { Products } from '../products.js';
@@ -30,6 +30,7 @@ export class ProductResolver {
     this.#products = new Products(db);
   }
 
+  @Directive('@cacheControl')
   @Query(() => Product, { nullable: true, description: 'By id or by SKU; exactly one of them.' })
   async product(
     @Arg('id', () => ID, { nullable: true }) id: string | null | undefined,
@@ -42,6 +43,7 @@ export class ProductResolver {
     return id != null ? findProduct(context, { id }) : findProduct(context, { sku: sku as string });
   }
 
+  @Directive('@cacheControl(of: ["Product"])')
   @Query(() => ProductConnection)
   async products(
     @Arg('first', () => Int, { nullable: true, defaultValue: 20 }) first: number | null,
@@ -62,6 +64,7 @@ export class ProductResolver {
     );
   }
 
+  @Directive('@cacheControl(of: ["Product"])')
   @Query(() => [Category])
   async categories(): Promise<Category[]> {
     const byName = new Map<string, Category>();

@@ -27,6 +27,7 @@ export class Stock {
 
 @Directive('@key(fields: "id")')
 @Directive('@key(fields: "sku")')
+@Directive('@cacheControl')
 @ObjectType({ simpleResolvers: true })
 export class Product {
   @Field(() => ID) id!: string;

@@ -1,5 +1,5 @@
 import { encodeCursor, Page, pageRequest } from '@tributary/shared/connection';
-import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { Arg, Ctx, Directive, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
 import type { UsersContext } from '../context.js';
 import type { UserRow } from '../storage/tables.js';
 import type { Users } from '../users.js';
@@ -23,17 +23,20 @@ export class UserResolver {
     this.#users = users;
   }
 
+  @Directive('@cacheControl(scope: "PRIVATE")')
   @Query(() => User, { nullable: true, description: 'Whoever the bearer token names; null without a token.' })
   async me(@Ctx() context: UsersContext): Promise<User | null> {
     const viewer = await context.viewer();
     return viewer ? findUser(context, viewer.userId) : null;
   }
 
+  @Directive('@cacheControl')
   @Query(() => User, { nullable: true })
   async user(@Arg('id', () => ID) id: string, @Ctx() context: UsersContext): Promise<User | null> {
     return findUser(context, id);
   }
 
+  @Directive('@cacheControl(of: ["User"])')
   @Query(() => UserConnection, {
     description: 'By name. `search` finds the starts of words in names and e-mail addresses.',
   })
@@ -59,6 +62,7 @@ export class UserResolver {
     return rows.map(({ postal_code, ...address }) => ({ ...address, postalCode: postal_code }));
   }
 
+  @Directive('@cacheControl(scope: "PRIVATE")')
   @FieldResolver(() => Account)
   account(@Root() user: User): Account {
     return { userId: user.id };

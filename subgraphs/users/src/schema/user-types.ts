@@ -38,6 +38,7 @@ export class Account {
 }
 
 @Directive('@key(fields: "id")')
+@Directive('@cacheControl')
 @ObjectType({ simpleResolvers: true })
 export class User {
   @Field(() => ID) id!: string;

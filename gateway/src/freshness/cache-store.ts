@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Positions } from './streams.js';
+
+/** Something that was read, as JSON, and what must not have changed for it to be what would be read now. */
+export interface CacheEntry {
+  readonly text: string;
+  readonly positions: Positions;
+  /** `Type:id`, or `*Type` where any of a type matters. */
+  readonly entities: readonly string[];
+  /** Milliseconds since 1970. */
+  readonly storedAt: number;
+}
+
+export interface CacheStoreOptions {
+  readonly maxBytes: number;
+  readonly redisUrl: string | undefined;
+  readonly logger: Logger;
+  readonly metrics: Registry;
+}
+
+/** Redis has so long; what it has not said by then is fetched. */
+const REDIS_PATIENCE_MS = 5;
+const FAILURES_TO_REST = 3;
+const REST_MS = 1000;
+const REDIS_TTL_S = 600;
+const OVERHEAD_BYTES = 300;
+
+/** A bounded cache in this process, in front of one in Redis that other gateways share; Redis may be slow, dead or not there at all. */
+export class CacheStore {
+  readonly #near: LRUCache<string, CacheEntry>;
+  readonly #redis: Redis | null;
+  readonly #redisFailures: Counter;
+  #failures = 0;
+  #restUntil = 0;
+
+  constructor({ maxBytes, redisUrl, logger, metrics }: CacheStoreOptions) {
+    this.#near = new LRUCache({
+      maxSize: Math.max(1, maxBytes),
+      sizeCalculation: ({ text }, key) => 2 * (text.length + key.length) + OVERHEAD_BYTES,
+    });
+    this.#redisFailures = new Counter({
+      name: 'gateway_cache_redis_failures_total',
+      help: 'Times that Redis did not answer in time',
+      registers: [metrics],
+    });
+    const near = this.#near;
+    new Gauge({
+      name: 'gateway_cache_bytes',
+      help: 'What the cache of this process holds',
+      registers: [metrics],
+      collect() {
+        this.set(near.calculatedSize);
+      },
+    });
+    this.#redis = redisUrl ? connect(redisUrl, logger) : null;
+  }
+
+  /** What is kept in this process. */
+  near(key: string): CacheEntry | undefined {
+    return this.#near.get(key);
+  }
+
+  /** What Redis has, in the order of the keys, in one round trip; null when it is not asked. */
+  far(keys: readonly string[]): Promise<(CacheEntry | undefined)[]> | null {
+    const redis = this.#available();
+    if (!redis || keys.length === 0) return null;
+    return this.#timed(redis.mget(keys.map(farKey))).then(
+      (values) =>
+        values?.map((value, i) => {
+          const entry = value === null ? undefined : readEntry(value);
+          if (entry) this.#near.set(keys[i] as string, entry);
+          return entry;
+        }) ?? keys.map(() => undefined),
+    );
+  }
+
+  store(entries: readonly (readonly [key: string, entry: CacheEntry])[]): void {
+    for (const [key, entry] of entries) this.#near.set(key, entry);
+    const redis = this.#available();
+    if (!redis || entries.length === 0) return;
+    const pipeline = redis.pipeline();
+    for (const [key, entry] of entries) pipeline.set(farKey(key), JSON.stringify(entry), 'EX', REDIS_TTL_S);
+    // Nobody waits for it.
+    void this.#timed(pipeline.exec());
+  }
+
+  async close(): Promise<void> {
+    this.#redis?.disconnect();
+  }
+
+  #available(): Redis | null {
+    const redis = this.#redis;
+    return redis?.status === 'ready' && performance.now() >= this.#restUntil ? redis : null;
+  }
+
+  /** Null when it takes too long, or fails. */
+  async #timed<T>(command: Promise<T>): Promise<T | null> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(() => resolve(null), REDIS_PATIENCE_MS);
+    });
+    const result = await Promise.race([command.catch(() => null), late]);
+    clearTimeout(timer);
+    if (result === null) this.#failed();
+    else this.#failures = 0;
+    return result;
+  }
+
+  #failed(): void {
+    this.#redisFailures.inc();
+    this.#failures += 1;
+    if (this.#failures < FAILURES_TO_REST) return;
+    this.#restUntil = performance.now() + REST_MS;
+    this.#failures = 0;
+  }
+}
+
+function connect(url: string, logger: Logger): Redis {
+  const redis = new Redis(url, {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: 1000,
+    commandTimeout: 1000,
+    retryStrategy: (attempt) => Math.min(attempt * 100, 1000),
+  });
+  let told = false;
+  redis.on('error', (error) => {
+    if (!told) logger.warn({ problem: error.message }, 'Redis cannot be reached; the gateway goes on without it');
+    told = true;
+  });
+  redis.on('ready', () => {
+    if (told) logger.info('Redis can be reached again');
+    told = false;
+  });
+  return redis;
+}
+
+function farKey(key: string): string {
+  return `tributary:${createHash('sha256').update(key).digest('base64url')}`;
+}
+
+/** Whatever else may be in Redis is no entry. */
+function readEntry(text: string): CacheEntry | undefined {
+  try {
+    const entry = JSON.parse(text) as CacheEntry;
+    const isWhole = typeof entry.text === 'string' && Array.isArray(entry.positions) && Array.isArray(entry.entities);
+    return isWhole ? entry : undefined;
+  } catch {
+    return undefined;
+  }
+}

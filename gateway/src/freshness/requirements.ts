@@ -1,0 +1,58 @@
+import { ApiError } from '@tributary/shared/errors';
+import { writePositions } from '@tributary/shared/events/positions-header';
+
+/** What a request demands of everything that it reads, from copies and caches as from owners. */
+export interface Requirements {
+  /** At least the state that the client has seen or made: a position for each source; empty: any. */
+  readonly positions: ReadonlyMap<string, number>;
+  /** No older than this, in milliseconds; 0: from the owner only; infinite: any age. */
+  readonly maxStalenessMs: number;
+}
+
+export const NO_REQUIREMENTS: Requirements = { positions: new Map(), maxStalenessMs: Number.POSITIVE_INFINITY };
+
+const MAX_SOURCES = 50;
+
+/** Reads a bound such as `500ms`, `2s`, or a bare number of milliseconds. @throws ApiError BAD_USER_INPUT */
+export function parseStaleness(text: string): number {
+  const [, value, unit = ''] = /^\s*(\d{1,9}(?:\.\d+)?)\s*(ms|s|m)?\s*$/.exec(text) ?? [];
+  if (value === undefined) {
+    throw new ApiError('BAD_USER_INPUT', 'The most staleness is a time such as 500ms, 2s or 0.', {
+      field: 'x-max-staleness',
+    });
+  }
+  return Number(value) * ({ s: 1000, m: 60_000 }[unit] ?? 1);
+}
+
+/** A session as clients carry it: opaque to them. */
+export function writeSession(positions: ReadonlyMap<string, number>): string {
+  return Buffer.from(JSON.stringify(Object.fromEntries(positions))).toString('base64url');
+}
+
+/** @throws ApiError BAD_USER_INPUT for what is no session of ours */
+export function readSession(token: string): Map<string, number> {
+  try {
+    const entries = Object.entries(JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown>);
+    const isWhole = entries.every(
+      ([source, position]) => /^[\w-]{1,64}$/.test(source) && Number.isSafeInteger(position),
+    );
+    if (isWhole && entries.length <= MAX_SOURCES) return new Map(entries as [string, number][]);
+  } catch {
+    // Told below.
+  }
+  throw new ApiError('BAD_USER_INPUT', 'The session token is not one that was given here.', {
+    field: 'x-session-token',
+  });
+}
+
+/** The later of two states, source by source. */
+export function latest(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): Map<string, number> {
+  const both = new Map(a);
+  for (const [source, position] of b) both.set(source, Math.max(position, both.get(source) ?? 0));
+  return both;
+}
+
+/** As subgraphs are told. */
+export function minPositionsHeader(positions: ReadonlyMap<string, number>): string {
+  return writePositions(new Map([...positions].map(([source, position]) => [source, { position, ageMs: null }])));
+}

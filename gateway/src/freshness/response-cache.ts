@@ -1,0 +1,116 @@
+import { Counter, type Registry } from 'prom-client';
+import type { Json } from '../engine/types.js';
+import type { CachePlan } from './cache-policy.js';
+import type { CacheEntry, CacheStore } from './cache-store.js';
+import type { Requirements } from './requirements.js';
+import type { Positions, Streams } from './streams.js';
+
+/** What a lookup found, and what is left to be fetched. */
+export interface Lookup {
+  /** In the order of the keys; undefined where it has to be fetched. */
+  readonly found: (CacheEntry | undefined)[];
+  /** Who else fetches it already; resolves to nothing when that did not work out. */
+  readonly awaited: ReadonlyMap<number, Promise<CacheEntry | undefined>>;
+  /** Says what was fetched, by index; must be called once, whatever happened. */
+  settle(fetched: ReadonlyMap<number, CacheEntry>): void;
+}
+
+/** Serves what was read before, as long as nothing that it was made from has changed, and it is as fresh as the reader demands. */
+export class ResponseCache {
+  readonly #store: CacheStore;
+  readonly #streams: Streams;
+  readonly #reads: Counter<'subgraph' | 'outcome'>;
+  readonly #underWay = new Map<string, Promise<CacheEntry | undefined>>();
+
+  constructor(store: CacheStore, streams: Streams, metrics: Registry) {
+    this.#store = store;
+    this.#streams = streams;
+    this.#reads = new Counter({
+      name: 'gateway_cache_reads_total',
+      help: 'Entities and root fields that were looked for in the cache: hit or miss',
+      labelNames: ['subgraph', 'outcome'] as const,
+      registers: [metrics],
+    });
+  }
+
+  /** Waits a moment until what the reader has seen was heard of here. */
+  async prepare({ positions }: Requirements, patienceMs: number): Promise<void> {
+    if (positions.size > 0) await this.#streams.reach(positions, patienceMs);
+  }
+
+  /** Who asks now may be given what was begun in the same epoch. */
+  get epoch(): number {
+    return this.#streams.epoch;
+  }
+
+  /** The last event of a source that was heard of. */
+  heard(source: string): number {
+    return this.#streams.position(source);
+  }
+
+  async lookUp(subgraph: string, keys: readonly string[], requirements: Requirements): Promise<Lookup> {
+    const found = keys.map((key) => this.#usable(this.#store.near(key), requirements));
+    const missing = () => keys.flatMap((_key, i) => (found[i] ? [] : [i]));
+    const far = this.#store.far(missing().map((i) => keys[i] as string));
+    if (far) {
+      const indices = missing();
+      for (const [n, entry] of (await far).entries()) found[indices[n] as number] = this.#usable(entry, requirements);
+    }
+    const awaited = new Map<number, Promise<CacheEntry | undefined>>();
+    const mine = new Map<number, (entry: CacheEntry | undefined) => void>();
+    for (const i of missing()) {
+      const key = keys[i] as string;
+      const other = this.#underWay.get(key);
+      if (other)
+        awaited.set(
+          i,
+          other.then((entry) => this.#usable(entry, requirements)),
+        );
+      else this.#underWay.set(key, new Promise((resolve) => mine.set(i, resolve)));
+    }
+    const misses = missing().length;
+    if (misses > 0) this.#reads.inc({ subgraph, outcome: 'miss' }, misses);
+    if (misses < keys.length) this.#reads.inc({ subgraph, outcome: 'hit' }, keys.length - misses);
+    const settle = (fetched: ReadonlyMap<number, CacheEntry>) => {
+      const kept: (readonly [string, CacheEntry])[] = [];
+      for (const [i, resolve] of mine) {
+        const entry = fetched.get(i);
+        this.#underWay.delete(keys[i] as string);
+        resolve(entry);
+        // What was touched while it was fetched is not kept.
+        if (entry && this.#streams.isCurrent(entry.positions, entry.entities)) kept.push([keys[i] as string, entry]);
+      }
+      this.#store.store(kept);
+    };
+    return { found, awaited, settle };
+  }
+
+  /** Whether something was touched, by events heard of already, after the state that a copy of it is from. */
+  isOutdated({ positions, entities }: CacheEntry, own: string): boolean {
+    return positions.some(
+      ([source, position]) => source !== own && this.#streams.isTouchedSince(source, position, entities),
+    );
+  }
+
+  /** What a subgraph answered, as it is kept. */
+  entryOf(plan: CachePlan, value: Json | undefined, positions: Positions): CacheEntry {
+    return {
+      text: JSON.stringify(value ?? null),
+      positions,
+      entities: plan.entitiesOf(value),
+      storedAt: Date.now(),
+    };
+  }
+
+  #usable(entry: CacheEntry | undefined, { positions: wanted, maxStalenessMs }: Requirements): CacheEntry | undefined {
+    if (!entry || maxStalenessMs <= 0) return undefined;
+    const { positions, entities } = entry;
+    if (!this.#streams.isCurrent(positions, entities)) return undefined;
+    const age = this.#streams.ageMs(positions);
+    if (!Number.isFinite(age) || age > maxStalenessMs) return undefined;
+    for (const [source, position] of positions) {
+      if (Math.max(position, this.#streams.position(source)) < (wanted.get(source) ?? 0)) return undefined;
+    }
+    return entry;
+  }
+}

@@ -1,0 +1,162 @@
+import { performance } from 'node:perf_hooks';
+import type { EventBus } from '@tributary/shared/events/event-bus';
+import type { Touches, TouchListener } from '@tributary/shared/events/touches';
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+/** Nothing was heard of a source for so long: what is cached of it is not to be trusted. */
+const DISTRUST_AFTER_MS = 1500;
+/** How many entities are remembered as touched; beyond, whatever was read before the oldest of them is distrusted. */
+const MAX_TOUCHED = 200_000;
+
+interface Stream {
+  /** The last position that was heard of. */
+  position: number;
+  /** What was read before this position may have changed without our knowing. */
+  floor: number;
+  /** When it was last known that nothing but what we heard had happened. */
+  levelAt: number;
+}
+
+/** From which state something was read: a position for each source. */
+export type Positions = readonly (readonly [source: string, position: number])[];
+
+/**
+ * What changed in the services, as far as it was heard. It decides whether something that was read, from a known state, may have
+ * changed since: an entity was touched by an event after that state, or events were missed.
+ */
+export class Streams implements TouchListener {
+  readonly #streams = new Map<string, Stream>();
+  /** `source Type:id`, and `source *Type` for any of a type: the last position that touched it. The oldest come first. */
+  readonly #touched = new Map<string, number>();
+  #epoch = 0;
+  readonly #invalidations: Counter<'source'>;
+  readonly #gaps: Counter<'source'>;
+  readonly #waiting = new Set<() => void>();
+  #stops: (() => void)[] = [];
+
+  constructor(metrics: Registry) {
+    const labelNames = ['source'] as const;
+    this.#invalidations = new Counter({
+      name: 'gateway_cache_invalidations_total',
+      help: 'Entities that an event touched',
+      labelNames,
+      registers: [metrics],
+    });
+    this.#gaps = new Counter({
+      name: 'gateway_cache_gaps_total',
+      help: 'Times that events of a source were missed, and what was cached of it forgotten',
+      labelNames,
+      registers: [metrics],
+    });
+    const streams = this.#streams;
+    new Gauge({
+      name: 'gateway_cache_source_age_seconds',
+      help: 'How long ago a source was last heard of; what is cached of it is not served beyond 1.5',
+      labelNames,
+      registers: [metrics],
+      collect() {
+        for (const [source, { levelAt }] of streams) this.set({ source }, (performance.now() - levelAt) / 1000);
+      },
+    });
+  }
+
+  async listen(bus: EventBus, sources: readonly string[]): Promise<void> {
+    this.#stops = await Promise.all(sources.map((source) => bus.listen(source, this)));
+  }
+
+  stop(): void {
+    for (const stop of this.#stops) stop();
+    for (const wake of this.#waiting) wake();
+  }
+
+  onTouches(source: string, { from, to, at, touched }: Touches): void {
+    const heardAt = performance.now() - Math.max(0, Date.now() - at);
+    const stream = this.#streams.get(source);
+    if (!stream) {
+      // What was read before we listened may have changed before we listened.
+      this.#streams.set(source, { position: to, floor: to, levelAt: heardAt });
+    } else {
+      if (from > stream.position) {
+        stream.floor = to;
+        this.#gaps.inc({ source });
+      }
+      stream.position = Math.max(stream.position, to);
+      stream.levelAt = Math.max(stream.levelAt, heardAt);
+    }
+    if (touched.length > 0 || from > (stream?.position ?? 0)) this.#epoch += 1;
+    for (const { position, entities } of touched) {
+      for (const entity of entities) {
+        this.#touch(source, entity, position);
+        this.#touch(source, `*${entity.slice(0, entity.indexOf(':'))}`, position);
+      }
+      this.#invalidations.inc({ source }, entities.length);
+    }
+    for (const wake of this.#waiting) wake();
+  }
+
+  /** Whether what was read at these positions, of these entities (`Type:id`, or `*Type`), is what would be read now. */
+  isCurrent(positions: Positions, entities: readonly string[]): boolean {
+    for (const [source, position] of positions) {
+      if (!this.#streams.has(source)) return false;
+      if (this.isTouchedSince(source, position, entities)) return false;
+    }
+    return positions.length > 0;
+  }
+
+  /** Whether an event of a source after a position touched one of the entities, or may have without our hearing of it. */
+  isTouchedSince(source: string, position: number, entities: readonly string[]): boolean {
+    if (position < (this.#streams.get(source)?.floor ?? 0)) return true;
+    return entities.some((entity) => (this.#touched.get(`${source} ${entity}`) ?? 0) > position);
+  }
+
+  /** How long ago, at most, what is current by our knowledge was really so; infinite when it cannot be told. */
+  ageMs(positions: Positions): number {
+    let age = 0;
+    for (const [source] of positions) {
+      const stream = this.#streams.get(source);
+      age = Math.max(age, stream ? performance.now() - stream.levelAt : Number.POSITIVE_INFINITY);
+    }
+    return age > DISTRUST_AFTER_MS ? Number.POSITIVE_INFINITY : age;
+  }
+
+  /** Grows with whatever is heard of: what was begun in the same epoch does not miss anything that was heard of before. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** The last position of a source that was heard of; 0 when there is none. */
+  position(source: string): number {
+    return this.#streams.get(source)?.position ?? 0;
+  }
+
+  /** Resolves when so much was heard, or after a while. */
+  async reach(wanted: ReadonlyMap<string, number>, patienceMs: number): Promise<void> {
+    const isBehind = () => [...wanted].some(([source, position]) => this.position(source) < position);
+    const until = performance.now() + patienceMs;
+    while (isBehind()) {
+      const left = until - performance.now();
+      if (left <= 0) return;
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          clearTimeout(timer);
+          this.#waiting.delete(wake);
+          resolve();
+        };
+        const timer = setTimeout(wake, left);
+        this.#waiting.add(wake);
+      });
+    }
+  }
+
+  #touch(source: string, entity: string, position: number): void {
+    const key = `${source} ${entity}`;
+    // Again at the end: the oldest go first.
+    this.#touched.delete(key);
+    this.#touched.set(key, position);
+    if (this.#touched.size <= MAX_TOUCHED) return;
+    const [oldest, touched] = this.#touched.entries().next().value as [string, number];
+    this.#touched.delete(oldest);
+    const stream = this.#streams.get(oldest.slice(0, oldest.indexOf(' ')));
+    if (stream) stream.floor = Math.max(stream.floor, touched);
+  }
+}

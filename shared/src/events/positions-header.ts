@@ -1,0 +1,27 @@
+/** The header in which a service says from which state it answers, and a reader asks for at least some state. */
+export const POSITIONS_HEADER = 'x-positions';
+export const MIN_POSITIONS_HEADER = 'x-min-positions';
+
+/** How far a service's answer goes in a ledger. */
+export interface ReadPosition {
+  readonly position: number;
+  /** Of a copy: how long ago, in milliseconds, it was last known to be level with its owner; null in the owner's own answer. */
+  readonly ageMs: number | null;
+}
+
+/** By the service that owns the ledger: `orders=812,users=377:12`. */
+export function writePositions(positions: ReadonlyMap<string, ReadPosition>): string {
+  return [...positions]
+    .map(([source, { position, ageMs }]) => `${source}=${position}${ageMs === null ? '' : `:${ageMs}`}`)
+    .join();
+}
+
+/** What cannot be read is left out. */
+export function readPositions(text: string): Map<string, ReadPosition> {
+  const positions = new Map<string, ReadPosition>();
+  for (const part of text.split(',')) {
+    const [, source, position, age] = /^\s*([\w-]{1,64})=(\d{1,15})(?::(\d{1,15}))?\s*$/.exec(part) ?? [];
+    if (source) positions.set(source, { position: Number(position), ageMs: age === undefined ? null : Number(age) });
+  }
+  return positions;
+}

@@ -1,0 +1,57 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { freePort } from '@tributary/cli/free-port';
+import { Redis } from 'ioredis';
+import { expect, inject } from 'vitest';
+import { until } from './until.ts';
+
+/** Whether there is a redis-server to test with; where services are required, its absence fails the test. */
+export function haveRedis(): boolean {
+  const found = spawnSync('redis-server', ['--version']).status === 0;
+  if (!found) expect(inject('requireServices'), 'redis-server is required here and was not found').toBe(false);
+  return found;
+}
+
+/** A Redis server of a test's own, which keeps nothing on disk. */
+export interface TestRedis {
+  readonly url: string;
+  start(): Promise<void>;
+  /** Stops the process where it is, or lets it go on. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void;
+  /** kill -9 */
+  kill(): Promise<void>;
+}
+
+export async function startRedis(): Promise<TestRedis> {
+  const port = await freePort();
+  const url = `redis://127.0.0.1:${port}`;
+  let server: ChildProcess | null = null;
+  const redis: TestRedis = {
+    url,
+    async start() {
+      const args = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--appendonly', 'no'];
+      server = spawn('redis-server', args, { stdio: 'ignore' });
+      await until(
+        async () => {
+          const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+          client.on('error', () => undefined);
+          const ready = await client.connect().then(
+            () => client.ping().then(() => true),
+            () => false,
+          );
+          client.disconnect();
+          return ready;
+        },
+        (ready) => ready,
+      );
+    },
+    signal: (signal) => void server?.kill(signal),
+    async kill() {
+      const ended = new Promise((resolve) => server?.once('exit', resolve));
+      server?.kill('SIGKILL');
+      await ended;
+      server = null;
+    },
+  };
+  await redis.start();
+  return redis;
+}
