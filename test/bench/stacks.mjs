@@ -64,6 +64,7 @@ export async function startProcesses() {
   }
   return {
     url: `http://localhost:${gateway}`,
+    natsUrl: NATS_URL,
     /** Where the services answer, by name. */
     subgraphs: {
       users: `http://localhost:${users}/graphql`,

@@ -123,6 +123,38 @@ describe('a bound on staleness', () => {
   });
 });
 
+test('who asks is told how fresh his answer is', async () => {
+  const query = '{ order(number: "CA-2016-152156") { customer { name } items { product { category } } } }';
+  await warm(query);
+  const hit = await graph.ask(query, {}, { 'x-freshness': 'yes' });
+  expect(hit.extensions?.freshness).toEqual({
+    switched: false,
+    sources: ['orders', 'products'].map((subgraph) => ({
+      subgraph,
+      cache: 'hit',
+      ageMs: expect.any(Number),
+      copyLagMs: {},
+    })),
+  });
+  expect(hit.extensions).not.toHaveProperty('explanation');
+  const miss = await graph.ask(
+    '{ order(number: "CA-2016-152156") { total { currency } } }',
+    {},
+    { 'x-freshness': 'yes' },
+  );
+  expect(miss.extensions?.freshness).toEqual({
+    switched: false,
+    sources: [
+      {
+        subgraph: 'orders',
+        cache: 'miss',
+        ageMs: 0,
+        copyLagMs: { users: expect.any(Number), products: expect.any(Number) },
+      },
+    ],
+  });
+});
+
 test('what is private is kept for each client apart', async () => {
   const query = '{ user(id: "CG-12520") { account { balance { amount } } } }';
   const one = { authorization: 'Bearer one' };

@@ -4,12 +4,21 @@ import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-plann
 import { MIN_POSITIONS_HEADER } from '@tributary/shared/events/positions-header';
 import { executeSync, GraphQLError, type GraphQLSchema, getVariableValues, OperationTypeNode } from 'graphql';
 import { CachePolicy } from '../freshness/cache-policy.js';
-import { latest, minPositionsHeader, NO_REQUIREMENTS, type Requirements } from '../freshness/requirements.js';
+import {
+  isFreshEnough,
+  minPositionsHeader,
+  NO_REQUIREMENTS,
+  type Requirements,
+  reached,
+  stricter,
+} from '../freshness/requirements.js';
 import type { ResponseCache } from '../freshness/response-cache.js';
 import type { Abandonment } from './abandonment.js';
+import { within } from './client-errors.js';
 import { SubgraphOperations } from './composed-operation.js';
 import { type ConditionValues, withSettledConditions } from './conditions.js';
-import { type Explanation, explain, rounded } from './explanation.js';
+import { credentialsOf } from './credentials.js';
+import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from './explanation.js';
 import { enclose, quote } from './json-text.js';
 import type { OperationLimits } from './limits.js';
 import { type CheckedOperation, type Operation, Operations, withDirectives } from './operations.js';
@@ -54,6 +63,8 @@ export interface EngineRequest {
   readonly abandonment?: Abandonment;
   /** Whether the answer is to say how it came about. */
   readonly explain?: boolean;
+  /** Whether the answer is to say how fresh it is. */
+  readonly reportFreshness?: boolean;
   /** Whether an operation of this type may be run. @throws when it may not */
   readonly allow?: (type: OperationTypeNode) => void;
 }
@@ -64,7 +75,7 @@ export type EngineResult = (
   | {
       readonly data?: JsonObject | null;
       readonly errors?: readonly GraphQLError[];
-      readonly extensions?: { readonly explanation: Explanation };
+      readonly extensions?: { readonly explanation?: Explanation; readonly freshness?: FreshnessReport };
     }
 ) & {
   /** After a mutation: the state that has it in it, by source. */
@@ -162,7 +173,7 @@ export class Engine {
     const asksOwners = isQuery && requirements.maxStalenessMs === 0;
     let route: Route = (asksOwners && (await owners())) || variant;
     let run = await start(route);
-    if (isQuery && route === variant && (run.outdated || !isFreshEnough(run, requirements))) {
+    if (isQuery && route === variant && (run.outdated || !isFreshEnough(run.observed, requirements))) {
       // A copy is behind what is known, or what the client demands: then its owner is asked.
       const better = await owners();
       const second = better && (await start(better));
@@ -180,18 +191,21 @@ export class Engine {
     const shaped = (variant.shape ?? this.#shape(operation, coerced))(data, errors);
     const told = errors.map((error) => within(shaped, error, operation.responseNames));
     const switched = route !== variant;
-    const explanation = traces && explain(route.plan, { planning, traces, started, switched });
+    const extensions = traces && {
+      ...(request.explain && { explanation: explain(route.plan, { planning, traces, started, switched }) }),
+      ...(request.reportFreshness && { freshness: reportFreshness(traces, switched) }),
+    };
     return {
       ...(told.length > 0 && { errors: told }),
       data: shaped,
-      ...(explanation && { extensions: { explanation } }),
+      ...(extensions && { extensions }),
       ...positions,
     };
   }
 
   async #execute(
     { run: node }: Route,
-    { headers: given = {}, abandonment, explain: explains }: EngineRequest,
+    { headers: given = {}, abandonment, explain: explains, reportFreshness: reports }: EngineRequest,
     isQuery: boolean,
     variables: Readonly<Record<string, unknown>>,
     requirements: Requirements | null,
@@ -211,7 +225,7 @@ export class Engine {
       plain: true,
       outdated: false,
       observed: [],
-      traces: explains ? [] : null,
+      traces: explains || reports ? [] : null,
     };
     await node?.(run, { path: [], values: [data] });
     if (!isQuery) this.#shared.forget();
@@ -312,60 +326,9 @@ export class Engine {
   }
 }
 
-/**
- * An error in the client's names. Of a field that the client did not ask for (a key, say, or another type's) it is told of the
- * object that has it.
- */
-function within(
-  data: JsonObject | null,
-  error: GraphQLError,
-  responseNames: ReadonlyMap<string, string>,
-): GraphQLError {
-  if (!error.path) return error;
-  const path: (string | number)[] = [];
-  let value: unknown = data;
-  for (const internal of error.path) {
-    const key = typeof internal === 'string' ? (responseNames.get(internal) ?? internal) : internal;
-    if (value !== null && typeof value !== 'object') {
-      // The client asked for something else by this name.
-      path.pop();
-      break;
-    }
-    if (value !== null) {
-      if (!Object.hasOwn(value, key)) break;
-      value = (value as Record<string | number, unknown>)[key];
-    }
-    path.push(key);
-  }
-  return new GraphQLError(error.message, { path, extensions: error.extensions });
-}
-
 /** The supergraph without copies: what a subgraph provides of another's entity, its owner is asked for. */
 function withoutCopies(supergraphSdl: string): string {
   return supergraphSdl.replace(/(@join__field\([^)]*?),? provides: "(?:[^"\\]|\\.)*"/g, '$1');
-}
-
-function stricter({ positions, maxStalenessMs }: Requirements, bound: number): Requirements {
-  return { positions, maxStalenessMs: Math.min(maxStalenessMs, bound) };
-}
-
-/** Whether every copy that was read from is as far, and was level as lately, as the reader demands. */
-function isFreshEnough({ observed }: Run, { positions: wanted, maxStalenessMs }: Requirements): boolean {
-  return observed.every(({ positions, at }) =>
-    [...positions].every(([source, { position, ageMs }]) => {
-      if (ageMs === null) return true;
-      return position >= (wanted.get(source) ?? 0) && ageMs + performance.now() - at <= maxStalenessMs;
-    }),
-  );
-}
-
-/** The state that has all in it that subgraphs said. */
-function reached(observed: Run['observed']): Map<string, number> {
-  return observed.reduce(
-    (state, { positions }) =>
-      latest(state, new Map([...positions].map(([source, { position }]) => [source, position]))),
-    new Map<string, number>(),
-  );
 }
 
 /** Subgraphs are sent what the client gave, and what the operation's defaults say where it gave nothing. */
@@ -377,14 +340,4 @@ function forwarded(
   for (const name in coerced)
     variables[name] = name in given && given[name] !== undefined ? given[name] : coerced[name];
   return variables;
-}
-
-/** Requests with the same credentials may share what they fetch: those that send the same headers to subgraphs, but for tracing. */
-export function credentialsOf({
-  'x-request-id': _,
-  traceparent,
-  tracestate,
-  ...credentials
-}: Readonly<Record<string, string>>): string {
-  return JSON.stringify(Object.entries(credentials).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

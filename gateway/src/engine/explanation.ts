@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
-import type { ReadPosition } from '@tributary/shared/events/positions-header';
 import { prettyFormatQueryPlan, type QueryPlan } from '@apollo/query-planner';
+import type { ReadPosition } from '@tributary/shared/events/positions-header';
 
 /** One request to a subgraph, as the client is told of it who asks how his answer came about. */
 export interface FetchTrace {
@@ -46,6 +46,38 @@ export function explain(plan: QueryPlan, { planning, switched, traces, started }
   const fetches = traces.map((trace) => ({ ...trace, startMs: rounded(trace.startMs - started) }));
   const durationMs = rounded(performance.now() - started);
   return { plan: { text: prettyFormatQueryPlan(plan), json: plan }, planning, switched, fetches, durationMs };
+}
+
+/** What `extensions.freshness` says. */
+export interface FreshnessReport {
+  /** Whether owners were asked because a copy was older than the client allows, or than what is known. */
+  readonly switched: boolean;
+  readonly sources: readonly {
+    readonly subgraph: string;
+    readonly cache: 'hit' | 'miss' | 'partial';
+    /** How long ago, in milliseconds, the oldest part that came from the cache was read. */
+    readonly ageMs: number;
+    /** Of the copies that the subgraph has: how long ago, in milliseconds, each was last known to be level with its owner. */
+    readonly copyLagMs: Readonly<Record<string, number>>;
+  }[];
+}
+
+export function reportFreshness(traces: readonly FetchTrace[], switched: boolean): FreshnessReport {
+  const subgraphs = [...new Set(traces.map(({ subgraph }) => subgraph))];
+  const sources = subgraphs.map((subgraph) => {
+    const of = traces.filter((trace) => trace.subgraph === subgraph);
+    const hits = of.filter(({ cached }) => cached > 0);
+    const copies = of.flatMap(({ positions }) => Object.entries(positions));
+    const cache = hits.length === 0 ? 'miss' : hits.length === of.length ? 'hit' : 'partial';
+    const lags = copies.flatMap(([source, { ageMs }]) => (ageMs === null ? [] : [[source, ageMs] as const]));
+    return {
+      subgraph,
+      cache: cache as 'hit' | 'miss' | 'partial',
+      ageMs: Math.max(0, ...hits.map(({ cacheAgeMs }) => cacheAgeMs)),
+      copyLagMs: Object.fromEntries(lags.sort(([, a], [, b]) => a - b)),
+    };
+  });
+  return { switched, sources };
 }
 
 /** To a hundredth of a millisecond. */

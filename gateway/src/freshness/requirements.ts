@@ -1,5 +1,6 @@
 import { ApiError } from '@tributary/shared/errors';
 import { writePositions } from '@tributary/shared/events/positions-header';
+import type { Observed } from '../engine/types.js';
 
 /** What a request demands of everything that it reads, from copies and caches as from owners. */
 export interface Requirements {
@@ -55,4 +56,31 @@ export function latest(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, nu
 /** As subgraphs are told. */
 export function minPositionsHeader(positions: ReadonlyMap<string, number>): string {
   return writePositions(new Map([...positions].map(([source, position]) => [source, { position, ageMs: null }])));
+}
+
+/** The same, and no staler than a bound. */
+export function stricter({ positions, maxStalenessMs }: Requirements, bound: number): Requirements {
+  return { positions, maxStalenessMs: Math.min(maxStalenessMs, bound) };
+}
+
+/** Whether every copy that was read from is as far, and was level as lately, as the reader demands. */
+export function isFreshEnough(
+  observed: readonly Observed[],
+  { positions: wanted, maxStalenessMs }: Requirements,
+): boolean {
+  return observed.every(({ positions, at }) =>
+    [...positions].every(([source, { position, ageMs }]) => {
+      if (ageMs === null) return true;
+      return position >= (wanted.get(source) ?? 0) && ageMs + performance.now() - at <= maxStalenessMs;
+    }),
+  );
+}
+
+/** The state that has all in it that subgraphs said. */
+export function reached(observed: readonly Observed[]): Map<string, number> {
+  return observed.reduce(
+    (state, { positions }) =>
+      latest(state, new Map([...positions].map(([source, { position }]) => [source, position]))),
+    new Map<string, number>(),
+  );
 }

@@ -11,7 +11,8 @@ import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { GatewayConfig } from '../config.js';
 import { Abandonment } from '../engine/abandonment.js';
-import { credentialsOf, Engine } from '../engine/engine.js';
+import { credentialsOf } from '../engine/credentials.js';
+import { Engine } from '../engine/engine.js';
 import {
   latest,
   NO_REQUIREMENTS,
@@ -144,9 +145,17 @@ export class Supergraph {
       request.onGone(() => abandonment.happen());
       return this.#execute(loaded, request, headers, abandonment);
     }
-    const demands = [request.http.headers['x-max-staleness'], sessionOf(request)];
+    const { 'x-max-staleness': bound, 'x-freshness': report } = request.http.headers;
+    const demands = [bound, report !== undefined, sessionOf(request)];
     const epoch = this.#cache?.epoch ?? 0;
-    const key = JSON.stringify([loaded.id, epoch, this.#explains(request), credentialsOf(headers), demands, request.text]);
+    const key = JSON.stringify([
+      loaded.id,
+      epoch,
+      this.#explains(request),
+      credentialsOf(headers),
+      demands,
+      request.text,
+    ]);
     return this.#sharedQueries.run(key, request, (abandonment) => this.#execute(loaded, request, headers, abandonment));
   }
 
@@ -175,6 +184,7 @@ export class Supergraph {
         requirements,
         abandonment,
         explain,
+        reportFreshness: http.headers['x-freshness'] !== undefined,
         allow,
       });
       if (changes) this.#sharedQueries.forget();

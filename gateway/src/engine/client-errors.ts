@@ -1,0 +1,30 @@
+import { GraphQLError } from 'graphql';
+import type { JsonObject } from './types.js';
+
+/**
+ * An error in the client's names. Of a field that the client did not ask for (a key, say, or another type's) it is told of the
+ * object that has it.
+ */
+export function within(
+  data: JsonObject | null,
+  error: GraphQLError,
+  responseNames: ReadonlyMap<string, string>,
+): GraphQLError {
+  if (!error.path) return error;
+  const path: (string | number)[] = [];
+  let value: unknown = data;
+  for (const internal of error.path) {
+    const key = typeof internal === 'string' ? (responseNames.get(internal) ?? internal) : internal;
+    if (value !== null && typeof value !== 'object') {
+      // The client asked for something else by this name.
+      path.pop();
+      break;
+    }
+    if (value !== null) {
+      if (!Object.hasOwn(value, key)) break;
+      value = (value as Record<string | number, unknown>)[key];
+    }
+    path.push(key);
+  }
+  return new GraphQLError(error.message, { path, extensions: error.extensions });
+}

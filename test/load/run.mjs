@@ -1,0 +1,243 @@
+// npm run load: composed queries against a running stack, as its users would ask them. --help says how.
+import { writeFileSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { Load, percentile } from './client.mjs';
+import { readFigures } from './metrics.mjs';
+import { html } from './report.mjs';
+import { SCENARIOS } from './scenarios.mjs';
+
+const LOCAL = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+const RAMP = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+const RAMP_STEP_S = 5;
+
+const say = (line = '') => process.stdout.write(`${line}\n`);
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(2);
+}
+
+const names = Object.entries(SCENARIOS).map(([name, { title }]) => `    ${name.padEnd(12)}${title}`);
+const HELP = `Puts a running stack under load, and says how it does. Start one first: npm start
+
+  npm run load -- [--scenario storefront] [--duration 30] [--clients 32 | --rate 200 | --ramp] [--url http://localhost:4000]
+
+  --scenario NAME
+${names.join('\n')}
+  --duration S     seconds of load, after two of warming up
+  --clients N      so many clients, each waits for its answer (the default: 32)
+  --rate N         so many requests a second, however long answers take
+  --ramp           more and more clients, until more of them gain nothing
+  --url URL        the gateway; the services' figures are read from this machine's usual ports, or from
+  --services URLS  with commas
+  --report FILE    the report with its charts (load-report.html)
+  --allow-remote   the target may be another machine than this one
+
+The checkout scenario writes: it places orders, fills stock up and pays money in.`;
+
+const { values: options } = readOptions();
+if (options.help) {
+  say(HELP);
+  process.exit(0);
+}
+const scenario = SCENARIOS[options.scenario];
+if (!scenario) fail(`There is no scenario "${options.scenario}". There are ${Object.keys(SCENARIOS).join(', ')}.`);
+const duration = positive('duration');
+const clients = positive('clients');
+const rate = options.rate === undefined ? null : positive('rate');
+if (!URL.canParse(options.url)) fail(`--url wants a URL, not "${options.url}".`);
+const url = options.url.replace(/\/(graphql)?$/, '');
+if (!LOCAL.test(new URL(url).hostname) && !options['allow-remote']) {
+  fail(`${url} is not this machine. With --allow-remote it is put under load all the same.`);
+}
+const services = options.services?.split(',').map((service) => service.trim());
+
+const data = await readData();
+const next = () => scenario.next(data);
+await new Load(url, next).closed(4, 2000);
+
+if (options.ramp) await ramp();
+else await measure();
+
+async function measure() {
+  const before = await readFigures(url, services);
+  const load = new Load(url, next);
+  const watching = watch(load);
+  await (rate === null ? load.closed(clients, duration * 1000) : load.open(rate, duration * 1000));
+  clearInterval(watching);
+  const seconds = (performance.now() - load.startedAt) / 1000;
+  // What was counted last is there by now.
+  await sleep(200);
+  const after = await readFigures(url, services);
+  process.stderr.write('\r\x1b[K');
+  report(load, seconds, before, after);
+}
+
+async function ramp() {
+  const steps = [];
+  for (const many of RAMP) {
+    const load = new Load(url, next);
+    await load.closed(many, RAMP_STEP_S * 1000);
+    const times = load.samples.map(({ tookMs }) => tookMs);
+    const step = {
+      many,
+      rps: times.length / RAMP_STEP_S,
+      p50: percentile(times, 0.5),
+      p99: percentile(times, 0.99),
+      load,
+    };
+    steps.push(step);
+    say(
+      `${String(many).padStart(4)} clients  ${step.rps.toFixed(0).padStart(6)} requests/s  p50 ${ms(step.p50)}  p99 ${ms(step.p99)}`,
+    );
+    const last = steps.at(-2);
+    if (last && step.rps < last.rps * 1.1) break;
+  }
+  const best = steps.reduce((a, b) => (b.rps > a.rps * 1.1 ? b : a));
+  say(
+    `\nThe knee: ${best.many} clients, ${best.rps.toFixed(0)} requests/s at p99 ${ms(best.p99)}; more clients only wait longer.`,
+  );
+  const rows = steps.map(({ many, rps, p50, p99 }) => [many, rps.toFixed(0), ms(p50), ms(p99)]);
+  const samples = steps.flatMap(({ load }, i) =>
+    load.samples.map((sample) => ({ ...sample, at: sample.at + i * RAMP_STEP_S * 1000 })),
+  );
+  write([`${url}, ${new Date().toISOString()}`], [[['clients', 'requests/s', 'p50', 'p99'], ...rows]], samples);
+}
+
+/** A line that is written anew each second. */
+function watch(load) {
+  let seen = 0;
+  return setInterval(() => {
+    const recent = load.samples.slice(seen);
+    seen = load.samples.length;
+    const times = recent.map(({ tookMs }) => tookMs);
+    const failed = recent.filter((sample) => sample.failed).length;
+    const elapsed = Math.round((performance.now() - load.startedAt) / 1000);
+    process.stderr.write(
+      `\r\x1b[K${elapsed} of ${duration} s  ${recent.length} requests/s  p50 ${ms(percentile(times, 0.5))}  p99 ${ms(percentile(times, 0.99))}  ${failed} errors  ${load.underWay} under way`,
+    );
+  }, 1000);
+}
+
+function report(load, seconds, before, after) {
+  const times = load.samples.map(({ tookMs }) => tookMs);
+  const count = times.length;
+  const gained = (figure) =>
+    after[figure] === null || before[figure] === null ? null : after[figure] - before[figure];
+  const per = (figure) => (gained(figure) === null ? 'not known' : (gained(figure) / count).toFixed(2));
+  const looked = (gained('hits') ?? 0) + (gained('misses') ?? 0);
+  const errors = [...load.errors].map(([code, many]) => `${code} ${many}`).join(', ') || 'none';
+  const summary = [
+    ['figure', ''],
+    [
+      'requests',
+      `${count}${load.dropped > 0 ? `, and ${load.dropped} that were not sent: too many were under way` : ''}`,
+    ],
+    ['requests/s', (count / seconds).toFixed(1)],
+    ['p50, p95, p99', [0.5, 0.95, 0.99].map((share) => ms(percentile(times, share))).join(', ')],
+    ['errors', errors],
+    ['requests that the gateway counted', gained('requests') ?? 'not known'],
+    ['fetches from services, a request', per('fetches')],
+    ['SQL statements, a request', per('statements')],
+    [
+      'from the cache',
+      looked === 0 ? 'nothing was looked for' : `${((100 * gained('hits')) / looked).toFixed(1)} % of ${looked}`,
+    ],
+    ['copies behind their owners', after.lagSeconds === null ? 'not known' : `${after.lagSeconds.toFixed(1)} s`],
+  ];
+  const operations = [
+    ['operation', 'requests', 'p50', 'p95', 'p99'],
+    ...[...load.byOperation].map(([name, took]) => [
+      name,
+      took.length,
+      ...[0.5, 0.95, 0.99].map((share) => ms(percentile(took, share))),
+    ]),
+  ];
+  const how = rate === null ? `${clients} clients, each waits for its answer` : `${rate} requests a second`;
+  say(`${options.scenario}: ${scenario.title}; ${how}, ${duration} s\n`);
+  for (const table of [summary, operations]) say(`${align(table)}\n`);
+  write([`${url}, ${how}, ${duration} s, ${new Date().toISOString()}`], [summary, operations], load.samples);
+  if (load.errors.size > 0) process.exitCode = 1;
+}
+
+function write(facts, tables, samples) {
+  writeFileSync(options.report, html(`Load: ${options.scenario}`, [scenario.title, ...facts], tables, samples));
+  say(`The report with its charts: ${options.report}`);
+}
+
+function align(rows) {
+  const widths = rows[0].map((_cell, i) => Math.max(...rows.map((row) => String(row[i]).length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => String(cell).padEnd(widths[i]))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+function ms(value) {
+  return Number.isFinite(value) ? `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ms` : '-';
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        scenario: { type: 'string', default: 'storefront' },
+        duration: { type: 'string', default: '30' },
+        clients: { type: 'string', default: '32' },
+        rate: { type: 'string' },
+        ramp: { type: 'boolean', default: false },
+        url: { type: 'string', default: 'http://localhost:4000' },
+        services: { type: 'string' },
+        report: { type: 'string', default: 'load-report.html' },
+        'allow-remote': { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+  } catch (error) {
+    return fail(`${error.message}\n\n${HELP}`);
+  }
+}
+
+function positive(name) {
+  const value = Number(options[name]);
+  return value > 0 && Number.isFinite(value)
+    ? value
+    : fail(`--${name} wants a number above 0, not "${options[name]}".`);
+}
+
+/** What there is to ask for. */
+async function readData() {
+  const query = `{
+    categories { name }
+    products(first: 100, sort: BEST_SELLING) { nodes { id } }
+    users(first: 100) { nodes { id name } }
+    orders(first: 100) { nodes { number } edges { cursor } }
+  }`;
+  try {
+    const response = await fetch(`${url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ query }),
+      signal: AbortSignal.timeout(10_000),
+    });
+    const { data: found, errors } = await response.json();
+    if (errors) throw new Error(errors[0].message);
+    const ids = ({ nodes }) => nodes.map(({ id }) => id);
+    return {
+      categories: found.categories.map(({ name }) => name),
+      products: ids(found.products),
+      users: ids(found.users),
+      names: found.users.nodes.map(({ name }) => name.split(' ')[0]),
+      orders: found.orders.nodes.map(({ number }) => number),
+      cursors: found.orders.edges.map(({ cursor }) => cursor),
+    };
+  } catch (error) {
+    return fail(`${url} cannot be asked (${error.cause?.code ?? error.message}). Is the stack running? npm start`);
+  }
+}
