@@ -1,5 +1,6 @@
+import { signToken } from '@tributary/shared/http/viewer';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { startGraph, type TestGraph, TOKEN_SECRET } from '../harness/graph.ts';
 import { until } from '../harness/until.ts';
 
 let graph: TestGraph;
@@ -31,9 +32,9 @@ async function explained(query: string, headers: Record<string, string> = {}) {
 const PRODUCT = '{ product(id: "FUR-BO-10001798") { name price { amount } stock { available } sales { unitsSold } } }';
 
 /** Until the answer comes from the cache whole. */
-const warm = (query: string) =>
+const warm = (query: string, headers: Record<string, string> = {}) =>
   until(
-    () => explained(query),
+    () => explained(query, headers),
     ({ sources }) => sources.every((source) => source.endsWith(':cache')),
   );
 
@@ -163,6 +164,37 @@ test('what is private is kept for each client apart', async () => {
     ({ sources }) => sources.every((source) => source.endsWith(':cache')),
   );
   expect((await explained(query, { authorization: 'Bearer two' })).sources).toEqual(['users:asked']);
+});
+
+test('nobody is given what was kept for somebody else, whatever he sends', async () => {
+  const bearer = async (id: string) => ({ authorization: `Bearer ${await signToken(TOKEN_SECRET, id)}` });
+  const [one, two] = [await bearer('CG-12520'), await bearer('DV-13045')];
+  const query = 'query Me($x: Boolean = true) { me { id name @include(if: $x) account { balance { amount } } } }';
+  await warm(query, one);
+  const headers: Record<string, string>[] = [
+    {},
+    two,
+    { ...two, 'x-session-token': 'e30' },
+    { ...two, 'x-request-id': 'same' },
+    { ...two, 'x-max-staleness': '60s' },
+    { cookie: `authorization=${one.authorization}` },
+  ];
+  const queries = [
+    query,
+    query.replace('name', 'a: name'),
+    query.replace('me {', 'm: me {'),
+    query.replace('Me(', 'Other('),
+  ];
+  for (const sent of headers) {
+    for (const variation of queries) {
+      for (const variables of [{}, { x: true }, { x: false }, { x: true, authorization: one.authorization }]) {
+        const { data } = await graph.ask(variation, variables, sent);
+        const me = data.me ?? data.m;
+        expect(me?.id).toBe('authorization' in sent ? 'DV-13045' : undefined);
+      }
+    }
+  }
+  expect((await graph.ask(query, {}, one)).data.me.id).toBe('CG-12520');
 });
 
 test('an answer to GET is not sent again while it is the same', async () => {

@@ -19,7 +19,7 @@ const LINK = `
 `;
 
 /** When each version of an item was committed, in milliseconds of `performance.now()`. */
-export type History = readonly number[];
+type History = readonly number[];
 
 /** A service that owns items, and one that copies them, late: their answers are late, too, and told of as they should be. */
 export interface SlowServices {

@@ -27,8 +27,9 @@ export function feedsOf({
       ledger: ledgerClient(ORDERS_URL, INTERNAL_SECRET),
       wants: (event) => isStockCommand(event) || isSale(event),
       async apply(transaction, events) {
-        await applyStockCommands(transaction, events, RESERVATION_TTL);
+        // Products are locked before their stock, as by every command.
         await copySales(transaction, events);
+        await applyStockCommands(transaction, events, RESERVATION_TTL);
       },
     },
   ];

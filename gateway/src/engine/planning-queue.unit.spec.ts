@@ -1,0 +1,60 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { PlanningQueue } from './planning-queue.js';
+
+/** Keeps the process busy. */
+function busy(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
+test('what several ask for is done once', async () => {
+  const queue = new PlanningQueue(10);
+  let done = 0;
+  const work = () => ++done;
+  expect(await Promise.all([queue.run('a', work), queue.run('a', work), queue.run('b', work)])).toEqual([1, 1, 2]);
+});
+
+test('other work goes on between the pieces, however many there are', async () => {
+  const queue = new PlanningQueue(100);
+  let turns = 0;
+  let over = false;
+  const others = (async () => {
+    while (!over) {
+      await nextTurn();
+      turns += 1;
+    }
+  })();
+  const turnsAt: number[] = [];
+  await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      queue.run(String(i), () => {
+        turnsAt.push(turns);
+        busy(5);
+      }),
+    ),
+  );
+  over = true;
+  await others;
+  for (let i = 1; i < turnsAt.length; i++) expect(turnsAt[i]).toBeGreaterThan(turnsAt[i - 1] as number);
+});
+
+test('beyond its bound it refuses, and takes work again when some is done', async () => {
+  const queue = new PlanningQueue(2);
+  const first = queue.run('a', () => 1);
+  const second = queue.run('b', () => 2);
+  expect(() => queue.run('c', () => 3)).toThrow('Too many new operations');
+  await Promise.all([first, second]);
+  expect(await queue.run('c', () => 3)).toBe(3);
+});
+
+test('work that fails fails for who asked, and not for who comes next', async () => {
+  const queue = new PlanningQueue(10);
+  const failing = queue.run('a', () => {
+    throw new Error('no plan');
+  });
+  const next = queue.run('b', () => 2);
+  await expect(failing).rejects.toThrow('no plan');
+  expect(await next).toBe(2);
+  expect(await queue.run('a', () => 1)).toBe(1);
+});
