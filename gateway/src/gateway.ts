@@ -36,10 +36,11 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   supergraph = loading;
 
   // Lets a page on the public web (Apollo's Sandbox) ask a server on this machine. Before CORS, which answers preflights.
-  service.app.addHook('onRequest', async (request, reply) => {
+  service.app.addHook('onRequest', (request, reply, done) => {
     if (request.headers['access-control-request-private-network'] === 'true') {
       reply.header('access-control-allow-private-network', 'true');
     }
+    done();
   });
   await service.app.register(cors, {
     origin: config.CORS_ORIGINS.map((origin) => ({ '*': /^/, localhost: THIS_MACHINE })[origin] ?? origin),

@@ -14,7 +14,7 @@ import {
   type SubgraphResult,
 } from '../engine/types.js';
 import { CircuitBreaker } from './circuit-breaker.js';
-import { AbandonedError, DeadlineError, post, TooLargeError } from './subgraph-request.js';
+import { AbandonedError, DeadlineError, post, type SubgraphReply, TooLargeError } from './subgraph-request.js';
 
 const CONNECTIONS = 64;
 /** The connection broke before an answer began, so a query may be sent once more. */
@@ -146,39 +146,26 @@ export class SubgraphDataSource implements GraphQLDataSource {
     observe((performance.now() - started) / 1000);
   }
 
-  async #ask(request: SubgraphRequest): Promise<SubgraphResult> {
-    try {
-      return await this.#post(request);
-    } catch (error) {
-      if (!request.repeatable || !BROKEN_CONNECTION.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  #ask(request: SubgraphRequest): Promise<SubgraphResult> {
+    const asked = this.#post(request);
+    if (!request.repeatable) return asked;
+    return asked.catch((error) => {
+      if (!BROKEN_CONNECTION.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
       return this.#post(request);
-    }
+    });
   }
 
-  async #post({ body, headers, abandonment }: SubgraphRequest): Promise<SubgraphResult> {
+  #post({ body, headers, abandonment }: SubgraphRequest): Promise<SubgraphResult> {
     const { timeoutMs, maxBytes } = this.#options;
-    const {
-      status,
-      text,
-      bytes,
-      headers: told,
-    } = await post(this.#pool, {
+    const options = {
       path: this.#path,
       headers: { ...this.#allowed(headers), 'content-type': 'application/json', accept: 'application/json' },
       body,
       timeoutMs,
       maxBytes,
       abandonment,
-    });
-    const result = parseResult(text);
-    if (!result) throw new NotGraphQLError(`answered with status ${status} and no GraphQL result`);
-    const positions = told[POSITIONS_HEADER];
-    return {
-      ...result,
-      bytes,
-      plain: !text.includes('\\'),
-      ...(typeof positions === 'string' && { positions: readPositions(positions) }),
     };
+    return post(this.#pool, options).then(readReply);
   }
 
   #allowed(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
@@ -214,6 +201,19 @@ function withheldFrom(subgraph: string, rules: readonly HeaderRule[]): string[] 
 
 /** Something answered at the subgraph's address, but not in GraphQL. */
 class NotGraphQLError extends Error {}
+
+/** @throws NotGraphQLError */
+function readReply({ status, text, bytes, headers }: SubgraphReply): SubgraphResult {
+  const result = parseResult(text);
+  if (!result) throw new NotGraphQLError(`answered with status ${status} and no GraphQL result`);
+  const positions = headers[POSITIONS_HEADER];
+  return {
+    ...result,
+    bytes,
+    plain: !text.includes('\\'),
+    ...(typeof positions === 'string' && { positions: readPositions(positions) }),
+  };
+}
 
 function parseResult(text: string): SubgraphResult | undefined {
   try {
