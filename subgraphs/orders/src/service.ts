@@ -143,7 +143,8 @@ function runSagas(
   });
 }
 
-function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placement) {
+/** The schema of this subgraph. Nothing is asked of the database until a field is. */
+export function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placement) {
   return buildFederatedSchema<OrdersContext>({
     resolvers: [
       new OrderResolver(new Orders(db), new OrderEventStore(db)),

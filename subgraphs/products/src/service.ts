@@ -5,6 +5,7 @@ import { repeat } from '@tributary/shared/service/repeat';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
+import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { readConfig } from './config.js';
 import { createContext, type ProductsContext } from './context.js';
@@ -42,11 +43,7 @@ export async function createProductsService(
     databaseUrl: config.PRODUCTS_DATABASE_URL,
     logger,
     onStatement,
-    createSchema: (db) =>
-      buildFederatedSchema<ProductsContext>({
-        resolvers: [new ProductResolver(db)],
-        references: { Product: (reference, context) => findProduct(context, reference) },
-      }),
+    createSchema: createProductsSchema,
     createContext: async (db, request) => createContext(new Products(db), request),
   });
   const events = {
@@ -61,6 +58,14 @@ export async function createProductsService(
   const { caughtUp } = consumeEvents<ProductsTables>(service, feedsOf(config), [], events);
   releaseOverdueStock(service, config.PRODUCTS_DATABASE_URL, logger);
   return { ...service, caughtUp };
+}
+
+/** The schema of this subgraph. Nothing is asked of the database until a field is. */
+export function createProductsSchema(db: Kysely<ProductsTables>) {
+  return buildFederatedSchema<ProductsContext>({
+    resolvers: [new ProductResolver(db)],
+    references: { Product: (reference, context) => findProduct(context, reference) },
+  });
 }
 
 /** An order that is never heard of again must not hold stock for ever. */

@@ -57,7 +57,8 @@ export async function createUsersService(
   return { ...service, caughtUp };
 }
 
-function createUsersSchema(db: Kysely<UsersTables>) {
+/** The schema of this subgraph. Nothing is asked of the database until a field is. */
+export function createUsersSchema(db: Kysely<UsersTables>) {
   return buildFederatedSchema<UsersContext>({
     resolvers: [new UserResolver(new Users(db)), new AccountResolver(new Accounts(db))],
     references: { User: ({ id }, context) => (id === undefined ? null : findUser(context, id)) },
