@@ -70,6 +70,16 @@ test.skipIf(!needed)(
         },
         (statements) => statements === 0,
       );
+      // Both miss at the same moment: one fetches.
+      await until(
+        async () => {
+          const query = `{ product(id: "${ids.pop()?.id}") { sku category } }`;
+          graph.statements.products.length = 0;
+          await Promise.all(urls.map((url) => ask(url, query)));
+          return graph.statements.products.length;
+        },
+        (statements) => statements === 1,
+      );
       await change('70.00');
 
       // Paused: nobody waits for it long, nor for long.

@@ -27,6 +27,8 @@ const REDIS_PATIENCE_MS = 5;
 const FAILURES_TO_REST = 3;
 const REST_MS = 1000;
 const REDIS_TTL_S = 600;
+/** Longer than a fetch mostly takes; who died while he fetched holds the others up no longer. */
+const LEASE_MS = 150;
 const OVERHEAD_BYTES = 300;
 
 /** A bounded cache in this process, in front of one in Redis that other gateways share; Redis may be slow, dead or not there at all. */
@@ -78,11 +80,23 @@ export class CacheStore {
     );
   }
 
-  store(entries: readonly (readonly [key: string, entry: CacheEntry])[]): void {
+  /**
+   * Announces that these are being fetched here. @returns for each whether nobody else had announced it; null when Redis is not asked
+   */
+  lease(keys: readonly string[]): Promise<boolean[]> | null {
+    const redis = this.#available();
+    if (!redis || keys.length === 0) return null;
+    const pipeline = redis.pipeline();
+    for (const key of keys) pipeline.set(`${farKey(key)}:lease`, '', 'PX', LEASE_MS, 'NX');
+    return this.#timed(pipeline.exec()).then((results) => keys.map((_key, i) => !results || results[i]?.[1] !== null));
+  }
+
+  /** @param fetched what is not being fetched any more, kept or not */
+  store(entries: readonly (readonly [key: string, entry: CacheEntry])[], fetched: readonly string[]): void {
     for (const [key, entry] of entries) this.#near.set(key, entry);
     const redis = this.#available();
-    if (!redis || entries.length === 0) return;
-    const pipeline = redis.pipeline();
+    if (!redis || fetched.length === 0) return;
+    const pipeline = redis.pipeline().del(fetched.map((key) => `${farKey(key)}:lease`));
     for (const [key, entry] of entries) pipeline.set(farKey(key), JSON.stringify(entry), 'EX', REDIS_TTL_S);
     // Nobody waits for it.
     void this.#timed(pipeline.exec());

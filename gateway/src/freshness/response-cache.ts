@@ -1,9 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, type Registry } from 'prom-client';
 import type { Json } from '../engine/types.js';
 import type { CachePlan } from './cache-policy.js';
 import type { CacheEntry, CacheStore } from './cache-store.js';
-import type { Requirements } from './requirements.js';
+import { NO_REQUIREMENTS, type Requirements } from './requirements.js';
 import type { Positions, Streams } from './streams.js';
+
+/** How long what another gateway fetches is waited for, and how often it is looked for. */
+const ELSEWHERE_PATIENCE_MS = 40;
+const ELSEWHERE_LOOK_MS = 5;
 
 /** What a lookup found, and what is left to be fetched. */
 export interface Lookup {
@@ -51,7 +56,9 @@ export class ResponseCache {
   async lookUp(subgraph: string, keys: readonly string[], requirements: Requirements): Promise<Lookup> {
     const found = keys.map((key) => this.#usable(this.#store.near(key), requirements));
     const missing = () => keys.flatMap((_key, i) => (found[i] ? [] : [i]));
-    const far = this.#store.far(missing().map((i) => keys[i] as string));
+    // Who wants the owner's word looks nowhere, and waits for nobody.
+    const looks = requirements.maxStalenessMs > 0;
+    const far = looks ? this.#store.far(missing().map((i) => keys[i] as string)) : null;
     if (far) {
       const indices = missing();
       for (const [n, entry] of (await far).entries()) found[indices[n] as number] = this.#usable(entry, requirements);
@@ -61,28 +68,51 @@ export class ResponseCache {
     for (const i of missing()) {
       const key = keys[i] as string;
       const other = this.#underWay.get(key);
-      if (other)
+      if (other && looks)
         awaited.set(
           i,
           other.then((entry) => this.#usable(entry, requirements)),
         );
       else this.#underWay.set(key, new Promise((resolve) => mine.set(i, resolve)));
     }
+    const demandsNothing = requirements.positions.size === 0 && !Number.isFinite(requirements.maxStalenessMs);
+    if (demandsNothing) await this.#awaitElsewhere(keys, [...mine.keys()], found);
     const misses = missing().length;
     if (misses > 0) this.#reads.inc({ subgraph, outcome: 'miss' }, misses);
     if (misses < keys.length) this.#reads.inc({ subgraph, outcome: 'hit' }, keys.length - misses);
     const settle = (fetched: ReadonlyMap<number, CacheEntry>) => {
       const kept: (readonly [string, CacheEntry])[] = [];
       for (const [i, resolve] of mine) {
-        const entry = fetched.get(i);
+        const entry = fetched.get(i) ?? found[i];
         this.#underWay.delete(keys[i] as string);
         resolve(entry);
         // What was touched while it was fetched is not kept.
         if (entry && this.#streams.isCurrent(entry.positions, entry.entities)) kept.push([keys[i] as string, entry]);
       }
-      this.#store.store(kept);
+      this.#store.store(
+        kept,
+        [...mine.keys()].map((i) => keys[i] as string),
+      );
     };
     return { found, awaited, settle };
+  }
+
+  /** What another gateway is fetching at this moment is waited for, a little. */
+  async #awaitElsewhere(
+    keys: readonly string[],
+    mine: readonly number[],
+    found: (CacheEntry | undefined)[],
+  ): Promise<void> {
+    const leased = await this.#store.lease(mine.map((i) => keys[i] as string));
+    let elsewhere = leased ? mine.filter((_i, n) => !leased[n]) : [];
+    const until = performance.now() + ELSEWHERE_PATIENCE_MS;
+    while (elsewhere.length > 0 && performance.now() < until) {
+      await sleep(ELSEWHERE_LOOK_MS);
+      const entries = await this.#store.far(elsewhere.map((i) => keys[i] as string));
+      if (!entries) return;
+      for (const [n, i] of elsewhere.entries()) found[i] = this.#usable(entries[n], NO_REQUIREMENTS);
+      elsewhere = elsewhere.filter((i) => !found[i]);
+    }
   }
 
   /** Whether something was touched, by events heard of already, after the state that a copy of it is from. */
