@@ -73,6 +73,14 @@ const change = (mutation: string, headers: Record<string, string> = {}) =>
     body: JSON.stringify({ query: `mutation { ${mutation} { id } }` }),
   });
 
+test('what a mutation through this gateway has changed is not served from its cache, without any session', async () => {
+  for (let i = 0; i < 40; i++) {
+    await warm(PRODUCT);
+    await change(`changePrice(id: "FUR-BO-10001798", price: "5${i % 10}.50")`);
+    expect((await graph.ask(PRODUCT)).data.product.price.amount).toBe(`5${i % 10}.50`);
+  }
+});
+
 describe('a session', () => {
   test('sees its own write in every answer, also in what orders copy', async () => {
     const query = '{ user(id: "CG-12520") { name } order(number: "CA-2016-152156") { customer { name } } }';

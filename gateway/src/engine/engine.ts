@@ -184,6 +184,7 @@ export class Engine {
       }
     }
     const positions = isQuery ? {} : { positions: reached(run.observed) };
+    if (positions.positions) this.#cache?.noteWritten(positions.positions);
 
     const { data, errors, plain, traces } = run;
     const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;

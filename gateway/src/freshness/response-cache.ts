@@ -3,7 +3,7 @@ import { Counter, type Registry } from 'prom-client';
 import type { Json } from '../engine/types.js';
 import type { CachePlan } from './cache-policy.js';
 import type { CacheEntry, CacheStore } from './cache-store.js';
-import { NO_REQUIREMENTS, type Requirements } from './requirements.js';
+import { latest, NO_REQUIREMENTS, type Requirements } from './requirements.js';
 import type { Positions, Streams } from './streams.js';
 
 /** How long what another gateway fetches is waited for, and how often it is looked for. */
@@ -25,6 +25,8 @@ export class ResponseCache {
   readonly #store: CacheStore;
   readonly #streams: Streams;
   readonly #reads: Counter<'subgraph' | 'outcome'>;
+  /** The state that mutations through this gateway have made: what is older is not served, though its events were not heard of yet. */
+  #written: ReadonlyMap<string, number> = new Map();
   readonly #underWay = new Map<string, Promise<CacheEntry | undefined>>();
 
   constructor(store: CacheStore, streams: Streams, metrics: Registry) {
@@ -36,6 +38,11 @@ export class ResponseCache {
       labelNames: ['subgraph', 'outcome'] as const,
       registers: [metrics],
     });
+  }
+
+  /** A mutation was answered: whoever asks this gateway from now on reads what it has done. */
+  noteWritten(positions: ReadonlyMap<string, number>): void {
+    this.#written = latest(this.#written, positions);
   }
 
   /** Waits a moment until what the reader has seen was heard of here. */
@@ -139,7 +146,11 @@ export class ResponseCache {
     const age = this.#streams.ageMs(positions);
     if (!Number.isFinite(age) || age > maxStalenessMs) return undefined;
     for (const [source, position] of positions) {
-      if (Math.max(position, this.#streams.position(source)) < (wanted.get(source) ?? 0)) return undefined;
+      if (
+        Math.max(position, this.#streams.position(source)) <
+        Math.max(wanted.get(source) ?? 0, this.#written.get(source) ?? 0)
+      )
+        return undefined;
     }
     return entry;
   }
