@@ -329,7 +329,7 @@ export class Engine {
 
 /** The supergraph without copies: what a subgraph provides of another's entity, its owner is asked for. */
 function withoutCopies(supergraphSdl: string): string {
-  return supergraphSdl.replace(/(@join__field\([^)]*?),? provides: "(?:[^"\\]|\\.)*"/g, '$1');
+  return supergraphSdl.replace(/, provides: "(?:[^"\\]|\\.)*"/g, '');
 }
 
 /** Subgraphs are sent what the client gave, and what the operation's defaults say where it gave nothing. */

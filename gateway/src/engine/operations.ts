@@ -1,4 +1,5 @@
 import type { Supergraph } from '@apollo/federation-internals';
+import { selectOperation } from '@tributary/shared/http/operations';
 import {
   DirectiveLocation,
   type DocumentNode,
@@ -10,10 +11,8 @@ import {
   GraphQLNonNull,
   GraphQLSchema,
   GraphQLString,
-  getOperationAST,
   Kind,
   type OperationDefinitionNode,
-  OperationTypeNode,
   parse,
   validate,
 } from 'graphql';
@@ -94,7 +93,7 @@ export class Operations {
       const fields = checkLimits(document, this.#limits);
       const errors = validate(this.#schema, document);
       if (errors.length > 0) return { errors };
-      return { operation: this.#name(document, select(document, operationName), fields * WEIGHT_OF_FIELD) };
+      return { operation: this.#name(document, selectOperation(document, operationName), fields * WEIGHT_OF_FIELD) };
     } catch (error) {
       if (error instanceof GraphQLError) return { errors: [error] };
       if (error instanceof RangeError) return { errors: [new GraphQLError('The document is nested too deeply.')] };
@@ -156,22 +155,6 @@ function stalenessOf({ directives = [] }: OperationDefinitionNode): number {
 
 function keyOf(query: string, operationName: string | undefined): string {
   return operationName === undefined ? query : `${operationName}\n${query}`;
-}
-
-/** @throws GraphQLError when the document does not have it, or has several and no name says which */
-function select(document: DocumentNode, operationName: string | undefined): OperationDefinitionNode {
-  const definition = getOperationAST(document, operationName);
-  if (!definition) {
-    throw new GraphQLError(
-      operationName
-        ? `The document has no operation named "${operationName}".`
-        : 'The document has several operations; "operationName" must say which one to run.',
-    );
-  }
-  if (definition.operation === OperationTypeNode.SUBSCRIPTION) {
-    throw new GraphQLError('Subscriptions are not served here.');
-  }
-  return definition;
 }
 
 function onlyWhatIsUsed(document: DocumentNode, selected: OperationDefinitionNode): DocumentNode {

@@ -90,9 +90,9 @@ export class ResponseCache {
     const settle = (fetched: ReadonlyMap<number, CacheEntry>) => {
       const kept: (readonly [string, CacheEntry])[] = [];
       for (const [i, resolve] of mine) {
-        const entry = fetched.get(i) ?? found[i];
+        const entry = fetched.get(i);
         this.#underWay.delete(keys[i] as string);
-        resolve(entry);
+        resolve(entry ?? found[i]);
         // What was touched while it was fetched is not kept.
         if (entry && this.#streams.isCurrent(entry.positions, entry.entities)) kept.push([keys[i] as string, entry]);
       }

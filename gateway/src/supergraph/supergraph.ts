@@ -6,6 +6,7 @@ import {
   WrittenResult,
   write,
 } from '@tributary/shared/http/graphql-endpoint';
+import { refuseChange } from '@tributary/shared/http/operations';
 import { GraphQLError, OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
@@ -169,9 +170,7 @@ export class Supergraph {
     let changes = false;
     const allow = (type: OperationTypeNode) => {
       changes = type === OperationTypeNode.MUTATION;
-      if (changes && method === 'GET') {
-        throw new RequestRefusedError(405, 'BAD_USER_INPUT', 'A mutation must be sent with POST.', { allow: 'POST' });
-      }
+      refuseChange(type, method);
     };
     try {
       const explain = this.#explains(request);

@@ -56,8 +56,13 @@ export function sayPositions(app: FastifyInstance, source: string, db: Kysely<un
     const positions = positionsOf(request);
     // Also when the word is only in a text: one statement too many does no harm.
     if (typeof request.body === 'string' && /\bmutation\b/.test(request.body)) {
-      positions.set(source, { position: await numberAll(db), ageMs: null });
-      notePositions(positions, copies.get(app));
+      try {
+        positions.set(source, { position: await numberAll(db), ageMs: null });
+        notePositions(positions, copies.get(app));
+      } catch (error) {
+        // What the mutation did stands, and is answered; only the session will not know of it.
+        request.log.warn({ err: error }, 'the position of a mutation could not be told');
+      }
     }
     if (positions.size > 0) reply.header(POSITIONS_HEADER, writePositions(positions));
   });

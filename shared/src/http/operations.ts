@@ -4,6 +4,7 @@ import {
   GraphQLError,
   type GraphQLSchema,
   getOperationAST,
+  type OperationDefinitionNode,
   OperationTypeNode,
   parse,
   validate,
@@ -40,8 +41,13 @@ export class OperationCache {
       this.#checked.set(query, checked);
     }
     if (checked.errors.length > 0) return checked;
-    const refusal = refuseOperation(checked.document, operationName, method);
-    return refusal ? { document: checked.document, errors: [refusal] } : checked;
+    try {
+      refuseChange(selectOperation(checked.document, operationName).operation, method);
+      return checked;
+    } catch (error) {
+      if (error instanceof RequestRefusedError || !(error instanceof GraphQLError)) throw error;
+      return { document: checked.document, errors: [error] };
+    }
   }
 
   #parseAndValidate(query: string): CheckedOperation {
@@ -56,26 +62,27 @@ export class OperationCache {
   }
 }
 
-function refuseOperation(
-  document: DocumentNode,
-  operationName: string | undefined,
-  method: GraphQLRequest['method'],
-): GraphQLError | undefined {
+/** @throws GraphQLError when the document does not have the operation, or has several and no name says which, or it is a subscription */
+export function selectOperation(document: DocumentNode, operationName: string | undefined): OperationDefinitionNode {
   const operation = getOperationAST(document, operationName);
   if (!operation) {
-    return new GraphQLError(
+    throw new GraphQLError(
       operationName
         ? `The document has no operation named "${operationName}".`
         : 'The document has several operations; "operationName" must say which one to run.',
     );
   }
-  if (operation.operation === OperationTypeNode.MUTATION && method === 'GET') {
+  if (operation.operation === OperationTypeNode.SUBSCRIPTION) {
+    throw new GraphQLError('Subscriptions are not served here.');
+  }
+  return operation;
+}
+
+/** @throws RequestRefusedError for a mutation over GET */
+export function refuseChange(type: OperationTypeNode, method: GraphQLRequest['method']): void {
+  if (type === OperationTypeNode.MUTATION && method === 'GET') {
     throw new RequestRefusedError(405, 'BAD_USER_INPUT', 'A mutation must be sent with POST.', { allow: 'POST' });
   }
-  if (operation.operation === OperationTypeNode.SUBSCRIPTION) {
-    return new GraphQLError('Subscriptions are not served here.');
-  }
-  return undefined;
 }
 
 /** Runs requests against a schema, each with a context of its own. */
