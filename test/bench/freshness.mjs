@@ -1,136 +1,175 @@
-// npm run bench:freshness [-- seconds]: how soon after a commit no gateway serves the old value, and what the cache gains on a mix of reads and
-// writes of the Superstore (nine in ten clients read a few products and orders; Zipf-like: some far more often than others).
+// npm run bench:freshness: how soon after a commit no gateway serves the old value, and what the cache gains on a mix of reads
+// and writes of the Superstore, beside other gateways over the same services.
 
-import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { freePort } from '@tributary/cli/free-port';
+import { CONTENDERS, installPeers, startNode } from './gateways/peers.mjs';
+import { answering, compose, schemasOf } from './gateways/workload.mjs';
 import { startProcesses } from './stacks.mjs';
 
-const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const seconds = Number(process.argv[2] ?? 10);
+const GATEWAY = fileURLToPath(new URL('../../gateway/dist/main.js', import.meta.url));
 const CLIENTS = 24;
 const CHANGES = 300;
-const WRITES = 0.05;
 
 const say = (line) => process.stdout.write(`${line}\n`);
+const { values: options } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '10' },
+    writes: { type: 'string', default: '5' },
+    peers: { type: 'string', default: 'on' },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+const seconds = Number(options.seconds);
+const writes = Number(options.writes) / 100;
+if (options.help || !(seconds >= 1) || !(writes >= 0 && writes < 1)) {
+  say(`npm run bench:freshness -- [--seconds 10] [--writes 5] [--peers off]
+
+  --seconds N   how long each gateway is measured, after a warm-up of half of that
+  --writes P    how many of a hundred requests change a price
+  --peers off   leave other gateways out (they come from npm the first time)
+
+Wants nats-server.`);
+  process.exit(options.help ? 0 : 2);
+}
+const hasPeers = options.peers !== 'off';
+if (hasPeers) installPeers();
+
+const agent = new http.Agent({ keepAlive: true, maxSockets: CLIENTS });
+const folder = mkdtempSync(join(tmpdir(), 'tributary-freshness-'));
 const stack = await startProcesses();
-const gateways = [];
 try {
-  const cached = [await startGateway({}), await startGateway({})];
-  const plain = await startGateway({ CACHE: 'off' });
-  const products = (await ask(plain, '{ products(first: 100) { nodes { id } } }')).data.products.nodes.map(
-    ({ id }) => id,
+  const shop = await readShop();
+  await measureDelay(shop.products[0]);
+  await compareOnMix(shop);
+} finally {
+  await stack.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** What the mix asks for: the first are asked for most. */
+async function readShop() {
+  const list = await ask(stack.url, {
+    query: '{ products(first: 100) { nodes { id } } orders(first: 100) { nodes { number } } }',
+  });
+  return {
+    products: list.data.products.nodes.map(({ id }) => id),
+    orders: list.data.orders.nodes.map(({ number }) => number),
+  };
+}
+
+/** From the answer to a change (it is committed by then) until both of two gateways serve the new value. */
+async function measureDelay(id) {
+  const both = [await start(ours({})), await start(ours({}))];
+  try {
+    const query = 'query Price($id: ID!) { product(id: $id) { price { amount } } }';
+    const change = 'mutation Change($id: ID!, $price: Decimal!) { changePrice(id: $id, price: $price) { id } }';
+    const delays = [];
+    for (let i = 0; i < CHANGES; i++) {
+      const price = `${100 + i}.00`;
+      await Promise.all(both.map(({ url }) => ask(url, { query, variables: { id } })));
+      await ask(both[i % 2].url, { query: change, variables: { id, price } });
+      const committed = performance.now();
+      await Promise.all(
+        both.map(async ({ url }) => {
+          while ((await ask(url, { query, variables: { id } })).data.product.price.amount !== price);
+        }),
+      );
+      delays.push(performance.now() - committed);
+    }
+    const [p50, p99] = percentiles(delays);
+    say(
+      `From the answer to a change until neither of two gateways serves the old value: p50 ${p50} ms, p99 ${p99} ms (${CHANGES} changes)`,
+    );
+  } finally {
+    for (const gateway of both) gateway.stop();
+  }
+}
+
+async function compareOnMix(shop) {
+  const supergraph = join(folder, 'supergraph.graphql');
+  writeFileSync(
+    supergraph,
+    compose(await schemasOf(stack.subgraphs), (name) => stack.subgraphs[name]),
   );
-  const orders = (await ask(plain, '{ orders(first: 100) { nodes { number } } }')).data.orders.nodes.map(
-    ({ number }) => number,
-  );
-  await sleep(1000);
-  await measureDelay(cached, products[0]);
-  say(`\n${CLIENTS} clients, ${100 * (1 - WRITES)} % reads, ${seconds} s each, everything on this machine:\n`);
+  const isPeer = ([name]) => !name.startsWith('Tributary') && !name.endsWith('shared');
+  const peers = hasPeers ? Object.entries(CONTENDERS).filter(isPeer) : [];
+  const contenders = [
+    ...peers.map(([name, { command, env }]) => [name, { command, env: { ...env, SUPERGRAPH_PATH: supergraph } }]),
+    ['Tributary, no cache, nothing shared', ours({ CACHE: 'off', SUBGRAPH_FETCH_SHARING: 'off' })],
+    ['Tributary, no cache', ours({ CACHE: 'off' })],
+    ['Tributary', ours({})],
+  ];
+  say(`\n${CLIENTS} clients, ${100 - writes * 100} % reads, ${seconds} s each, everything on this machine:\n`);
   say('| gateway | requests/s | p50 ms | p99 ms | fetches a request | SQL statements a request | hits |');
   say('| --- | --- | --- | --- | --- | --- | --- |');
-  await measureMix('without cache', plain, products, orders);
-  await measureMix('with cache', cached[0], products, orders);
-} finally {
-  for (const { child } of gateways) child.kill();
-  await stack.stop();
-}
-
-/** A gateway more, over the same services. */
-async function startGateway(env) {
-  const port = await freePort();
-  const subgraphs = Object.entries(stack.subgraphs).map(([name, url]) => `${name}=${url}`);
-  const child = spawn(process.execPath, [`${PROJECT}gateway/dist/main.js`], {
-    env: {
-      PATH: process.env.PATH,
-      NODE_ENV: 'production',
-      LOG_LEVEL: 'error',
-      SUBGRAPHS: subgraphs.join(),
-      NATS_URL: stack.natsUrl,
-      GATEWAY_PORT: String(port),
-      CLIENT_QUERY_SHARING: 'off',
-      ...env,
-    },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  const gateway = { url: `http://localhost:${port}`, child };
-  gateways.push(gateway);
-  for (;;) {
-    const ready = await fetch(`${gateway.url}/health/ready`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-    if (ready) return gateway;
-    await sleep(100);
+  for (const [name, contender] of contenders) {
+    const gateway = await start(contender);
+    try {
+      await load(gateway.url, shop, seconds / 2);
+      await sleep(500);
+      say(`| ${name} | ${(await measureMix(gateway.url, shop)).join(' | ')} |`);
+    } finally {
+      gateway.stop();
+    }
   }
 }
 
-async function ask({ url }, query, headers = {}) {
-  const response = await fetch(`${url}/graphql`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({ query }),
-  });
-  return response.json();
+async function measureMix(url, shop) {
+  const before = await figures(url);
+  const times = await load(url, shop, seconds);
+  const after = await figures(url);
+  const per = (figure) => ((after[figure] - before[figure]) / times.length).toFixed(2);
+  const [hits, misses] = ['hits', 'misses'].map((figure) => after[figure] - before[figure]);
+  const share = hits + misses > 0 ? `${Math.round((100 * hits) / (hits + misses))} %` : '';
+  return [Math.round(times.length / seconds), ...percentiles(times), per('fetches'), per('statements'), share];
 }
 
-/** From the answer to a change (it is committed by then) until both gateways serve the new value. */
-async function measureDelay(both, id) {
-  const query = `{ product(id: "${id}") { price { amount } } }`;
-  const delays = [];
-  for (let i = 0; i < CHANGES; i++) {
-    const amount = `${100 + i}.00`;
-    await Promise.all(both.map((gateway) => ask(gateway, query)));
-    await ask(both[i % 2], `mutation { changePrice(id: "${id}", price: "${amount}") { id } }`);
-    const committed = performance.now();
-    await Promise.all(
-      both.map(async (gateway) => {
-        while ((await ask(gateway, query)).data.product.price.amount !== amount);
-      }),
-    );
-    delays.push(performance.now() - committed);
-  }
-  delays.sort((a, b) => a - b);
-  const at = (share) => delays[Math.floor(delays.length * share)].toFixed(1);
-  say(
-    `From the answer to a change until neither of two gateways serves the old value: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms (${CHANGES} changes)`,
-  );
-}
-
-async function measureMix(name, gateway, products, orders) {
-  const before = await figures(gateway);
-  const until = performance.now() + seconds * 1000;
+/** @returns how long each request took, in milliseconds */
+async function load(url, shop, forSeconds) {
+  const until = performance.now() + forSeconds * 1000;
   const times = [];
   const client = async () => {
     while (performance.now() < until) {
       const started = performance.now();
-      const { errors } = await ask(gateway, operation(products, orders));
+      const { errors } = await ask(url, operation(shop));
       if (errors) throw new Error(JSON.stringify(errors));
       times.push(performance.now() - started);
     }
   };
   await Promise.all(Array.from({ length: CLIENTS }, client));
-  const after = await figures(gateway);
-  times.sort((a, b) => a - b);
-  const at = (share) => times[Math.floor(times.length * share)].toFixed(1);
-  const per = (figure) => ((after[figure] - before[figure]) / times.length).toFixed(2);
-  const [hits, misses] = ['hits', 'misses'].map((figure) => after[figure] - before[figure]);
-  const share = hits + misses === 0 ? '' : `${Math.round((100 * hits) / (hits + misses))} %`;
-  say(
-    `| ${name} | ${Math.round(times.length / seconds)} | ${at(0.5)} | ${at(0.99)} | ${per('fetches')} | ${per('statements')} | ${share} |`,
-  );
+  return times;
 }
 
-function operation(products, orders) {
-  const product = pick(products);
+/** Operations as a frontend sends them: a few texts, with variables. */
+function operation({ products, orders }) {
+  const id = pick(products);
   const choice = Math.random();
-  if (choice < WRITES)
-    return `mutation { changePrice(id: "${product}", price: "${(50 + Math.random() * 50).toFixed(2)}") { id } }`;
-  if (choice < 0.6)
-    return `{ product(id: "${product}") { name price { amount } stock { available } sales { unitsSold } } }`;
-  return `{ order(number: "${pick(orders)}") { status total { amount } customer { name email segment } items { quantity product { name category price { amount } } } } }`;
+  if (choice < writes) {
+    return {
+      query: 'mutation Change($id: ID!, $price: Decimal!) { changePrice(id: $id, price: $price) { id } }',
+      variables: { id, price: (50 + Math.random() * 50).toFixed(2) },
+    };
+  }
+  if (choice < 0.6) {
+    return {
+      query:
+        'query Page($id: ID!) { product(id: $id) { name price { amount } stock { available } sales { unitsSold } } }',
+      variables: { id },
+    };
+  }
+  return {
+    query: `query Order($number: String!) { order(number: $number) { status total { amount } customer { name email segment }
+      items { quantity product { name category price { amount } } } } }`,
+    variables: { number: pick(orders) },
+  };
 }
 
 /** The n-th is taken about 1/n as often as the first. */
@@ -138,19 +177,74 @@ function pick(list) {
   return list[Math.min(list.length - 1, Math.floor(list.length ** Math.random()) - 1)];
 }
 
-/** What was counted so far: by the gateway, and by the services. */
-async function figures(gateway) {
-  const metrics = await (await fetch(`${gateway.url}/metrics`)).text();
-  const services = Object.values(stack.subgraphs).map((url) => url.replace('/graphql', '/metrics'));
-  const texts = await Promise.all(services.map(async (url) => (await fetch(url)).text()));
+/** A gateway of ours over the services of the stack. */
+function ours(env) {
+  const subgraphs = Object.entries(stack.subgraphs).map(([name, url]) => `${name}=${url}`);
   return {
-    fetches: sum(metrics, /^gateway_subgraph_fetch_duration_seconds_count\{.*\} (\S+)$/gm),
+    command: [GATEWAY],
+    env: { SUBGRAPHS: subgraphs.join(), NATS_URL: stack.natsUrl, CLIENT_QUERY_SHARING: 'off', ...env },
+  };
+}
+
+async function start({ command, env }) {
+  const port = await freePort();
+  const gateway = startNode(null, command, { ...env, PORT: String(port) });
+  const url = `http://127.0.0.1:${port}`;
+  const body = JSON.stringify({ query: '{ __typename }' });
+  await answering(`${url}/graphql`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  return { url, stop: gateway.stop };
+}
+
+/** Cheaper than fetch: the load runs on the cores that it measures. */
+function ask(url, operation) {
+  const body = JSON.stringify(operation);
+  return new Promise((resolve, reject) => {
+    const request = http.request(
+      `${url}/graphql`,
+      {
+        agent,
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+      },
+      (response) => {
+        const chunks = [];
+        response.on('data', (chunk) => chunks.push(chunk));
+        response.on('end', () => {
+          try {
+            resolve(JSON.parse(Buffer.concat(chunks)));
+          } catch (error) {
+            reject(error);
+          }
+        });
+        response.on('error', reject);
+      },
+    );
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+/** What was counted so far: hits by the gateway, if it counts, and the rest by the services. */
+async function figures(url) {
+  const text = async (address) => (await fetch(address)).text();
+  const metrics = await text(`${url}/metrics`).catch(() => '');
+  const services = await Promise.all(
+    Object.values(stack.subgraphs).map((address) => text(address.replace('/graphql', '/metrics'))),
+  );
+  const all = services.join('\n');
+  return {
     hits: sum(metrics, /^gateway_cache_reads_total\{.*outcome="hit".*\} (\S+)$/gm),
     misses: sum(metrics, /^gateway_cache_reads_total\{.*outcome="miss".*\} (\S+)$/gm),
-    statements: texts.reduce((all, text) => all + sum(text, /^sql_statements_total\{.*\} (\S+)$/gm), 0),
+    fetches: sum(all, /^http_request_duration_seconds_count\{.*route="\/graphql".*\} (\S+)$/gm),
+    statements: sum(all, /^sql_statements_total\{.*\} (\S+)$/gm),
   };
 }
 
 function sum(text, pattern) {
   return [...text.matchAll(pattern)].reduce((total, [, value]) => total + Number(value), 0);
+}
+
+function percentiles(numbers) {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  return [0.5, 0.99].map((share) => sorted[Math.floor(sorted.length * share)].toFixed(1));
 }

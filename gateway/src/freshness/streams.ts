@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { EventBus } from '@tributary/shared/events/event-bus';
 import type { Touches, TouchListener } from '@tributary/shared/events/touches';
+import { LRUCache } from 'lru-cache';
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 /** Nothing was heard of a source for so long: what is cached of it is not to be trusted. */
@@ -26,8 +27,13 @@ export type Positions = readonly (readonly [source: string, position: number])[]
  */
 export class Streams implements TouchListener {
   readonly #streams = new Map<string, Stream>();
-  /** `source Type:id`, and `source *Type` for any of a type: the last position that touched it. The oldest come first. */
-  readonly #touched = new Map<string, number>();
+  /** `source Type:id`, and `source *Type` for any of a type: the last position that touched it. The oldest go first. */
+  readonly #touched = new LRUCache<string, number>({
+    max: MAX_TOUCHED,
+    dispose: (position, key, reason) => {
+      if (reason === 'evict') this.#forget(key, position);
+    },
+  });
   #epoch = 0;
   readonly #invalidations: Counter<'source'>;
   readonly #gaps: Counter<'source'>;
@@ -106,7 +112,7 @@ export class Streams implements TouchListener {
   /** Whether an event of a source after a position touched one of the entities, or may have without our hearing of it. */
   isTouchedSince(source: string, position: number, entities: readonly string[]): boolean {
     if (position < (this.#streams.get(source)?.floor ?? 0)) return true;
-    return entities.some((entity) => (this.#touched.get(`${source} ${entity}`) ?? 0) > position);
+    return entities.some((entity) => (this.#touched.peek(`${source} ${entity}`) ?? 0) > position);
   }
 
   /** How long ago, at most, what is current by our knowledge was really so; infinite when it cannot be told. */
@@ -149,14 +155,11 @@ export class Streams implements TouchListener {
   }
 
   #touch(source: string, entity: string, position: number): void {
-    const key = `${source} ${entity}`;
-    // Again at the end: the oldest go first.
-    this.#touched.delete(key);
-    this.#touched.set(key, position);
-    if (this.#touched.size <= MAX_TOUCHED) return;
-    const [oldest, touched] = this.#touched.entries().next().value as [string, number];
-    this.#touched.delete(oldest);
-    const stream = this.#streams.get(oldest.slice(0, oldest.indexOf(' ')));
-    if (stream) stream.floor = Math.max(stream.floor, touched);
+    this.#touched.set(`${source} ${entity}`, position);
+  }
+
+  #forget(key: string, position: number): void {
+    const stream = this.#streams.get(key.slice(0, key.indexOf(' ')));
+    if (stream) stream.floor = Math.max(stream.floor, position);
   }
 }

@@ -50,7 +50,10 @@ pinSelf(1);
 const folder = mkdtempSync(join(tmpdir(), 'tributary-growth-'));
 const replayPort = await freePort();
 const supergraph = join(folder, 'supergraph.graphql');
-writeFileSync(supergraph, compose(typeDefs, replayPort));
+writeFileSync(
+  supergraph,
+  compose(typeDefs, (name) => `http://127.0.0.1:${replayPort}/${name}`),
+);
 const replay = startNode(1, [fileURLToPath(new URL('./replay.mjs', import.meta.url))], {
   PORT: String(replayPort),
   TARGETS: 'growth',

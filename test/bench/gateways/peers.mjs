@@ -83,9 +83,9 @@ export function nodeBinary() {
 
 const canPin = spawnSync('taskset', ['-V'], { stdio: 'ignore' }).status === 0;
 
-/** Runs Node on one core, where that can be said. */
+/** Runs Node on one core, where that can be said; on any, when it is null. */
 export function startNode(core, args, env) {
-  const pinned = canPin ? ['taskset', '-c', String(core)] : [];
+  const pinned = canPin && core !== null ? ['taskset', '-c', String(core)] : [];
   const [command, ...rest] = [...pinned, nodeBinary(), ...args];
   const child = spawn(command, rest, {
     cwd: FOLDER,

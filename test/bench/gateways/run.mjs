@@ -11,7 +11,7 @@ import { chart } from './chart.mjs';
 import { CONTENDERS, installPeers, pinSelf, startNode } from './peers.mjs';
 import { QUERIES as SHOP, typeDefs } from './shop.mjs';
 import { QUERIES as SUPERSTORE } from './superstore.mjs';
-import { answering, compose } from './workload.mjs';
+import { answering, compose, schemasOf } from './workload.mjs';
 
 const say = (text) => process.stdout.write(`${text}\n`);
 const tell = (text) => process.stderr.write(`${text}\n`);
@@ -78,7 +78,10 @@ async function measureWorkload(title, queries, targets, schemas) {
   if (names.length === 0) return;
   const port = await freePort();
   const supergraph = join(folder, `${port}.graphql`);
-  writeFileSync(supergraph, compose(schemas, port));
+  writeFileSync(
+    supergraph,
+    compose(schemas, (name) => `http://127.0.0.1:${port}/${name}`),
+  );
   const replay = startNode(1, [REPLAY], { PORT: String(port), TARGETS: targets });
   try {
     await answering(`http://127.0.0.1:${port}/`);
@@ -94,16 +97,6 @@ async function measureWorkload(title, queries, targets, schemas) {
   } finally {
     replay.stop();
   }
-}
-
-async function schemasOf(subgraphs) {
-  const body = JSON.stringify({ query: '{ _service { sdl } }' });
-  const headers = { 'content-type': 'application/json' };
-  const entries = Object.entries(subgraphs).map(async ([name, url]) => {
-    const { data } = await (await fetch(url, { method: 'POST', headers, body })).json();
-    return [name, data._service.sdl];
-  });
-  return Object.fromEntries(await Promise.all(entries));
 }
 
 async function measure({ command, env }, query, supergraph, replayPort, expected) {

@@ -38,20 +38,26 @@ async function writeCounts(db: Kysely<never>, rows: ReturnType<Figures['counts']
 }
 
 async function writeUserStats(db: Kysely<never>, rows: ReturnType<Figures['userStats']>): Promise<void> {
-  if (rows.length === 0) return;
-  const columns = { user_id: 'text', order_count: 'bigint', total_spent: 'numeric' };
-  await bulkInsert(db, 'user_order_stats', columns, rows, {
-    onConflict: sql`on conflict (user_id) do update set
-      order_count = kept.order_count + excluded.order_count, total_spent = kept.total_spent + excluded.total_spent`,
-  });
-  // Not a sum: when the latest order is cancelled, the one before it is the latest.
+  const columns = { user_id: 'text', order_count: 'bigint', total_spent: 'numeric', last_order_at: 'timestamptz' };
+  await bulkInsert(
+    db,
+    'user_order_stats',
+    columns,
+    rows.map(({ fewer: _, ...row }) => row),
+    {
+      onConflict: sql`on conflict (user_id) do update set
+      order_count = kept.order_count + excluded.order_count, total_spent = kept.total_spent + excluded.total_spent,
+      last_order_at = greatest(kept.last_order_at, excluded.last_order_at)`,
+    },
+  );
+  const fewer = rows.filter((row) => row.fewer).map((row) => row.user_id);
+  if (fewer.length === 0) return;
+  // When the latest order is cancelled, the one before it is the latest.
   await sql`
     update user_order_stats set last_order_at = (
       select max(placed_at) from orders_read where customer_id = user_id and status = 'CONFIRMED'
-    ) where user_id = any(${rows.map((row) => row.user_id)})
+    ) where user_id = any(${fewer})
   `.execute(db);
-  const fewer = rows.filter(({ order_count: count }) => count < 0).map((row) => row.user_id);
-  if (fewer.length === 0) return;
   await sql`delete from user_order_stats where user_id = any(${fewer}) and order_count = 0`.execute(db);
 }
 
@@ -67,10 +73,19 @@ async function writeProductSales(db: Kysely<never>, rows: ReturnType<Figures['pr
   await sql`delete from product_sales where product_id = any(${fewer}) and order_count = 0`.execute(db);
 }
 
+interface UserFigures {
+  readonly user_id: string;
+  readonly order_count: number;
+  readonly total_spent: Big;
+  readonly last_order_at: Date | null;
+  /** Whether an order that counted does not count any more. */
+  readonly fewer: boolean;
+}
+
 /** Sums up orders; every list comes sorted by its key, so that concurrent writers lock rows in one order. */
 class Figures {
   readonly #counts = new Map<string, { customer_id: string; status: string; count: number }>();
-  readonly #users = new Map<string, { user_id: string; order_count: number; total_spent: Big }>();
+  readonly #users = new Map<string, UserFigures>();
   readonly #products = new Map<string, { product_id: string; units_sold: number; revenue: Big; order_count: number }>();
 
   add(order: Order, sign: 1 | -1): void {
@@ -84,10 +99,14 @@ class Figures {
 
   #addPurchase(order: Order, sign: 1 | -1): void {
     const user = this.#users.get(order.customerId);
+    const lastOrderAt = user?.last_order_at ?? null;
+    const isLater = sign === 1 && (lastOrderAt === null || order.placedAt > lastOrderAt);
     this.#users.set(order.customerId, {
       user_id: order.customerId,
       order_count: (user?.order_count ?? 0) + sign,
       total_spent: (user?.total_spent ?? new Big(0)).plus(new Big(order.total).times(sign)),
+      last_order_at: isLater ? order.placedAt : lastOrderAt,
+      fewer: sign === -1 || (user?.fewer ?? false),
     });
     const seen = new Set<string>();
     for (const { productId, quantity, lineTotal } of order.lines) {
