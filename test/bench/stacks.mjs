@@ -12,13 +12,15 @@ import { connect } from 'nats';
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** The whole stack in one process, as `npm start` runs it. */
-export async function startWhole() {
+export async function startWhole({ scale = 1, env = {} } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
   const ports = ['gateway', 'users', 'products', 'orders'].flatMap((name) => [`--${name}-port`, '0']);
-  const child = run('cli/dist/main.js', ['start', '--data-dir', folder, ...ports], {});
+  const child = run('cli/dist/main.js', ['start', '--data-dir', folder, '--scale', String(scale), ...ports], env);
   const url = await printed(child, /Graph +(http:\S+)\/graphql/);
   return {
     url,
+    folder,
+    pid: child.pid,
     async stop() {
       await end(child);
       rmSync(folder, { recursive: true, force: true });

@@ -2,6 +2,10 @@ import Big from 'big.js';
 import { roundToCents, sumAmounts } from '../money.js';
 import { type OrderLine, parseOrderLines, type RejectedLine, readSuperstoreCsv } from './order-lines.js';
 
+/** How far apart the copies of an order are, in minutes: without a common divisor with the morning, so that all differ. */
+const STRIDE = 277;
+const MORNING_MINUTES = 720;
+
 export interface Address {
   readonly line: string | null;
   readonly city: string;
@@ -252,8 +256,15 @@ function copyOfCustomer(customer: Customer, copy: number): Customer {
   return { ...customer, id: `${customer.id}-${copy}`, email: customer.email.replace('@', `.${copy}@`) };
 }
 
+/** Copies of an order come at other minutes of its morning, so that they are not all one moment; shipping follows at noon. */
 function copyOfOrder(order: HistoricalOrder, copy: number): HistoricalOrder {
-  return { ...order, id: `${order.id}-${copy}`, customerId: `${order.customerId}-${copy}` };
+  const minute = (copy * STRIDE) % MORNING_MINUTES;
+  return {
+    ...order,
+    id: `${order.id}-${copy}`,
+    customerId: `${order.customerId}-${copy}`,
+    placedAt: new Date(order.placedAt.getTime() + minute * 60_000),
+  };
 }
 
 function replicate<T>(originals: readonly T[], copies: number, copyOf: (original: T, copy: number) => T): T[] {

@@ -71,6 +71,10 @@ describe('scale', () => {
     expect(history.orders).toHaveLength(3 * 5009);
     expect(new Set(history.orders.map((order) => order.id)).size).toBe(3 * 5009);
     expect(new Set(history.customers.map((customer) => customer.email)).size).toBe(3 * 793);
+    const copies = history.orders.filter(({ id }) => id.startsWith('CA-2016-152156'));
+    expect(new Set(copies.map(({ placedAt }) => placedAt.getTime())).size).toBe(3);
+    expect(new Set(copies.map(({ placedAt }) => placedAt.toISOString().slice(0, 10)))).toEqual(new Set(['2016-11-08']));
+    expect(copies.every(({ placedAt, confirmedAt }) => placedAt < confirmedAt)).toBe(true);
   });
 
   test.each([0, -1, 1.5, Number.NaN])('%d is refused', (scale) => {
