@@ -1,5 +1,6 @@
-import { duration, host, logLevel, port, readEnvironment } from '@tributary/shared/config/environment';
+import { duration, port, readEnvironment } from '@tributary/shared/config/environment';
 import { eventSettings } from '@tributary/shared/events/event-settings';
+import { serveSettings } from '@tributary/shared/service/run-service';
 import { z } from 'zod';
 
 /** A service of the graph and where it answers. */
@@ -81,7 +82,7 @@ const MIB = 1024 * 1024;
 export function readConfig(env: NodeJS.ProcessEnv = process.env) {
   return readEnvironment(
     {
-      HOST: host,
+      ...serveSettings,
       /** PORT is understood too, as platforms set it. */
       GATEWAY_PORT: port(4000),
       /** Introspected and composed, unless SUPERGRAPH_PATH is set. */
@@ -129,7 +130,6 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
       EXPLAIN_TOKEN: z.string().optional(),
       /** Sites whose pages may ask; "localhost" is this machine on any port, "*" everybody. */
       CORS_ORIGINS: origins,
-      LOG_LEVEL: logLevel,
     },
     { ...env, GATEWAY_PORT: env.GATEWAY_PORT || env.PORT },
   );

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { ApiError } from '../errors.js';
+import { metricsReader } from '../service/processes.js';
+import { Servers } from './servers.js';
 
 /** The largest request body that is read, in bytes. */
 export const BODY_LIMIT = 1024 * 1024;
@@ -35,18 +38,25 @@ export interface HttpService {
   readonly metrics: Registry;
   /** @returns the URL it listens on, without a trailing slash */
   listen(): Promise<string>;
-  /** Stops taking requests, lets those under way end (at most 10 s), then closes every connection. */
-  close(): Promise<void>;
+  /**
+   * Stops taking connections, lets requests under way end (at most 10 s), then closes every connection.
+   *
+   * @param options.delayMs how long it takes connections all the same, and says at `/health/ready` that it will not
+   * @param options.patienceMs how long clients that keep a connection may still use it, once
+   */
+  close(options?: { readonly delayMs?: number; readonly patienceMs?: number }): Promise<void>;
 }
 
 export function createHttpService(options: HttpServiceOptions): HttpService {
   const { name, logger } = options;
+  const servers = new Servers();
   const app = Fastify({
+    serverFactory: (handler) => servers.create(handler),
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: (request) => requestId(request.headers['x-request-id']),
-    requestTimeout: 60_000,
-    forceCloseConnections: 'idle',
+    // Until its connections have ended it answers.
+    return503OnClosing: false,
     trustProxy: false,
   }) as unknown as FastifyInstance;
 
@@ -59,6 +69,10 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
     labelNames: ['method', 'route', 'status'],
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [metrics],
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (servers.draining) reply.header('connection', 'close');
+    done(null, payload);
   });
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'none';
@@ -89,22 +103,29 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
   const startedAt = performance.now();
   app.get('/health/live', async () => ({ status: 'live', service: name, uptimeSeconds: secondsSince(startedAt) }));
   app.get('/health/ready', async (_request, reply) => {
-    const { ready, ...details } = await options.readiness();
+    const { ready, ...details } = servers.draining
+      ? { ready: false, reason: 'it is about to end' }
+      : await options.readiness();
     return reply.status(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', service: name, ...details });
   });
-  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()));
+  const readMetrics = metricsReader(metrics);
+  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await readMetrics()));
 
   return {
     app,
     metrics,
     async listen() {
       const url = await app.listen({ host: options.host, port: options.port });
+      if (options.host === 'localhost') await servers.listenAtAllOf(options.host);
       logger.info({ url }, `${name} listens`);
       // "localhost" listens on IPv4 and IPv6; the name is what a person types.
       return options.host === 'localhost' ? url.replace(/\[::1\]|127\.0\.0\.1/, 'localhost') : url;
     },
-    async close() {
-      const cutOff = setTimeout(() => app.server.closeAllConnections(), SHUTDOWN_GRACE_MS);
+    async close({ delayMs = 0, patienceMs = 0 } = {}) {
+      servers.announceEnd();
+      if (delayMs > 0) await sleep(delayMs);
+      await servers.drain(patienceMs);
+      const cutOff = setTimeout(() => servers.closeAll(), SHUTDOWN_GRACE_MS);
       await app.close();
       clearTimeout(cutOff);
     },

@@ -1,6 +1,11 @@
 import { type Logger, pino } from 'pino';
-import { ConfigurationError } from '../config/environment.js';
+import type { z } from 'zod';
+import { ConfigurationError, duration, host, logLevel } from '../config/environment.js';
 import type { HttpService } from '../http/http-service.js';
+import { isOneOfSeveral, processCount, serveInProcesses, tellServing } from './processes.js';
+
+/** How long clients that keep a connection may use it once more after SIGTERM. */
+const PATIENCE_MS = 1000;
 
 /** A logger that writes JSON lines to standard output and leaves out what could hold a secret. */
 export function createLogger(name: string, level: string): Logger {
@@ -22,14 +27,43 @@ export async function runOrExit(name: string, run: () => Promise<void>): Promise
   }
 }
 
-/** Listens until SIGTERM or SIGINT, then drains and ends the process. */
-export async function serveUntilStopped(service: HttpService, logger: Logger): Promise<void> {
+/** What every program that serves reads from its environment. */
+export const serveSettings = {
+  HOST: host,
+  LOG_LEVEL: logLevel,
+  /** How many processes take turns at the port; `auto` is one for each core. */
+  PROCESSES: processCount,
+  /** How long, after SIGTERM, connections are still taken, while `/health/ready` says that it ends: for load balancers to notice. */
+  SHUTDOWN_DELAY: duration('0'),
+};
+
+/** What is served: it listens, and may want something to be there first. */
+type Served = Pick<HttpService, 'listen' | 'close'> & { readonly ready?: Promise<unknown> };
+
+/** Serves until SIGTERM or SIGINT, then drains and ends; in as many processes as the settings say. */
+export async function serve(
+  name: string,
+  settings: z.infer<z.ZodObject<typeof serveSettings>>,
+  create: (logger: Logger) => Promise<Served>,
+): Promise<void> {
+  const logger = createLogger(name, settings.LOG_LEVEL);
+  await serveInProcesses(settings.PROCESSES, logger, async () => {
+    const service = await create(logger);
+    stopOnSignal(service, settings.SHUTDOWN_DELAY, logger);
+    // One that is alone listens at once, to say at /health/ready what it waits for; one of several would be asked.
+    if (isOneOfSeveral()) await service.ready;
+    await Promise.all([service.listen(), service.ready]);
+    tellServing();
+  });
+}
+
+function stopOnSignal(service: Served, delayMs: number, logger: Logger): void {
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) return;
     stopping = true;
     logger.info({ signal }, 'stopping');
-    service.close().then(
+    service.close({ delayMs, patienceMs: PATIENCE_MS }).then(
       () => process.exit(0),
       (error) => {
         logger.error({ err: error }, 'could not stop cleanly');
@@ -39,5 +73,4 @@ export async function serveUntilStopped(service: HttpService, logger: Logger): P
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  await service.listen();
 }

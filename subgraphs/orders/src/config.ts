@@ -1,22 +1,14 @@
-import {
-  databaseUrl,
-  duration,
-  host,
-  logLevel,
-  port,
-  readEnvironment,
-  serviceUrl,
-} from '@tributary/shared/config/environment';
+import { databaseUrl, duration, port, readEnvironment, serviceUrl } from '@tributary/shared/config/environment';
 import { eventSettings } from '@tributary/shared/events/event-settings';
+import { serveSettings } from '@tributary/shared/service/run-service';
 
 /** Reads the orders service's configuration from the environment. */
 export function readConfig(env?: NodeJS.ProcessEnv) {
   return readEnvironment(
     {
-      HOST: host,
+      ...serveSettings,
       ORDERS_PORT: port(4003),
       ORDERS_DATABASE_URL: databaseUrl,
-      LOG_LEVEL: logLevel,
       USERS_URL: serviceUrl(4001),
       PRODUCTS_URL: serviceUrl(4002),
       /** For how long a placement waits for the first answer to a command; it doubles with each attempt. */

@@ -1,4 +1,4 @@
-import { createLogger, serveUntilStopped } from '@tributary/shared/service/run-service';
+import { serve } from '@tributary/shared/service/run-service';
 import { runCommand, setUpCommand } from '@tributary/shared/service/service-command';
 import { readConfig } from './config.js';
 import { createOrdersService, rebuildReadModels, setUpOrders } from './service.js';
@@ -8,8 +8,7 @@ await runCommand('orders', {
     description: 'answer GraphQL requests (the default)',
     async run() {
       const config = readConfig();
-      const logger = createLogger('orders', config.LOG_LEVEL);
-      await serveUntilStopped(await createOrdersService(config, logger), logger);
+      await serve('orders', config, (logger) => createOrdersService(config, logger));
     },
   },
   setup: setUpCommand(setUpOrders, () => readConfig().ORDERS_DATABASE_URL),

@@ -1,4 +1,4 @@
-import { createLogger, serveUntilStopped } from '@tributary/shared/service/run-service';
+import { serve } from '@tributary/shared/service/run-service';
 import { runCommand, setUpCommand } from '@tributary/shared/service/service-command';
 import { readConfig } from './config.js';
 import { createProductsService, setUpProducts } from './service.js';
@@ -8,8 +8,7 @@ await runCommand('products', {
     description: 'answer GraphQL requests (the default)',
     async run() {
       const config = readConfig();
-      const logger = createLogger('products', config.LOG_LEVEL);
-      await serveUntilStopped(await createProductsService(config, logger), logger);
+      await serve('products', config, (logger) => createProductsService(config, logger));
     },
   },
   setup: setUpCommand(setUpProducts, () => readConfig().PRODUCTS_DATABASE_URL),

@@ -1,4 +1,4 @@
-import { createLogger, serveUntilStopped } from '@tributary/shared/service/run-service';
+import { serve } from '@tributary/shared/service/run-service';
 import { runCommand, setUpCommand } from '@tributary/shared/service/service-command';
 import { readConfig } from './config.js';
 import { createUsersService, setUpUsers } from './service.js';
@@ -8,8 +8,7 @@ await runCommand('users', {
     description: 'answer GraphQL requests (the default)',
     async run() {
       const config = readConfig();
-      const logger = createLogger('users', config.LOG_LEVEL);
-      await serveUntilStopped(await createUsersService(config, logger), logger);
+      await serve('users', config, (logger) => createUsersService(config, logger));
     },
   },
   setup: setUpCommand(setUpUsers, () => readConfig().USERS_DATABASE_URL),

@@ -1,0 +1,71 @@
+import { lookup } from 'node:dns/promises';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const REQUEST_TIMEOUT_MS = 60_000;
+/** Longer than load balancers keep their connections, so that it is they who close them. */
+const KEEP_ALIVE_MS = 72_000;
+const LOOK_MS = 10;
+
+/** The sockets that a service answers at, and how they come to an end without a request being lost. */
+export class Servers {
+  readonly #servers: Server[] = [];
+  readonly #connections = new Set<Socket>();
+  #handler: RequestListener = () => undefined;
+  #draining = false;
+
+  /** Whether it is on its way out: answers should end their connections. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Says that the service is on its way out. Whoever balances load looks for another one; connections are still taken. */
+  announceEnd(): void {
+    this.#draining = true;
+  }
+
+  create(handler: RequestListener): Server {
+    this.#handler = handler;
+    const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS }, handler);
+    server.on('connection', (socket: Socket) => {
+      this.#connections.add(socket);
+      socket.once('close', () => this.#connections.delete(socket));
+    });
+    this.#servers.push(server);
+    return server;
+  }
+
+  /** "localhost" is an address of IPv4 and one of IPv6; the first server listens at one of them, this adds the other. */
+  async listenAtAllOf(host: string): Promise<void> {
+    const [first] = this.#servers as [Server];
+    const { address: taken, port } = first.address() as AddressInfo;
+    const others = (await lookup(host, { all: true })).filter(({ address }) => address !== taken);
+    for (const { address } of others) {
+      const server = this.create(this.#handler);
+      await new Promise<void>((resolve) => {
+        server.once('error', () => resolve());
+        server.listen(port, address, resolve);
+      });
+    }
+  }
+
+  /**
+   * Takes no more connections, and lets those that are there end: each with its next answer, which must say
+   * `connection: close`. Idle ones are closed after a while.
+   */
+  async drain(patienceMs: number): Promise<void> {
+    this.#draining = true;
+    // Not the HTTP server's own way: that cuts idle connections, over which a request may be coming just now.
+    for (const server of this.#servers) NetServer.prototype.close.call(server);
+    const until = performance.now() + patienceMs;
+    while (this.#connections.size > 0 && performance.now() < until) await sleep(LOOK_MS);
+    for (const server of this.#servers) server.closeIdleConnections();
+  }
+
+  /** Cuts what is left. */
+  closeAll(): void {
+    for (const server of this.#servers) server.closeAllConnections();
+  }
+}

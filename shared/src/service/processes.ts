@@ -1,0 +1,204 @@
+import cluster, { type Worker } from 'node:cluster';
+import { availableParallelism } from 'node:os';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import prometheus, { type Registry } from 'prom-client';
+import { z } from 'zod';
+
+/** A new process must serve within this time, or the old ones stay. */
+const START_MS = 60_000;
+/** A process that is told to end is killed after this. */
+const END_MS = 30_000;
+/** How long until a process that ended by itself is started again; it doubles while that goes on. */
+const RESTART_MS = 250;
+const MAX_RESTART_MS = 30_000;
+/** Who lived longer was well. */
+const WELL_MS = 10_000;
+const METRICS_MS = 3000;
+
+/** Configuration: how many processes serve behind one port; `auto` is one for each core. */
+export const processCount = z
+  .string()
+  .regex(/^(auto|[1-9]\d?)$/, 'wants "auto", or a number from 1 to 99')
+  .default('1')
+  .transform((text) => (text === 'auto' ? availableParallelism() : Number(text)));
+
+/** What processes tell each other. */
+type Message =
+  | { readonly tell: 'serving' }
+  | { readonly tell: 'metrics?'; readonly id: number }
+  | { readonly tell: 'metrics'; readonly id: number; readonly text: string | null };
+
+/** Whether this is one of several processes behind one port. */
+export const isOneOfSeveral = (): boolean => cluster.isWorker;
+
+/** Tells the process that started this one that it serves. */
+export function tellServing(): void {
+  process.send?.({ tell: 'serving' } satisfies Message);
+}
+
+/**
+ * Serves in so many processes, which take turns at one port. One that ends by itself is started anew; SIGHUP replaces them
+ * one by one, each when the next serves, by whatever program is there now; SIGTERM and SIGINT end them all.
+ *
+ * @param serve what each of them does; with one process, this one does it
+ */
+export async function serveInProcesses(count: number, logger: Logger, serve: () => Promise<void>): Promise<void> {
+  if (cluster.isWorker) {
+    // For the metrics of all of them.
+    new prometheus.AggregatorRegistry();
+    await serve();
+  } else if (count === 1) await serve();
+  else new Processes(count, logger).start();
+}
+
+class Processes {
+  readonly #count: number;
+  readonly #logger: Logger;
+  readonly #metrics = new prometheus.AggregatorRegistry();
+  /** Those that are not about to end. */
+  readonly #workers = new Set<Worker>();
+  readonly #serving = new WeakSet<Worker>();
+  #everServed = false;
+  #ending = false;
+  #replacing: Promise<void> | null = null;
+  #replaceAgain = false;
+  #restartMs = RESTART_MS;
+
+  constructor(count: number, logger: Logger) {
+    this.#count = count;
+    this.#logger = logger;
+  }
+
+  start(): void {
+    cluster.on('message', (worker, message: Message) => void this.#hear(worker, message));
+    process.on('SIGHUP', () => this.#replaceAll());
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#end());
+    for (let i = 0; i < this.#count; i++) this.#fork();
+    this.#logger.info({ processes: this.#count, pid: process.pid }, 'starts processes');
+  }
+
+  #fork(): Worker {
+    const worker = cluster.fork();
+    const startedAt = performance.now();
+    this.#workers.add(worker);
+    worker.once('exit', (code, signal) => {
+      // Otherwise it was told to end.
+      if (this.#workers.delete(worker) && !this.#ending)
+        this.#mourn(worker, code, signal, performance.now() - startedAt);
+    });
+    return worker;
+  }
+
+  #mourn(worker: Worker, code: number | null, signal: string | null, livedMs: number): void {
+    if (!this.#everServed && code !== 0 && signal === null) {
+      // It has said why; the others would say the same.
+      process.exitCode = code ?? 1;
+      void this.#end();
+      return;
+    }
+    this.#restartMs = livedMs > WELL_MS ? RESTART_MS : Math.min(this.#restartMs * 2, MAX_RESTART_MS);
+    this.#logger.error({ pid: worker.process.pid, code, signal, restartMs: this.#restartMs }, 'a process has ended');
+    setTimeout(() => {
+      if (!this.#ending && this.#workers.size < this.#count) this.#fork();
+    }, this.#restartMs);
+  }
+
+  async #hear(worker: Worker, message: Message): Promise<void> {
+    if (message.tell === 'serving') {
+      this.#everServed = true;
+      this.#serving.add(worker);
+      worker.emit('serving');
+    }
+    if (message.tell === 'metrics?') {
+      const text = await this.#metrics.clusterMetrics().catch(() => null);
+      if (worker.isConnected()) worker.send({ tell: 'metrics', id: message.id, text } satisfies Message);
+    }
+  }
+
+  #replaceAll(): void {
+    if (this.#ending) return;
+    this.#replaceAgain = this.#replacing !== null;
+    this.#replacing ??= this.#replaceEach().finally(() => {
+      this.#replacing = null;
+      if (this.#replaceAgain) this.#replaceAll();
+    });
+  }
+
+  async #replaceEach(): Promise<void> {
+    this.#logger.info('replaces its processes');
+    for (const old of [...this.#workers]) {
+      const fresh = this.#fork();
+      if (!(await this.#serves(fresh))) {
+        this.#workers.delete(fresh);
+        fresh.kill('SIGKILL');
+        this.#logger.error('a new process does not serve: the old ones stay');
+        return;
+      }
+      await this.#retire(old);
+      if (this.#ending) return;
+    }
+    this.#logger.info('has replaced its processes');
+  }
+
+  async #serves(worker: Worker): Promise<boolean> {
+    if (this.#serving.has(worker)) return true;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), START_MS);
+      const settle = (serves: boolean) => {
+        clearTimeout(timer);
+        resolve(serves);
+      };
+      worker.once('serving', () => settle(true));
+      worker.once('exit', () => settle(false));
+    });
+  }
+
+  async #retire(worker: Worker): Promise<void> {
+    this.#workers.delete(worker);
+    if (worker.isDead()) return;
+    const ended = new Promise((resolve) => worker.once('exit', resolve));
+    worker.process.kill('SIGTERM');
+    const tooLong = new AbortController();
+    sleep(END_MS, undefined, { signal: tooLong.signal }).then(
+      () => worker.process.kill('SIGKILL'),
+      () => undefined,
+    );
+    await ended;
+    tooLong.abort();
+  }
+
+  async #end(): Promise<void> {
+    if (this.#ending) return;
+    this.#ending = true;
+    await Promise.all(Object.values(cluster.workers ?? {}).map((worker) => worker && this.#retire(worker)));
+    process.exit();
+  }
+}
+
+let lastId = 0;
+
+/** What Prometheus is told: the figures of this process, or of all that serve behind its port. */
+export function metricsReader(own: Registry): () => Promise<string> {
+  if (!cluster.isWorker) return () => own.metrics();
+  // For whichever process is asked.
+  prometheus.AggregatorRegistry.setRegistries(own);
+  return async () => (await metricsOfAll(++lastId)) ?? own.metrics();
+}
+
+function metricsOfAll(id: number): Promise<string | null> {
+  return new Promise((resolve) => {
+    const settle = (text: string | null) => {
+      process.off('message', hear);
+      clearTimeout(timer);
+      resolve(text);
+    };
+    const hear = (message: Message) => {
+      if (message?.tell === 'metrics' && message.id === id) settle(message.text);
+    };
+    const timer = setTimeout(() => settle(null), METRICS_MS);
+    process.on('message', hear);
+    process.send?.({ tell: 'metrics?', id } satisfies Message);
+  });
+}
