@@ -12,6 +12,8 @@ import { lockPosition, storePosition } from './positions.js';
 const PAGE = 500;
 /** How often the ledger is read until the copy is level for the first time: the start waits for it. */
 const FIRST_POLLS_MS = 50;
+/** How long after a head that is ahead of us the position in the database is looked at. */
+const LOOK_MS = 20;
 /** A problem is told of when it lasts longer. */
 const PATIENCE_MS = 2000;
 /** A head that is older says nothing about now: the owner, or the way to it, is down. */
@@ -55,6 +57,7 @@ export class EventConsumer<Tables> {
   #head = 0;
   /** When the copy was last known to be level with its owner; a monotonic clock, so that a clock set back does not matter. */
   #levelAt = performance.now();
+  #looking = false;
   #queue: Promise<unknown> = Promise.resolve();
   #unsubscribe: () => Promise<void> = async () => undefined;
   #polling: Promise<void> = Promise.resolve();
@@ -100,7 +103,24 @@ export class EventConsumer<Tables> {
 
   #hearOfHead({ position }: LedgerHead): void {
     this.#head = Math.max(this.#head, position);
-    if (this.#position >= position) this.#levelAt = performance.now();
+    const heardAt = performance.now();
+    if (this.#position >= position) this.#levelAt = heardAt;
+    else void this.#lookBeside(position, heardAt);
+  }
+
+  /** Another process of this service may have applied what the bus did not bring to this one. */
+  async #lookBeside(position: number, heardAt: number): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      await sleep(LOOK_MS, undefined, { signal: this.#stopped.signal });
+      if (this.#position < position) await this.#oneAtATime(() => this.#loadPosition());
+      if (this.#position >= position) this.#levelAt = Math.max(this.#levelAt, heardAt);
+    } catch {
+      // Stopped; or the database is away, which whoever applies events says.
+    } finally {
+      this.#looking = false;
+    }
   }
 
   /** Reads the ledger now and then: at the start, when the bus is silent, and to say how far we are. */
