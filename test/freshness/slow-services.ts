@@ -7,7 +7,9 @@ import {
   MIN_POSITIONS_HEADER,
   type ReadPosition,
   readPositions,
+  TOUCHES_HEADER,
   writePositions,
+  writeTouches,
 } from '@tributary/shared/events/positions-header';
 import { execute, parse } from 'graphql';
 import type { Random } from '../harness/random.ts';
@@ -52,9 +54,12 @@ export async function startSlowServices(bus: EventBus, random: Random, count: nu
   let copyLevelAt = performance.now();
   let stopped = false;
 
+  const touchesFrom = (from: number) => {
+    const touched = ledger.slice(from).map(({ id }, i) => ({ position: from + i + 1, entities: [`Item:${id}`] }));
+    return { from, to: ledger.length, at: Date.now(), touched };
+  };
   const tellAll = () => {
-    const touched = ledger.slice(told).map(({ id }, i) => ({ position: told + i + 1, entities: [`Item:${id}`] }));
-    bus.tell('items', { from: told, to: ledger.length, at: Date.now(), touched });
+    bus.tell('items', touchesFrom(told));
     bus.tell('shelves', { from: 0, to: 0, at: Date.now(), touched: [] });
     told = ledger.length;
   };
@@ -99,6 +104,8 @@ export async function startSlowServices(bus: EventBus, random: Random, count: nu
         },
       },
       positions: () => new Map([['items', { position: ledger.length, ageMs: null }]]),
+      // Mostly what gateways may not have heard of yet, now and then what they may not even follow.
+      touches: () => (random.next() < 0.2 ? null : writeTouches(touchesFrom(Math.max(0, told - random.below(3))))),
       reach: async () => undefined,
       delay: () => sleep(random.below(15)),
     },
@@ -111,6 +118,7 @@ export async function startSlowServices(bus: EventBus, random: Random, count: nu
     {
       read: (id) => ({ __typename: 'Item', id, version: copy.get(id) ?? -1 }),
       roots: { shelf: ({ id }) => ({ __typename: 'Shelf', id, item: { id } }) },
+      touches: () => null,
       positions: () =>
         new Map([
           ['shelves', { position: 0, ageMs: null }],
@@ -145,6 +153,8 @@ interface Behaviour {
   readonly read: (id: string) => Record<string, unknown>;
   readonly roots: Readonly<Record<string, (args: Record<string, unknown>) => unknown>>;
   readonly positions: () => Map<string, ReadPosition>;
+  /** What the answer to a mutation says of what changed; null: nothing. */
+  readonly touches: () => string | null;
   readonly reach: (wanted: ReadonlyMap<string, ReadPosition>) => Promise<void>;
   readonly delay: () => Promise<void>;
 }
@@ -174,11 +184,14 @@ async function serve(sdl: string, behaviour: Behaviour): Promise<{ server: Serve
           : (source as Record<string, unknown>)[fieldName];
       },
     });
-    const positions = /^\s*mutation/.test(query) ? behaviour.positions() : before;
+    const isMutation = /^\s*mutation/.test(query);
+    const positions = isMutation ? behaviour.positions() : before;
+    const touches = isMutation ? behaviour.touches() : null;
     // What was read is on its way for a while, and may have changed since.
     await behaviour.delay();
     response.setHeader('content-type', 'application/json');
     response.setHeader('x-positions', writePositions(positions));
+    if (touches) response.setHeader(TOUCHES_HEADER, touches);
     response.end(JSON.stringify(result));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

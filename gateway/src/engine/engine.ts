@@ -184,7 +184,7 @@ export class Engine {
       }
     }
     const positions = isQuery ? {} : { positions: reached(run.observed) };
-    if (positions.positions) this.#cache?.noteWritten(positions.positions);
+    if (!isQuery) this.#cache?.noteWritten(run.observed);
 
     const { data, errors, plain, traces } = run;
     const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;

@@ -68,16 +68,14 @@ export class SubgraphCalls {
     const lookup = await this.#cache.lookUp(operation.subgraph, [key], run.requirements);
     const fetched = new Map<number, CacheEntry>();
     try {
-      const entry = lookup.found[0] ?? (await lookup.awaited.get(0));
-      if (entry) {
-        this.#traceHits(run, operation, about, [entry]);
-        return { data: readEntry(run, entry) as JsonObject };
+      const kept = lookup.found[0] ?? (await lookup.awaited.get(0));
+      if (kept) {
+        this.#traceHits(run, operation, about, [kept]);
+        return { data: readEntry(run, kept) as JsonObject };
       }
       const result = await send();
-      const positions = readPositions(result);
-      if (!result.errors && result.data && positions) {
-        fetched.set(0, this.#keep(this.#cache, run, operation, this.#cache.entryOf(cache, result.data, positions)));
-      }
+      const entry = result.errors || !result.data ? null : this.#cache.entryOf(cache, result.data, result.positions);
+      if (entry) fetched.set(0, this.#keep(this.#cache, run, entry));
       return result;
     } finally {
       lookup.settle(fetched);
@@ -155,12 +153,11 @@ export class SubgraphCalls {
         const indices = wanted[i] as readonly number[];
         const answer = answers[i] as (typeof answers)[number];
         const plan = groups[i]?.operation.cache;
-        const from = readPositions({ positions });
         indices.forEach((index, place) => {
           if (answer.entities) answer.entities[index] = entities?.[place];
-          if (!plan || !entities || !from || errors.length > 0) return;
-          const entry = cache.entryOf(plan, entities[place], from);
-          fetched[i]?.set(index, this.#keep(cache, run, (groups[i] as EntityGroup).operation, entry));
+          if (!plan || !entities || errors.length > 0) return;
+          const entry = cache.entryOf(plan, entities[place], positions);
+          if (entry) fetched[i]?.set(index, this.#keep(cache, run, entry));
         });
         answer.errors = [
           ...answer.errors,
@@ -196,8 +193,8 @@ export class SubgraphCalls {
   }
 
   /** Notes when it is older than what was heard of since. */
-  #keep(cache: ResponseCache, run: Run, { subgraph }: SubgraphOperation, entry: CacheEntry): CacheEntry {
-    if (cache.isOutdated(entry, subgraph)) run.outdated = true;
+  #keep(cache: ResponseCache, run: Run, entry: CacheEntry): CacheEntry {
+    if (cache.isOutdated(entry)) run.outdated = true;
     return entry;
   }
 
@@ -250,8 +247,8 @@ export class SubgraphCalls {
         )
       : await fetcher({ body, headers, repeatable, abandonment: repeatable ? abandonment : null });
     if (!result.plain) run.plain = false;
-    const { positions, bytes = 0, errors = [] } = result;
-    if (positions) run.observed.push({ subgraph, positions, at: performance.now() });
+    const { positions, touches, bytes = 0, errors = [] } = result;
+    if (positions) run.observed.push({ subgraph, positions, touches, at: performance.now() });
     traces?.push({
       ...traceOf(subgraph, about),
       shared,
@@ -313,10 +310,6 @@ function entityKeys(run: Run, { operation, contextual, representations }: Entity
 function readEntry(run: Run, { text }: CacheEntry): Json {
   if (text.includes('\\')) run.plain = false;
   return JSON.parse(text);
-}
-
-function readPositions({ positions }: Pick<SubgraphResult, 'positions'>): [string, number][] | null {
-  return positions ? [...positions].map(([source, { position }]) => [source, position]) : null;
 }
 
 /** The variables that an operation uses, as JSON: the client's, then those of the plan. */

@@ -1,4 +1,5 @@
 import type { ReadPosition } from '@tributary/shared/events/positions-header';
+import type { Touches } from '@tributary/shared/events/touches';
 import type { GraphQLError } from 'graphql';
 import type { Requirements } from '../freshness/requirements.js';
 import type { Abandonment } from './abandonment.js';
@@ -14,6 +15,8 @@ export interface SubgraphResult {
   readonly plain?: boolean;
   /** From which state it was answered, where the subgraph says so. */
   readonly positions?: ReadonlyMap<string, ReadPosition>;
+  /** Which entities were touched until then, where it was a mutation and the subgraph says so. */
+  readonly touches?: Touches;
 }
 
 export interface SubgraphError {
@@ -71,6 +74,7 @@ export interface Run {
 export interface Observed {
   readonly subgraph: string;
   readonly positions: ReadonlyMap<string, ReadPosition>;
+  readonly touches: Touches | undefined;
   /** As `performance.now()` says it. */
   readonly at: number;
 }

@@ -18,12 +18,28 @@ export interface CachePlan {
   readonly text: string;
   /** Whether what it answers is only for who sent it. */
   readonly isPrivate: boolean;
-  /** The entities (`Type:id`, or `*Type`) that an answer is made from: of one entity, or of the whole root. */
-  readonly entitiesOf: (value: Json | undefined) => string[];
+  readonly subgraph: string;
+  /** What an answer is made from: that of one entity, or of the whole root. */
+  readonly madeFrom: (value: Json | undefined) => { readonly entities: string[]; readonly owned: string[] };
+}
+
+/** The entities (`Type:id`, or `*Type`) that something is made from. */
+interface Made {
+  /** Those that events of any service change it by: it holds copies of theirs, or may. */
+  readonly entities: Set<string>;
+  /** Those of which it holds only what its own service has. */
+  readonly owned: Set<string>;
 }
 
 /** Adds what a value is made from. */
-type Collect = (value: Json | undefined, into: Set<string>) => void;
+type Collect = (value: Json | undefined, into: Made) => void;
+
+interface Selected {
+  readonly selectionSet: SelectionSetNode;
+  readonly collect: Collect;
+  /** Whether there is a copy in it of what another service has, that no entity in it answers for. */
+  readonly hasCopies: boolean;
+}
 
 /** The operation cannot be cached. */
 class NotCacheable extends Error {}
@@ -72,10 +88,11 @@ class OperationReader {
     return {
       text: stripIgnoredCharacters(print({ ...definition, selectionSet })),
       isPrivate: this.#isPrivate,
-      entitiesOf: (value) => {
-        const entities = new Set<string>();
-        collect(value, entities);
-        return [...entities];
+      subgraph: this.#subgraph.name,
+      madeFrom: (value) => {
+        const made: Made = { entities: new Set(), owned: new Set() };
+        collect(value, made);
+        return { entities: [...made.entities], owned: [...made.owned] };
       },
     };
   }
@@ -93,7 +110,7 @@ class OperationReader {
     });
     const collect: Collect = (value, into) => {
       // Which of them it would have been is not known.
-      if (!isObject(value)) for (const typeName of byType.keys()) into.add(`*${typeName}`);
+      if (!isObject(value)) for (const typeName of byType.keys()) into.entities.add(`*${typeName}`);
       else byType.get(String(value.__typename))?.(value, into);
     };
     const inner: SelectionSetNode = { kind: Kind.SELECTION_SET, selections };
@@ -119,9 +136,9 @@ class OperationReader {
       if (of.length === 0 && (isListType(definition.type as never) || !this.#keyOf(type.name)))
         throw new NotCacheable();
       collects.push((value, into) => {
-        for (const typeName of of) into.add(`*${typeName}`);
+        for (const typeName of of) into.entities.add(`*${typeName}`);
         const found = isObject(value) ? value[responseName] : undefined;
-        if (of.length === 0 && !isObject(found)) into.add(`*${type.name}`);
+        if (of.length === 0 && !isObject(found)) into.entities.add(`*${type.name}`);
       });
       if (!selection.selectionSet) return selection;
       const below = this.#value(type, selection.selectionSet);
@@ -135,19 +152,20 @@ class OperationReader {
   }
 
   /** An object or a list, of an entity type or not. */
-  #value(type: NamedType, selectionSet: SelectionSetNode): { selectionSet: SelectionSetNode; collect: Collect } {
+  #value(type: NamedType, selectionSet: SelectionSetNode): Selected {
     if (!isObjectType(type)) throw new NotCacheable();
     const object = this.#object(this.#isEntity(type.name) ? this.#entityType(type.name) : type, selectionSet);
     const collect: Collect = (value, into) => {
       if (Array.isArray(value)) for (const element of value) collect(element, into);
       else object.collect(value, into);
     };
-    return { selectionSet: object.selectionSet, collect };
+    return { ...object, collect };
   }
 
-  #object(type: ObjectType, selectionSet: SelectionSetNode): { selectionSet: SelectionSetNode; collect: Collect } {
+  #object(type: ObjectType, selectionSet: SelectionSetNode): Selected {
     const collects: [responseName: string, collect: Collect][] = [];
     const key = this.#isEntity(type.name) ? this.#keyOf(type.name) : null;
+    let hasCopies = false;
     const selections = selectionSet.selections.map((selection) => {
       if (selection.kind !== Kind.FIELD) throw new NotCacheable();
       const name = selection.name.value;
@@ -155,8 +173,10 @@ class OperationReader {
       const definition = type.field(name);
       if (!definition?.type) throw new NotCacheable();
       this.#respect(definition.appliedDirectivesOf('cacheControl')[0]?.arguments() as Declaration | undefined);
+      if (this.#isCopy(type.name, name)) hasCopies = true;
       if (!selection.selectionSet) return selection;
       const below = this.#value(baseType(definition.type), selection.selectionSet);
+      if (below.hasCopies) hasCopies = true;
       collects.push([(selection.alias ?? selection.name).value, below.collect]);
       return { ...selection, selectionSet: below.selectionSet };
     });
@@ -164,10 +184,19 @@ class OperationReader {
     const missing = key ? ['__typename', key].filter((name) => !asked.has(name)).map(field) : [];
     const collect: Collect = (value, into) => {
       if (!isObject(value)) return;
-      if (key) into.add(`${type.name}:${value[key]}`);
+      if (key) (hasCopies ? into.entities : into.owned).add(`${type.name}:${value[key]}`);
       for (const [responseName, below] of collects) below(value[responseName], into);
     };
-    return { selectionSet: { kind: Kind.SELECTION_SET, selections: [...missing, ...selections] }, collect };
+    const selected = { kind: Kind.SELECTION_SET as const, selections: [...missing, ...selections] };
+    // An entity answers for its own copies; whatever is none, for whoever holds it.
+    return { selectionSet: selected, collect, hasCopies: hasCopies && !key };
+  }
+
+  /** Whether the subgraph has the field from another one, by events: it is `@external` there. */
+  #isCopy(typeName: string, fieldName: string): boolean {
+    const type = this.#subgraph.schema.type(typeName);
+    const definition = type && isObjectType(type) ? type.field(fieldName) : undefined;
+    return definition?.hasAppliedDirective('external') ?? false;
   }
 
   #isEntity(typeName: string): boolean {

@@ -8,9 +8,14 @@ import type { Positions } from './streams.js';
 /** Something that was read, as JSON, and what must not have changed for it to be what would be read now. */
 export interface CacheEntry {
   readonly text: string;
+  /** The service that said it. */
+  readonly owner: string;
+  /** The state of its own that it was read from, and of the copies that it was read from. */
   readonly positions: Positions;
-  /** `Type:id`, or `*Type` where any of a type matters. */
+  /** `Type:id`, or `*Type` where any of a type matters: what any service's events change it by. */
   readonly entities: readonly string[];
+  /** What only its owner's events change it by. */
+  readonly owned: readonly string[];
   /** Milliseconds since 1970. */
   readonly storedAt: number;
 }
@@ -161,8 +166,10 @@ function farKey(key: string): string {
 function readEntry(text: string): CacheEntry | undefined {
   try {
     const entry = JSON.parse(text) as CacheEntry;
-    const isWhole = typeof entry.text === 'string' && Array.isArray(entry.positions) && Array.isArray(entry.entities);
-    return isWhole ? entry : undefined;
+    const { text: value, owner, positions, entities, owned } = entry;
+    const isWhole = [value, owner].every((part) => typeof part === 'string');
+    const hasLists = [positions, entities, owned].every(Array.isArray);
+    return isWhole && hasLists ? entry : undefined;
   } catch {
     return undefined;
   }

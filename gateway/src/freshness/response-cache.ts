@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, type Registry } from 'prom-client';
-import type { Json } from '../engine/types.js';
+import type { Json, Observed, SubgraphResult } from '../engine/types.js';
 import type { CachePlan } from './cache-policy.js';
 import type { CacheEntry, CacheStore } from './cache-store.js';
-import { latest, NO_REQUIREMENTS, type Requirements } from './requirements.js';
-import type { Positions, Streams } from './streams.js';
+import { latest, NO_REQUIREMENTS, type Requirements, reached } from './requirements.js';
+import type { Streams } from './streams.js';
 
 /** How long what another gateway fetches is waited for, and how often it is looked for. */
 const ELSEWHERE_PATIENCE_MS = 40;
@@ -41,8 +41,9 @@ export class ResponseCache {
   }
 
   /** A mutation was answered: whoever asks this gateway from now on reads what it has done. */
-  noteWritten(positions: ReadonlyMap<string, number>): void {
-    this.#written = latest(this.#written, positions);
+  noteWritten(observed: readonly Observed[]): void {
+    for (const { subgraph, touches } of observed) if (touches) this.#streams.hearBeside(subgraph, touches);
+    this.#written = latest(this.#written, reached(observed));
   }
 
   /** Waits a moment until what the reader has seen was heard of here. */
@@ -94,7 +95,7 @@ export class ResponseCache {
         this.#underWay.delete(keys[i] as string);
         resolve(entry ?? found[i]);
         // What was touched while it was fetched is not kept.
-        if (entry && this.#streams.isCurrent(entry.positions, entry.entities)) kept.push([keys[i] as string, entry]);
+        if (entry && this.#streams.isCurrent(entry)) kept.push([keys[i] as string, entry]);
       }
       this.#store.store(
         kept,
@@ -123,26 +124,36 @@ export class ResponseCache {
   }
 
   /** Whether something was touched, by events heard of already, after the state that a copy of it is from. */
-  isOutdated({ positions, entities }: CacheEntry, own: string): boolean {
+  isOutdated({ owner, positions, entities }: CacheEntry): boolean {
     return positions.some(
-      ([source, position]) => source !== own && this.#streams.isTouchedSince(source, position, entities),
+      ([source, position]) => source !== owner && this.#streams.isTouchedSince(source, position, entities),
     );
   }
 
-  /** What a subgraph answered, as it is kept. */
-  entryOf(plan: CachePlan, value: Json | undefined, positions: Positions): CacheEntry {
+  /** What a subgraph answered, as it is kept; null when it does not say from which state. */
+  entryOf(plan: CachePlan, value: Json | undefined, read: SubgraphResult['positions']): CacheEntry | null {
+    const own = read?.get(plan.subgraph);
+    if (!read || !own) return null;
+    const { entities, owned } = plan.madeFrom(value);
+    // Where no copy is in it, the state of copies says nothing.
+    const positions: [string, number][] =
+      entities.length === 0
+        ? [[plan.subgraph, own.position]]
+        : [...read].map(([source, { position }]) => [source, position]);
     return {
       text: JSON.stringify(value ?? null),
+      owner: plan.subgraph,
       positions,
-      entities: plan.entitiesOf(value),
+      entities,
+      owned,
       storedAt: Date.now(),
     };
   }
 
   #usable(entry: CacheEntry | undefined, { positions: wanted, maxStalenessMs }: Requirements): CacheEntry | undefined {
     if (!entry || maxStalenessMs <= 0) return undefined;
-    const { positions, entities } = entry;
-    if (!this.#streams.isCurrent(positions, entities)) return undefined;
+    const { positions } = entry;
+    if (!this.#streams.isCurrent(entry)) return undefined;
     const age = this.#streams.ageMs(positions);
     if (!Number.isFinite(age) || age > maxStalenessMs) return undefined;
     for (const [source, position] of positions) {

@@ -21,6 +21,17 @@ interface Stream {
 /** From which state something was read: a position for each source. */
 export type Positions = readonly (readonly [source: string, position: number])[];
 
+/** Something that was read. */
+interface Read {
+  /** The service that said it. */
+  readonly owner: string;
+  readonly positions: Positions;
+  /** `Type:id`, or `*Type`: what any of these services may have changed. */
+  readonly entities: readonly string[];
+  /** What only the owner may have changed. */
+  readonly owned: readonly string[];
+}
+
 /**
  * What changed in the services, as far as it was heard. It decides whether something that was read, from a known state, may have
  * changed since: an entity was touched by an event after that state, or events were missed.
@@ -100,11 +111,18 @@ export class Streams implements TouchListener {
     for (const wake of this.#waiting) wake();
   }
 
-  /** Whether what was read at these positions, of these entities (`Type:id`, or `*Type`), is what would be read now. */
-  isCurrent(positions: Positions, entities: readonly string[]): boolean {
+  /** A service told of its own changes beside the stream, with an answer. What would leave a gap has to come by the stream. */
+  hearBeside(source: string, touches: Touches): void {
+    const stream = this.#streams.get(source);
+    if (stream && touches.from <= stream.position && touches.to > stream.position) this.onTouches(source, touches);
+  }
+
+  /** Whether what was read from some state is what would be read now. */
+  isCurrent({ owner, positions, entities, owned }: Read): boolean {
     for (const [source, position] of positions) {
       if (!this.#streams.has(source)) return false;
       if (this.isTouchedSince(source, position, entities)) return false;
+      if (source === owner && this.isTouchedSince(source, position, owned)) return false;
     }
     return positions.length > 0;
   }

@@ -1,6 +1,11 @@
 import type { GraphQLDataSource, GraphQLDataSourceProcessOptions } from '@apollo/gateway/dist/datasources/types.js';
 import { ApiError } from '@tributary/shared/errors';
-import { POSITIONS_HEADER, readPositions } from '@tributary/shared/events/positions-header';
+import {
+  POSITIONS_HEADER,
+  readPositions,
+  readTouches,
+  TOUCHES_HEADER,
+} from '@tributary/shared/events/positions-header';
 import type { ExecutionResult } from 'graphql';
 import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
@@ -207,11 +212,14 @@ function readReply({ status, text, bytes, headers }: SubgraphReply): SubgraphRes
   const result = parseResult(text);
   if (!result) throw new NotGraphQLError(`answered with status ${status} and no GraphQL result`);
   const positions = headers[POSITIONS_HEADER];
+  const told = headers[TOUCHES_HEADER];
+  const touches = typeof told === 'string' ? readTouches(told) : null;
   return {
     ...result,
     bytes,
     plain: !text.includes('\\'),
     ...(typeof positions === 'string' && { positions: readPositions(positions) }),
+    ...(touches && { touches }),
   };
 }
 

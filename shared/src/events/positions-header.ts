@@ -1,6 +1,13 @@
+import type { Touches } from './touches.js';
+
 /** The header in which a service says from which state it answers, and a reader asks for at least some state. */
 export const POSITIONS_HEADER = 'x-positions';
 export const MIN_POSITIONS_HEADER = 'x-min-positions';
+
+/** The header in which a service says, with the answer to a mutation, what it changed. */
+export const TOUCHES_HEADER = 'x-touches';
+/** Headers are small everywhere; whoever misses this one hears it a little later. */
+const MAX_TOUCHES_LENGTH = 4000;
 
 /** How far a service's answer goes in a ledger. */
 export interface ReadPosition {
@@ -24,4 +31,26 @@ export function readPositions(text: string): Map<string, ReadPosition> {
     if (source) positions.set(source, { position: Number(position), ageMs: age === undefined ? null : Number(age) });
   }
   return positions;
+}
+
+/** @returns null when it is too much for a header */
+export function writeTouches(touches: Touches): string | null {
+  const text = Buffer.from(JSON.stringify(touches)).toString('base64url');
+  return text.length > MAX_TOUCHES_LENGTH ? null : text;
+}
+
+/** @returns null for what cannot be read */
+export function readTouches(text: string): Touches | null {
+  try {
+    const { from, to, at, touched } = JSON.parse(Buffer.from(text, 'base64url').toString()) as Touches;
+    const isWhole =
+      [from, to, at].every(Number.isFinite) &&
+      touched.every(
+        ({ position, entities }) =>
+          Number.isFinite(position) && entities.every((entity) => typeof entity === 'string' && entity.includes(':')),
+      );
+    return isWhole ? { from, to, at, touched } : null;
+  } catch {
+    return null;
+  }
 }

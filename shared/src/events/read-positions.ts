@@ -1,20 +1,25 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { EventConsumer } from './consumer.js';
+import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
-import { numberEvents } from './outbox.js';
+import { numberEvents, readEvents } from './outbox.js';
 import {
   MIN_POSITIONS_HEADER,
   POSITIONS_HEADER,
   type ReadPosition,
   readPositions,
+  TOUCHES_HEADER,
   writePositions,
+  writeTouches,
 } from './positions-header.js';
 
 /** How long an answer waits for a copy that is behind what the reader has seen. */
 const PATIENCE_MS = 250;
 const LOOK_MS = 5;
 const BATCH = 500;
+/** Of how many events the answer to a mutation tells; after more, whoever caches waits to hear of them. */
+const MAX_TOLD = 50;
 
 /** The copies of each service. */
 const copies = new WeakMap<FastifyInstance, ReadonlyMap<string, Copy>>();
@@ -33,11 +38,20 @@ function positionsOf(request: FastifyRequest): Map<string, ReadPosition> {
 
 const isGraphQL = ({ url }: FastifyRequest) => url.startsWith('/graphql');
 
+/** What tells a service's readers how far it is. */
+export interface PositionsOptions {
+  readonly source: string;
+  readonly db: Kysely<unknown>;
+  readonly bus: EventBus;
+  readonly touchedBy: (event: LedgerEvent) => readonly string[];
+}
+
 /**
  * Lets a service say, with each answer, up to which position of its own ledger it has at least read: what was told of before
- * the request began was committed by then. After a mutation, that takes in what the mutation itself has done.
+ * the request began was committed by then. After a mutation, that takes in what the mutation itself has done, and the
+ * answer says which entities were touched until then.
  */
-export function sayPositions(app: FastifyInstance, source: string, db: Kysely<unknown>, bus: EventBus): void {
+export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy }: PositionsOptions): void {
   let known: number | null = null;
   let stop: () => void = () => undefined;
   app.addHook('onReady', async () => {
@@ -57,8 +71,17 @@ export function sayPositions(app: FastifyInstance, source: string, db: Kysely<un
     // Also when the word is only in a text: one statement too many does no harm.
     if (typeof request.body === 'string' && /\bmutation\b/.test(request.body)) {
       try {
-        positions.set(source, { position: await numberAll(db), ageMs: null });
+        const from = positions.get(source)?.position ?? null;
+        const at = Date.now();
+        const to = await numberAll(db);
+        positions.set(source, { position: to, ageMs: null });
         notePositions(positions, copies.get(app));
+        if (from !== null && to - from <= MAX_TOLD) {
+          const events = await readEvents(db, source, from, to, MAX_TOLD);
+          const touched = events.map((event) => ({ position: event.position, entities: touchedBy(event) }));
+          const told = writeTouches({ from, to, at, touched });
+          if (told) reply.header(TOUCHES_HEADER, told);
+        }
       } catch (error) {
         // What the mutation did stands, and is answered; only the session will not know of it.
         request.log.warn({ err: error }, 'the position of a mutation could not be told');

@@ -58,7 +58,7 @@ export function publishEvents(
     touchedBy,
     retentionMs: settings.LEDGER_RETENTION,
   });
-  sayPositions(service.app, name, db, bus);
+  sayPositions(service.app, { source: name, db, bus, touchedBy });
   serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET);
   service.app.addHook('onListen', async () => relay.start());
   service.app.addHook('onClose', async () => {
