@@ -1,5 +1,5 @@
 import { duration, port, readEnvironment } from '@tributary/shared/config/environment';
-import { eventSettings } from '@tributary/shared/events/event-settings';
+import { natsUrl } from '@tributary/shared/events/event-settings';
 import { serveSettings } from '@tributary/shared/service/run-service';
 import { z } from 'zod';
 
@@ -78,61 +78,69 @@ const count = (preset: number) => z.coerce.number('wants a number').int('wants a
 
 const MIB = 1024 * 1024;
 
-/** Reads the gateway's configuration from the environment. */
-export function readConfig(env: NodeJS.ProcessEnv = process.env) {
-  return readEnvironment(
-    {
-      ...serveSettings,
-      /** PORT is understood too, as platforms set it. */
-      GATEWAY_PORT: port(4000),
-      /** Introspected and composed, unless SUPERGRAPH_PATH is set. */
-      SUBGRAPHS: subgraphs,
-      /** A file with a composed supergraph schema; then the gateway asks no subgraph for its schema. */
-      SUPERGRAPH_PATH: z.string().optional(),
-      SUPERGRAPH_POLL_INTERVAL: duration('5s'),
-      SUBGRAPH_TIMEOUT: duration('5s'),
-      /** The largest answer of a subgraph that is read, in bytes. */
-      SUBGRAPH_MAX_RESPONSE: count(32 * MIB),
-      /** So many failures in a row keep requests from a subgraph for a while; 0 never does. */
-      SUBGRAPH_BREAK_AFTER: count(20),
-      SUBGRAPH_BREAK: duration('500ms'),
-      /** Requests that want the same of a subgraph at the same time, with the same credentials, share one fetch. */
-      SUBGRAPH_FETCH_SHARING: onOff('on'),
-      /** Entity fetches of a request to one subgraph at one time become one. */
-      SUBGRAPH_FETCH_MERGING: onOff('on'),
-      /** Clients that send the same query at the same time, with the same credentials, are given one answer. */
-      CLIENT_QUERY_SHARING: onOff('on'),
-      /** Where the services' changes are heard of; without it (and outside `npm start`) nothing is cached. */
-      NATS_URL: eventSettings.NATS_URL,
-      /** Entities and root fields that subgraphs declare cacheable are kept until they change. */
-      CACHE: onOff('on'),
-      /** How much the cache of this process may hold, in bytes. */
-      CACHE_MAX_BYTES: count(128 * MIB),
-      /** A cache behind that one, which several gateways share. */
-      REDIS_URL: z
-        .string()
-        .regex(/^rediss?:\/\//, 'wants a URL: redis://host:6379')
-        .optional(),
-      /** How stale answers may be where a request does not say; any staleness when left out. */
-      MAX_STALENESS: z.string().optional(),
-      /** Headers of clients that subgraphs are sent too. */
-      PROPAGATED_HEADERS: headerRules,
-      /** Labels of progressive `@override`s that are on. */
-      OVERRIDE_LABELS: labels,
-      MAX_OPERATION_TOKENS: count(20_000),
-      MAX_OPERATION_DEPTH: count(50),
-      MAX_OPERATION_ALIASES: count(1000),
-      MAX_OPERATION_FIELDS: count(10_000),
-      /** How many operations are kept planned. */
-      MAX_OPERATIONS: count(10_000),
-      NODE_ENV: z.string().default('development'),
-      /** What a client sends as `x-explain` in production to be told how its answer came about; else any value does. */
-      EXPLAIN_TOKEN: z.string().optional(),
-      /** Sites whose pages may ask; "localhost" is this machine on any port, "*" everybody. */
-      CORS_ORIGINS: origins,
-    },
-    { ...env, GATEWAY_PORT: env.GATEWAY_PORT || env.PORT },
-  );
-}
+/** What the gateway reads from its environment. */
+export const settings = {
+  GATEWAY_PORT: port(4000).describe('0 picks a free one; `PORT` is understood, too, as platforms set it'),
+  SUBGRAPHS: subgraphs.describe('`name=url` pairs, with commas: introspected and composed'),
+  SUPERGRAPH_PATH: z
+    .string()
+    .optional()
+    .describe('a file with a composed supergraph, in place of `SUBGRAPHS`; then nothing is cached'),
+  SUPERGRAPH_POLL_INTERVAL: duration('5s').describe('how often schemas, or the file, are looked at again'),
+  SUBGRAPH_TIMEOUT: duration('5s').describe('how long a fetch may take'),
+  SUBGRAPH_MAX_RESPONSE: count(32 * MIB).describe('the largest answer of a subgraph that is read, in bytes'),
+  SUBGRAPH_BREAK_AFTER: count(20).describe(
+    'so many failures in a row keep requests from a subgraph for a while; 0: never',
+  ),
+  SUBGRAPH_BREAK: duration('500ms').describe(
+    'for how long at first; it doubles, up to 10 s, until the subgraph answers',
+  ),
+  SUBGRAPH_FETCH_SHARING: onOff('on').describe(
+    'requests that want the same of a subgraph at the same time, with the same credentials, share one fetch; `off`',
+  ),
+  SUBGRAPH_FETCH_MERGING: onOff('on').describe(
+    'entity fetches of a request to one subgraph at one time become one; `off`',
+  ),
+  CLIENT_QUERY_SHARING: onOff('on').describe(
+    'clients that send the same query at the same time, with the same credentials, are given one answer; `off`',
+  ),
+  NATS_URL: natsUrl.describe('where it hears of changes; without it (and outside `npm start`) nothing is cached'),
+  CACHE: onOff('on').describe('what subgraphs declare cacheable is kept until it changes; `off`'),
+  CACHE_MAX_BYTES: count(128 * MIB).describe('how much the cache of one process may hold'),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, 'wants a URL: redis://host:6379')
+    .optional()
+    .describe("`redis://host:6379`: a cache behind the process's own, which several gateways share"),
+  MAX_STALENESS: z.string().optional().describe('the bound for requests that say none: `2s`'),
+  PROPAGATED_HEADERS: headerRules.describe(
+    'headers of clients that subgraphs are sent; `users:x-api-key` is for one subgraph only. Requests share nothing when these differ, but for the last three',
+  ),
+  OVERRIDE_LABELS: labels.describe(
+    'labels of progressive `@override`s that are on: `new-stock,new-prices=10%`. `percent(5)` needs no entry',
+  ),
+  MAX_OPERATION_TOKENS: count(20_000).describe(
+    'of a document; here and below, what is larger is refused before it is planned',
+  ),
+  MAX_OPERATION_DEPTH: count(50).describe('fields in fields'),
+  MAX_OPERATION_ALIASES: count(1000).describe('in an operation'),
+  MAX_OPERATION_FIELDS: count(10_000).describe("a fragment's counted wherever it is spread"),
+  MAX_OPERATIONS: count(10_000).describe('how many operations are kept planned: some 20 kB each'),
+  NODE_ENV: z
+    .string()
+    .default('development')
+    .describe('in `production`, as in the image, nobody is told how an answer came about, unless'),
+  EXPLAIN_TOKEN: z
+    .string()
+    .optional()
+    .describe('a request says this as `x-explain`; elsewhere any value does (it adds `extensions.explanation`)'),
+  CORS_ORIGINS: origins.describe(
+    'sites whose pages may ask, with commas; `localhost` is this machine on any port, `*` everybody',
+  ),
+  ...serveSettings,
+};
+
+export const readConfig = (env: NodeJS.ProcessEnv = process.env) =>
+  readEnvironment(settings, { ...env, GATEWAY_PORT: env.GATEWAY_PORT || env.PORT });
 
 export type GatewayConfig = ReturnType<typeof readConfig>;

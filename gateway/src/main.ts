@@ -1,9 +1,9 @@
 import { serve } from '@tributary/shared/service/run-service';
 import { runCommand } from '@tributary/shared/service/service-command';
-import { readConfig } from './config.js';
+import { readConfig, settings } from './config.js';
 import { createGateway } from './gateway.js';
 
-await runCommand('gateway', {
+await runCommand('gateway', settings, {
   serve: {
     description: 'answer GraphQL requests (the default)',
     async run() {

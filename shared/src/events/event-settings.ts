@@ -5,21 +5,27 @@ import type { EventBus } from './event-bus.js';
 import { InProcessBus } from './in-process-bus.js';
 import { NatsBus } from './nats-bus.js';
 
+/** NATS with JetStream; without it events travel inside the process, and between processes through the ledgers alone. */
+export const natsUrl = z
+  .string()
+  .regex(/^(nats|tls):\/\//, 'wants a URL: nats://host:4222')
+  .optional();
+
 /** What every service that publishes or consumes events reads from its environment. */
 export const eventSettings = {
-  /** NATS with JetStream; without it events travel inside the process, and between processes through the ledgers alone. */
-  NATS_URL: z
+  NATS_URL: natsUrl.describe(
+    '`nats://host:4222`, with JetStream; without it events travel inside one process, and between processes by the ledgers alone',
+  ),
+  INTERNAL_SECRET: z
     .string()
-    .regex(/^(nats|tls):\/\//, 'wants a URL: nats://host:4222')
-    .optional(),
-  /** Shared by the services of the graph: who sends it may read their ledgers. */
-  INTERNAL_SECRET: z.string().min(16, 'wants at least 16 characters').optional(),
-  /** How often a consumer looks at the ledger in case the bus brought nothing. */
-  EVENT_POLL_INTERVAL: duration('1s'),
-  /** How long events are kept after every consumer has applied them; 0 keeps them for ever. */
-  LEDGER_RETENTION: duration('0'),
-  /** How often a service compares its copies with their owners; 0: never. */
-  VERIFY_INTERVAL: duration('1h'),
+    .min(16, 'wants at least 16 characters')
+    .optional()
+    .describe(
+      'at least 16 characters, the same for all services: who sends it may read their ledgers. Set it wherever others reach their ports',
+    ),
+  EVENT_POLL_INTERVAL: duration('1s').describe('how often a ledger is read in case the bus brought nothing'),
+  LEDGER_RETENTION: duration('0s').describe('how long events are kept after every consumer applied them; 0: for ever'),
+  VERIFY_INTERVAL: duration('1h').describe('how often copies are compared with their owners; 0: never'),
 };
 
 export type EventSettings = z.infer<z.ZodObject<typeof eventSettings>>;

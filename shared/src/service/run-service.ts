@@ -29,12 +29,12 @@ export async function runOrExit(name: string, run: () => Promise<void>): Promise
 
 /** What every program that serves reads from its environment. */
 export const serveSettings = {
-  HOST: host,
-  LOG_LEVEL: logLevel,
-  /** How many processes take turns at the port; `auto` is one for each core. */
-  PROCESSES: processCount,
-  /** How long, after SIGTERM, connections are still taken, while `/health/ready` says that it ends: for load balancers to notice. */
-  SHUTDOWN_DELAY: duration('0'),
+  HOST: host.describe('the interface to listen on; `0.0.0.0` in the image'),
+  LOG_LEVEL: logLevel.describe('`fatal` `error` `warn` `info` `debug` `trace` `silent`'),
+  PROCESSES: processCount.describe('how many processes take turns at the port; `auto` is one for each core'),
+  SHUTDOWN_DELAY: duration('0s').describe(
+    'how long, after SIGTERM, connections are still taken, while `/health/ready` says that it ends: for load balancers to notice',
+  ),
 };
 
 /** What is served: it listens, and may want something to be there first. */

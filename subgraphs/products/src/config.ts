@@ -2,18 +2,14 @@ import { databaseUrl, duration, port, readEnvironment, serviceUrl } from '@tribu
 import { eventSettings } from '@tributary/shared/events/event-settings';
 import { serveSettings } from '@tributary/shared/service/run-service';
 
-/** Reads the products service's configuration from the environment. */
-export function readConfig(env?: NodeJS.ProcessEnv) {
-  return readEnvironment(
-    {
-      ...serveSettings,
-      PRODUCTS_PORT: port(4002),
-      PRODUCTS_DATABASE_URL: databaseUrl,
-      ORDERS_URL: serviceUrl(4003),
-      /** For how long an order holds stock that it neither takes nor gives back. */
-      RESERVATION_TTL: duration('15m'),
-      ...eventSettings,
-    },
-    env,
-  );
-}
+/** What the products service reads from its environment. */
+export const settings = {
+  PRODUCTS_PORT: port(4002).describe('0 picks a free one'),
+  PRODUCTS_DATABASE_URL: databaseUrl.describe('`postgres://role:password@host:port/database`'),
+  ORDERS_URL: serviceUrl(4003).describe('whose ledger brings what orders ask of the stock'),
+  RESERVATION_TTL: duration('15m').describe('how long an order holds stock that it neither takes nor gives back'),
+  ...eventSettings,
+  ...serveSettings,
+};
+
+export const readConfig = (env?: NodeJS.ProcessEnv) => readEnvironment(settings, env);
