@@ -8,16 +8,18 @@ import { UserError } from './user-error.js';
 const SECRETS = 'secrets.json';
 const OWNER = 'owner.json';
 
-const secretsSchema = z.object({
-  postgres: z.string(),
-  users: z.string(),
-  products: z.string(),
-  orders: z.string(),
-  tokens: z.string(),
-  internal: z.string(),
-});
+const secretsSchema = z
+  .object({
+    postgres: z.string(),
+    tokens: z.string(),
+    internal: z.string(),
+  })
+  .catchall(z.string());
 
-/** Passwords of the local database roles, and the secrets that sign development tokens and open ledgers. Made at the first start. */
+/**
+ * Passwords of the local database roles (each service's under its name), and the secrets that sign development tokens and open ledgers.
+ * Made at the first start.
+ */
 export type Secrets = z.infer<typeof secretsSchema>;
 
 /** The folder that keeps the data of a local stack. One stack may use it at a time. */
@@ -52,15 +54,13 @@ export class DataFolder {
     rmSync(this.file(OWNER), { force: true });
   }
 
-  /** The secrets kept here; what is missing is made. */
-  secrets(): Secrets {
+  /** The secrets kept here, with a password for each service; what is missing is made. */
+  secrets(services: readonly string[]): Secrets {
     const make = () => randomBytes(24).toString('base64url');
     const kept = existsSync(this.file(SECRETS)) ? (readJson(this.file(SECRETS)) as Partial<Secrets>) : {};
     const secrets: Secrets = {
       postgres: make(),
-      users: make(),
-      products: make(),
-      orders: make(),
+      ...Object.fromEntries(services.map((service) => [service, make()])),
       tokens: make() + make(),
       internal: make(),
       ...kept,

@@ -1,12 +1,10 @@
 import { writeFileSync } from 'node:fs';
-import { setUpOrders } from '@tributary/orders/service';
-import { setUpProducts } from '@tributary/products/service';
+import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { readSuperstore, type Superstore } from '@tributary/shared/superstore/superstore';
-import { setUpUsers } from '@tributary/users/service';
 import { DataFolder } from './data-folder.js';
 import { describeImport, type ImportProgress, showImportProgress } from './import-progress.js';
 import { EmbeddedPostgres } from './postgres/embedded-postgres.js';
-import { createServiceDatabases, type ServiceName } from './postgres/service-databases.js';
+import { createServiceDatabases } from './postgres/service-databases.js';
 import { forgetConnections, noteConnections } from './running-stack.js';
 
 export interface LocalDataOptions {
@@ -21,15 +19,16 @@ export interface LocalDataOptions {
 
 /** The databases of a local stack, filled and ready to serve. */
 export interface LocalData {
-  readonly databaseUrls: Readonly<Record<ServiceName, string>>;
+  /** By service. */
+  readonly databaseUrls: Readonly<Record<string, string>>;
   /** Signs development tokens. */
   readonly tokenSecret: string;
   /** Lets the services of this stack read each other's ledgers. */
   readonly internalSecret: string;
   /** Resolves when PostgreSQL ends, asked to or not. */
   readonly ended: Promise<void>;
-  /** Notes where the services answer, for the operators' commands. */
-  noteUrls(urls: Readonly<Record<ServiceName, string>>): void;
+  /** Notes where the services and their databases answer, for the operators' commands. */
+  note(environment: Readonly<Record<string, string>>): void;
   stop(): Promise<void>;
 }
 
@@ -41,6 +40,7 @@ export interface LocalData {
  * @throws UserError or ImportConflictError for what a person can put right
  */
 export async function startLocalData(
+  services: readonly ServiceDefinition[],
   options: LocalDataOptions,
   say: (line: string) => void,
   stopped: AbortSignal,
@@ -54,7 +54,8 @@ export async function startLocalData(
     folder.release();
   };
   try {
-    const secrets = folder.secrets();
+    const names = services.map(({ name }) => name);
+    const secrets = folder.secrets(names);
     const startedAt = performance.now();
     server = await EmbeddedPostgres.start({
       dataFolder: folder.path,
@@ -65,22 +66,14 @@ export async function startLocalData(
     stopped.addEventListener('abort', cutShort);
     stopped.throwIfAborted();
     say(`PostgreSQL runs on 127.0.0.1:${server.port} (${since(startedAt)}), data in ${folder.path}`);
-    const databaseUrls = await createServiceDatabases(server, secrets);
-    await importHistory(databaseUrls, options.scale, folder, say);
+    const passwords = Object.fromEntries(names.map((name) => [name, secrets[name] as string]));
+    const databaseUrls = await createServiceDatabases(server, passwords);
+    await importHistory(services, databaseUrls, options.scale, folder, say);
     return {
       databaseUrls,
       tokenSecret: secrets.tokens,
       internalSecret: secrets.internal,
-      noteUrls: (urls) =>
-        noteConnections(folder.path, {
-          USERS_DATABASE_URL: databaseUrls.users,
-          PRODUCTS_DATABASE_URL: databaseUrls.products,
-          ORDERS_DATABASE_URL: databaseUrls.orders,
-          ORDERS_URL: urls.orders,
-          USERS_URL: urls.users,
-          PRODUCTS_URL: urls.products,
-          INTERNAL_SECRET: secrets.internal,
-        }),
+      note: (environment) => noteConnections(folder.path, { ...environment, INTERNAL_SECRET: secrets.internal }),
       ended: server.ended,
       stop,
     };
@@ -93,6 +86,7 @@ export async function startLocalData(
 }
 
 async function importHistory(
+  services: readonly ServiceDefinition[],
   databaseUrls: LocalData['databaseUrls'],
   scale: number,
   folder: DataFolder,
@@ -112,9 +106,7 @@ async function importHistory(
   };
   const request = { scale, readHistory, onRows: (rows: number) => progress?.advance(rows) };
   try {
-    await setUpUsers({ ...request, databaseUrl: databaseUrls.users });
-    await setUpProducts({ ...request, databaseUrl: databaseUrls.products });
-    await setUpOrders({ ...request, databaseUrl: databaseUrls.orders });
+    for (const { name, setUp } of services) await setUp({ ...request, databaseUrl: databaseUrls[name] as string });
   } finally {
     progress?.done();
   }

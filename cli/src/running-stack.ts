@@ -19,7 +19,7 @@ const connectionsSchema = z.object({
 export type Connections = z.infer<typeof connectionsSchema>;
 
 /** Notes where a local stack is reached, for commands beside it; readable for its owner only. */
-export function noteConnections(folder: string, connections: Connections): void {
+export function noteConnections(folder: string, connections: Readonly<Record<string, string>>): void {
   writeFileSync(join(folder, FILE), JSON.stringify(connections, null, 2), { mode: 0o600 });
 }
 

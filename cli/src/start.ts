@@ -1,19 +1,15 @@
 import { createServer } from 'node:net';
 import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
 import { createGateway } from '@tributary/gateway/gateway';
-import { readConfig as readOrdersConfig } from '@tributary/orders/config';
-import { createOrdersService } from '@tributary/orders/service';
-import { readConfig as readProductsConfig } from '@tributary/products/config';
-import { createProductsService } from '@tributary/products/service';
 import { InProcessBus } from '@tributary/shared/events/in-process-bus';
 import type { HttpService } from '@tributary/shared/http/http-service';
+import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
-import { readConfig as readUsersConfig } from '@tributary/users/config';
-import { createUsersService } from '@tributary/users/service';
 import { type Logger, pino } from 'pino';
 import pretty from 'pino-pretty';
 import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
+import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
 import { UserError } from './user-error.js';
 
@@ -27,7 +23,9 @@ export interface StartOptions extends LocalDataOptions {
 
 /** A stack that runs: every part in this process, PostgreSQL beside it. */
 export interface LocalStack {
-  readonly urls: Readonly<Record<'gateway' | 'users' | 'products' | 'orders', string>>;
+  readonly url: string;
+  /** Of the services, by name. */
+  readonly serviceUrls: Readonly<Record<string, string>>;
   /** Resolves when the database server ends, asked to or not. */
   readonly databaseEnded: Promise<void>;
   /** Drains the gateway, then the services, then stops PostgreSQL. */
@@ -46,81 +44,62 @@ export async function startLocalStack(
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<LocalStack> {
-  await refusePortsInUse(options);
-  const data = await startLocalData(options, say, stopped);
-  const services: HttpService[] = [];
+  const services = await findServices();
+  await refusePortsInUse(services, options);
+  const data = await startLocalData(services, options, say, stopped);
+  const started: HttpService[] = [];
   const stop = async () => {
-    for (const service of services.reverse()) await service.close();
+    for (const service of started.reverse()) await service.close();
     await data.stop();
   };
   try {
-    const urls = await startServices(options, data, services, stopped);
-    return { urls, databaseEnded: data.ended, stop };
+    return { ...(await startServices(services, options, data, started, stopped)), databaseEnded: data.ended, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function startServices(options: StartOptions, data: LocalData, started: HttpService[], stopped: AbortSignal) {
+async function startServices(
+  services: readonly ServiceDefinition[],
+  options: StartOptions,
+  data: LocalData,
+  started: HttpService[],
+  stopped: AbortSignal,
+): Promise<Pick<LocalStack, 'url' | 'serviceUrls'>> {
   const logger = createLocalLogger(options.logLevel);
   const listen = async (service: HttpService) => {
     started.push(service);
     return service.listen();
   };
   const bus = new InProcessBus();
-  // The others want to know where orders will be before it is there.
-  const ordersPort = options.ordersPort || (await freePort());
-  const events = { ORDERS_URL: `http://localhost:${ordersPort}`, INTERNAL_SECRET: data.internalSecret };
-  const usersService = await createUsersService(
-    readUsersConfig({
-      USERS_PORT: String(options.usersPort),
-      USERS_DATABASE_URL: data.databaseUrls.users,
-      AUTH_SECRET: data.tokenSecret,
-      ...events,
-    }),
-    logger.child({ name: 'users' }),
-    { bus },
-  );
-  const users = await listen(usersService);
-  const productsService = await createProductsService(
-    readProductsConfig({
-      PRODUCTS_PORT: String(options.productsPort),
-      PRODUCTS_DATABASE_URL: data.databaseUrls.products,
-      ...events,
-    }),
-    logger.child({ name: 'products' }),
-    { bus },
-  );
-  const products = await listen(productsService);
-  const ordersService = await createOrdersService(
-    readOrdersConfig({
-      ORDERS_PORT: String(ordersPort),
-      ORDERS_DATABASE_URL: data.databaseUrls.orders,
-      USERS_URL: users,
-      PRODUCTS_URL: products,
-      ...events,
-    }),
-    logger.child({ name: 'orders' }),
-    { bus },
-  );
-  const orders = await listen(ordersService);
+  // They want to know where the others will be before these are there.
+  const ports = new Map<string, number>();
+  for (const service of services) ports.set(service.name, portOf(service, options) || (await freePort()));
+  const environment = environmentOf(services, ports, data.databaseUrls);
+  const secrets = { INTERNAL_SECRET: data.internalSecret, AUTH_SECRET: data.tokenSecret };
+  const level: Promise<unknown>[] = [];
+  const serviceUrls: Record<string, string> = {};
+  for (const { name, create } of services) {
+    const service = await create({ ...environment, ...secrets }, logger.child({ name }), { bus });
+    serviceUrls[name] = await listen(service);
+    if (service.caughtUp) level.push(service.caughtUp);
+  }
   const gateway = await createGateway(
     readGatewayConfig({
       ...process.env,
       SUPERGRAPH_PATH: '',
       GATEWAY_PORT: String(options.gatewayPort),
-      SUBGRAPHS: `users=${users}/graphql,products=${products}/graphql,orders=${orders}/graphql`,
+      SUBGRAPHS: subgraphsOf(services, ports),
     }),
     logger.child({ name: 'gateway' }),
     bus,
   );
   const url = await listen(gateway);
-  const caughtUp = [usersService, productsService, ordersService].map((service) => service.caughtUp);
-  await Promise.race([Promise.all([gateway.ready, ...caughtUp]), aborted(stopped)]);
+  await Promise.race([Promise.all([gateway.ready, ...level]), aborted(stopped)]);
   stopped.throwIfAborted();
-  data.noteUrls({ users, products, orders });
-  return { gateway: url, users, products, orders };
+  data.note(environment);
+  return { url, serviceUrls };
 }
 
 function createLocalLogger(level: string): Logger {
@@ -129,14 +108,15 @@ function createLocalLogger(level: string): Logger {
 }
 
 /** Better to know before PostgreSQL starts and data is imported. */
-async function refusePortsInUse(options: StartOptions): Promise<void> {
-  for (const service of ['gateway', 'users', 'products', 'orders'] as const) {
-    const port = options[`${service}Port`];
-    if (port !== 0 && (await portInUse(port))) {
-      throw new UserError(
-        `Port ${port} (${service}) is in use. Stop what uses it, or choose another with --${service}-port.`,
-      );
-    }
+async function refusePortsInUse(services: readonly ServiceDefinition[], options: StartOptions): Promise<void> {
+  const wanted = [
+    ['gateway', options.gatewayPort] as const,
+    ...services.map((s) => [s.name, portOf(s, options)] as const),
+  ];
+  for (const [name, port] of wanted) {
+    if (port === 0 || !(await portInUse(port))) continue;
+    const remedy = `${name}Port` in options ? `, or choose another with --${name}-port.` : '.';
+    throw new UserError(`Port ${port} (${name}) is in use. Stop what uses it${remedy}`);
   }
 }
 
@@ -169,18 +149,19 @@ export async function runStart(options: StartOptions): Promise<void> {
   process.exit(lostDatabase ? 1 : 0);
 }
 
-function welcome({ urls }: LocalStack, took: string): string {
+function welcome({ url, serviceUrls }: LocalStack, took: string): string {
+  const services = Object.entries(serviceUrls).map(([name, at]) => `${name} ${at}`);
   return `
 Tributary is ready (${took}).
 
-  Graph     ${urls.gateway}/graphql
-  Explore   ${urls.gateway}  (Apollo Sandbox)   ${urls.gateway}/graphiql  (GraphiQL, works offline)
-  Services  users ${urls.users}   products ${urls.products}   orders ${urls.orders}
+  Graph     ${url}/graphql
+  Explore   ${url}  (Apollo Sandbox)   ${url}/graphiql  (GraphiQL, works offline)
+  Services  ${services.join('   ')}
   Health    /health/ready and /metrics on each of them
 
 Try:
 
-  curl ${urls.gateway}/graphql -H 'content-type: application/json' \\
+  curl ${url}/graphql -H 'content-type: application/json' \\
     -d '${JSON.stringify({ query: SAMPLE_QUERY.replace(/\s+/g, ' ').trim() }).replaceAll("'", "'\\''")}'
 
 Ctrl-C stops everything.`;

@@ -48,10 +48,7 @@ async function ask(url, query, variables = {}) {
 
 /** From the answer of `updateUser` until `{ orders { customer { name } } }` shows the name, asked of the services themselves. */
 async function measureDelay() {
-  const { users } = await ask(
-    stack.urls.gateway,
-    '{ users(first: 100) { nodes { id orders(first: 1) { totalCount } } } }',
-  );
+  const { users } = await ask(stack.url, '{ users(first: 100) { nodes { id orders(first: 1) { totalCount } } } }');
   const ids = users.nodes.filter((user) => user.orders.totalCount > 0).map((user) => user.id);
   const pending = new Map();
   const delays = [];
@@ -63,7 +60,7 @@ async function measureDelay() {
         await sleep(1);
         continue;
       }
-      const { orders } = await ask(stack.urls.orders, SHOWN, { id });
+      const { orders } = await ask(stack.serviceUrls.orders, SHOWN, { id });
       if (orders.nodes[0].customer.name !== change.name) continue;
       delays.push(Math.max(0, performance.now() - change.answeredAt));
       pending.delete(id);
@@ -76,7 +73,7 @@ async function measureDelay() {
     if (due > performance.now()) await sleep(due - performance.now());
     const id = ids[n % ids.length];
     requests.push(
-      ask(stack.urls.users, RENAME, { id, name: `Name ${n}` }).then(() => {
+      ask(stack.serviceUrls.users, RENAME, { id, name: `Name ${n}` }).then(() => {
         // One change in twenty is watched, one at a time, so that watching is not the load.
         if (n % 20 === 0 && pending.size === 0) pending.set(id, { name: `Name ${n}`, answeredAt: performance.now() });
       }),
@@ -112,9 +109,9 @@ async function measureCatchUp() {
   const { rows } = await client.query('select count(*)::int as events from outbox');
   await client.end();
   const startedAt = performance.now();
-  const from = (await (await fetch(`${stack.urls.orders}/copies`)).json()).users.position;
+  const from = (await (await fetch(`${stack.serviceUrls.orders}/copies`)).json()).users.position;
   for (;;) {
-    const { users } = await (await fetch(`${stack.urls.orders}/copies`)).json();
+    const { users } = await (await fetch(`${stack.serviceUrls.orders}/copies`)).json();
     if (users.position >= rows[0].events) break;
     await sleep(20);
   }

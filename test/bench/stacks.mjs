@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '@tributary/cli/free-port';
 import { startLocalData } from '@tributary/cli/local-stack';
+import { findServices } from '@tributary/cli/services';
 import { connect } from 'nats';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
@@ -33,6 +34,7 @@ export async function startProcesses() {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
   const [natsPort, users, products, orders, gateway] = await Promise.all(Array.from({ length: 5 }, freePort));
   const data = await startLocalData(
+    await findServices(),
     { dataDir: join(folder, 'data'), postgresPort: 0, scale: 1, fresh: false },
     () => undefined,
     new AbortController().signal,

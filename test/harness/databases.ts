@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import type { ServiceName } from '@tributary/cli/postgres/service-databases';
 import pg from 'pg';
 import { inject } from 'vitest';
+
+/** The services that own a database. */
+export const SERVICES = ['users', 'products', 'orders'] as const;
+export type ServiceName = (typeof SERVICES)[number];
 
 /** Databases of one test file: clones of the imported ones, dropped at the end. */
 export interface TestDatabases {

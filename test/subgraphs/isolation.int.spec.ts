@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { createServiceDatabases, SERVICES, type ServiceName } from '@tributary/cli/postgres/service-databases';
+import { createServiceDatabases } from '@tributary/cli/postgres/service-databases';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { SERVICES, type ServiceName } from '../harness/databases.ts';
 
 // A set of roles and databases of its own, made as "npm start" makes them.
 const SUFFIX = `_${randomBytes(5).toString('hex')}`;

@@ -1,33 +1,29 @@
 import pg from 'pg';
-import type { Secrets } from '../data-folder.js';
 import type { EmbeddedPostgres } from './embedded-postgres.js';
-
-/** The services that own a database. */
-export const SERVICES = ['users', 'products', 'orders'] as const;
-export type ServiceName = (typeof SERVICES)[number];
 
 /**
  * Gives every service a database and a role of the same name, and keeps every role out of the others' databases.
  *
+ * @param passwords of their roles, by service
  * @param suffix added to the names, so that several sets fit on one server
  * @returns the connection URL of each service
  */
-export async function createServiceDatabases(
+export async function createServiceDatabases<Name extends string>(
   server: Pick<EmbeddedPostgres, 'url'>,
-  secrets: Pick<Secrets, ServiceName>,
+  passwords: Readonly<Record<Name, string>>,
   suffix = '',
-): Promise<Record<ServiceName, string>> {
+): Promise<Record<Name, string>> {
   const client = new pg.Client({ connectionString: server.url('postgres'), connectionTimeoutMillis: 5000 });
   await client.connect();
   try {
     await client.query('revoke connect on database postgres, template1 from public');
-    const urls: [ServiceName, string][] = [];
-    for (const service of SERVICES) {
+    const urls: [string, string][] = [];
+    for (const [service, password] of Object.entries<string>(passwords)) {
       const name = service + suffix;
-      await createDatabase(client, name, secrets[service]);
-      urls.push([service, server.url(name, name, secrets[service])]);
+      await createDatabase(client, name, password);
+      urls.push([service, server.url(name, name, password)]);
     }
-    return Object.fromEntries(urls) as Record<ServiceName, string>;
+    return Object.fromEntries(urls) as Record<Name, string>;
   } finally {
     await client.end();
   }

@@ -3,13 +3,14 @@ import type { HttpService } from '@tributary/shared/http/http-service';
 import { openDatabase } from '@tributary/shared/postgres/database';
 import { listenToNotifications } from '@tributary/shared/postgres/notifications';
 import { repeat } from '@tributary/shared/service/repeat';
+import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import type { readConfig } from './config.js';
+import { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
 import { CONSUMER, copiesOf } from './copies/copies.js';
 import { feedsOf } from './feeds.js';
@@ -161,3 +162,10 @@ export function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placemen
     },
   });
 }
+
+export const definition: ServiceDefinition = {
+  name: 'orders',
+  port: 4003,
+  setUp: setUpOrders,
+  create: (env, logger, parts) => createOrdersService(readConfig(env), logger, parts),
+};

@@ -2,12 +2,13 @@ import { consumeEvents, ownEventBus, publishEvents, type ServiceParts } from '@t
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { openDatabase } from '@tributary/shared/postgres/database';
 import { repeat } from '@tributary/shared/service/repeat';
+import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
-import type { readConfig } from './config.js';
+import { readConfig } from './config.js';
 import { createContext, type ProductsContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
 import { loadCatalogue } from './import.js';
@@ -85,3 +86,10 @@ function releaseOverdueStock(service: HttpService, url: string, logger: Logger):
     await db.destroy();
   });
 }
+
+export const definition: ServiceDefinition = {
+  name: 'products',
+  port: 4002,
+  setUp: setUpProducts,
+  create: (env, logger, parts) => createProductsService(readConfig(env), logger, parts),
+};

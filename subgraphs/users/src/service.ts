@@ -1,13 +1,14 @@
 import { consumeEvents, ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { viewerReader } from '@tributary/shared/http/viewer';
+import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Accounts } from './accounts.js';
-import type { readConfig } from './config.js';
+import { readConfig } from './config.js';
 import { createContext, type UsersContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
 import { loadCustomers } from './import.js';
@@ -64,3 +65,10 @@ export function createUsersSchema(db: Kysely<UsersTables>) {
     references: { User: ({ id }, context) => (id === undefined ? null : findUser(context, id)) },
   });
 }
+
+export const definition: ServiceDefinition = {
+  name: 'users',
+  port: 4001,
+  setUp: setUpUsers,
+  create: (env, logger, parts) => createUsersService(readConfig(env), logger, parts),
+};

@@ -1,0 +1,58 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { definition as orders } from '@tributary/orders/service';
+import { definition as products } from '@tributary/products/service';
+import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
+import { definition as users } from '@tributary/users/service';
+import { UserError } from './user-error.js';
+
+export const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
+
+/**
+ * The services of the graph: users, products and orders, and every other folder of `subgraphs/` that is built.
+ *
+ * @throws UserError for a folder whose `service.ts` says not what it is
+ */
+export async function findServices(): Promise<ServiceDefinition[]> {
+  const known = [users, products, orders];
+  const names = new Set(known.map(({ name }) => name));
+  const folder = join(PROJECT, 'subgraphs');
+  const added = readdirSync(folder).filter((name) => !names.has(name) && existsSync(entryOf(name)));
+  return [...known, ...(await Promise.all(added.map(load)))];
+}
+
+const entryOf = (name: string) => join(PROJECT, 'subgraphs', name, 'dist/service.js');
+
+async function load(name: string): Promise<ServiceDefinition> {
+  const { definition } = (await import(pathToFileURL(entryOf(name)).href)) as { definition?: ServiceDefinition };
+  if (definition?.name === name) return definition;
+  throw new UserError(`subgraphs/${name}/src/service.ts must export a "definition" whose name is "${name}".`);
+}
+
+/** The port of a service: what the options say, or else its own. */
+export function portOf({ name, port }: ServiceDefinition, options: object): number {
+  return (options as Record<string, number | undefined>)[`${name}Port`] ?? port;
+}
+
+/** What every service is told of all of them. */
+export function environmentOf(
+  services: readonly ServiceDefinition[],
+  ports: ReadonlyMap<string, number>,
+  databaseUrls: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const entries = services.flatMap(({ name }) => {
+    const prefix = name.toUpperCase().replaceAll('-', '_');
+    return [
+      [`${prefix}_PORT`, String(ports.get(name))],
+      [`${prefix}_URL`, `http://localhost:${ports.get(name)}`],
+      [`${prefix}_DATABASE_URL`, databaseUrls[name] as string],
+    ] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** The gateway's list of them. */
+export function subgraphsOf(services: readonly ServiceDefinition[], ports: ReadonlyMap<string, number>): string {
+  return services.map(({ name }) => `${name}=http://localhost:${ports.get(name)}/graphql`).join();
+}
