@@ -30,10 +30,14 @@ async function load(name: string): Promise<ServiceDefinition> {
   throw new UserError(`subgraphs/${name}/src/service.ts must export a "definition" whose name is "${name}".`);
 }
 
-/** The port of a service: what the options say, or else its own. */
+/** The port of a service: what the options say, or its variable, or else its own. */
 export function portOf({ name, port }: ServiceDefinition, options: object): number {
-  return (options as Record<string, number | undefined>)[`${name}Port`] ?? port;
+  const chosen =
+    (options as Record<string, number | undefined>)[`${name}Port`] ?? process.env[`${prefixOf(name)}_PORT`];
+  return Number(chosen ?? port);
 }
+
+const prefixOf = (name: string) => name.toUpperCase().replaceAll('-', '_');
 
 /** What every service is told of all of them. */
 export function environmentOf(
@@ -42,7 +46,7 @@ export function environmentOf(
   databaseUrls: Readonly<Record<string, string>>,
 ): Record<string, string> {
   const entries = services.flatMap(({ name }) => {
-    const prefix = name.toUpperCase().replaceAll('-', '_');
+    const prefix = prefixOf(name);
     return [
       [`${prefix}_PORT`, String(ports.get(name))],
       [`${prefix}_URL`, `http://localhost:${ports.get(name)}`],

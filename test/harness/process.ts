@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { identifyProcess } from '@tributary/cli/process-identity';
 
@@ -18,7 +19,7 @@ export interface RunningProgram {
 
 /** Runs a built entry file with Node; only PATH comes from this process's environment. */
 export function runProgram(entry: string, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): RunningProgram {
-  const child: ChildProcess = spawn(process.execPath, [PROJECT + entry, ...args], {
+  const child: ChildProcess = spawn(process.execPath, [resolve(PROJECT, entry), ...args], {
     cwd: PROJECT,
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -25,13 +25,14 @@ export type LoadHistory<Tables> = (
 /**
  * Brings a service's database to the newest schema and fills it with history, once.
  *
+ * @param load null for a service that has no part in the history
  * @returns whether history was imported now
  * @throws ImportConflictError when history of another scale is there
  */
 export async function setUpDatabase<Tables>(
   name: string,
   migrations: Migrations,
-  load: LoadHistory<Tables>,
+  load: LoadHistory<Tables> | null,
   { databaseUrl, scale, readHistory, onRows = () => undefined }: SetUpRequest,
 ): Promise<boolean> {
   const db = openDatabase<Tables>({
@@ -42,7 +43,7 @@ export async function setUpDatabase<Tables>(
   });
   try {
     await migrate(db as unknown as Kysely<never>, migrations);
-    if (scale === 0) return false;
+    if (scale === 0 || load === null) return false;
     return await importOnce(db, 'superstore', scale, (transaction) => load(transaction, readHistory(), onRows));
   } finally {
     await db.destroy();
