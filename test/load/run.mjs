@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { Load, percentile } from './client.mjs';
 import { readFigures } from './metrics.mjs';
 import { html } from './report.mjs';
-import { SCENARIOS } from './scenarios.mjs';
+import { DATA_QUERY, dataOf, SCENARIOS } from './scenarios.mjs';
 
 const LOCAL = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const RAMP = [1, 2, 4, 8, 16, 32, 64, 128, 256];
@@ -213,30 +213,16 @@ function positive(name) {
 
 /** What there is to ask for. */
 async function readData() {
-  const query = `{
-    categories { name }
-    products(first: 100, sort: BEST_SELLING) { nodes { id } }
-    users(first: 100) { nodes { id name } }
-    orders(first: 100) { nodes { number } edges { cursor } }
-  }`;
   try {
     const response = await fetch(`${url}/graphql`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ query }),
+      body: JSON.stringify({ query: DATA_QUERY }),
       signal: AbortSignal.timeout(10_000),
     });
     const { data: found, errors } = await response.json();
     if (errors) throw new Error(errors[0].message);
-    const ids = ({ nodes }) => nodes.map(({ id }) => id);
-    return {
-      categories: found.categories.map(({ name }) => name),
-      products: ids(found.products),
-      users: ids(found.users),
-      names: found.users.nodes.map(({ name }) => name.split(' ')[0]),
-      orders: found.orders.nodes.map(({ number }) => number),
-      cursors: found.orders.edges.map(({ cursor }) => cursor),
-    };
+    return dataOf(found);
   } catch (error) {
     return fail(`${url} cannot be asked (${error.cause?.code ?? error.message}). Is the stack running? npm start`);
   }

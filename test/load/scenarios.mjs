@@ -34,6 +34,27 @@ const PLACE_ORDER = `mutation PlaceOrder($input: PlaceOrderInput!, $key: ID!) {
 const RESTOCK = `mutation Restock($id: ID!, $key: ID!) { restock(id: $id, quantity: 50, idempotencyKey: $key) { stock { available } } }`;
 const DEPOSIT = `mutation Deposit($id: ID!, $key: ID!) { deposit(userId: $id, amount: "500.00", idempotencyKey: $key) { balance { amount } } }`;
 
+/** Asks for what there is to ask for. */
+export const DATA_QUERY = `{
+  categories { name }
+  products(first: 100, sort: BEST_SELLING) { nodes { id } }
+  users(first: 100) { nodes { id name } }
+  orders(first: 100) { nodes { number } edges { cursor } }
+}`;
+
+/** From the answer: ids and names that scenarios choose from. */
+export function dataOf({ categories, products, users, orders }) {
+  const ids = ({ nodes }) => nodes.map(({ id }) => id);
+  return {
+    categories: categories.map(({ name }) => name),
+    products: ids(products),
+    users: ids(users),
+    names: users.nodes.map(({ name }) => name.split(' ')[0]),
+    orders: orders.nodes.map(({ number }) => number),
+    cursors: orders.edges.map(({ cursor }) => cursor),
+  };
+}
+
 const ask = (name, query, variables) => ({ name, query, variables });
 
 /** The n-th of a list is chosen about 1/n as often as the first. */
