@@ -39,6 +39,7 @@ test('the compose file is valid and has every part of the stack', ({ skip }) => 
       'products',
       'products-db',
       'products-setup',
+      'proxy',
       'redis',
       'users',
       'users-db',

@@ -1,6 +1,6 @@
-import { Agent, request } from 'node:http';
 import { freePort } from '@tributary/cli/free-port';
 import { afterEach, expect, test } from 'vitest';
+import { askOnce, startClients } from '../harness/clients.ts';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { over, subgraph } from '../harness/test-gateway.ts';
 import { until } from '../harness/until.ts';
@@ -23,58 +23,6 @@ async function startGateway(env: NodeJS.ProcessEnv): Promise<{ program: RunningP
   const status = () => fetch(`${url}/health/ready`).then((response) => response.status, String);
   await until(status, (now) => now === 200);
   return { program, url };
-}
-
-/** Asks, and says what became of it: the data, or what went wrong. */
-function ask(url: string, agent: Agent | false): Promise<string> {
-  return new Promise((resolve) => {
-    const outgoing = request(
-      `${url}/graphql`,
-      { agent, method: 'POST', headers: { 'content-type': 'application/json' } },
-      (response) => {
-        let text = '';
-        response.on('data', (chunk) => {
-          text += chunk;
-        });
-        response.on('end', () => resolve(text));
-        response.on('error', (error) => resolve(error.message));
-      },
-    );
-    outgoing.on('error', (error) => resolve(error.message));
-    outgoing.end('{"query":"{ name }"}');
-  });
-}
-
-/** Clients that ask all the time until they are stopped: some keep their connections, some make a new one each time. */
-function startClients(url: string) {
-  const kept = new Agent({ keepAlive: true, maxSockets: 8 });
-  const answers = new Map<string, number>();
-  let stopped = false;
-  const client = async (agent: Agent | false) => {
-    while (!stopped) {
-      const answer = await ask(url, agent);
-      answers.set(answer, (answers.get(answer) ?? 0) + 1);
-    }
-  };
-  const clients = Promise.all([...Array.from({ length: 8 }, () => client(kept)), client(false), client(false)]);
-  const count = () => [...answers.values()].reduce((all, n) => all + n, 0);
-  return {
-    count,
-    /** @returns how often each answer came */
-    async stop() {
-      stopped = true;
-      await clients;
-      kept.destroy();
-      return answers;
-    },
-    async more(n: number) {
-      const before = count();
-      await until(
-        async () => count(),
-        (now) => now >= before + n,
-      );
-    },
-  };
 }
 
 const pids = (program: RunningProgram) =>
@@ -105,7 +53,7 @@ test('processes that are replaced under load lose no request', async () => {
 test('their figures are one, whichever of them is asked', async () => {
   const a = await subgraph('type Query { name: String }');
   const { url } = await startGateway({ ...over({ a }), PROCESSES: '2', CLIENT_QUERY_SHARING: 'off' });
-  for (let i = 0; i < 40; i++) expect(await ask(url, false)).toContain('data');
+  for (let i = 0; i < 40; i++) expect(await askOnce(url, false)).toContain('data');
   const counted = async () => {
     const text = await (await fetch(`${url}/metrics`)).text();
     return Number(/^http_request_duration_seconds_count\{[^}]*route="\/graphql"[^}]*\} (\d+)/m.exec(text)?.[1]);
@@ -125,7 +73,7 @@ test('one that is killed is started anew', async () => {
     async () => pids(program).length,
     (n) => n === 3,
   );
-  expect(await ask(url, false)).toBe('{"data":{"name":"name"}}');
+  expect(await askOnce(url, false)).toBe('{"data":{"name":"name"}}');
   expect(program.output()).toContain('a process has ended');
 });
 
@@ -137,10 +85,10 @@ test('a new process that cannot serve leaves the old ones in place', async () =>
   await program.printed(/replaces its processes/);
   // The new one waits for its subgraph, so it is not asked, and nobody is retired.
   await program.printed(/"a\\" cannot be reached/);
-  expect(JSON.parse(await ask(url, false)).errors[0].message).toContain('a');
+  expect(JSON.parse(await askOnce(url, false)).errors[0].message).toContain('a');
   await a.up();
   await program.printed(/has replaced its processes/);
-  expect(await ask(url, false)).toBe('{"data":{"name":"name"}}');
+  expect(await askOnce(url, false)).toBe('{"data":{"name":"name"}}');
 });
 
 test('a wrong configuration is told once for every process, and ends them all', async () => {
