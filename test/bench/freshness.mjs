@@ -2,7 +2,6 @@
 // and writes of the Superstore, beside other gateways over the same services.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -10,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { freePort } from '@tributary/cli/free-port';
+import { askOf } from './ask.mjs';
 import { CONTENDERS, installPeers, startNode } from './gateways/peers.mjs';
 import { answering, compose, schemasOf } from './gateways/workload.mjs';
 import { startProcesses } from './stacks.mjs';
@@ -42,7 +42,7 @@ Wants nats-server.`);
 const hasPeers = options.peers !== 'off';
 if (hasPeers) installPeers();
 
-const agent = new http.Agent({ keepAlive: true, maxSockets: CLIENTS });
+const ask = askOf(CLIENTS);
 const folder = mkdtempSync(join(tmpdir(), 'tributary-freshness-'));
 const stack = await startProcesses();
 try {
@@ -193,35 +193,6 @@ async function start({ command, env }) {
   const body = JSON.stringify({ query: '{ __typename }' });
   await answering(`${url}/graphql`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
   return { url, stop: gateway.stop };
-}
-
-/** Cheaper than fetch: the load runs on the cores that it measures. */
-function ask(url, operation) {
-  const body = JSON.stringify(operation);
-  return new Promise((resolve, reject) => {
-    const request = http.request(
-      `${url}/graphql`,
-      {
-        agent,
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
-      },
-      (response) => {
-        const chunks = [];
-        response.on('data', (chunk) => chunks.push(chunk));
-        response.on('end', () => {
-          try {
-            resolve(JSON.parse(Buffer.concat(chunks)));
-          } catch (error) {
-            reject(error);
-          }
-        });
-        response.on('error', reject);
-      },
-    );
-    request.on('error', reject);
-    request.end(body);
-  });
 }
 
 /** What was counted so far: hits by the gateway, if it counts, and the rest by the services. */
