@@ -18,7 +18,15 @@ function bar(label: string, total: number): ImportProgress {
     hideCursor: true,
   });
   shown.start(total, 0);
-  return { advance: (rows) => shown.increment(rows), done: () => shown.stop() };
+  let rows = 0;
+  return {
+    advance(more) {
+      // Parts of rows come, too.
+      rows += more;
+      shown.update(Math.round(rows));
+    },
+    done: () => shown.stop(),
+  };
 }
 
 function lines(label: string, total: number): ImportProgress {
@@ -27,8 +35,8 @@ function lines(label: string, total: number): ImportProgress {
   return {
     advance(more) {
       rows += more;
-      const now = Math.floor((rows * 10) / total);
-      if (now > tenths) process.stdout.write(`  ${label} ${now * 10}% (${rows}/${total})\n`);
+      const now = Math.floor((Math.round(rows) * 10) / total);
+      if (now > tenths) process.stdout.write(`  ${label} ${now * 10}% (${Math.round(rows)}/${total})\n`);
       tenths = now;
     },
     done: () => undefined,

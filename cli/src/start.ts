@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
 import { createGateway } from '@tributary/gateway/gateway';
+import type { Freshness } from '@tributary/shared/events/consumer';
 import { InProcessBus } from '@tributary/shared/events/in-process-bus';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
@@ -12,6 +13,9 @@ import { type LocalData, type LocalDataOptions, since, startLocalData } from './
 import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
 import { UserError } from './user-error.js';
+
+/** How often somebody who waits is told how far it is. */
+const TELL_MS = 5000;
 
 export interface StartOptions extends LocalDataOptions {
   readonly gatewayPort: number;
@@ -53,7 +57,11 @@ export async function startLocalStack(
     await data.stop();
   };
   try {
-    return { ...(await startServices(services, options, data, started, stopped)), databaseEnded: data.ended, stop };
+    return {
+      ...(await startServices(services, options, data, started, say, stopped)),
+      databaseEnded: data.ended,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -65,6 +73,7 @@ async function startServices(
   options: StartOptions,
   data: LocalData,
   started: HttpService[],
+  say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<Pick<LocalStack, 'url' | 'serviceUrls'>> {
   const logger = createLocalLogger(options.logLevel);
@@ -96,10 +105,23 @@ async function startServices(
     bus,
   );
   const url = await listen(gateway);
-  await Promise.race([Promise.all([gateway.ready, ...level]), aborted(stopped)]);
+  const telling = setInterval(() => void tellHowFar(serviceUrls, say), TELL_MS);
+  await Promise.race([Promise.all([gateway.ready, ...level]), aborted(stopped)]).finally(() => clearInterval(telling));
   stopped.throwIfAborted();
   data.note(environment);
   return { url, serviceUrls };
+}
+
+/** After an import there are many events; who waits for the copies that are made from them wants to know how far they are. */
+async function tellHowFar(serviceUrls: Readonly<Record<string, string>>, say: (line: string) => void): Promise<void> {
+  for (const [name, url] of Object.entries(serviceUrls)) {
+    const response = await fetch(`${url}/copies`, { signal: AbortSignal.timeout(TELL_MS) }).catch(() => null);
+    if (!response?.ok) continue;
+    const copies = (await response.json()) as Record<string, Freshness>;
+    for (const [source, { position, head }] of Object.entries(copies)) {
+      if (position < head) say(`  ${name} has read ${position} of ${head} events of ${source}`);
+    }
+  }
 }
 
 function createLocalLogger(level: string): Logger {

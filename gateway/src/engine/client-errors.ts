@@ -8,13 +8,16 @@ import type { JsonObject } from './types.js';
 export function within(
   data: JsonObject | null,
   error: GraphQLError,
-  responseNames: ReadonlyMap<string, string>,
+  responseNames: ReadonlyMap<string, string | null>,
 ): GraphQLError {
   if (!error.path) return error;
   const path: (string | number)[] = [];
   let value: unknown = data;
   for (const internal of error.path) {
-    const key = typeof internal === 'string' ? (responseNames.get(internal) ?? internal) : internal;
+    const known = typeof internal === 'string' ? responseNames.get(internal) : undefined;
+    // The client calls something else so, or nothing.
+    if (known === null) break;
+    const key = known ?? internal;
     if (value !== null && typeof value !== 'object') {
       // The client asked for something else by this name.
       path.pop();

@@ -150,11 +150,11 @@ export class Engine {
     const { query, operationName } = request;
     const checked = this.#operations.known(query, operationName) ?? (await this.#check(query, operationName));
     if ('errors' in checked) return checked;
-    const { operation } = checked;
+    const { operation, literals } = checked;
     const type = operation.definition.operation;
     request.allow?.(type);
 
-    const given = request.variables ?? {};
+    const given = literals ? { ...request.variables, ...literals } : (request.variables ?? {});
     const definitions = operation.definition.variableDefinitions ?? [];
     const { coerced, errors: wrong } = getVariableValues(this.#apiSchema, definitions, given, { maxErrors: 20 });
     if (wrong) return { errors: wrong };
@@ -189,8 +189,10 @@ export class Engine {
     const { data, errors, plain, traces } = run;
     const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
     if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
+    const fetched = errors.length;
     const shaped = (variant.shape ?? this.#shape(operation, coerced))(data, errors);
-    const told = errors.map((error) => within(shaped, error, operation.responseNames));
+    // What the shape found is in the client's names already.
+    const told = errors.map((error, i) => (i < fetched ? within(shaped, error, operation.responseNames) : error));
     const switched = route !== variant;
     const extensions = traces && {
       ...(request.explain && { explanation: explain(route.plan, { planning, traces, started, switched }) }),

@@ -21,6 +21,7 @@ import { parseStaleness } from '../freshness/requirements.js';
 import { conditionVariables } from './conditions.js';
 import type { Variant } from './engine.js';
 import { checkLimits, type OperationLimits } from './limits.js';
+import { type Lifted, liftLiterals } from './literals.js';
 import { nameFields } from './response-names.js';
 
 /** How much is kept of operations, in characters; what is made of one is larger by far, and grows with its fields. */
@@ -39,7 +40,7 @@ export interface Operation {
   readonly definition: OperationDefinitionNode;
   readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
   /** What the client calls the fields that are asked for under other names. */
-  readonly responseNames: ReadonlyMap<string, string>;
+  readonly responseNames: ReadonlyMap<string, string | null>;
   /** Variables that decide what is in the answer. */
   readonly conditions: readonly string[];
   /** What the operation itself says of how stale it may be, in milliseconds: `@maxStaleness(of: "500ms")`; infinite when it says nothing. */
@@ -50,8 +51,10 @@ export interface Operation {
   readonly variants: LRUCache<string, Variant>;
 }
 
-/** An operation, or why it cannot be run. */
-export type CheckedOperation = { readonly operation: Operation } | { readonly errors: readonly GraphQLError[] };
+/** An operation, with the values of the literals that became variables in it; or why it cannot be run. */
+export type CheckedOperation =
+  | { readonly operation: Operation; readonly literals?: Readonly<Record<string, unknown>> }
+  | { readonly errors: readonly GraphQLError[] };
 
 /** Parses and checks operations, and remembers those that came last. */
 export class Operations {
@@ -60,6 +63,8 @@ export class Operations {
   readonly #fieldNames: ReadonlySet<string>;
   readonly #argumentsRequired: boolean;
   readonly #checked: LRUCache<string, CheckedOperation>;
+  /** Texts that differ from another one in their literals only. */
+  readonly #lifted: LRUCache<string, CheckedOperation>;
   #last = 0;
 
   constructor(schema: GraphQLSchema, supergraph: Supergraph, limits: OperationLimits, max: number) {
@@ -72,16 +77,45 @@ export class Operations {
       maxSize: MAX_WEIGHT,
       sizeCalculation: (checked, key) => key.length + 100 + ('operation' in checked ? checked.operation.weight : 0),
     });
+    this.#lifted = new LRUCache({ max });
   }
 
-  /** The operation, when it is known. */
+  /** The operation, when it is known, or one that differs in its literals only. */
   known(query: string, operationName: string | undefined): CheckedOperation | undefined {
-    return this.#checked.get(keyOf(query, operationName));
+    const key = keyOf(query, operationName);
+    const checked = this.#checked.get(key) ?? this.#lifted.get(key);
+    if (checked) return checked;
+    const lifted = this.#lift(query);
+    const known = lifted && this.#checked.get(keyOf(lifted.text, operationName));
+    return lifted && known ? this.#noteLifted(key, known, lifted) : undefined;
   }
 
   check(query: string, operationName: string | undefined): CheckedOperation {
+    const key = keyOf(query, operationName);
+    const lifted = this.#lift(query);
+    if (lifted) {
+      const general = keyOf(lifted.text, operationName);
+      const checked = this.#checked.get(general) ?? this.#check(lifted.text, operationName);
+      if ('operation' in checked) {
+        this.#checked.set(general, checked);
+        return this.#noteLifted(key, checked, lifted) as CheckedOperation;
+      }
+      // What is wrong with it is told of what the client wrote.
+    }
     const checked = this.#check(query, operationName);
-    this.#checked.set(keyOf(query, operationName), checked);
+    this.#checked.set(key, checked);
+    return checked;
+  }
+
+  /** Where what subgraphs require has arguments, a literal may be the same as one of them. */
+  #lift(query: string): Lifted | null {
+    return this.#argumentsRequired ? null : liftLiterals(this.#schema, query, this.#limits.tokens);
+  }
+
+  #noteLifted(key: string, general: CheckedOperation, { literals }: Lifted): CheckedOperation | undefined {
+    if (!('operation' in general)) return undefined;
+    const checked = { operation: general.operation, literals };
+    this.#lifted.set(key, checked);
     return checked;
   }
 

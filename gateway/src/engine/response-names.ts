@@ -3,8 +3,8 @@ import { type DocumentNode, type FieldNode, Kind, print, visit } from 'graphql';
 /** A document whose fields have names under which they do not collide, and what clients call them. */
 export interface NamedDocument {
   readonly document: DocumentNode;
-  /** The client's names of those fields that are asked for under others. */
-  readonly responseNames: ReadonlyMap<string, string>;
+  /** The client's names of those fields that are asked for under others; null for a name under which nothing of the client's is asked for any more. */
+  readonly responseNames: ReadonlyMap<string, string | null>;
 }
 
 /**
@@ -31,7 +31,7 @@ export function nameFields(
   });
 
   const renamed = new Map<string, string>();
-  const responseNames = new Map<string, string>();
+  const responseNames = new Map<string, string | null>();
   for (const [name, known] of meanings) {
     for (const meaning of known) {
       const hazardous =
@@ -46,6 +46,7 @@ export function nameFields(
       renamed.set(`${name} ${meaning}`, internal);
       responseNames.set(internal, name);
     }
+    if ([...known].every((meaning) => renamed.has(`${name} ${meaning}`))) responseNames.set(name, null);
   }
   if (renamed.size === 0) return { document, responseNames };
   return {

@@ -21,7 +21,7 @@ export interface ShapeParts {
   /** Only those of @skip and @include matter here. */
   readonly variables: Readonly<Record<string, unknown>>;
   /** What the client calls the fields that are asked for under other names. */
-  readonly responseNames: ReadonlyMap<string, string>;
+  readonly responseNames: ReadonlyMap<string, string | null>;
   /** The answers to `__schema` and `__type`, by response name. */
   readonly introspection: JsonObject | null;
 }

@@ -42,7 +42,10 @@ export function touchedBy({ aggregateType, aggregateId, data }: LedgerEvent): st
 }
 
 /** Tells in one event of each order what came into the store without: an import, or what was there before events were told. */
-export async function recordWhatIsThere(transaction: Kysely<OrdersTables>): Promise<void> {
+export async function recordWhatIsThere(
+  transaction: Kysely<OrdersTables>,
+  onOrders?: (count: number) => void,
+): Promise<void> {
   const store = new OrderEventStore(transaction);
   let last = '';
   for (;;) {
@@ -57,6 +60,7 @@ export async function recordWhatIsThere(transaction: Kysely<OrdersTables>): Prom
       return order ? [orderEvent(type, null, order)] : [];
     });
     await recordEvents(transaction, told, NO_ORIGIN);
+    onOrders?.(told.length);
     last = rows.at(-1)?.order_id ?? last;
   }
 }

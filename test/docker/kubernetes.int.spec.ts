@@ -1,0 +1,53 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { settings as gateway } from '@tributary/gateway/config';
+import { settings as orders } from '@tributary/orders/config';
+import { settings as products } from '@tributary/products/config';
+import { setUpSettings } from '@tributary/shared/service/service-command';
+import { settings as users } from '@tributary/users/config';
+import { expect, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+
+// The example for Kubernetes cannot be applied here; what it says of Tributary can be held against Tributary.
+
+const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
+const KNOWN = new Set(Object.keys({ ...gateway, ...users, ...products, ...orders, ...setUpSettings }));
+
+interface Container {
+  readonly args: readonly string[];
+  readonly env?: readonly { readonly name: string }[];
+  readonly readinessProbe?: { readonly httpGet: { readonly port: number } };
+}
+interface Resource {
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+  readonly data?: Readonly<Record<string, string>>;
+  readonly spec: {
+    readonly ports: readonly { readonly port: number; readonly targetPort?: number }[];
+    readonly template: { readonly spec: { initContainers?: readonly Container[]; containers: readonly Container[] } };
+  };
+}
+
+const documents = parseAllDocuments(readFileSync(`${PROJECT}docker/kubernetes.yaml`, 'utf8'));
+const resources = documents.map((document) => document.toJS() as Resource);
+const ofKind = (kind: string) => resources.filter((resource) => resource.kind === kind);
+
+test('it is YAML, and sets only variables that the programs read', () => {
+  expect(documents.flatMap(({ errors }) => errors)).toEqual([]);
+  const deployments = ofKind('Deployment').map(({ spec }) => spec.template.spec);
+  const containers = deployments.flatMap(({ initContainers = [], containers: main }) => [...initContainers, ...main]);
+  const names = [
+    ...ofKind('ConfigMap').flatMap(({ data = {} }) => Object.keys(data)),
+    ...containers.flatMap(({ env = [] }) => env.map(({ name }) => name)),
+  ];
+  expect(names.filter((name) => !KNOWN.has(name))).toEqual([]);
+  for (const { args } of containers) expect(existsSync(PROJECT + args[0]), args[0]).toBe(true);
+});
+
+test('services lead to the ports that are probed', () => {
+  for (const { metadata, spec } of ofKind('Deployment')) {
+    const service = ofKind('Service').find(({ metadata: { name } }) => name === metadata.name);
+    const [port] = service?.spec.ports ?? [];
+    expect(port?.targetPort ?? port?.port).toBe(spec.template.spec.containers[0]?.readinessProbe?.httpGet.port);
+  }
+});
