@@ -1,7 +1,7 @@
 import type { ReadPosition } from '@tributary/shared/events/positions-header';
 import type { Touches } from '@tributary/shared/events/touches';
 import type { GraphQLError } from 'graphql';
-import type { Requirements } from '../freshness/requirements.js';
+import type { Observed, Requirements } from '../freshness/requirements.js';
 import type { Abandonment } from './abandonment.js';
 import type { FetchTrace } from './explanation.js';
 
@@ -68,15 +68,6 @@ export interface Run {
   readonly observed: Observed[];
   /** What was fetched, when the client asked to be told. */
   readonly traces: FetchTrace[] | null;
-}
-
-/** From which state a subgraph answered. */
-export interface Observed {
-  readonly subgraph: string;
-  readonly positions: ReadonlyMap<string, ReadPosition>;
-  readonly touches: Touches | undefined;
-  /** As `performance.now()` says it. */
-  readonly at: number;
 }
 
 export function isObject(value: unknown): value is JsonObject {

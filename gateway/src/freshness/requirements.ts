@@ -1,6 +1,6 @@
 import { ApiError } from '@tributary/shared/errors';
-import { writePositions } from '@tributary/shared/events/positions-header';
-import type { Observed } from '../engine/types.js';
+import { type ReadPosition, writePositions } from '@tributary/shared/events/positions-header';
+import type { Touches } from '@tributary/shared/events/touches';
 
 /** What a request demands of everything that it reads, from copies and caches as from owners. */
 export interface Requirements {
@@ -8,6 +8,15 @@ export interface Requirements {
   readonly positions: ReadonlyMap<string, number>;
   /** No older than this, in milliseconds; 0: from the owner only; infinite: any age. */
   readonly maxStalenessMs: number;
+}
+
+/** From which state a subgraph answered. */
+export interface Observed {
+  readonly subgraph: string;
+  readonly positions: ReadonlyMap<string, ReadPosition>;
+  readonly touches: Touches | undefined;
+  /** As `performance.now()` says it. */
+  readonly at: number;
 }
 
 export const NO_REQUIREMENTS: Requirements = { positions: new Map(), maxStalenessMs: Number.POSITIVE_INFINITY };

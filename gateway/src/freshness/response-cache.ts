@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, type Registry } from 'prom-client';
-import type { Json, Observed, SubgraphResult } from '../engine/types.js';
+import type { Json, SubgraphResult } from '../engine/types.js';
 import type { CachePlan } from './cache-policy.js';
 import type { CacheEntry, CacheStore } from './cache-store.js';
-import { latest, NO_REQUIREMENTS, type Requirements, reached } from './requirements.js';
+import { latest, NO_REQUIREMENTS, type Observed, type Requirements, reached } from './requirements.js';
 import type { Streams } from './streams.js';
 
 /** How long what another gateway fetches is waited for, and how often it is looked for. */
