@@ -18,7 +18,9 @@ export async function findServices(): Promise<ServiceDefinition[]> {
   const known = [users, products, orders];
   const names = new Set(known.map(({ name }) => name));
   const folder = join(PROJECT, 'subgraphs');
-  const added = readdirSync(folder).filter((name) => !names.has(name) && existsSync(entryOf(name)));
+  // What was built once may be left over from a service that is not there any more.
+  const isService = (name: string) => existsSync(join(folder, name, 'package.json')) && existsSync(entryOf(name));
+  const added = readdirSync(folder).filter((name) => !names.has(name) && isService(name));
   return [...known, ...(await Promise.all(added.map(load)))];
 }
 

@@ -40,7 +40,8 @@ export function tellServing(): void {
 
 /**
  * Serves in so many processes, which take turns at one port. One that ends by itself is started anew; SIGHUP replaces them
- * one by one, each when the next serves, by whatever program is there now; SIGTERM and SIGINT end them all.
+ * one by one, each when the next serves, by whatever program is there now (but ends them when a terminal is closed); SIGTERM and SIGINT
+ * end them all.
  *
  * @param serve what each of them does; with one process, this one does it
  */
@@ -73,7 +74,8 @@ class Processes {
 
   start(): void {
     cluster.on('message', (worker, message: Message) => void this.#hear(worker, message));
-    process.on('SIGHUP', () => this.#replaceAll());
+    // From a terminal it means that this was closed.
+    process.on('SIGHUP', () => (process.stdout.isTTY ? void this.#end() : this.#replaceAll()));
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#end());
     for (let i = 0; i < this.#count; i++) this.#fork();
     this.#logger.info({ processes: this.#count, pid: process.pid }, 'starts processes');
