@@ -66,6 +66,19 @@ describe('what was read', () => {
   });
 });
 
+test('a change ends what it touched, and nothing else, at once', async () => {
+  const other = '{ product(id: "FUR-CH-10000454") { name price { amount } sales { unitsSold } } }';
+  for (let i = 0; i < 20; i++) {
+    await warm(PRODUCT);
+    await warm(other);
+    await change(`changePrice(id: "FUR-BO-10001798", price: "6${i % 10}.50")`);
+    expect((await explained(other)).sources).toEqual(['orders:cache', 'products:cache']);
+    const { data, sources } = await explained(PRODUCT);
+    expect(data.product.price.amount).toBe(`6${i % 10}.50`);
+    expect(sources).toEqual(['orders:cache', 'products:asked']);
+  }
+});
+
 const change = (mutation: string, headers: Record<string, string> = {}) =>
   fetch(`${graph.urls.gateway}/graphql`, {
     method: 'POST',

@@ -192,11 +192,17 @@ class OperationReader {
     return { selectionSet: selected, collect, hasCopies: hasCopies && !key };
   }
 
-  /** Whether the subgraph has the field from another one, by events: it is `@external` there. */
+  /**
+   * Whether the subgraph may have the field from another one, by events: it is `@external` there, or another one has this field of
+   * the entity as well.
+   */
   #isCopy(typeName: string, fieldName: string): boolean {
     const type = this.#subgraph.schema.type(typeName);
     const definition = type && isObjectType(type) ? type.field(fieldName) : undefined;
-    return definition?.hasAppliedDirective('external') ?? false;
+    if (!definition) return false;
+    const metadata = this.#subgraph.metadata();
+    if (metadata.isFieldExternal(definition)) return true;
+    return this.#isEntity(typeName) && fieldName !== this.#keyOf(typeName) && metadata.isFieldShareable(definition);
   }
 
   #isEntity(typeName: string): boolean {
