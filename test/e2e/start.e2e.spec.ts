@@ -104,7 +104,7 @@ describe('npm start', () => {
     expect((await ask(url, '{ categories { name } }')).errors).toBeUndefined();
   });
 
-  test('another size of the data is refused with the way out; --fresh takes it', async () => {
+  test('another size of the data is refused with the way out; --fresh takes it', { timeout: 90_000 }, async () => {
     const first = start('sized', '--scale=0.02');
     await graphOf(first);
     first.kill('SIGINT');
