@@ -1,12 +1,19 @@
 import { defineConfig } from 'vitest/config';
 
+/** Specs of what is around the product: its documentation, its containers, its load test. */
+const TOOLS = 'test/{contract,docker,docs,load}/**/*.spec.ts';
+
+const project = (name: string, include: string[], exclude: string[] = []) => ({
+  extends: true as const,
+  test: { name, include, exclude: ['**/node_modules/**', ...exclude] },
+});
+
 // Tests run on the TypeScript sources of every package ("source" in their exports); only what a test starts as a
 // process of its own comes from the build.
 export default defineConfig({
   ssr: { resolve: { conditions: ['source', 'node'] } },
   resolve: { conditions: ['source', 'node'], alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
   test: {
-    include: ['{shared,gateway,cli}/src/**/*.spec.ts', 'subgraphs/*/src/**/*.spec.ts', 'test/**/*.spec.ts'],
     globalSetup: 'test/harness/global-setup.ts',
     reporters: ['default', './test/harness/summary-reporter.ts'],
     testTimeout: 30_000,
@@ -14,5 +21,11 @@ export default defineConfig({
     teardownTimeout: 30_000,
     pool: 'forks',
     maxWorkers: 2,
+    projects: [
+      project('everyday', ['{shared,gateway,cli,subgraphs/*}/src/**/*.spec.ts', 'test/**/*.int.spec.ts'], [TOOLS]),
+      project('e2e', ['test/**/*.e2e.spec.ts'], [TOOLS]),
+      project('tools', [TOOLS]),
+      project('soak', ['test/**/*.soak.spec.ts']),
+    ],
   },
 });

@@ -23,7 +23,7 @@ export function describeRun(run: FaultRun): string {
   const answers = [...errors].sort().map(([code, times]) => `${code} ${times} times`);
   return `# Orders under fire: a run and what it found
 
-\`npm run faults -- --seed ${seed}\`: ${orders} orders by ${clients} concurrent clients, with ${faults.length} kills (-9) and pauses (SIGSTOP)
+\`npm run soak -- faults --seed ${seed}\`: ${orders} orders by ${clients} concurrent clients, with ${faults.length} kills (-9) and pauses (SIGSTOP)
 spread over every process and server, up to two at once.
 
 | | |

@@ -11,7 +11,7 @@ import type { HttpService } from '@tributary/shared/http/http-service';
 import { readConfig as readUsersConfig } from '@tributary/users/config';
 import { createUsersService } from '@tributary/users/service';
 import type { CompiledQuery } from 'kysely';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { cloneDatabases, type TestDatabases } from './databases.ts';
 import { ask, type GraphQLAnswer } from './graphql-client.ts';
 
@@ -36,6 +36,8 @@ const silent = pino({ level: 'silent' });
 export interface GraphOptions {
   /** What carries the events; in this process unless given. */
   readonly bus?: EventBus;
+  /** Where the gateway and the services log; nowhere unless given. */
+  readonly logger?: Logger;
   readonly gatewayEnv?: NodeJS.ProcessEnv;
   readonly usersEnv?: NodeJS.ProcessEnv;
   readonly productsEnv?: NodeJS.ProcessEnv;
@@ -45,6 +47,7 @@ export interface GraphOptions {
 /** Starts it on free ports, and waits until the copies are level. */
 export async function startGraph({
   bus: givenBus,
+  logger = silent,
   gatewayEnv = {},
   usersEnv = {},
   productsEnv = {},
@@ -65,7 +68,7 @@ export async function startGraph({
       ORDERS_URL,
       ...usersEnv,
     }),
-    silent,
+    logger,
     { bus, onStatement: record('users') },
   );
   const productsService = await createProductsService(
@@ -75,7 +78,7 @@ export async function startGraph({
       ORDERS_URL,
       ...productsEnv,
     }),
-    silent,
+    logger,
     { bus, onStatement: record('products') },
   );
   const users = await usersService.listen();
@@ -88,7 +91,7 @@ export async function startGraph({
       PRODUCTS_URL: products,
       ...ordersEnv,
     }),
-    silent,
+    logger,
     { bus, onStatement: record('orders') },
   );
   const orders = await ordersService.listen();
@@ -101,7 +104,7 @@ export async function startGraph({
       SUPERGRAPH_POLL_INTERVAL: '200ms',
       ...gatewayEnv,
     }),
-    silent,
+    logger,
     bus,
   );
   const url = await gateway.listen();

@@ -9,7 +9,7 @@ import { QueryWriter } from './random-query.ts';
 // Random queries over graphs cut into subgraphs have the same data, and errors at the same places, as on one schema that knows
 // everything. ENGINE_QUERIES is how many for each graph; ENGINE_SEED repeats a run.
 const QUERIES = Number(process.env.ENGINE_QUERIES ?? 300);
-const SEED = Number(process.env.ENGINE_SEED ?? Date.now() % 1_000_000);
+const SEED = Number(process.env.ENGINE_SEED ?? 14);
 
 interface Answer {
   readonly data?: unknown;

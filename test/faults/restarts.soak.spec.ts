@@ -13,9 +13,9 @@ import { expectOrdersInOrder, unsettled } from './order-accounts.ts';
 import { OrderClients } from './order-clients.ts';
 
 // The stack as `npm start` runs it, one process with PostgreSQL beside it, killed while orders are placed, and started again.
-const SEED = Number(process.env.FAULT_SEED ?? Date.now() % 1_000_000);
-const ORDERS = 60;
-const KILLS = 3;
+const SEED = Number(process.env.FAULT_SEED ?? 14);
+const ORDERS = Number(process.env.FAULT_ORDERS ?? 60);
+const KILLS = Math.max(3, Math.floor(ORDERS / 30));
 
 let folder: string | undefined;
 let running: RunningProgram | undefined;
@@ -26,7 +26,7 @@ afterAll(async () => {
 }, 60_000);
 
 test(`${ORDERS} orders while the whole stack is killed ${KILLS} times (seed ${SEED})`, {
-  timeout: 180_000,
+  timeout: 180_000 + ORDERS * 2000,
 }, async () => {
   folder = await mkdtemp(join(tmpdir(), 'tributary-start-'));
   const dataDir = join(folder, 'data');

@@ -1,0 +1,134 @@
+// The long run of a random suite. `npm run soak -- --help`
+import { spawn } from 'node:child_process';
+import { parseArgs } from 'node:util';
+
+/** By name: the spec file, what its size counts and how large the long run is, and the environment variables that it reads. */
+const SUITES = {
+  api: {
+    about: 'random commands over the public API, nonsense included; then everything is read and added up',
+    file: 'test/api/api',
+    unit: 'commands',
+    size: 20_000,
+    env: (size, seed) => ({ API_COMMANDS: size, API_SEED: seed }),
+  },
+  copies: {
+    about: 'changes while services, gateway and NATS are killed; then every copy is compared with its owner',
+    file: 'test/events/faults',
+    unit: 'changes',
+    size: 15_000,
+    env: (size, seed) => ({ FAULT_CHANGES: size, FAULT_SEED: seed }),
+  },
+  equivalence: {
+    about: 'random queries over graphs cut into subgraphs, compared with graphql-js on one schema',
+    file: 'test/engine/equivalence',
+    unit: 'queries for each graph',
+    size: 3000,
+    env: (size, seed) => ({ ENGINE_QUERIES: size, ENGINE_SEED: seed }),
+  },
+  faults: {
+    about: 'orders while every process and server is killed and paused; then every account is checked',
+    file: 'test/faults/orders',
+    unit: 'orders',
+    size: 2500,
+    env: (size, seed) => ({
+      FAULT_ORDERS: size,
+      FAULT_CLIENTS: Math.min(50, Math.max(20, Math.floor(size / 50))),
+      FAULTS: Math.max(10, Math.floor((size * 80) / 2500)),
+      FAULT_SEED: seed,
+    }),
+  },
+  freshness: {
+    about:
+      'reads and writes through two gateways under delays and faults; no answer may be staler than it was asked to be',
+    file: 'test/freshness/consistency',
+    unit: 'operations',
+    size: 60_000,
+    env: (size, seed) => ({ FRESHNESS_OPERATIONS: size, FRESHNESS_SEED: seed }),
+  },
+  restarts: {
+    about: 'orders while `npm start` is killed and started again',
+    file: 'test/faults/restarts',
+    unit: 'orders',
+    size: 600,
+    env: (size, seed) => ({ FAULT_ORDERS: size, FAULT_SEED: seed }),
+  },
+};
+const SEED = 14;
+
+const rows = Object.entries(SUITES).map(
+  ([name, { about, unit, size }]) => `  ${name.padEnd(12)} ${about} (${size.toLocaleString('en')} ${unit})`,
+);
+const HELP = `Usage: npm run soak -- NAME [--seed N[,N…]] [--size N] [--report FILE]
+
+Runs the long version of a random suite, once for each seed:
+
+${rows.join('\n')}
+  all          all of them, a tenth of each: what continuous integration runs
+
+  --seed N[,N…]  repeats the choices of a run (${SEED}); how operations interleave is not repeated
+  --size N       how much of it
+  --report FILE  writes what a run of "faults" came to, as Markdown
+`;
+
+/** @returns the exit status of the tests */
+function run(name, size, seed, report) {
+  const { file, env, unit } = SUITES[name];
+  process.stdout.write(`soak ${name}: ${size} ${unit}, seed ${seed}\n`);
+  const settings = Object.entries(env(size, seed)).map(([variable, value]) => [variable, String(value)]);
+  const child = spawn('npx', ['vitest', 'run', '--project', 'soak', file], {
+    stdio: 'inherit',
+    env: { ...process.env, ...Object.fromEntries(settings), ...(report && { FAULT_REPORT: report }) },
+  });
+  return new Promise((resolve) => child.on('exit', (status) => resolve(status ?? 1)));
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n\n${HELP}`);
+  process.exit(2);
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        seed: { type: 'string', default: String(SEED) },
+        size: { type: 'string' },
+        report: { type: 'string' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+  } catch (error) {
+    return fail(error.message);
+  }
+}
+
+const { values, positionals } = readArguments();
+if (values.help) {
+  process.stdout.write(HELP);
+  process.exit(0);
+}
+const [name, ...more] = positionals;
+if (name === undefined || more.length > 0) fail('NAME: expected the name of one suite, or "all".');
+if (name !== 'all' && !Object.hasOwn(SUITES, name)) fail(`NAME: there is no suite "${name}".`);
+const seeds = values.seed
+  .split(',')
+  .map((seed) => (/^\d+$/.test(seed) ? Number(seed) : fail(`--seed: expected whole numbers; got "${seed}".`)));
+const size =
+  values.size === undefined
+    ? undefined
+    : /^[1-9]\d*$/.test(values.size)
+      ? Number(values.size)
+      : fail(`--size: expected a whole number above 0; got "${values.size}".`);
+if (name === 'all' && size !== undefined)
+  fail('--size: "all" runs a tenth of each suite; give the size to one of them.');
+
+const failed = [];
+for (const suite of name === 'all' ? Object.keys(SUITES) : [name]) {
+  for (const seed of seeds) {
+    const wanted = size ?? (name === 'all' ? Math.floor(SUITES[suite].size / 10) : SUITES[suite].size);
+    if ((await run(suite, wanted, seed, values.report)) !== 0) failed.push(`${suite} (seed ${seed})`);
+  }
+}
+if (failed.length > 0) process.stderr.write(`failed: ${failed.join(', ')}\n`);
+process.exit(failed.length > 0 ? 1 : 0);
