@@ -80,7 +80,7 @@ describe('JSON', () => {
       expectRefused(await createProduct(door, `{"a": ${nested(4108)}}`), /nested/);
       const literal = (depth: number) =>
         post(
-          door,
+          'products',
           JSON.stringify({
             query: `mutation Update($id: ID!) { updateProduct(id: $id, input: { attributes: { b: ${nested(depth)} } }) { id } }`,
             variables: { id: data.createProduct.id },
