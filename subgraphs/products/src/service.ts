@@ -15,7 +15,7 @@ import { loadCatalogue } from './import.js';
 import { touchedBy } from './product-events.js';
 import { Products } from './products.js';
 import { expireReservations } from './reservations.js';
-import { findProduct, ProductResolver } from './schema/product-resolver.js';
+import { ProductResolver, resolveProduct } from './schema/product-resolver.js';
 import { migrations } from './storage/migrations.js';
 import type { ProductsTables } from './storage/tables.js';
 
@@ -65,7 +65,7 @@ export async function createProductsService(
 export function createProductsSchema(db: Kysely<ProductsTables>) {
   return buildFederatedSchema<ProductsContext>({
     resolvers: [new ProductResolver(db)],
-    references: { Product: (reference, context) => findProduct(context, reference) },
+    references: { Product: (reference, context) => resolveProduct(context, reference) },
   });
 }
 

@@ -13,7 +13,7 @@ import { createContext, type UsersContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
 import { loadCustomers } from './import.js';
 import { AccountResolver } from './schema/account-resolver.js';
-import { findUser, UserResolver } from './schema/user-resolver.js';
+import { resolveUser, UserResolver } from './schema/user-resolver.js';
 import { migrations } from './storage/migrations.js';
 import type { UsersTables } from './storage/tables.js';
 import { touchedBy } from './user-events.js';
@@ -62,7 +62,7 @@ export async function createUsersService(
 export function createUsersSchema(db: Kysely<UsersTables>) {
   return buildFederatedSchema<UsersContext>({
     resolvers: [new UserResolver(new Users(db)), new AccountResolver(new Accounts(db))],
-    references: { User: ({ id }, context) => (id === undefined ? null : findUser(context, id)) },
+    references: { User: ({ id }, context) => (id === undefined ? null : resolveUser(context, id)) },
   });
 }
 
