@@ -43,6 +43,17 @@ export async function rowsOfRange<Tables, Row>(db: Kysely<Tables>, view: string,
   return rows;
 }
 
+/** The most aggregates that one look-up by id may ask for. */
+export const MAX_IDS = 100;
+
+const idsBody = z.object({ ids: z.array(z.string()).max(MAX_IDS) });
+
+/** The rows of a view with these ids; an id without a row is left out. */
+async function rowsOfIds<Tables, Row>(db: Kysely<Tables>, view: string, ids: readonly string[]): Promise<Row[]> {
+  const { rows } = await sql<Row>`select * from ${sql.table(view)} where id = any(${ids})`.execute(db);
+  return rows;
+}
+
 const rangeParameter = z.object({
   range: z.coerce
     .number()
@@ -53,7 +64,8 @@ const rangeParameter = z.object({
 
 /**
  * Lets those who keep copies compare them: `GET /aggregates/<type>` has the checksums of all ranges, with `?range=` the
- * aggregates of one. `views` names, for each type, a view with the columns of AggregateState.
+ * aggregates of one; `POST /aggregates/<type>` with `{"ids": […]}` has the aggregates with these ids. `views` names, for
+ * each type, a view with the columns of AggregateState.
  */
 export function serveAggregates<Tables>(
   app: FastifyInstance,
@@ -67,5 +79,18 @@ export function serveAggregates<Tables>(
       if (!parsed.success) return reply.status(400).send({ message: z.prettifyError(parsed.error) });
       return rowsOfRange(db, view, parsed.data.range);
     });
+    app.post(`/aggregates/${type}`, async (request, reply) => {
+      const parsed = idsBody.safeParse(parseJson(request.body));
+      if (!parsed.success) return reply.status(400).send({ message: z.prettifyError(parsed.error) });
+      return rowsOfIds(db, view, parsed.data.ids);
+    });
+  }
+}
+
+function parseJson(body: unknown): unknown {
+  try {
+    return JSON.parse(String(body));
+  } catch {
+    return undefined;
   }
 }

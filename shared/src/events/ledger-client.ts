@@ -16,13 +16,15 @@ export interface LedgerClient {
   rangeChecksums(aggregateType: string): Promise<RangeChecksum[]>;
   /** What the owner has of a type in one range. */
   aggregates(aggregateType: string, range: number): Promise<AggregateState[]>;
+  /** What the owner has of a type under these ids, at most 100 of them; an id that it does not know is left out. */
+  aggregatesById(aggregateType: string, ids: readonly string[], timeoutMs: number): Promise<AggregateState[]>;
 }
 
 /** Reads the ledger of the service at `url` over HTTP. */
 export function ledgerClient(url: string, secret: string | undefined): LedgerClient {
-  const call = async (path: string, init: RequestInit = {}) => {
+  const call = async (path: string, init: RequestInit = {}, timeoutMs = TIMEOUT_MS) => {
     const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
-    const response = await fetch(url + path, { ...init, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(url + path, { ...init, headers, signal: AbortSignal.timeout(timeoutMs) });
     if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
     if (!response.ok) throw new Error(`${url}${path} answered ${response.status}.`);
     return response;
@@ -42,6 +44,11 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
     },
     async aggregates(aggregateType, range) {
       const rows = await (await call(`/aggregates/${aggregateType}?range=${range}`)).json();
+      return z.array(aggregateStateSchema).parse(rows);
+    },
+    async aggregatesById(aggregateType, ids, timeoutMs) {
+      const init = { method: 'POST', body: JSON.stringify({ ids }) };
+      const rows = await (await call(`/aggregates/${aggregateType}`, init, timeoutMs)).json();
       return z.array(aggregateStateSchema).parse(rows);
     },
   };

@@ -56,7 +56,7 @@ export async function repairDifferences<Tables>(
     for (const { id } of differences) {
       await sql`delete from ${sql.table(copy.table)} where id = ${id}`.execute(transaction);
       const state = owned.get(id);
-      if (state) await copy.apply(transaction, [asEvent(copy, state)]);
+      if (state) await copy.apply(transaction, [stateEvent(copy, state)]);
     }
   });
   return differences.length;
@@ -108,10 +108,14 @@ async function rangesOf<Tables>(db: Kysely<Tables>, differences: readonly Differ
   return rows.map(({ range }) => range);
 }
 
-function asEvent<Tables>({ source, aggregateType }: VerifiableCopy<Tables>, state: AggregateState): LedgerEvent {
+/** An owner's present state as the event that a copy applies. A copy at that version, or a newer one, does not change. */
+export function stateEvent(
+  { source, aggregateType }: Pick<VerifiableCopy<never>, 'source' | 'aggregateType'>,
+  state: AggregateState,
+): LedgerEvent {
   return {
     position: 1,
-    id: 'repair',
+    id: 'state',
     source,
     type: state.type,
     schemaVersion: 1,

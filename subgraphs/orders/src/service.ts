@@ -13,6 +13,7 @@ import { Registry } from 'prom-client';
 import { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
 import { CONSUMER, copiesOf } from './copies/copies.js';
+import { OwnerLookup } from './copies/owner-lookup.js';
 import { feedsOf } from './feeds.js';
 import { loadOrders } from './import.js';
 import { OrderEventStore } from './order/event-store.js';
@@ -89,7 +90,10 @@ export async function createOrdersService(
     logger,
     onStatement,
     metrics,
-    createSchema: (db) => createOrdersSchema(db, new Placement(db, settings, waiters)),
+    createSchema: (db) => {
+      const owners = new OwnerLookup(db, copiesOf(config), logger);
+      return createOrdersSchema(db, new Placement(db, settings, waiters, owners));
+    },
     createContext: async (db, request) =>
       createContext(new Orders(db), new OrderEventStore(db), new SagaStore(db), request),
     notReady: () => (caughtUp ? null : 'the copies of users and products are being brought up to date'),
@@ -149,7 +153,7 @@ export function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placemen
   return buildFederatedSchema<OrdersContext>({
     resolvers: [
       new OrderResolver(new Orders(db), new OrderEventStore(db)),
-      new PlacementResolver(placement),
+      new PlacementResolver(placement, new Orders(db)),
       new UserResolver(),
       new ProductResolver(),
     ],
