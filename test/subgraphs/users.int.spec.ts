@@ -1,7 +1,7 @@
 import { signToken } from '@tributary/shared/http/viewer';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph, TOKEN_SECRET } from '../harness/graph.ts';
-import { codesOf } from '../harness/graphql-client.ts';
+import { ask, codesOf } from '../harness/graphql-client.ts';
 
 let graph: TestGraph;
 beforeAll(async () => {
@@ -145,6 +145,33 @@ describe('deposit', () => {
       expect(answer.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'IDEMPOTENCY_KEY_REUSED' });
     }
   });
+
+  test.each(['gateway', 'users'] as const)(
+    'each deposit of one mutation returns the balance and the entries after itself (%s)',
+    async (service) => {
+      const { id } = (await register({ name: 'Several', email: `several-${service}@users.test` })).data.registerUser;
+      const { data, errors } = await ask(
+        graph.urls[service],
+        `mutation Deposits($id: ID!, $name: String!) {
+          first: deposit(userId: $id, amount: "10", idempotencyKey: "one-${service}") { balance { amount } entries { totalCount } }
+          renamed: updateUser(id: $id, input: { name: $name }) { name version account { balance { amount } } }
+          second: deposit(userId: $id, amount: "5", idempotencyKey: "two-${service}") {
+            balance { amount } entries(first: 9) { totalCount nodes { amount { amount } } }
+          }
+        }`,
+        { id, name: 'Renamed' },
+      );
+      expect(errors).toBeUndefined();
+      expect(data).toEqual({
+        first: { balance: { amount: '10.00' }, entries: { totalCount: 1 } },
+        renamed: { name: 'Renamed', version: 2, account: { balance: { amount: '10.00' } } },
+        second: {
+          balance: { amount: '15.00' },
+          entries: { totalCount: 2, nodes: [{ amount: { amount: '5.00' } }, { amount: { amount: '10.00' } }] },
+        },
+      });
+    },
+  );
 
   test('what is deposited at once adds up exactly', async () => {
     await Promise.all(Array.from({ length: 25 }, (_, i) => deposit('DV-13045', '0.01', `sum-${i}`)));

@@ -32,10 +32,17 @@ export function groupedLoader<Row>(
   );
 }
 
+/** Something that remembers what it loaded until it is told to forget it. */
+export interface Clearable {
+  clearAll(): unknown;
+}
+
 /** One loader per set of field arguments, so that fields asked with the same arguments share a statement. */
-export function loaderByArguments<Arguments, Loader>(create: (args: Arguments) => Loader): (args: Arguments) => Loader {
+export function loaderByArguments<Arguments, Loader>(
+  create: (args: Arguments) => Loader,
+): ((args: Arguments) => Loader) & Clearable {
   const loaders = new Map<string, Loader>();
-  return (args) => {
+  const loaderOf = (args: Arguments) => {
     const key = JSON.stringify(args);
     let loader = loaders.get(key);
     if (!loader) {
@@ -44,4 +51,18 @@ export function loaderByArguments<Arguments, Loader>(create: (args: Arguments) =
     }
     return loader;
   };
+  return Object.assign(loaderOf, { clearAll: () => loaders.clear() });
+}
+
+/**
+ * Clears every loader that is a property of a request's context. Called after each mutation field, so that the field's
+ * selection reads the state that the command left.
+ */
+export function clearLoaders(context: object): void {
+  for (const value of Object.values(context)) if (isClearable(value)) value.clearAll();
+}
+
+function isClearable(value: unknown): value is Clearable {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false;
+  return typeof (value as Partial<Clearable>).clearAll === 'function';
 }

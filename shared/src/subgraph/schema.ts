@@ -3,6 +3,7 @@ import { buildSubgraphSchema } from '@apollo/subgraph';
 import { printSchemaWithDirectives } from '@graphql-tools/utils';
 import { type DocumentNode, type GraphQLSchema, Kind, parse, visit } from 'graphql';
 import { buildSchema, createResolversMap } from 'type-graphql';
+import { clearLoaders } from './loaders.js';
 
 const FEDERATION = `extend schema @link(
   url: "https://specs.apollo.dev/federation/v2.9"
@@ -43,10 +44,27 @@ export async function buildFederatedSchema<Context>(options: SubgraphSchemaOptio
   for (const [typeName, resolve] of Object.entries(options.references)) {
     resolvers[typeName] = { ...resolvers[typeName], __resolveReference: resolve } as never;
   }
-  return buildSubgraphSchema({
+  const federated = buildSubgraphSchema({
     typeDefs: restoreArgumentOrder(parse(FEDERATION + printSchemaWithDirectives(schema))),
     resolvers: resolvers as never,
   });
+  clearLoadersAfterCommands(federated);
+  return federated;
+}
+
+/** Mutation fields run one after the other: what one of them has loaded is old after the next one's command. */
+function clearLoadersAfterCommands(schema: GraphQLSchema): void {
+  for (const field of Object.values(schema.getMutationType()?.getFields() ?? {})) {
+    const { resolve } = field;
+    if (!resolve) continue;
+    field.resolve = async (source, args, context, info) => {
+      try {
+        return await resolve(source, args, context, info);
+      } finally {
+        clearLoaders(context);
+      }
+    };
+  }
 }
 
 /**
