@@ -160,12 +160,14 @@ export function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placemen
     orphanedTypes: [User, Product],
     references: {
       Order: (reference, context) => findOrder(context, reference),
-      // Any id is answered: who never ordered has figures too, all zero.
-      User: ({ id }) => ({ id }),
-      Product: ({ id }) => ({ id }),
+      // Any id is answered: a user who never ordered has statistics too, all zero.
+      User: entityOf,
+      Product: entityOf,
     },
   });
 }
+
+const entityOf = ({ id }: Readonly<Record<string, unknown>>) => (typeof id === 'string' ? { id } : null);
 
 export const definition: ServiceDefinition = {
   name: 'orders',

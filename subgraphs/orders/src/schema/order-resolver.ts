@@ -167,14 +167,12 @@ export async function findOrder(
   context: OrdersContext,
   { id, number }: { readonly id?: string; readonly number?: string },
 ): Promise<Order | null> {
-  const row =
-    id !== undefined
-      ? await context.order.load(id)
-      : number !== undefined
-        ? await context.orderByNumber.load(number)
-        : null;
-  return row && showOrder(row);
+  if (typeof id === 'string') return show(await context.order.load(id));
+  if (typeof number === 'string') return show(await context.orderByNumber.load(number));
+  return null;
 }
+
+const show = (row: OrderRow | null) => row && showOrder(row);
 
 export function orderCursor(order: Order): string {
   return encodeCursor(NEWEST_FIRST, [order.placedAt.toISOString(), order.id]);
