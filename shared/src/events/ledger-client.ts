@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import { type AggregateState, aggregateStateSchema, type RangeChecksum, rangeSchema } from './aggregates.js';
+import { type Finding, findingSchema } from './audit.js';
 import { ledgerEventSchema } from './event.js';
 import { LedgerGoneError, type LedgerPage } from './outbox.js';
 
 const TIMEOUT_MS = 10_000;
+/** An audit reads whole tables. */
+const AUDIT_TIMEOUT_MS = 300_000;
 const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.array(ledgerEventSchema) });
 
 /** Another service's ledger. */
@@ -17,7 +20,9 @@ export interface LedgerClient {
   /** What the owner has of a type in one range. */
   aggregates(aggregateType: string, range: number): Promise<AggregateState[]>;
   /** What the owner has of a type under these ids, at most 100 of them; an id that it does not know is left out. */
-  aggregatesById(aggregateType: string, ids: readonly string[], timeoutMs: number): Promise<AggregateState[]>;
+  aggregatesById(aggregateType: string, ids: readonly string[], timeoutMs?: number): Promise<AggregateState[]>;
+  /** What does not add up in the owner's database. */
+  audit(): Promise<Finding[]>;
 }
 
 /** Reads the ledger of the service at `url` over HTTP. */
@@ -50,6 +55,9 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
       const init = { method: 'POST', body: JSON.stringify({ ids }) };
       const rows = await (await call(`/aggregates/${aggregateType}`, init, timeoutMs)).json();
       return z.array(aggregateStateSchema).parse(rows);
+    },
+    async audit() {
+      return z.array(findingSchema).parse(await (await call('/audit', {}, AUDIT_TIMEOUT_MS)).json());
     },
   };
 }

@@ -8,6 +8,7 @@ import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
+import { CHECKS, STOCK_BY_ORDER } from './audit.js';
 import { readConfig } from './config.js';
 import { createContext, type ProductsContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
@@ -55,7 +56,7 @@ export async function createProductsService(
     logger,
     touchedBy,
   };
-  publishEvents(service, events, { Product: 'product_states' });
+  publishEvents(service, events, { Product: 'product_states', OrderStock: STOCK_BY_ORDER }, CHECKS);
   const { caughtUp } = consumeEvents<ProductsTables>(service, feedsOf(config), [], events);
   releaseOverdueStock(service, config.PRODUCTS_DATABASE_URL, logger);
   return { ...service, caughtUp };

@@ -8,6 +8,7 @@ import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-servi
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Accounts } from './accounts.js';
+import { CHECKS, PAID_BY_ORDER } from './audit.js';
 import { readConfig } from './config.js';
 import { createContext, type UsersContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
@@ -53,7 +54,7 @@ export async function createUsersService(
     logger,
     touchedBy,
   };
-  publishEvents(service, events, { User: 'user_states' });
+  publishEvents(service, events, { User: 'user_states', OrderPayment: PAID_BY_ORDER }, CHECKS);
   const { caughtUp } = consumeEvents<UsersTables>(service, feedsOf(config), [], events);
   return { ...service, caughtUp };
 }
