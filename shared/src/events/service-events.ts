@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { HttpService } from '../http/http-service.js';
 import { openDatabase, type StatementListener } from '../postgres/database.js';
 import type { StateSource } from './aggregates.js';
-import type { AuditCheck } from './audit.js';
+import type { AuditCheck, Finding } from './audit.js';
 import { ConsumerMetrics, EventConsumer } from './consumer.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
@@ -77,12 +77,17 @@ export interface ServiceConsumers {
   readonly caughtUp: Promise<unknown>;
 }
 
-/** Gives other services' events their effect while the service listens, and compares `copies` with their owners. */
+/**
+ * Gives other services' events their effect while the service listens, and compares `copies` with their owners.
+ *
+ * @param audit run after each comparison, on the consumers' database
+ */
 export function consumeEvents<Tables>(
   service: HttpService,
   feeds: readonly Feed<Tables>[],
   copies: readonly VerifiableCopy<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
+  audit?: (db: Kysely<Tables>) => Promise<readonly Finding[]>,
 ): ServiceConsumers {
   const db = openBackgroundDatabase<Tables>(name, databaseUrl);
   const metrics = new ConsumerMetrics(service.metrics);
@@ -101,6 +106,7 @@ export function consumeEvents<Tables>(
     after: caughtUp,
     logger,
     metrics: service.metrics,
+    audit: audit && (() => audit(db)),
   });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));

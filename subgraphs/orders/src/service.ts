@@ -10,6 +10,7 @@ import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-servi
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
+import { audit } from './audit.js';
 import { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
 import { CONSUMER, copiesOf } from './copies/copies.js';
@@ -107,7 +108,10 @@ export async function createOrdersService(
     touchedBy,
   };
   publishEvents(service, events, {});
-  const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copiesOf(config), events);
+  const copies = copiesOf(config);
+  const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copies, events, (db) =>
+    audit(db, copies),
+  );
   consumers.caughtUp.then(() => {
     caughtUp = true;
   });
@@ -137,7 +141,7 @@ function runSagas(
       repeat({
         name: 'move overdue sagas on',
         intervalMs: OVERDUE_INTERVAL_MS,
-        run: () => moveOverdueSagas(db, settings),
+        run: () => moveOverdueSagas(db, settings, logger),
         logger,
       }),
     );

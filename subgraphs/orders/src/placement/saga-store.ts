@@ -122,6 +122,14 @@ export class SagaStore {
     return new Map(rows.map((row) => [keyOf(row), row]));
   }
 
+  /** Makes an overdue saga due again later, unless somebody moved it on meanwhile. */
+  async postpone(orderId: string, byMs: number): Promise<void> {
+    await sql`
+      update placement_sagas set due_at = now() + ${byMs}::float8 * interval '1 ms'
+      where order_id = ${orderId} and due_at <= now()
+    `.execute(this.#db);
+  }
+
   async save(advances: readonly Pick<Advance, 'saga' | 'dueInMs'>[]): Promise<void> {
     if (advances.length === 0) return;
     const rows = advances.map(({ saga, dueInMs }) => ({
