@@ -1,7 +1,9 @@
 import 'reflect-metadata';
 import { type ClassType, Directive, Field, Int, ObjectType } from 'type-graphql';
 import { z } from 'zod';
+import { MAX_INT } from './counters.js';
 import { badUserInput } from './errors.js';
+import { isWellFormed } from './unicode.js';
 
 /** The most nodes that one page may hold. */
 export const MAX_PAGE_SIZE = 100;
@@ -17,9 +19,6 @@ export interface PageRequest {
   readonly first: number;
   readonly after: KeysetPosition | null;
 }
-
-/** The largest number that a field of type Int shows. */
-const MAX_INT = 2_147_483_647;
 
 /** The longest cursor that is read. Those of this graph hold a name or a price, and an id. */
 const MAX_CURSOR_LENGTH = 8192;
@@ -81,7 +80,7 @@ function fitsType(value: string | number, type: PositionType | undefined): boole
       return Number.isFinite(value);
     case 'string':
       // PostgreSQL stores neither NUL nor a lone surrogate, so no cursor of ours has one.
-      return typeof value === 'string' && !/\0|\p{Surrogate}/u.test(value);
+      return typeof value === 'string' && !value.includes('\0') && isWellFormed(value);
     default:
       return false;
   }

@@ -45,6 +45,9 @@ export const conflict = (reason: string, message: string, field?: string): ApiEr
 /** Values that only the database can tell are impossible, by its error code. */
 const REFUSED_VALUES: Readonly<Record<string, string>> = {
   '22003': 'A number is out of range.',
+  '22007': 'A date or time is malformed.',
+  '22008': 'A date or time is out of range.',
+  '22P02': 'A value does not have the form that its type wants.',
   '22021': 'A text holds a character that cannot be stored.',
   '22P05': 'A text holds a character that cannot be stored.',
 };

@@ -1,19 +1,82 @@
 import Big from 'big.js';
 import { badUserInput } from './errors.js';
+import { isWellFormed } from './unicode.js';
 
-/** Checks a text from a client: trimmed, not empty, at most `max` characters. */
+/** The longest id that an object of the graph can have. */
+export const MAX_ID_LENGTH = 200;
+export const MAX_SEARCH_LENGTH = 200;
+export const MAX_SEARCH_WORDS = 20;
+
+const CONTROL = /\p{Cc}/u;
+const CONTROL_EXCEPT_BREAKS = /[^\P{Cc}\t\n\r]/u;
+const LINE_BREAK = /[\u2028\u2029]/;
+/** A character that leaves a mark: no separator, control or format character, no blank that Unicode calls a letter or symbol. */
+const VISIBLE = /[^\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/u;
+/** As `search_words` of the databases has them: letters and decimal digits. */
+const WORDS = /[\p{L}\p{Nd}]+/gu;
+
+/**
+ * Checks a text from a client, which may have several lines.
+ *
+ * @returns the text trimmed and in Unicode's composed form (NFC)
+ * @throws ApiError BAD_USER_INPUT when nothing of it is visible, it is longer than `max`, or it holds control characters
+ */
 export function requireText(field: string, value: string, max = 200): string {
-  const text = value.trim();
-  if (text === '') throw badUserInput(field, `"${field}" must not be empty.`, 'EMPTY');
-  if (text.length > max) {
-    throw badUserInput(field, `"${field}" may have at most ${max} characters, got ${text.length}.`, 'TOO_LONG');
+  const text = requireCharacters(field, value.trim(), CONTROL_EXCEPT_BREAKS).normalize('NFC');
+  if (!VISIBLE.test(text)) throw badUserInput(field, `"${field}" must not be empty.`, 'EMPTY');
+  return requireLength(field, text, max);
+}
+
+/** Checks a text of one line, such as a name. @see requireText */
+export function requireLine(field: string, value: string, max = 200): string {
+  const line = requireText(field, value, max);
+  if (CONTROL.test(line) || LINE_BREAK.test(line)) throw unfitCharacter(field);
+  return line;
+}
+
+/** Checks a text of one line that may be left out. */
+export function optionalLine(field: string, value: string | null | undefined, max = 200): string | null {
+  return value === null || value === undefined ? null : requireLine(field, value, max);
+}
+
+/** Checks a text that is compared with stored ones, as they are: composed (NFC). */
+export function optionalExact(field: string, value: string | null | undefined, max = 200): string | null {
+  if (value === null || value === undefined) return null;
+  return requireLength(field, requireCharacters(field, value, CONTROL), max).normalize('NFC');
+}
+
+/** Checks the id that a command names. (A query answers null for an id that cannot exist.) */
+export function requireId(field: string, value: string): string {
+  return requireLength(field, requireCharacters(field, value, CONTROL), MAX_ID_LENGTH);
+}
+
+/**
+ * Checks a search text: at most 200 characters and 20 words.
+ *
+ * @returns the text in Unicode's composed form (NFC), or null when it has no word to search for
+ */
+export function optionalSearch(field: string, value: string | null | undefined): string | null {
+  if (value === null || value === undefined) return null;
+  const text = requireLength(field, requireCharacters(field, value, CONTROL_EXCEPT_BREAKS), MAX_SEARCH_LENGTH);
+  const words = text.match(WORDS)?.length ?? 0;
+  if (words > MAX_SEARCH_WORDS) {
+    throw badUserInput(field, `"${field}" may have at most ${MAX_SEARCH_WORDS} words, got ${words}.`, 'TOO_MANY_WORDS');
   }
+  return words === 0 ? null : text.normalize('NFC');
+}
+
+function requireLength(field: string, text: string, max: number): string {
+  if (text.length <= max) return text;
+  throw badUserInput(field, `"${field}" may have at most ${max} characters, got ${text.length}.`, 'TOO_LONG');
+}
+
+function requireCharacters(field: string, text: string, unfit: RegExp): string {
+  if (unfit.test(text) || !isWellFormed(text)) throw unfitCharacter(field);
   return text;
 }
 
-/** Checks a text that may be left out. */
-export function optionalText(field: string, value: string | null | undefined, max = 200): string | null {
-  return value === null || value === undefined ? null : requireText(field, value, max);
+function unfitCharacter(field: string) {
+  return badUserInput(field, `"${field}" contains a control character or an unpaired surrogate.`, 'CHARACTER');
 }
 
 /** Checks an amount of money from a client: above zero, whole cents, at most `max`. Two decimals come back. */
@@ -35,7 +98,9 @@ export function requireQuantity(field: string, value: number, min = 1, max = 1_0
   return value;
 }
 
-/** Checks the key under which a client repeats a request safely. */
+/** Checks the key under which a client repeats a request safely. It is compared as it is, blanks around it left out. */
 export function requireIdempotencyKey(value: string): string {
-  return requireText('idempotencyKey', value, 200);
+  const key = requireCharacters('idempotencyKey', value.trim(), CONTROL);
+  if (key === '') throw badUserInput('idempotencyKey', '"idempotencyKey" must not be empty.', 'EMPTY');
+  return requireLength('idempotencyKey', key, 200);
 }

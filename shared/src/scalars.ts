@@ -1,10 +1,16 @@
 import Big from 'big.js';
-import { GraphQLError, GraphQLScalarType, Kind } from 'graphql';
-import { GraphQLJSON } from 'graphql-scalars';
+import { GraphQLError, GraphQLScalarType, Kind, type ValueNode } from 'graphql';
 import { isCalendarDay } from './calendar-day.js';
+import { findJsonFault, MAX_JSON_DEPTH } from './json-value.js';
 
 const DECIMAL = /^-?\d{1,16}(\.\d{1,8})?$/;
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i;
+/** RFC 3339 without leap seconds, which a `Date` does not have. */
+const RFC_3339 =
+  /^\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
+/** What both RFC 3339 and PostgreSQL can write; the year 0000 is unknown to PostgreSQL. */
+const FIRST_MOMENT = Date.parse('0001-01-01T00:00:00Z');
+const LAST_MOMENT = Date.parse('9999-12-31T23:59:59.999Z');
+const SHOWN_LENGTH = 100;
 
 /** An exact decimal number, always a string on the wire. */
 export const Decimal = new GraphQLScalarType<string, string>({
@@ -23,13 +29,14 @@ function parseDecimal(value: unknown): string {
   // A JSON number has been through a binary float already, so only whole ones are taken.
   if (typeof value === 'number' && Number.isSafeInteger(value)) return String(value);
   if (typeof value === 'string' && DECIMAL.test(value)) return value;
-  throw new GraphQLError(`Decimal wants a string such as "261.96", got ${JSON.stringify(value)}.`);
+  throw new GraphQLError(`Decimal wants a string such as "261.96", got ${describe(value)}.`);
 }
 
 /** A moment in time; in code a `Date`, on the wire RFC 3339 in UTC. */
 export const DateTime = new GraphQLScalarType<Date, string>({
   name: 'DateTime',
-  description: 'A moment in time, RFC 3339: "2016-11-08T00:00:00.000Z". Answers are always in UTC.',
+  description:
+    'A moment in time, RFC 3339: "2016-11-08T00:00:00.000Z", in the years 0001 to 9999 (UTC). Answers are always in UTC.',
   serialize(value) {
     const date = value instanceof Date ? value : new Date(String(value));
     return date.toISOString();
@@ -42,14 +49,59 @@ export const DateTime = new GraphQLScalarType<Date, string>({
 });
 
 function parseDateTime(value: unknown): Date {
-  if (typeof value === 'string' && RFC_3339.test(value)) {
+  if (typeof value === 'string' && RFC_3339.test(value) && isCalendarDay(value.slice(0, 10))) {
     const date = new Date(value);
-    if (!Number.isNaN(date.getTime()) && isCalendarDay(value.slice(0, 10))) return date;
+    if (date.getTime() >= FIRST_MOMENT && date.getTime() <= LAST_MOMENT) return date;
   }
   throw new GraphQLError(
-    `DateTime wants RFC 3339 with a time zone, such as "2016-11-08T00:00:00Z", got ${JSON.stringify(value)}.`,
+    `DateTime wants RFC 3339 with a time zone, such as "2016-11-08T00:00:00Z", got ${describe(value)}.`,
   );
 }
 
-/** Any JSON value. */
-export const JSONValue = GraphQLJSON;
+/** Any JSON value that can be stored and read again. */
+export const JSONValue = new GraphQLScalarType<unknown, unknown>({
+  name: 'JSON',
+  description: `Any JSON value, nested at most ${MAX_JSON_DEPTH} levels deep.`,
+  serialize: (value) => value,
+  parseValue: parseJson,
+  parseLiteral: (node, variables) => parseJson(readLiteral(node, variables ?? {}, 0)),
+});
+
+function parseJson(value: unknown): unknown {
+  const fault = findJsonFault(value, MAX_JSON_DEPTH);
+  if (fault) throw new GraphQLError(`A JSON value ${fault.problem}.`);
+  return value;
+}
+
+/** Reads a literal down to one level more than is accepted. */
+function readLiteral(node: ValueNode, variables: Readonly<Record<string, unknown>>, depth: number): unknown {
+  switch (node.kind) {
+    case Kind.NULL:
+      return null;
+    case Kind.BOOLEAN:
+    case Kind.STRING:
+      return node.value;
+    case Kind.ENUM:
+      throw new GraphQLError(`A JSON value has no enum values; got ${node.value}.`, { nodes: node });
+    case Kind.INT:
+    case Kind.FLOAT:
+      return Number(node.value);
+    case Kind.VARIABLE:
+      return variables[node.name.value];
+    case Kind.LIST:
+      if (depth === MAX_JSON_DEPTH) return [];
+      return node.values.map((item) => readLiteral(item, variables, depth + 1));
+    case Kind.OBJECT:
+      if (depth === MAX_JSON_DEPTH) return {};
+      return Object.fromEntries(
+        node.fields.map(({ name, value }) => [name.value, readLiteral(value, variables, depth + 1)]),
+      );
+  }
+}
+
+/** A value for an error message; what is long or nested is not repeated. */
+function describe(value: unknown): string {
+  if (typeof value === 'string' && value.length > SHOWN_LENGTH) return `a string of ${value.length} characters`;
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
+  return JSON.stringify(value) ?? String(value);
+}

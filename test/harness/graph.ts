@@ -34,6 +34,8 @@ export interface TestGraph {
 const silent = pino({ level: 'silent' });
 
 export interface GraphOptions {
+  /** Clones of the imported ones unless given; dropped when the graph stops. */
+  readonly databases?: TestDatabases;
   /** What carries the events; in this process unless given. */
   readonly bus?: EventBus;
   readonly gatewayEnv?: NodeJS.ProcessEnv;
@@ -44,13 +46,14 @@ export interface GraphOptions {
 
 /** Starts it on free ports, and waits until the copies are level. */
 export async function startGraph({
+  databases: givenDatabases,
   bus: givenBus,
   gatewayEnv = {},
   usersEnv = {},
   productsEnv = {},
   ordersEnv = {},
 }: GraphOptions = {}): Promise<TestGraph> {
-  const databases = await cloneDatabases();
+  const databases = givenDatabases ?? (await cloneDatabases());
   const statements: TestGraph['statements'] = { users: [], products: [], orders: [] };
   const record = (service: ServiceName) => (query: CompiledQuery) => statements[service].push(query);
   const bus = givenBus ?? new InProcessBus();

@@ -211,7 +211,9 @@ describe('commands', () => {
       `mutation { restock(id: "${id}", quantity: 1, idempotencyKey: "late-${id}") { id } }`,
     );
     expect(answer.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'PRODUCT_DISCONTINUED' });
-    const rows = await graph.databases.query('products', 'select on_hand from stock where product_id = $1', [id]);
+    const rows = await graph.databases.query('products', 'select on_hand::integer from stock where product_id = $1', [
+      id,
+    ]);
     expect(rows).toEqual([{ on_hand: 0 }]);
   });
 });

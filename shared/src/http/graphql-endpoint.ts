@@ -1,7 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ExecutionResult, GraphQLError } from 'graphql';
-import { ApiError, type ErrorCode, presentError } from '../errors.js';
+import { ApiError, type ErrorCode, type ErrorDetails, presentError } from '../errors.js';
+import { findJsonFault } from '../json-value.js';
+import { isWellFormed } from '../unicode.js';
+import { isNestedDeeperThan } from './query-nesting.js';
+
+/** How deep the variables of a request may be nested; the JSON values in them less, see MAX_JSON_DEPTH. */
+const MAX_VARIABLES_DEPTH = 100;
+/** How deep brackets of a query may be nested. */
+const MAX_QUERY_DEPTH = 500;
+/** How much of the path to a fault an error message repeats. */
+const SHOWN_PATH_LENGTH = 8;
 
 /** A GraphQL request as the HTTP layer hands it on: well-formed, nothing checked against a schema yet. */
 export interface GraphQLRequest {
@@ -22,8 +32,14 @@ export class RequestRefusedError extends ApiError {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, code: ErrorCode, message: string, headers: Readonly<Record<string, string>> = {}) {
-    super(code, message);
+  constructor(
+    status: number,
+    code: ErrorCode,
+    message: string,
+    headers: Readonly<Record<string, string>> = {},
+    details: ErrorDetails = {},
+  ) {
+    super(code, message, details);
     this.status = status;
     this.headers = headers;
   }
@@ -47,6 +63,13 @@ export type GraphQLResult = ExecutionResult | readonly GraphQLError[] | WrittenR
 
 const JSON_TYPE = 'application/json';
 const RESPONSE_TYPE = 'application/graphql-response+json';
+/** What answers a media range of an `accept` header. */
+const OFFERED_TYPES: ReadonlyMap<string, string> = new Map([
+  [RESPONSE_TYPE, RESPONSE_TYPE],
+  [JSON_TYPE, JSON_TYPE],
+  ['application/*', JSON_TYPE],
+  ['*/*', JSON_TYPE],
+]);
 
 /**
  * Serves GraphQL over HTTP at `/graphql` by that specification: POST with JSON, GET for queries, media types and status
@@ -84,13 +107,15 @@ export function serveGraphQL(app: FastifyInstance, run: (request: GraphQLRequest
 function send(reply: FastifyReply, accepted: string, result: GraphQLResult, http: FastifyRequest): FastifyReply {
   const written = result instanceof WrittenResult ? result : write(result, http);
   reply.headers(written.headers).header('content-type', `${accepted}; charset=utf-8`);
-  if (http.method === 'GET' && written.executed && isUnchanged(reply, written.body, http))
+  if (http.method !== 'POST' && written.executed && isUnchanged(reply, written.body, http))
     return reply.status(304).send();
   return reply.status(written.executed || accepted === JSON_TYPE ? 200 : 400).send(written.body);
 }
 
 /** What is got by GET may be kept, but is asked for again each time: whether it is still the same. */
 function isUnchanged(reply: FastifyReply, body: string | Buffer, { headers }: FastifyRequest): boolean {
+  const vary = reply.getHeader('vary');
+  reply.header('vary', vary === undefined ? 'accept' : `${vary}, accept`);
   const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
   const isOwn = headers.authorization !== undefined || headers.cookie !== undefined;
   reply.header('etag', etag).header('cache-control', `${isOwn ? 'private' : 'public'}, no-cache`);
@@ -123,13 +148,17 @@ function refuse(reply: FastifyReply, accepted: string, error: RequestRefusedErro
 /** @throws RequestRefusedError when the client wants neither of what there is */
 function acceptedType(accept: string | undefined): string {
   if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE;
+  let best: string | undefined;
+  let bestQuality = 0;
   for (const part of accept.split(',')) {
     const [type = '', ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
     const charset = parameters.find((parameter) => parameter.startsWith('charset='));
     if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset)) continue;
-    if (type === RESPONSE_TYPE) return RESPONSE_TYPE;
-    if (type === JSON_TYPE || type === '*/*' || type === 'application/*') return JSON_TYPE;
+    const offered = OFFERED_TYPES.get(type);
+    const quality = Number(parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? 1);
+    if (offered !== undefined && quality > bestQuality) [best, bestQuality] = [offered, quality];
   }
+  if (best !== undefined) return best;
   throw new RequestRefusedError(406, 'BAD_USER_INPUT', `Answers are ${RESPONSE_TYPE} or ${JSON_TYPE}, in UTF-8.`, {
     accept: `${RESPONSE_TYPE}; charset=utf-8, ${JSON_TYPE}; charset=utf-8`,
   });
@@ -137,13 +166,15 @@ function acceptedType(accept: string | undefined): string {
 
 /** @throws RequestRefusedError when the request is not as the specification has it */
 function readRequest(http: FastifyRequest, reply: FastifyReply): GraphQLRequest {
-  const method = http.method === 'GET' ? 'GET' : 'POST';
+  // HEAD is GET without the body, which the server leaves out.
+  const method = http.method === 'POST' ? 'POST' : 'GET';
   const text = method === 'GET' ? http.url : String(http.body ?? '');
   const { query, operationName, variables, extensions } = method === 'GET' ? readUrl(http) : readBody(http, text);
   if (typeof query !== 'string') throw malformed('"query" must be there, and a text');
   if (!isNothing(operationName) && typeof operationName !== 'string') throw malformed('"operationName" must be a text');
   if (!isNothing(variables) && !isMap(variables)) throw malformed('"variables" must be an object');
   if (!isNothing(extensions) && !isMap(extensions)) throw malformed('"extensions" must be an object');
+  refuseUnreadable(query, operationName, variables ?? {});
   return {
     query,
     operationName: operationName || undefined,
@@ -156,6 +187,30 @@ function readRequest(http: FastifyRequest, reply: FastifyReply): GraphQLRequest 
         if (!reply.raw.writableFinished) callback();
       }),
   };
+}
+
+/** Refuses what no parser may recurse into, and what cannot be stored, before anything looks into the request. */
+function refuseUnreadable(query: string, operationName: string | null | undefined, variables: object): void {
+  if (!isWellFormed(query)) throw malformed('"query" contains an unpaired surrogate, which is no character');
+  if (operationName && !isWellFormed(operationName)) throw malformed('"operationName" contains an unpaired surrogate');
+  if (isNestedDeeperThan(MAX_QUERY_DEPTH, query)) {
+    throw malformed(`"query" has brackets nested more than ${MAX_QUERY_DEPTH} deep`);
+  }
+  const fault = findJsonFault(variables, MAX_VARIABLES_DEPTH, { allowNul: true });
+  if (!fault) return;
+  const [variable = 'variables', ...rest] = fault.path.slice(0, SHOWN_PATH_LENGTH);
+  const field = rest.join('.');
+  const where = field === '' ? `variable "$${variable}"` : `variable "$${variable}" at "${field}"`;
+  throw new RequestRefusedError(
+    400,
+    'BAD_USER_INPUT',
+    `The request is malformed: ${where} ${fault.problem}.`,
+    {},
+    {
+      field: rest.length === 0 ? String(variable) : `${variable}.${field}`,
+      reason: fault.reason,
+    },
+  );
 }
 
 interface RawParameters {

@@ -8,6 +8,7 @@ import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { ApiError } from '../errors.js';
 import { metricsReader } from '../service/processes.js';
 import { Servers } from './servers.js';
+import { dropMalformedTraceHeaders } from './trace-context.js';
 
 /** The largest request body that is read, in bytes. */
 export const BODY_LIMIT = 1024 * 1024;
@@ -69,6 +70,10 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
     labelNames: ['method', 'route', 'status'],
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [metrics],
+  });
+  app.addHook('onRequest', (request, _reply, done) => {
+    dropMalformedTraceHeaders(request.headers);
+    done();
   });
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (servers.draining) reply.header('connection', 'close');

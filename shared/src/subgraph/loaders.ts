@@ -1,4 +1,7 @@
 import DataLoader from 'dataloader';
+import { ApiError } from '../errors.js';
+import { MAX_ID_LENGTH } from '../input.js';
+import { isWellFormed } from '../unicode.js';
 
 /** The most keys that one statement asks for. */
 const MAX_BATCH = 1000;
@@ -8,13 +11,10 @@ export function rowLoader<Row>(
   load: (keys: readonly string[]) => Promise<readonly Row[]>,
   keyOf: (row: Row) => string,
 ): DataLoader<string, Row | null> {
-  return new DataLoader(
-    async (keys) => {
-      const byKey = new Map((await load(keys)).map((row) => [keyOf(row), row]));
-      return keys.map((key) => byKey.get(key) ?? null);
-    },
-    { maxBatchSize: MAX_BATCH },
-  );
+  return keyLoader(async (keys) => {
+    const byKey = new Map((await load(keys)).map((row) => [keyOf(row), row]));
+    return (key) => byKey.get(key) ?? null;
+  }, null);
 }
 
 /** Loads the rows that belong to each key, in the order in which they were read. */
@@ -22,14 +22,36 @@ export function groupedLoader<Row>(
   load: (keys: readonly string[]) => Promise<readonly Row[]>,
   keyOf: (row: Row) => string,
 ): DataLoader<string, readonly Row[]> {
-  return new DataLoader(
+  return keyLoader<readonly Row[]>(async (keys) => {
+    const groups = new Map<string, Row[]>(keys.map((key) => [key, []]));
+    for (const row of await load(keys)) groups.get(keyOf(row))?.push(row);
+    return (key) => groups.get(key) ?? [];
+  }, []);
+}
+
+/**
+ * Keys that cannot exist are not asked for: one that is too long has no rows, one that cannot be stored is an error of its
+ * own and not of the keys beside it.
+ */
+function keyLoader<Value>(
+  load: (keys: readonly string[]) => Promise<(key: string) => Value>,
+  nothing: Value,
+): DataLoader<string, Value> {
+  return new DataLoader<string, Value>(
     async (keys) => {
-      const groups = new Map<string, Row[]>(keys.map((key) => [key, []]));
-      for (const row of await load(keys)) groups.get(keyOf(row))?.push(row);
-      return keys.map((key) => groups.get(key) ?? []);
+      const possible = keys.filter((key) => key.length <= MAX_ID_LENGTH && isStorable(key));
+      const find = possible.length > 0 ? await load(possible) : () => nothing;
+      return keys.map((key) => {
+        if (!isStorable(key)) return new ApiError('BAD_USER_INPUT', 'A text holds a character that cannot be stored.');
+        return key.length <= MAX_ID_LENGTH ? find(key) : nothing;
+      });
     },
     { maxBatchSize: MAX_BATCH },
   );
+}
+
+function isStorable(key: string): boolean {
+  return !key.includes('\0') && isWellFormed(key);
 }
 
 /** Something that remembers what it loaded until it is told to forget it. */

@@ -3,6 +3,7 @@ import { buildSubgraphSchema } from '@apollo/subgraph';
 import { printSchemaWithDirectives } from '@graphql-tools/utils';
 import { type DocumentNode, type GraphQLSchema, Kind, parse, visit } from 'graphql';
 import { buildSchema, createResolversMap } from 'type-graphql';
+import { type ApiError, badUserInput } from '../errors.js';
 import { clearLoaders } from './loaders.js';
 
 const FEDERATION = `extend schema @link(
@@ -15,7 +16,7 @@ extend schema @link(url: "https://tributary.dev/cache/v0.1", import: ["@cacheCon
 directive @cacheControl(scope: String! = "PUBLIC", of: [String!]! = []) on OBJECT | FIELD_DEFINITION
 `;
 
-/** Answers an entity by one of its keys; null when there is none. */
+/** Answers an entity by one of its keys; null when there is none. The reference holds those of its fields that are texts. */
 export type ReferenceResolver<Context> = (
   reference: Readonly<Record<string, string>>,
   context: Context,
@@ -49,7 +50,44 @@ export async function buildFederatedSchema<Context>(options: SubgraphSchemaOptio
     resolvers: resolvers as never,
   });
   clearLoadersAfterCommands(federated);
+  checkReferences(federated, new Set(Object.keys(options.references)));
   return federated;
+}
+
+/** What a gateway sends to name an entity. */
+type Reference = Readonly<Record<string, string>>;
+
+/** Answers each representation that names no entity with an error of its own, and does not let it fail those beside it. */
+function checkReferences(schema: GraphQLSchema, entityTypes: ReadonlySet<string>): void {
+  const field = schema.getQueryType()?.getFields()._entities;
+  const resolve = field?.resolve;
+  if (!field || !resolve) return;
+  field.resolve = async (source, args: { readonly representations: readonly unknown[] }, context, info) => {
+    const references = args.representations.map((representation) => readReference(representation, entityTypes));
+    const readable = references.filter((reference) => !(reference instanceof Error));
+    const resolved = await resolve(source, { ...args, representations: readable }, context, info);
+    const entities = (resolved as readonly unknown[]).values();
+    return references.map((reference) => (reference instanceof Error ? reference : entities.next().value));
+  };
+}
+
+/** Keeps the fields that can be keys: texts, and whole numbers as `ID` reads them. */
+function readReference(representation: unknown, entityTypes: ReadonlySet<string>): Reference | ApiError {
+  if (typeof representation !== 'object' || representation === null || Array.isArray(representation)) {
+    return badUserInput('representations', 'A representation must be an object.');
+  }
+  const { __typename: type } = representation as { readonly __typename?: unknown };
+  if (typeof type !== 'string' || !entityTypes.has(type)) {
+    return badUserInput(
+      'representations',
+      'The "__typename" of a representation must name an entity of this subgraph.',
+    );
+  }
+  const keys = Object.entries(representation).flatMap(([name, value]) => {
+    if (typeof value === 'string') return [[name, value] as const];
+    return Number.isSafeInteger(value) ? [[name, String(value)] as const] : [];
+  });
+  return Object.fromEntries(keys);
 }
 
 /** Mutation fields run one after the other: what one of them has loaded is old after the next one's command. */

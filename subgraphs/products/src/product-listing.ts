@@ -6,6 +6,7 @@ import {
   pageRequest,
 } from '@tributary/shared/connection';
 import { badUserInput } from '@tributary/shared/errors';
+import { optionalExact, optionalSearch } from '@tributary/shared/input';
 import Big from 'big.js';
 import { type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { ProductRow, ProductStatusName, ProductsTables } from './storage/tables.js';
@@ -106,8 +107,10 @@ export async function countProducts(db: Kysely<ProductsTables>, filter: ProductF
   const { category, subCategory, ...rest } = filter;
   if (Object.values(rest).every((value) => value === null || value === undefined)) {
     let kept = db.selectFrom('category_counts').select((eb) => eb.fn.sum<string | null>('count').as('count'));
-    if (category != null) kept = kept.where('category', '=', category);
-    if (subCategory != null) kept = kept.where('sub_category', '=', subCategory);
+    const wanted = optionalExact('filter.category', category);
+    const wantedBelow = optionalExact('filter.subCategory', subCategory);
+    if (wanted !== null) kept = kept.where('category', '=', wanted);
+    if (wantedBelow !== null) kept = kept.where('sub_category', '=', wantedBelow);
     return Number((await kept.executeTakeFirstOrThrow()).count ?? 0);
   }
   const counted = await db
@@ -123,7 +126,10 @@ function cursorName(sort: ProductSortName): string {
 }
 
 function matches(filter: ProductFilterValues): RawBuilder<SqlBool> {
-  const { category, subCategory, status, minPrice, maxPrice, inStock, text } = filter;
+  const { status, minPrice, maxPrice, inStock } = filter;
+  const category = optionalExact('filter.category', filter.category);
+  const subCategory = optionalExact('filter.subCategory', filter.subCategory);
+  const text = optionalSearch('filter.text', filter.text);
   if (minPrice != null && maxPrice != null && new Big(minPrice).gt(maxPrice)) {
     throw badUserInput('filter.minPrice', `"minPrice" (${minPrice}) is above "maxPrice" (${maxPrice}).`, 'EMPTY_RANGE');
   }
@@ -133,7 +139,8 @@ function matches(filter: ProductFilterValues): RawBuilder<SqlBool> {
   if (status != null) conditions.push(sql`status = ${status}`);
   if (minPrice != null) conditions.push(sql`price >= ${minPrice}`);
   if (maxPrice != null) conditions.push(sql`price <= ${maxPrice}`);
-  if (text?.trim()) conditions.push(sql`search @@ websearch_to_tsquery('english', ${text})`);
+  // A search for nothing but "the" or "of" has no word that is indexed, and limits as little as an empty one.
+  if (text !== null) conditions.push(sql`(numnode(search_query(${text})) = 0 or search @@ search_query(${text}))`);
   if (inStock != null) {
     const available = sql`exists (select from stock where product_id = products.id and on_hand > reserved)`;
     conditions.push(inStock ? sql`${available}` : sql`not ${available}`);

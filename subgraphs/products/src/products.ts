@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { MAX_COUNTER } from '@tributary/shared/counters';
 import { badUserInput, conflict, notFound } from '@tributary/shared/errors';
 import type { Origin } from '@tributary/shared/events/event';
 import { recordEvents } from '@tributary/shared/events/outbox';
-import { requireAmount, requireIdempotencyKey, requireQuantity, requireText } from '@tributary/shared/input';
+import { requireAmount, requireId, requireIdempotencyKey, requireLine, requireQuantity } from '@tributary/shared/input';
+import { findJsonFault, MAX_JSON_DEPTH } from '@tributary/shared/json-value';
 import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import { type ProductEventType, productEvent, stockReceived } from './product-events.js';
@@ -65,10 +67,10 @@ export class Products {
   async create(input: NewProduct, origin: Origin): Promise<ProductRow> {
     const product = {
       id: randomUUID(),
-      sku: requireText('sku', input.sku, 100),
-      name: requireText('name', input.name, 300),
-      category: requireText('category', input.category, 100),
-      sub_category: requireText('subCategory', input.subCategory, 100),
+      sku: requireLine('sku', input.sku, 100),
+      name: requireLine('name', input.name, 300),
+      category: requireLine('category', input.category, 100),
+      sub_category: requireLine('subCategory', input.subCategory, 100),
       price: requireAmount('price', input.price),
       attributes: requireAttributes(input.attributes ?? {}),
     };
@@ -98,9 +100,9 @@ export class Products {
   /** @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (STALE_VERSION) */
   async update(id: string, changes: ProductChanges, origin: Origin): Promise<ProductRow> {
     const wanted = {
-      ...(changes.name != null && { name: requireText('name', changes.name, 300) }),
-      ...(changes.category != null && { category: requireText('category', changes.category, 100) }),
-      ...(changes.subCategory != null && { sub_category: requireText('subCategory', changes.subCategory, 100) }),
+      ...(changes.name != null && { name: requireLine('name', changes.name, 300) }),
+      ...(changes.category != null && { category: requireLine('category', changes.category, 100) }),
+      ...(changes.subCategory != null && { sub_category: requireLine('subCategory', changes.subCategory, 100) }),
       ...(changes.attributes != null && { attributes: requireAttributes(changes.attributes) }),
     };
     return this.#change(id, 'ProductUpdated', origin, (before) => {
@@ -127,9 +129,9 @@ export class Products {
   }
 
   /**
-   * Takes pieces into stock, once per idempotency key.
+   * Takes units into stock, once per idempotency key of this product.
    *
-   * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (PRODUCT_DISCONTINUED, IDEMPOTENCY_KEY_REUSED)
+   * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (PRODUCT_DISCONTINUED, IDEMPOTENCY_KEY_REUSED, STOCK_LIMIT)
    */
   async restock(id: string, requested: number, key: string, origin: Origin): Promise<ProductRow> {
     const quantity = requireQuantity('quantity', requested);
@@ -140,7 +142,12 @@ export class Products {
       const inserted = await transaction
         .insertInto('stock_receipts')
         .values(receipt)
-        .onConflict((conflicting) => conflicting.column('idempotency_key').doNothing())
+        .onConflict((conflicting) =>
+          conflicting
+            .columns(['product_id', 'reason', 'idempotency_key'])
+            .where('idempotency_key', 'is not', null)
+            .doNothing(),
+        )
         .returning('id')
         .executeTakeFirst();
       if (!inserted) {
@@ -152,10 +159,19 @@ export class Products {
       }
       const stock = await transaction
         .updateTable('stock')
-        .set({ on_hand: sql`on_hand + ${quantity}::integer`, version: sql`version + 1` })
+        .set({ on_hand: sql`on_hand + ${quantity}::bigint`, version: sql`version + 1` })
         .where('product_id', '=', id)
+        .where('version', '<', MAX_COUNTER)
+        .where(sql<SqlBool>`on_hand + ${quantity}::bigint <= ${MAX_COUNTER}::bigint`)
         .returning(['on_hand', 'version'])
-        .executeTakeFirstOrThrow();
+        .executeTakeFirst();
+      if (!stock) {
+        throw conflict(
+          'STOCK_LIMIT',
+          `The stock holds at most ${MAX_COUNTER} units and as many movements.`,
+          'quantity',
+        );
+      }
       const data = { quantity, onHand: stock.on_hand, reason: 'restock' };
       await recordEvents(transaction, [stockReceived(id, stock.version, data)], origin);
       return product;
@@ -171,6 +187,8 @@ export class Products {
   ): Promise<ProductRow> {
     return this.#db.transaction().execute(async (transaction) => {
       const before = await lockProduct(transaction, id);
+      if (before.version >= MAX_COUNTER)
+        throw conflict('VERSION_LIMIT', `Product "${id}" was changed too often.`, 'id');
       const { attributes, ...wanted } = decide(before);
       const row = await transaction
         .updateTable('products')
@@ -197,7 +215,12 @@ type ProductValues = Pick<ProductRow, 'name' | 'category' | 'sub_category' | 'pr
 };
 
 async function lockProduct(transaction: Kysely<ProductsTables>, id: string): Promise<ProductRow> {
-  const row = await transaction.selectFrom('products').selectAll().where('id', '=', id).forUpdate().executeTakeFirst();
+  const row = await transaction
+    .selectFrom('products')
+    .selectAll()
+    .where('id', '=', requireId('id', id))
+    .forUpdate()
+    .executeTakeFirst();
   if (!row) throw notFound('product', id);
   return row;
 }
@@ -209,17 +232,15 @@ async function refuseOtherUse(
 ): Promise<void> {
   const before = await db
     .selectFrom('stock_receipts')
-    .select(['product_id', 'quantity', 'reason'])
+    .select('quantity')
+    .where('product_id', '=', receipt.product_id)
+    .where('reason', '=', receipt.reason)
     .where('idempotency_key', '=', receipt.idempotency_key)
     .executeTakeFirstOrThrow();
-  const same =
-    before.product_id === receipt.product_id &&
-    before.quantity === receipt.quantity &&
-    before.reason === receipt.reason;
-  if (!same) {
+  if (before.quantity !== receipt.quantity) {
     throw conflict(
       'IDEMPOTENCY_KEY_REUSED',
-      'This idempotency key was used for another restock; a new request wants a new key.',
+      `This idempotency key was used for a restock of ${before.quantity}; a new request needs a new key.`,
       'idempotencyKey',
     );
   }
@@ -230,13 +251,11 @@ function requireAttributes(value: unknown): string {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw badUserInput('attributes', '"attributes" must be a JSON object.', 'NOT_AN_OBJECT');
   }
+  const fault = findJsonFault(value, MAX_JSON_DEPTH);
+  if (fault) throw badUserInput('attributes', `"attributes" ${fault.problem}.`, fault.reason);
   const text = JSON.stringify(value);
   if (text.length > MAX_ATTRIBUTES_LENGTH) {
     throw badUserInput('attributes', `"attributes" may have at most ${MAX_ATTRIBUTES_LENGTH} characters.`, 'TOO_LONG');
-  }
-  // JSON.stringify escapes a lone surrogate as \udXXX; PostgreSQL stores neither those nor NUL.
-  if (/\\u0000|\\ud[89a-f]/.test(text)) {
-    throw badUserInput('attributes', '"attributes" holds a character that cannot be stored.', 'CHARACTER');
   }
   return text;
 }

@@ -1,3 +1,4 @@
+import { MAX_COUNTER } from '@tributary/shared/counters';
 import { causedBy, type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/shared/events/event';
 import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
 import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
@@ -14,7 +15,13 @@ type WantedLines = z.infer<typeof reserveSchema>['lines'];
 
 /** The ways to refuse; `reason` is for the customer. */
 interface Refusal {
-  readonly code: 'UNKNOWN_PRODUCT' | 'PRODUCT_DISCONTINUED' | 'OUT_OF_STOCK' | 'RESERVATION_EXPIRED' | 'RELEASED';
+  readonly code:
+    | 'UNKNOWN_PRODUCT'
+    | 'PRODUCT_DISCONTINUED'
+    | 'SALES_LIMIT'
+    | 'OUT_OF_STOCK'
+    | 'RESERVATION_EXPIRED'
+    | 'RELEASED';
   readonly reason: string;
 }
 
@@ -97,6 +104,8 @@ interface OpenStock {
   onHand: number;
   reserved: number;
   sold: number;
+  /** As orders count it, with what was sold before there was a stock. */
+  readonly unitsSold: number;
   version: number;
   /** What last moved it, for the event that tells of it; undefined while nothing did. */
   movedBy?: Origin;
@@ -129,7 +138,8 @@ class ReservationBatch {
     const held = reservations.flatMap(({ lines }) => lines.map(({ productId }) => productId));
     const ids = [...new Set([...productIds, ...held])];
     const { rows } = await sql<OpenStock>`
-      select product_id as "productId", name, price, status, on_hand as "onHand", reserved, sold, stock.version
+      select product_id as "productId", name, price, status, on_hand as "onHand", reserved, sold,
+        units_sold as "unitsSold", stock.version
       from stock join products on products.id = stock.product_id
       where product_id = any(${ids}) order by product_id for no key update of stock
     `.execute(transaction);
@@ -198,7 +208,7 @@ class ReservationBatch {
       await sql`
         update stock set on_hand = moved."onHand", reserved = moved.reserved, sold = moved.sold, version = moved.version + 1
         from jsonb_to_recordset(${JSON.stringify(moved)}::jsonb)
-          as moved ("productId" text, "onHand" integer, reserved integer, sold integer, version integer)
+          as moved ("productId" text, "onHand" bigint, reserved bigint, sold bigint, version integer)
         where stock.product_id = moved."productId"
       `.execute(transaction);
     }
@@ -245,11 +255,16 @@ class ReservationBatch {
   }
 
   #notForSale(lines: readonly ReservedLine[]): Refusal | null {
-    for (const { productId } of lines) {
+    for (const { productId, quantity } of lines) {
       const stock = this.#stock.get(productId);
       if (!stock) return { code: 'UNKNOWN_PRODUCT', reason: `There is no product with id "${productId}".` };
       if (stock.status === 'DISCONTINUED') {
         return { code: 'PRODUCT_DISCONTINUED', reason: `"${stock.name}" is not sold any more.` };
+      }
+      // Refused here, before any money moves: figures of the graph are 32-bit integers.
+      const sold = Math.max(stock.sold, stock.unitsSold) + stock.reserved;
+      if (sold + quantity > MAX_COUNTER || stock.version >= MAX_COUNTER) {
+        return { code: 'SALES_LIMIT', reason: `"${stock.name}" cannot be sold any more: its sales cannot be counted.` };
       }
     }
     return null;

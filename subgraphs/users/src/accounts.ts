@@ -1,11 +1,15 @@
 import type { PageRequest } from '@tributary/shared/connection';
+import { MAX_COUNTER } from '@tributary/shared/counters';
 import { conflict, notFound } from '@tributary/shared/errors';
 import type { Origin } from '@tributary/shared/events/event';
 import { recordEvents } from '@tributary/shared/events/outbox';
-import { requireAmount, requireIdempotencyKey } from '@tributary/shared/input';
+import { requireAmount, requireId, requireIdempotencyKey } from '@tributary/shared/input';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { AccountEntryRow, AccountRow, UsersTables } from './storage/tables.js';
 import { accountCredited } from './user-events.js';
+
+/** The most that deposits can bring an account to. The column holds ten times as much, so a refund always fits. */
+const MAX_BALANCE = '1000000000000000';
 
 /** The money that orders are paid from: a balance per user, and every entry that made it. */
 export class Accounts {
@@ -47,11 +51,12 @@ export class Accounts {
   }
 
   /**
-   * Puts money on an account, once per idempotency key.
+   * Puts money on an account, once per idempotency key of this account.
    *
-   * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (USER_DELETED, IDEMPOTENCY_KEY_REUSED)
+   * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (USER_DELETED, IDEMPOTENCY_KEY_REUSED, ACCOUNT_LIMIT)
    */
-  async deposit(userId: string, requested: string, key: string, origin: Origin): Promise<void> {
+  async deposit(givenUserId: string, requested: string, key: string, origin: Origin): Promise<void> {
+    const userId = requireId('userId', givenUserId);
     const amount = requireAmount('amount', requested);
     const idempotencyKey = requireIdempotencyKey(key);
     await this.#db.transaction().execute(async (transaction) => {
@@ -60,7 +65,9 @@ export class Accounts {
       const inserted = await transaction
         .insertInto('account_entries')
         .values({ user_id: userId, amount, reason: 'deposit', order_id: null, idempotency_key: idempotencyKey })
-        .onConflict((conflicting) => conflicting.column('idempotency_key').doNothing())
+        .onConflict((conflicting) =>
+          conflicting.columns(['user_id', 'reason', 'idempotency_key']).where('order_id', 'is', null).doNothing(),
+        )
         .returning('id')
         .executeTakeFirst();
       if (!inserted) return refuseOtherUse(transaction, userId, amount, idempotencyKey);
@@ -69,8 +76,17 @@ export class Accounts {
         .updateTable('accounts')
         .set({ balance: sql`balance + ${amount}`, version: sql`version + 1` })
         .where('user_id', '=', userId)
+        .where('version', '<', MAX_COUNTER)
+        .where(sql<SqlBool>`balance + ${amount} <= ${MAX_BALANCE}::numeric`)
         .returning(['balance', 'version'])
-        .executeTakeFirstOrThrow();
+        .executeTakeFirst();
+      if (!account) {
+        throw conflict(
+          'ACCOUNT_LIMIT',
+          `The account holds at most ${MAX_BALANCE} and ${MAX_COUNTER} entries.`,
+          'userId',
+        );
+      }
       const data = { amount, balance: account.balance, reason: 'deposit' };
       await recordEvents(transaction, [accountCredited(userId, account.version, data)], origin);
     });
@@ -81,13 +97,15 @@ export class Accounts {
 async function refuseOtherUse(db: Kysely<UsersTables>, userId: string, amount: string, key: string): Promise<void> {
   const before = await db
     .selectFrom('account_entries')
-    .select(['user_id', 'amount', 'reason'])
+    .select('amount')
+    .where('user_id', '=', userId)
+    .where('reason', '=', 'deposit')
     .where('idempotency_key', '=', key)
     .executeTakeFirstOrThrow();
-  if (before.user_id !== userId || before.amount !== amount || before.reason !== 'deposit') {
+  if (before.amount !== amount) {
     throw conflict(
       'IDEMPOTENCY_KEY_REUSED',
-      'This idempotency key was used for another deposit; a new request wants a new key.',
+      `This idempotency key was used for a deposit of ${before.amount}; a new request needs a new key.`,
       'idempotencyKey',
     );
   }

@@ -1,3 +1,4 @@
+import { MAX_COUNTER } from '@tributary/shared/counters';
 import { causedBy, type LedgerEvent, NO_ORIGIN } from '@tributary/shared/events/event';
 import type { ApplyEvents } from '@tributary/shared/events/feed';
 import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
@@ -13,7 +14,7 @@ const chargeSchema = z.object({ userId: z.string(), amount: z.string(), currency
 
 /** The ways to refuse a charge; `reason` is for the customer. */
 interface Refusal {
-  readonly code: 'UNKNOWN_USER' | 'USER_NOT_ACTIVE' | 'INSUFFICIENT_FUNDS' | 'REFUNDED';
+  readonly code: 'UNKNOWN_USER' | 'USER_NOT_ACTIVE' | 'INSUFFICIENT_FUNDS' | 'ACCOUNT_LIMIT' | 'REFUNDED';
   readonly reason: string;
 }
 
@@ -52,7 +53,6 @@ interface NewEntry {
   amount: string;
   reason: string;
   order_id: string;
-  idempotency_key: string;
 }
 
 /** The payments and accounts that a batch of commands is about: locked, changed in memory, written back at once. */
@@ -114,7 +114,6 @@ class Payments {
       amount: 'numeric',
       reason: 'text',
       order_id: 'text',
-      idempotency_key: 'text',
     };
     await bulkInsert(db, 'account_entries', entryColumns, this.#entries);
     const paymentColumns = {
@@ -127,7 +126,7 @@ class Payments {
     };
     await bulkInsert(db, 'payments', paymentColumns, [...this.#touched], {
       onConflict: sql`on conflict (order_id) do update set
-        status = excluded.status, refusal = excluded.refusal, version = excluded.version, updated_at = now()`,
+        amount = excluded.amount, status = excluded.status, refusal = excluded.refusal, version = excluded.version, updated_at = now()`,
     });
     await recordEvents(transaction, this.#events, NO_ORIGIN);
   }
@@ -162,6 +161,9 @@ class Payments {
       const state = account.status === 'DELETED' ? 'was deleted' : 'is suspended';
       return { code: 'USER_NOT_ACTIVE', reason: `The user "${userId}" ${state}.` };
     }
+    if (account.version >= MAX_COUNTER) {
+      return { code: 'ACCOUNT_LIMIT', reason: 'The account cannot take any more entries.' };
+    }
     if (account.balance.gte(amount)) return null;
     const balance = account.balance.toFixed(2);
     return {
@@ -183,7 +185,7 @@ class Payments {
     return payment;
   }
 
-  /** Moves money: `reason` with the order's id is what makes it happen once, by the table's unique key. */
+  /** Moves money, once per order and reason: the table's unique index makes sure of it. No key of a client can interfere. */
   #move(command: LedgerEvent, payment: OpenPayment, amount: string, reason: 'charge' | 'refund'): void {
     const account = this.#accounts.get(payment.user_id);
     if (!account) throw new Error(`Payment ${payment.order_id} is of no account.`);
@@ -195,7 +197,6 @@ class Payments {
       amount,
       reason,
       order_id: orderId,
-      idempotency_key: `${reason}:${orderId}`,
     });
     const data = { amount: payment.amount, balance: account.balance.toFixed(2), reason, orderId };
     const event = reason === 'charge' ? accountDebited : accountCredited;

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { PageRequest } from '@tributary/shared/connection';
+import { MAX_COUNTER } from '@tributary/shared/counters';
 import { badUserInput, conflict, notFound } from '@tributary/shared/errors';
 import type { Origin } from '@tributary/shared/events/event';
 import { eraseFromEvents, recordEvents } from '@tributary/shared/events/outbox';
-import { optionalText, requireText } from '@tributary/shared/input';
+import { optionalLine, requireId, requireLine } from '@tributary/shared/input';
+import { DELETED_USER } from '@tributary/shared/placeholders';
 import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { AddressRow, UserRow, UserStatusName, UsersTables } from './storage/tables.js';
@@ -34,6 +36,9 @@ export interface UserChanges {
   /** The version that the client has seen; a newer one is a CONFLICT. */
   readonly expectedVersion?: number | null | undefined;
 }
+
+/** The e-mail address that every reader is shown of a deleted user, here and in every copy. */
+export const DELETED_EMAIL = DELETED_USER.email;
 
 /** The accounts of people: who they are, where they live. */
 export class Users {
@@ -96,9 +101,9 @@ export class Users {
   async register(input: NewUser, origin: Origin): Promise<UserRow> {
     const user = {
       id: randomUUID(),
-      name: requireText('name', input.name),
+      name: requireLine('name', input.name),
       email: requireEmail(input.email),
-      segment: optionalText('segment', input.segment, 100),
+      segment: optionalLine('segment', input.segment, 100),
     };
     const address = input.address ? requireAddress(input.address) : null;
     return this.#refusingTakenEmail(user.email, async (transaction) => {
@@ -117,13 +122,13 @@ export class Users {
   /**
    * Changes what is given; a change that changes nothing leaves the version as it is.
    *
-   * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (STALE_VERSION, USER_DELETED, EMAIL_TAKEN)
+   * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (STALE_VERSION, USER_DELETED, EMAIL_TAKEN, VERSION_LIMIT)
    */
   async update(id: string, changes: UserChanges, origin: Origin): Promise<UserRow> {
     if (changes.status === 'DELETED') {
       throw badUserInput('status', 'A user is deleted with deleteUser, which also erases personal data.');
     }
-    const name = changes.name == null ? null : requireText('name', changes.name);
+    const name = changes.name == null ? null : requireLine('name', changes.name);
     const email = changes.email == null ? null : requireEmail(changes.email);
     return this.#refusingTakenEmail(email, async (transaction) => {
       const before = await lockUser(transaction, id);
@@ -142,6 +147,7 @@ export class Users {
       };
       const changed = after.name !== before.name || after.email !== before.email || after.status !== before.status;
       if (!changed) return before;
+      if (before.version >= MAX_COUNTER) throw conflict('VERSION_LIMIT', `User "${id}" was changed too often.`, 'id');
       const saved = await saveUser(transaction, before, after);
       await recordEvents(transaction, [userEvent('UserUpdated', saved)], origin);
       return saved;
@@ -160,8 +166,8 @@ export class Users {
       if (before.status === 'DELETED') return before;
       await transaction.deleteFrom('addresses').where('user_id', '=', id).execute();
       const deleted = await saveUser(transaction, before, {
-        name: 'Deleted user',
-        // Stays unique, and .invalid can never be delivered to.
+        name: DELETED_USER.name,
+        // Unique, as the column requires; readers are shown DELETED_EMAIL.
         email: `${randomUUID()}@deleted.invalid`,
         status: 'DELETED',
         segment: null,
@@ -186,7 +192,12 @@ export class Users {
 }
 
 async function lockUser(transaction: Kysely<UsersTables>, id: string): Promise<UserRow> {
-  const row = await transaction.selectFrom('users').selectAll().where('id', '=', id).forUpdate().executeTakeFirst();
+  const row = await transaction
+    .selectFrom('users')
+    .selectAll()
+    .where('id', '=', requireId('id', id))
+    .forUpdate()
+    .executeTakeFirst();
   if (!row) throw notFound('user', id);
   return row;
 }
@@ -205,25 +216,23 @@ async function saveUser(
 }
 
 function requireEmail(value: string): string {
-  const email = requireText('email', value, 320);
+  const email = requireLine('email', value, 320);
   if (!EMAIL.test(email)) throw badUserInput('email', `"${email}" is not an e-mail address.`, 'EMAIL');
   return email;
 }
 
 function requireAddress(address: NewAddress) {
   return {
-    line: optionalText('address.line', address.line),
-    city: requireText('address.city', address.city),
-    state: optionalText('address.state', address.state),
-    postal_code: optionalText('address.postalCode', address.postalCode, 20),
-    country: requireText('address.country', address.country),
-    region: optionalText('address.region', address.region),
+    line: optionalLine('address.line', address.line),
+    city: requireLine('address.city', address.city),
+    state: optionalLine('address.state', address.state),
+    postal_code: optionalLine('address.postalCode', address.postalCode, 20),
+    country: requireLine('address.country', address.country),
+    region: optionalLine('address.region', address.region),
   };
 }
 
 /** Every word of the search starts a word of the name or the e-mail address. */
 function matches(search: string) {
-  const words = search.match(/[\p{L}\p{N}]+/gu) ?? [];
-  const query = words.map((word) => `${word}:*`).join(' & ');
-  return sql<SqlBool>`search @@ to_tsquery('simple', ${query})`;
+  return sql<SqlBool>`search @@ search_prefixes(${search})`;
 }

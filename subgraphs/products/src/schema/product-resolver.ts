@@ -1,4 +1,5 @@
 import { Page } from '@tributary/shared/connection';
+import { MAX_INT } from '@tributary/shared/counters';
 import { badUserInput } from '@tributary/shared/errors';
 import { money } from '@tributary/shared/money';
 import { PLACEHOLDER_DATE, unknownProduct } from '@tributary/shared/placeholders';
@@ -41,11 +42,13 @@ export class ProductResolver {
     if ((id == null) === (sku == null)) {
       throw badUserInput('id', 'A product is found by "id" or by "sku"; give exactly one of them.', 'ONE_OF');
     }
-    return id != null ? findProduct(context, { id }) : findProduct(context, { sku: sku as string });
+    return id != null ? findProduct(context, { id }) : findProduct(context, { sku: (sku as string).normalize('NFC') });
   }
 
   @Directive('@cacheControl(of: ["Product"])')
-  @Query(() => ProductConnection)
+  @Query(() => ProductConnection, {
+    description: 'Discontinued products are listed, too, unless `filter.status` leaves them out.',
+  })
   async products(
     @Arg('first', () => Int, { nullable: true, defaultValue: 20 }) first: number | null,
     @Arg('after', () => String, { nullable: true }) after: string | null | undefined,
@@ -82,7 +85,9 @@ export class ProductResolver {
   async stock(@Root() product: Product, @Ctx() context: ProductsContext): Promise<Stock> {
     const row = await context.stock.load(product.id);
     const { on_hand: onHand, reserved } = row ?? { on_hand: 0, reserved: 0 };
-    return { onHand, reserved, available: onHand - reserved };
+    // Returned units can bring a stock beyond what an Int holds; then the largest Int is shown.
+    const show = (units: number) => Math.min(units, MAX_INT);
+    return { onHand: show(onHand), reserved: show(reserved), available: show(onHand - reserved) };
   }
 
   @Mutation(() => Product)

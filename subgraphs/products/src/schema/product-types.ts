@@ -64,7 +64,8 @@ export class ProductFilter {
   @Field(() => Boolean, { nullable: true }) inStock?: boolean | null;
   @Field(() => String, {
     nullable: true,
-    description: 'Full-text search in name, category and SKU: words, "a phrase", -without, this or that.',
+    description:
+      'Full-text search in name, category and SKU: words, "a phrase", -without, this or that. At most 200 characters and 20 words; without a word to search for it limits nothing.',
   })
   text?: string | null;
 }

@@ -1,9 +1,10 @@
 import { encodeCursor, Page, pageRequest } from '@tributary/shared/connection';
+import { optionalSearch } from '@tributary/shared/input';
 import { PLACEHOLDER_DATE, UNKNOWN_USER } from '@tributary/shared/placeholders';
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
 import type { UsersContext } from '../context.js';
 import type { UserRow } from '../storage/tables.js';
-import type { Users } from '../users.js';
+import { DELETED_EMAIL, type Users } from '../users.js';
 import {
   Account,
   Address,
@@ -39,7 +40,8 @@ export class UserResolver {
 
   @Directive('@cacheControl(of: ["User"])')
   @Query(() => UserConnection, {
-    description: 'By name. `search` finds the starts of words in names and e-mail addresses.',
+    description:
+      'By name; deleted users are left out. `search` finds users by the starts of words in their names and e-mail addresses: at most 200 characters and 20 words; without a letter or digit it finds everybody.',
   })
   async users(
     @Arg('first', () => Int, { nullable: true, defaultValue: 20 }) first: number | null,
@@ -47,7 +49,7 @@ export class UserResolver {
     @Arg('search', () => String, { nullable: true }) search: string | null | undefined,
   ): Promise<Page<User>> {
     const page = pageRequest({ first, after }, BY_NAME, ['string', 'string']);
-    const wanted = search?.trim() ? search : null;
+    const wanted = optionalSearch('search', search);
     const rows = await this.#users.list(page, wanted);
     return new Page(
       page,
@@ -118,7 +120,7 @@ function showUser(row: UserRow): User {
   return {
     id: row.id,
     name: row.name,
-    email: row.email,
+    email: row.status === 'DELETED' ? DELETED_EMAIL : row.email,
     status: row.status as UserStatus,
     segment: row.segment,
     createdAt: row.created_at,

@@ -2,6 +2,7 @@ import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
+import { createSearchWords } from '@tributary/shared/postgres/search-words';
 import { type Kysely, sql } from 'kysely';
 
 export const migrations: Migrations = {
@@ -126,7 +127,65 @@ export const migrations: Migrations = {
       `.execute(db);
     },
   },
+
+  '0005-keys-and-search': {
+    async up(db) {
+      // A client's key counts for its account and command only. What the system does to an account is identified by order
+      // and reason, so no key that a client chooses can meet it. Keys that are stored stay what they are.
+      await sql`
+        drop index account_entries_idempotency_key;
+        create unique index account_entries_client_key on account_entries (user_id, reason, idempotency_key)
+          where order_id is null;
+        create unique index account_entries_of_order on account_entries (order_id, reason) where order_id is not null;
+
+        -- Of a refused charge nothing was paid back, and every answer has to say so.
+        update payments set amount = 0
+        where status = 'REFUNDED' and amount <> 0 and not exists (
+          select from account_entries where account_entries.order_id = payments.order_id and reason = 'charge'
+        )
+      `.execute(db);
+      await composeCharacters(db);
+      await createSearchWords(db);
+      await sql`
+        create function search_prefixes(text) returns tsquery language sql immutable strict parallel safe
+        return (select string_agg(format('%L:*', word), ' & ') from unnest(search_words($1)) as word)::tsquery;
+
+        alter table users drop column search;
+        alter table users add column search tsvector
+          generated always as (array_to_tsvector(search_words(name || ' ' || email))) stored;
+        create index users_search on users using gin (search)
+      `.execute(db);
+    },
+  },
 };
+
+/**
+ * Brings names and e-mail addresses into Unicode's composed form (NFC), in which new ones are stored. An address whose composed
+ * form another user has stays as it is.
+ */
+async function composeCharacters(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    with composed as (
+      select id, normalize(name) as name,
+        case when
+          row_number() over (partition by lower(normalize(email)) order by created_at, id) = 1
+          and not exists (
+            select from users as other where lower(other.email) = lower(normalize(users.email)) and other.id <> users.id
+          )
+        then normalize(email) else email end as email
+      from users where status <> 'DELETED' and (name is not nfc normalized or email is not nfc normalized)
+    ), changed as (
+      update users set name = composed.name, email = composed.email, version = version + 1, updated_at = now()
+      from composed
+      where users.id = composed.id and (users.name, users.email) <> (composed.name, composed.email)
+      returning users.*
+    )
+    insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
+    select gen_random_uuid(), 'UserUpdated', 1, 'User', id, version, updated_at,
+      jsonb_build_object('name', name, 'email', email, 'segment', segment, 'status', status)
+    from changed order by id
+  `.execute(db);
+}
 
 /** Tells in events what came into the tables without: an import, or what was there before there were events. */
 export async function recordWhatIsThere(db: Kysely<unknown>): Promise<void> {
