@@ -5,6 +5,7 @@ import { readSuperstore } from '@tributary/shared/superstore/superstore';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { ask } from '../harness/graphql-client.ts';
 import { startTcpProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { until } from '../harness/until.ts';
 
@@ -140,6 +141,49 @@ describe('an order for what does not exist is refused, and nothing is stored', (
       (open) => open.length === 0,
     );
   });
+});
+
+test('a deleted user reads the same everywhere: from its owner, from the copy, and from orders', async () => {
+  const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
+  const { data: placed } = await place(customer, [lamp]);
+  await graph.ask('mutation Delete($id: ID!) { deleteUser(id: $id) { id } }', { id: customer });
+  const deleted = { name: 'Deleted user', email: 'deleted@deleted.invalid' };
+  await until(
+    () => graph.databases.query('orders', 'select name, email from users_copy where id = $1 and deleted', [customer]),
+    (rows) => rows.length === 1,
+  );
+  for (const headers of [{}, { 'x-max-staleness': '0' }] as Record<string, string>[]) {
+    const { data, errors } = await graph.ask(
+      `query Deleted($user: ID!, $order: ID!) {
+        user(id: $user) { name email orders { nodes { customer { name email } } } }
+        order(id: $order) { customer { name email } }
+      }`,
+      { user: customer, order: placed.placeOrder.id },
+      headers,
+    );
+    expect(errors).toBeUndefined();
+    expect(data).toEqual({
+      user: { ...deleted, orders: { nodes: [{ customer: deleted }] } },
+      order: { customer: deleted },
+    });
+  }
+});
+
+test.each([
+  ['an idempotency key', { key: '\ud800' }],
+  ['a customer id', { customerId: 'a\udfff' }],
+  ['a product id', { productId: '\ud83d' }],
+  ['NUL in a product id', { productId: 'a\0b' }],
+  ['NUL in a key', { key: 'a\0b' }],
+])('text that cannot be stored is refused at the subgraph: %s', async (_what, change) => {
+  const given = { customerId: 'CG-12520', productId: 'FUR-BO-10001798', key: randomUUID(), ...change };
+  const before = await stored();
+  const { errors } = await ask(graph.urls.orders, PLACE, {
+    input: { customerId: given.customerId, items: [{ productId: given.productId, quantity: 1 }], waitMs: 0 },
+    key: given.key,
+  });
+  expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
+  expect(await stored()).toEqual(before);
 });
 
 describe('what the copies do not have yet', () => {

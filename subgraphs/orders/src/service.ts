@@ -44,7 +44,8 @@ export async function rebuildReadModels(databaseUrl: string): Promise<number> {
   const db = openDatabase<OrdersTables>({
     url: databaseUrl,
     applicationName: 'tributary-orders-rebuild',
-    maxConnections: 1,
+    // One of them holds the lock.
+    maxConnections: 2,
     statementTimeoutMs: 0,
   });
   try {
