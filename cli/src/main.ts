@@ -1,4 +1,5 @@
 import { signToken } from '@tributary/shared/http/viewer';
+import { AlreadyRunningError } from '@tributary/shared/postgres/exclusive';
 import { ImportConflictError } from '@tributary/shared/postgres/import-once';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { readSecrets } from './data-folder.js';
@@ -61,7 +62,7 @@ addOperatorCommands(program, dataDir);
 try {
   await program.parseAsync();
 } catch (error) {
-  const plain = error instanceof UserError || error instanceof ImportConflictError || error instanceof RangeError;
+  const plain = [UserError, ImportConflictError, AlreadyRunningError, RangeError].some((type) => error instanceof type);
   process.stderr.write(`\n${plain ? (error as Error).message : error instanceof Error ? error.stack : error}\n`);
   process.exit(1);
 }

@@ -35,8 +35,8 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
   operator(
     program
       .command('verify')
-      .description('Compare every copy with its owner.')
-      .option('--repair', 'mend what differs', false),
+      .description('Compare every copy with its owner, and check money and stock across the services.')
+      .option('--repair', 'repair copies that differ; money and stock are never changed', false),
   ).action((options: OperateOptions & { repair: boolean }) =>
     withOrders(options, async (operations) => {
       const found = await operations.verify(options.repair);
@@ -49,8 +49,15 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
           .map(({ id }) => id)
           .join(' '),
       }));
-      print(found, { ...options, rows, empty: '' });
-      if (found.some(({ differences, repaired }) => differences.length > repaired)) process.exitCode = 1;
+      const findings = await operations.audit();
+      if (options.json) print([...found, { check: 'money and stock', findings }], { ...options, rows: [], empty: '' });
+      else {
+        print(found, { ...options, rows, empty: '' });
+        const lines = findings.map(({ service, check, id, problem }) => ({ service, check, id, problem }));
+        print(findings, { ...options, rows: lines, empty: 'Money and stock agree.' });
+      }
+      const differs = found.some(({ differences, repaired }) => differences.length > repaired);
+      if (differs || findings.length > 0) process.exitCode = 1;
     }),
   );
 }

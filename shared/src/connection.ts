@@ -1,7 +1,9 @@
 import 'reflect-metadata';
 import { type ClassType, Directive, Field, Int, ObjectType } from 'type-graphql';
 import { z } from 'zod';
+import { MAX_INT } from './counters.js';
 import { badUserInput } from './errors.js';
+import { isWellFormed } from './unicode.js';
 
 /** The most nodes that one page may hold. */
 export const MAX_PAGE_SIZE = 100;
@@ -18,7 +20,8 @@ export interface PageRequest {
   readonly after: KeysetPosition | null;
 }
 
-const ISO_DATE = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
+/** The longest cursor that is read. Those of this graph hold a name or a price, and an id. */
+const MAX_CURSOR_LENGTH = 8192;
 
 const positionSchema = z.tuple([z.string()]).rest(z.union([z.string(), z.number()]));
 
@@ -49,6 +52,7 @@ export function pageRequest(
 
 function decodeCursor(cursor: string, order: string, shape: readonly PositionType[]): KeysetPosition {
   const broken = badUserInput('after', '"after" is not a cursor of this list.', 'CURSOR');
+  if (cursor.length > MAX_CURSOR_LENGTH) throw broken;
   let parsed: unknown;
   try {
     parsed = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
@@ -69,17 +73,28 @@ function decodeCursor(cursor: string, order: string, shape: readonly PositionTyp
 function fitsType(value: string | number, type: PositionType | undefined): boolean {
   switch (type) {
     case 'date':
-      return typeof value === 'string' && ISO_DATE.test(value) && !Number.isNaN(Date.parse(value));
+      return typeof value === 'string' && isStoredDate(value);
     case 'integer':
       return Number.isSafeInteger(value);
     case 'number':
-      return typeof value === 'number';
+      return Number.isFinite(value);
     case 'string':
-      // PostgreSQL cannot store NUL, so no cursor of ours has one.
-      return typeof value === 'string' && !value.includes('\0');
+      // PostgreSQL stores neither NUL nor a lone surrogate, so no cursor of ours has one.
+      return typeof value === 'string' && !value.includes('\0') && isWellFormed(value);
     default:
       return false;
   }
+}
+
+/** Whether a text is a date that exists, as `Date` writes it, from the year 1 on: PostgreSQL has no year 0. */
+function isStoredDate(text: string): boolean {
+  const date = new Date(text);
+  return !Number.isNaN(date.getTime()) && date.toISOString() === text && /^\d{4}-/.test(text) && text >= '0001';
+}
+
+/** A count as an Int shows it: at most 2,147,483,647, however much is stored. */
+export function toInt(count: number | string): number {
+  return Math.min(Number(count), MAX_INT);
 }
 
 @Directive('@shareable')
@@ -114,7 +129,7 @@ export class Page<T> {
     totalCount: () => Promise<number>,
   ) {
     this.edges = rows.slice(0, request.first).map((node) => ({ node, cursor: cursorOf(node) }));
-    this.totalCount = totalCount;
+    this.totalCount = async () => toInt(await totalCount());
     this.pageInfo = {
       hasNextPage: rows.length > request.first,
       hasPreviousPage: request.after !== null,

@@ -8,7 +8,7 @@ test('every metric that an alerting rule or a page names is there', async () => 
   const rules = [...read('docker/alerts.yaml').matchAll(/expr: .*\((\w+)\)/g)].map(([, name]) => name as string);
   expect(rules.length).toBeGreaterThan(3);
   const pages = ['docs/orders.md', 'docs/events.md'].flatMap((page) =>
-    [...read(page).matchAll(/`((?:sagas?|relay|copy|dead)_\w+)/g)].map(([, name]) => name as string),
+    [...read(page).matchAll(/`((?:sagas?|relay|copy|dead|audit)_\w+)/g)].map(([, name]) => name as string),
   );
   const graph = await startGraph();
   const texts = await Promise.all(

@@ -218,7 +218,9 @@ describe("the operators' commands", () => {
     expect(JSON.parse(verified.output)).toEqual([
       { copy: 'users', differences: [], repaired: 0 },
       { copy: 'products', differences: [], repaired: 0 },
+      { check: 'money and stock', findings: [] },
     ]);
+    expect((await operate('verify')).output).toContain('Money and stock agree.\n');
 
     const nowhere = cli('lag', `--data-dir=${join(folder, 'nowhere')}`);
     expect(await nowhere.ended).toBe(1);

@@ -1,5 +1,6 @@
 import { OrdersOperations } from '@tributary/orders/operations';
 import { NatsBus } from '@tributary/shared/events/nats-bus';
+import { AlreadyRunningError } from '@tributary/shared/postgres/exclusive';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -239,6 +240,57 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
       { copy: 'users', ids: ['AA-10315', 'AA-10375', 'ghost'], repaired: 3 },
       { copy: 'products', ids: ['FUR-BO-10001798'], repaired: 1 },
     ]);
+    expect(await verified()).toEqual([[], []]);
+  });
+
+  test('a repair waits for the event that is being applied, and does not undo it', async () => {
+    await graph.databases.query('orders', "update users_copy set name = 'Nobody' where id = 'AA-10315'");
+    // The consumer is about to apply an event: it has the lock, and the event is committed at its owner.
+    const consumer = new pg.Client(graph.databases.urls.orders);
+    await consumer.connect();
+    await consumer.query("begin; select from consumer_positions where source = 'users' for update");
+    try {
+      const repaired = operations.verify(true);
+      await until(
+        () =>
+          graph.databases.query(
+            'orders',
+            "select from pg_stat_activity where wait_event_type = 'Lock' and application_name like '%operations'",
+          ),
+        (waiting) => waiting.length > 0,
+      );
+      await rename('AA-10315', 'Renamed meanwhile');
+      const [user] = await graph.databases.query(
+        'users',
+        "select name, email, version from users where id = 'AA-10315'",
+      );
+      await consumer.query('update users_copy set name = $1, email = $2, version = $3 where id = $4', [
+        user?.name,
+        user?.email,
+        user?.version,
+        'AA-10315',
+      ]);
+      await consumer.query(
+        'update consumer_positions set position = (select position + 1 from consumer_positions where source = $1) where source = $1',
+        ['users'],
+      );
+      await consumer.query('commit');
+      await repaired;
+      expect((await nameInCopy('AA-10315'))?.name).toBe('Renamed meanwhile');
+    } finally {
+      await consumer.end();
+    }
+    await level();
+    expect(await verified()).toEqual([[], []]);
+  });
+
+  test('of two rebuilds of a copy at the same time, one is refused', async () => {
+    const outcomes = await Promise.allSettled([operations.rebuild('users'), operations.rebuild('users')]);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(outcomes).toContainEqual({
+      status: 'rejected',
+      reason: new AlreadyRunningError('"rebuild users_copy" is running already; wait until it has ended.'),
+    });
     expect(await verified()).toEqual([[], []]);
   });
 

@@ -2,6 +2,7 @@ import { rebuildReadModels } from '@tributary/orders/service';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { ask } from '../harness/graphql-client.ts';
 
 let graph: TestGraph;
 beforeAll(async () => {
@@ -202,4 +203,128 @@ describe('rebuilding the read models from the events', () => {
     expect(data.product.sales.unitsSold).toBe(12);
     expect(data.orders.totalCount).toBe(5012);
   });
+});
+
+describe('what a client may send', () => {
+  const cursor = (...position: unknown[]) =>
+    Buffer.from(JSON.stringify(['orders:newest', ...position])).toString('base64url');
+
+  test.each([
+    ['a day that does not exist', cursor('2016-02-30T00:00:00.000Z', 'x')],
+    ['an hour that does not exist', cursor('2016-02-28T24:00:00.000Z', 'x')],
+    ['the year 0', cursor('0000-01-01T00:00:00.000Z', 'x')],
+    ['half a character', cursor('2016-02-28T00:00:00.000Z', '\ud800')],
+    ['a number', cursor(20160228, 'x')],
+    ['no end', cursor('2016-02-28T00:00:00.000Z', 'x'.repeat(100_000))],
+  ])('a forged cursor with %s is refused', async (_what, after) => {
+    const answers = await Promise.all([
+      graph.ask('query Page($after: String) { orders(after: $after) { nodes { id } } }', { after }),
+      graph.ask('query Theirs($after: String) { user(id: "CG-12520") { orders(after: $after) { nodes { id } } } }', {
+        after,
+      }),
+    ]);
+    for (const { errors } of answers) {
+      expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', field: 'after', reason: 'CURSOR' } }]);
+    }
+  });
+
+  test.each([
+    ['PRICE_ASC', '1e400'],
+    ['PRICE_DESC', '-1e400'],
+    ['BEST_SELLING', '1e300'],
+    ['NEWEST', '"2016-02-30T00:00:00.000Z"'],
+    ['NEWEST', '"0000-12-31T00:00:00.000Z"'],
+    ['NAME', '"\\udc00"'],
+  ])('a forged cursor of products by %s with %s is refused', async (sort, value) => {
+    const text = `["products:${sort}",${value},"x"]`;
+    const { errors } = await graph.ask(
+      'query Page($after: String, $sort: ProductSort) { products(after: $after, sort: $sort) { nodes { id } } }',
+      { after: Buffer.from(text).toString('base64url'), sort },
+    );
+    expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', field: 'after', reason: 'CURSOR' } }]);
+  });
+
+  test('an empty customer id is nobody: no orders, none counted', async () => {
+    const { data, errors } = await graph.ask(
+      `query Nobodys($filter: OrderFilter) {
+        orders(filter: $filter) { totalCount nodes { id } }
+        confirmed: orders(filter: { customerId: "", status: CONFIRMED }) { totalCount nodes { id } }
+      }`,
+      { filter: { customerId: '' } },
+    );
+    expect(errors).toBeUndefined();
+    expect(data.orders).toEqual({ totalCount: 0, nodes: [] });
+    expect(data.confirmed).toEqual({ totalCount: 0, nodes: [] });
+    const entities = await ask(
+      graph.urls.orders,
+      `query Entities($representations: [_Any!]!) {
+        _entities(representations: $representations) { ... on User { orders { totalCount nodes { id } } } }
+      }`,
+      { representations: [{ __typename: 'User', id: '' }] },
+    );
+    expect(entities.data._entities).toEqual([{ orders: { totalCount: 0, nodes: [] } }]);
+  });
+
+  test('a range of dates that ends before it begins is refused', async () => {
+    const { errors } = await graph.ask(
+      'query Never($filter: OrderFilter) { orders(filter: $filter) { totalCount nodes { id } } }',
+      { filter: { placedAfter: '2016-02-01T00:00:00Z', placedBefore: '2016-01-01T00:00:00Z' } },
+    );
+    expect(errors).toMatchObject([
+      { extensions: { code: 'BAD_USER_INPUT', field: 'filter.placedAfter', reason: 'EMPTY_RANGE' } },
+    ]);
+  });
+
+  test.each(['Order', 'User', 'Product'])('a reference to %s without an id is null', async (__typename) => {
+    const { data, errors } = await ask(
+      graph.urls.orders,
+      'query Entities($representations: [_Any!]!) { _entities(representations: $representations) { __typename } }',
+      { representations: [{ __typename, id: null }, { __typename }, { __typename, id: {} }] },
+    );
+    expect(errors).toBeUndefined();
+    expect(data._entities).toEqual([null, null, null]);
+  });
+});
+
+test('counters at the end of their type still read', async () => {
+  const COUNTED = `query Counted {
+    user(id: "AA-10315") { orders(first: 0) { totalCount } orderStats { orderCount totalSpent { amount } } }
+    product(id: "FUR-BO-10001798") { sales { unitsSold orderCount revenue { amount } } }
+    orders(first: 0, filter: { customerId: "AA-10315" }) { totalCount }
+  }`;
+  await graph.databases.query(
+    'orders',
+    `update user_order_stats set order_count = 9223372036854775806, total_spent = 9999999999999999.99 where user_id = 'AA-10315';
+     update product_sales set units_sold = 9223372036854000000, order_count = 2147483648, revenue = 9999999999999999.99
+     where product_id = 'FUR-BO-10001798';
+     update order_counts set count = 3000000000 where customer_id = 'AA-10315'`,
+  );
+  const { data, errors } = await graph.ask(COUNTED, {}, { 'x-max-staleness': '0' });
+  expect(errors).toBeUndefined();
+  const most = 2_147_483_647;
+  expect(data).toEqual({
+    user: {
+      orders: { totalCount: most },
+      orderStats: { orderCount: most, totalSpent: { amount: '9999999999999999.99' } },
+    },
+    product: { sales: { unitsSold: most, orderCount: most, revenue: { amount: '9999999999999999.99' } } },
+    orders: { totalCount: most },
+  });
+
+  // An order that adds to them is confirmed.
+  const placed = await graph.ask(
+    `mutation Place($key: ID!) {
+      deposit(userId: "AA-10315", amount: "1000000", idempotencyKey: $key) { balance { amount } }
+      placeOrder(
+        input: { customerId: "AA-10315", items: [{ productId: "FUR-BO-10001798", quantity: 1 }], waitMs: 4000 }
+        idempotencyKey: $key
+      ) { status total { amount } }
+    }`,
+    { key: 'counters' },
+  );
+  expect(placed.data.placeOrder.status).toBe('CONFIRMED');
+  const after = await graph.ask(COUNTED, {}, { 'x-max-staleness': '0' });
+  expect(after.errors).toBeUndefined();
+  expect(after.data.user.orderStats.totalSpent.amount).toMatch(/^1000000000000\d{4}\.\d\d$/);
+  await rebuildReadModels(graph.databases.urls.orders);
 });

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { z } from 'zod';
 
 /** How many ranges the ids of a kind of aggregate are cut into, to compare two sides range by range. */
@@ -22,24 +22,40 @@ export const aggregateStateSchema = z.object({
 });
 export type AggregateState = z.infer<typeof aggregateStateSchema>;
 
+/** The name of a view, or a query in its place. */
+export type StateSource = string | RawBuilder<unknown>;
+
+const from = (source: StateSource) => (typeof source === 'string' ? sql.table(source) : sql`(${source}) as states`);
+
 /**
  * Checksums of a view that has `id`, `version` and `checksum` for each row.
  *
  * @returns one entry for each range that has rows
  */
-export async function rangeChecksums<Tables>(db: Kysely<Tables>, view: string): Promise<RangeChecksum[]> {
+export async function rangeChecksums<Tables>(db: Kysely<Tables>, view: StateSource): Promise<RangeChecksum[]> {
   const { rows } = await sql<RangeChecksum>`
     select ${sql.raw(RANGE_OF_ID)} as range, count(*) as count, md5(string_agg(checksum, '' order by id collate "C")) as checksum
-    from ${sql.table(view)} group by 1 order by 1
+    from ${from(view)} group by 1 order by 1
   `.execute(db);
   return rows;
 }
 
 /** The rows of one range of a view. */
-export async function rowsOfRange<Tables, Row>(db: Kysely<Tables>, view: string, range: number): Promise<Row[]> {
+export async function rowsOfRange<Tables, Row>(db: Kysely<Tables>, view: StateSource, range: number): Promise<Row[]> {
   const { rows } = await sql<Row>`
-    select * from ${sql.table(view)} where ${sql.raw(RANGE_OF_ID)} = ${range} order by id collate "C"
+    select * from ${from(view)} where ${sql.raw(RANGE_OF_ID)} = ${range} order by id collate "C"
   `.execute(db);
+  return rows;
+}
+
+/** The most aggregates that one look-up by id may ask for. */
+export const MAX_IDS = 100;
+
+const idsBody = z.object({ ids: z.array(z.string()).max(MAX_IDS) });
+
+/** The rows of a view with these ids; an id without a row is left out. */
+async function rowsOfIds<Tables, Row>(db: Kysely<Tables>, view: StateSource, ids: readonly string[]): Promise<Row[]> {
+  const { rows } = await sql<Row>`select * from ${from(view)} where id = any(${ids})`.execute(db);
   return rows;
 }
 
@@ -53,12 +69,13 @@ const rangeParameter = z.object({
 
 /**
  * Lets those who keep copies compare them: `GET /aggregates/<type>` has the checksums of all ranges, with `?range=` the
- * aggregates of one. `views` names, for each type, a view with the columns of AggregateState.
+ * aggregates of one; `POST /aggregates/<type>` with `{"ids": […]}` has the aggregates with these ids. `views` has, for
+ * each type, a view with the columns of AggregateState, or a query of them.
  */
 export function serveAggregates<Tables>(
   app: FastifyInstance,
   db: Kysely<Tables>,
-  views: Readonly<Record<string, string>>,
+  views: Readonly<Record<string, StateSource>>,
 ): void {
   for (const [type, view] of Object.entries(views)) {
     app.get(`/aggregates/${type}`, async (request, reply) => {
@@ -67,5 +84,18 @@ export function serveAggregates<Tables>(
       if (!parsed.success) return reply.status(400).send({ message: z.prettifyError(parsed.error) });
       return rowsOfRange(db, view, parsed.data.range);
     });
+    app.post(`/aggregates/${type}`, async (request, reply) => {
+      const parsed = idsBody.safeParse(parseJson(request.body));
+      if (!parsed.success) return reply.status(400).send({ message: z.prettifyError(parsed.error) });
+      return rowsOfIds(db, view, parsed.data.ids);
+    });
+  }
+}
+
+function parseJson(body: unknown): unknown {
+  try {
+    return JSON.parse(String(body));
+  } catch {
+    return undefined;
   }
 }

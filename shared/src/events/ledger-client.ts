@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import { type AggregateState, aggregateStateSchema, type RangeChecksum, rangeSchema } from './aggregates.js';
+import { type Finding, findingSchema } from './audit.js';
 import { ledgerEventSchema } from './event.js';
 import { LedgerGoneError, type LedgerPage } from './outbox.js';
 
 const TIMEOUT_MS = 10_000;
+/** An audit reads whole tables. */
+const AUDIT_TIMEOUT_MS = 300_000;
 const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.array(ledgerEventSchema) });
 
 /** Another service's ledger. */
@@ -16,13 +19,17 @@ export interface LedgerClient {
   rangeChecksums(aggregateType: string): Promise<RangeChecksum[]>;
   /** What the owner has of a type in one range. */
   aggregates(aggregateType: string, range: number): Promise<AggregateState[]>;
+  /** What the owner has of a type under these ids, at most 100 of them; an id that it does not know is left out. */
+  aggregatesById(aggregateType: string, ids: readonly string[], timeoutMs?: number): Promise<AggregateState[]>;
+  /** What does not add up in the owner's database. */
+  audit(): Promise<Finding[]>;
 }
 
 /** Reads the ledger of the service at `url` over HTTP. */
 export function ledgerClient(url: string, secret: string | undefined): LedgerClient {
-  const call = async (path: string, init: RequestInit = {}) => {
+  const call = async (path: string, init: RequestInit = {}, timeoutMs = TIMEOUT_MS) => {
     const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
-    const response = await fetch(url + path, { ...init, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(url + path, { ...init, headers, signal: AbortSignal.timeout(timeoutMs) });
     if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
     if (!response.ok) throw new Error(`${url}${path} answered ${response.status}.`);
     return response;
@@ -43,6 +50,14 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
     async aggregates(aggregateType, range) {
       const rows = await (await call(`/aggregates/${aggregateType}?range=${range}`)).json();
       return z.array(aggregateStateSchema).parse(rows);
+    },
+    async aggregatesById(aggregateType, ids, timeoutMs) {
+      const init = { method: 'POST', body: JSON.stringify({ ids }) };
+      const rows = await (await call(`/aggregates/${aggregateType}`, init, timeoutMs)).json();
+      return z.array(aggregateStateSchema).parse(rows);
+    },
+    async audit() {
+      return z.array(findingSchema).parse(await (await call('/audit', {}, AUDIT_TIMEOUT_MS)).json());
     },
   };
 }

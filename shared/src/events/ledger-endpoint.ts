@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import { ApiError } from '../errors.js';
-import { serveAggregates } from './aggregates.js';
+import { type StateSource, serveAggregates } from './aggregates.js';
+import { type AuditCheck, serveAudit } from './audit.js';
 import { LedgerGoneError, readLedger } from './outbox.js';
 
 const pageSchema = z.object({
@@ -13,14 +14,15 @@ const positionSchema = z.object({ position: z.number().int().min(0) });
 
 /**
  * Lets other services read this one's ledger over HTTP (they cannot connect to its database), and say how far they are:
- * `GET /ledger?after=&limit=`, `PUT /ledger/consumers/:name`, and `/aggregates/…` to compare copies with. Callers send `authorization: Bearer <secret>` where one is set.
+ * `GET /ledger?after=&limit=`, `PUT /ledger/consumers/:name`, `/aggregates/…` to compare copies with, and `GET /audit`. Callers send `authorization: Bearer <secret>` where one is set.
  */
 export function serveLedger<Tables>(
   app: FastifyInstance,
   source: string,
   db: Kysely<Tables>,
-  views: Readonly<Record<string, string>>,
+  views: Readonly<Record<string, StateSource>>,
   secret: string | undefined,
+  audit: { readonly databaseUrl: string; readonly checks: readonly AuditCheck[] },
 ): void {
   const refuseStrangers = async (request: FastifyRequest) => {
     if (secret !== undefined && request.headers.authorization !== `Bearer ${secret}`) {
@@ -33,6 +35,7 @@ export function serveLedger<Tables>(
   app.register(async (guarded) => {
     guarded.addHook('onRequest', refuseStrangers);
     serveAggregates(guarded, db, views);
+    serveAudit(guarded, audit.databaseUrl, audit.checks);
   });
 
   app.get('/ledger', { onRequest: refuseStrangers }, async (request, reply) => {

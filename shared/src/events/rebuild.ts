@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely';
+import { exclusively } from '../postgres/exclusive.js';
 import { applyOrPark } from './dead-letters.js';
 import type { ApplyEvents } from './feed.js';
 import type { LedgerClient } from './ledger-client.js';
@@ -23,8 +24,18 @@ export interface RebuildableCopy<Tables> {
  * @param onEvents told how many events were applied, as it goes
  * @returns how many events were applied
  * @throws LedgerGoneError when retention has deleted the beginning of the ledger
+ * @throws AlreadyRunningError while another rebuild of the copy is under way
  */
-export async function rebuildCopy<Tables>(
+export function rebuildCopy<Tables>(
+  db: Kysely<Tables>,
+  consumer: string,
+  copy: RebuildableCopy<Tables>,
+  onEvents?: (count: number) => void,
+): Promise<number> {
+  return exclusively(db, `rebuild ${copy.table}`, () => rebuildThroughShadow(db, consumer, copy, onEvents));
+}
+
+async function rebuildThroughShadow<Tables>(
   db: Kysely<Tables>,
   consumer: string,
   copy: RebuildableCopy<Tables>,
@@ -52,7 +63,15 @@ export async function rebuildCopy<Tables>(
     }
     await db.transaction().execute(async (transaction) => {
       const live = await lockPosition(transaction, consumer, copy.source);
-      while (position < live) position = await applyPage(transaction, position);
+      while (position < live) {
+        const next = await applyPage(transaction, position);
+        if (next === position) {
+          throw new Error(
+            `The event log of ${copy.source} ends at ${position}, and this service has read it to ${live}.`,
+          );
+        }
+        position = next;
+      }
       await sql`delete from ${sql.table(copy.table)}`.execute(transaction);
       await sql`insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)}`.execute(transaction);
       // Other kinds of aggregates of this source feed other things, which are not made anew; so the consumer's position stays

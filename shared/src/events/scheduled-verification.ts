@@ -2,7 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
+import type { Finding } from './audit.js';
 import { findDifferences, type VerifiableCopy } from './verify.js';
+
+/** The most findings of one audit that are logged. */
+const MAX_LOGGED = 20;
 
 export interface ScheduleOptions {
   readonly intervalMs: number;
@@ -10,13 +14,15 @@ export interface ScheduleOptions {
   readonly after: Promise<unknown>;
   readonly logger: Logger;
   readonly metrics: Registry;
+  /** Also checks what no copy is concerned in; left out where there is nothing of that kind. */
+  readonly audit?: (() => Promise<readonly Finding[]>) | undefined;
 }
 
-/** Compares copies with their owners now and then, and tells what it finds; it mends nothing. */
+/** Compares copies with their owners at intervals, and reports what it finds; it repairs nothing. */
 export function scheduleVerification<Tables>(
   db: Kysely<Tables>,
   copies: readonly VerifiableCopy<Tables>[],
-  { intervalMs, after, logger, metrics }: ScheduleOptions,
+  { intervalMs, after, logger, metrics, audit }: ScheduleOptions,
 ): { stop(): Promise<void> } {
   const found = new Gauge({
     name: 'copy_differences',
@@ -33,6 +39,7 @@ export function scheduleVerification<Tables>(
       this.set(rows[0]?.count ?? 0);
     },
   });
+  const runAudit = audit && auditor(audit, logger, metrics);
   const stopped = new AbortController();
   const pause = () => sleep(intervalMs, undefined, { signal: stopped.signal }).catch(() => undefined);
   const run = async () => {
@@ -54,6 +61,7 @@ export function scheduleVerification<Tables>(
           );
         }
       }
+      if (!stopped.signal.aborted) await runAudit?.();
     }
   };
   const running = run();
@@ -62,5 +70,23 @@ export function scheduleVerification<Tables>(
       stopped.abort();
       await running;
     },
+  };
+}
+
+/** Runs an audit, and reports what it finds. */
+function auditor(audit: () => Promise<readonly Finding[]>, logger: Logger, metrics: Registry): () => Promise<void> {
+  const found = new Gauge({
+    name: 'audit_findings',
+    help: 'What did not add up in money and stock, across the services, when last checked',
+    registers: [metrics],
+  });
+  return async () => {
+    try {
+      const findings = await audit();
+      found.set(findings.length);
+      for (const finding of findings.slice(0, MAX_LOGGED)) logger.error(finding, 'money or stock does not add up');
+    } catch (error) {
+      logger.warn({ problem: (error as Error).message }, 'money and stock could not be checked');
+    }
   };
 }

@@ -2,6 +2,8 @@ import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { HttpService } from '../http/http-service.js';
 import { openDatabase, type StatementListener } from '../postgres/database.js';
+import type { StateSource } from './aggregates.js';
+import type { AuditCheck, Finding } from './audit.js';
 import { ConsumerMetrics, EventConsumer } from './consumer.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
@@ -41,11 +43,13 @@ export interface ServiceEventsOptions {
  * Publishes a service's outbox while it listens, and serves its ledger.
  *
  * @param views for each aggregate type, a view of what the service has of it now, to compare copies with
+ * @param checks what the service's own database must fulfil, for `GET /audit`
  */
 export function publishEvents(
   service: HttpService,
   { name, databaseUrl, settings, bus, logger, touchedBy }: ServiceEventsOptions,
-  views: Readonly<Record<string, string>>,
+  views: Readonly<Record<string, StateSource>>,
+  checks: readonly AuditCheck[] = [],
 ): void {
   const db = openBackgroundDatabase<unknown>(name, databaseUrl);
   const relay = new Relay({
@@ -59,7 +63,7 @@ export function publishEvents(
     retentionMs: settings.LEDGER_RETENTION,
   });
   sayPositions(service.app, { source: name, db, bus, touchedBy });
-  serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET);
+  serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
   service.app.addHook('onListen', async () => relay.start());
   service.app.addHook('onClose', async () => {
     await relay.stop();
@@ -73,12 +77,17 @@ export interface ServiceConsumers {
   readonly caughtUp: Promise<unknown>;
 }
 
-/** Gives other services' events their effect while the service listens, and compares `copies` with their owners. */
+/**
+ * Gives other services' events their effect while the service listens, and compares `copies` with their owners.
+ *
+ * @param audit run after each comparison, on the consumers' database
+ */
 export function consumeEvents<Tables>(
   service: HttpService,
   feeds: readonly Feed<Tables>[],
   copies: readonly VerifiableCopy<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
+  audit?: (db: Kysely<Tables>) => Promise<readonly Finding[]>,
 ): ServiceConsumers {
   const db = openBackgroundDatabase<Tables>(name, databaseUrl);
   const metrics = new ConsumerMetrics(service.metrics);
@@ -97,6 +106,7 @@ export function consumeEvents<Tables>(
     after: caughtUp,
     logger,
     metrics: service.metrics,
+    audit: audit && (() => audit(db)),
   });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));

@@ -1,23 +1,27 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
-import { type AggregateState, RANGE_OF_ID, rangeChecksums, rowsOfRange } from './aggregates.js';
+import { type AggregateState, RANGE_OF_ID, rangeChecksums, rowsOfRange, type StateSource } from './aggregates.js';
 import type { LedgerEvent } from './event.js';
 import type { ApplyEvents } from './feed.js';
 import type { LedgerClient } from './ledger-client.js';
 import { lockPosition } from './positions.js';
 
 /** A difference may be an event under way; it is looked at this often before it is believed. */
-const LOOKS = 4;
-const BETWEEN_LOOKS_MS = 500;
+export const LOOKS = 4;
+export const BETWEEN_LOOKS_MS = 500;
+
+/** Two sides that should have the same: the owner's aggregates, and what this service has or expects of them. */
+export interface Comparison {
+  readonly aggregateType: string;
+  /** A view, or a query, of `id`, `version` and `checksum`, made as the owner makes its own. */
+  readonly checksumView: StateSource;
+  readonly ledger: LedgerClient;
+}
 
 /** A copy that can be compared with its owner. */
-export interface VerifiableCopy<Tables> {
+export interface VerifiableCopy<Tables> extends Comparison {
   readonly source: string;
-  readonly aggregateType: string;
   readonly table: string;
-  /** A view of `id`, `version` and `checksum`, made as the owner makes its own. */
-  readonly checksumView: string;
-  readonly ledger: LedgerClient;
   readonly apply: ApplyEvents<Tables>;
 }
 
@@ -29,7 +33,7 @@ export interface Difference {
 }
 
 /** Compares a whole copy with its owner, range by range, and the rows of those ranges that differ. */
-export async function findDifferences<Tables>(db: Kysely<Tables>, copy: VerifiableCopy<Tables>): Promise<Difference[]> {
+export async function findDifferences<Tables>(db: Kysely<Tables>, copy: Comparison): Promise<Difference[]> {
   let differences: Difference[] = [];
   for (let look = 1; look <= LOOKS; look++) {
     differences = await compareOnce(db, copy);
@@ -46,23 +50,26 @@ export async function repairDifferences<Tables>(
   copy: VerifiableCopy<Tables>,
   differences: readonly Difference[],
 ): Promise<number> {
-  const owned = new Map<string, AggregateState>();
-  for (const range of new Set(await rangesOf(db, differences))) {
-    for (const state of await copy.ledger.aggregates(copy.aggregateType, range)) owned.set(state.id, state);
-  }
+  if (differences.length === 0) return 0;
   await db.transaction().execute(async (transaction) => {
-    // No event takes effect meanwhile; those that come later are newer, or change nothing.
+    // No event takes effect from here on until the rows are repaired, so none that is newer than the owner's state, which is
+    // read after this, is undone. Those that come later are newer, or change nothing.
     await lockPosition(transaction, consumer, copy.source);
+    const owned = new Map<string, AggregateState>();
+    for (const range of new Set(await rangesOf(transaction, differences))) {
+      for (const state of await copy.ledger.aggregates(copy.aggregateType, range)) owned.set(state.id, state);
+    }
     for (const { id } of differences) {
       await sql`delete from ${sql.table(copy.table)} where id = ${id}`.execute(transaction);
       const state = owned.get(id);
-      if (state) await copy.apply(transaction, [asEvent(copy, state)]);
+      if (state) await copy.apply(transaction, [stateEvent(copy, state)]);
     }
   });
   return differences.length;
 }
 
-async function compareOnce<Tables>(db: Kysely<Tables>, copy: VerifiableCopy<Tables>): Promise<Difference[]> {
+/** Compares two sides at one moment each: what changes meanwhile may differ. */
+export async function compareOnce<Tables>(db: Kysely<Tables>, copy: Comparison): Promise<Difference[]> {
   const [theirs, ours] = await Promise.all([
     copy.ledger.rangeChecksums(copy.aggregateType),
     rangeChecksums(db, copy.checksumView),
@@ -84,11 +91,7 @@ async function compareOnce<Tables>(db: Kysely<Tables>, copy: VerifiableCopy<Tabl
   return differences;
 }
 
-async function compareRange<Tables>(
-  db: Kysely<Tables>,
-  copy: VerifiableCopy<Tables>,
-  range: number,
-): Promise<Difference[]> {
+async function compareRange<Tables>(db: Kysely<Tables>, copy: Comparison, range: number): Promise<Difference[]> {
   const [theirs, ours] = await Promise.all([
     copy.ledger.aggregates(copy.aggregateType, range),
     rowsOfRange<Tables, { id: string; version: number; checksum: string }>(db, copy.checksumView, range),
@@ -108,10 +111,14 @@ async function rangesOf<Tables>(db: Kysely<Tables>, differences: readonly Differ
   return rows.map(({ range }) => range);
 }
 
-function asEvent<Tables>({ source, aggregateType }: VerifiableCopy<Tables>, state: AggregateState): LedgerEvent {
+/** An owner's present state as the event that a copy applies. A copy at that version, or a newer one, does not change. */
+export function stateEvent(
+  { source, aggregateType }: Pick<VerifiableCopy<never>, 'source' | 'aggregateType'>,
+  state: AggregateState,
+): LedgerEvent {
   return {
     position: 1,
-    id: 'repair',
+    id: 'state',
     source,
     type: state.type,
     schemaVersion: 1,

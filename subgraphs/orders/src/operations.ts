@@ -1,6 +1,7 @@
 import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
 import { rebuildCopy } from '@tributary/shared/events/rebuild';
 import { type Difference, findDifferences, repairDifferences } from '@tributary/shared/events/verify';
+import { type AuditFinding, audit } from './audit.js';
 import { CONSUMER, type Copy, copiesOf, type OwnerSettings } from './copies/copies.js';
 import { feedsOf } from './feeds.js';
 import type { PlacementSettings } from './placement/placement-batch.js';
@@ -46,6 +47,11 @@ export class OrdersOperations extends ConsumerOperations<OrdersTables> {
       results.push({ copy: copy.source, differences, repaired });
     }
     return results;
+  }
+
+  /** Checks money and stock in all services, while they run. @throws when one of them does not answer */
+  audit(): Promise<AuditFinding[]> {
+    return audit(this.db, this.#copies);
   }
 
   /** Placements that are not over, the oldest first, a thousand of them at most. */

@@ -1,6 +1,7 @@
 import type { PageRequest } from '@tributary/shared/connection';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { OrderStatusName } from './order/order.js';
+import { readSaga, type SagaRow, type StoredSaga } from './placement/saga-store.js';
 import { ALL_CUSTOMERS } from './projections/figures.js';
 import type {
   OrderItemRow,
@@ -44,6 +45,8 @@ export class Orders {
 
   /** From the kept counts, unless the filter has dates. */
   async count(filter: OrderFilterValues): Promise<number> {
+    // No customer has the id under which the counts of all are kept.
+    if (filter.customerId === ALL_CUSTOMERS) return 0;
     if (filter.placedAfter == null && filter.placedBefore == null) {
       let kept = this.#db
         .selectFrom('order_counts')
@@ -85,6 +88,7 @@ export class Orders {
       .selectFrom('order_counts')
       .select((eb) => ['customer_id', eb.fn.sum<string>('count').as('count')])
       .where(sql<SqlBool>`customer_id = any(${customerIds})`)
+      .where('customer_id', '<>', ALL_CUSTOMERS)
       .groupBy('customer_id');
     if (status !== null) query = query.where('status', '=', status as OrderStatusName);
     return query.execute();
@@ -92,6 +96,20 @@ export class Orders {
 
   async byIds(ids: readonly string[]): Promise<OrderRow[]> {
     return this.#db.selectFrom('orders_read').selectAll().where(sql<SqlBool>`id = any(${ids})`).execute();
+  }
+
+  /** An order and the saga that placed it, as they were at one moment; an imported order has no saga. */
+  async withSaga(id: string): Promise<{ readonly order: OrderRow; readonly saga: StoredSaga | null } | null> {
+    const row = await this.#db
+      .selectFrom('orders_read as orders')
+      .leftJoin('placement_sagas as sagas', 'sagas.order_id', 'orders.id')
+      .selectAll('orders')
+      .select((eb) => eb.fn.toJson('sagas').as('saga'))
+      .where('orders.id', '=', id)
+      .executeTakeFirst();
+    if (!row) return null;
+    const { saga, ...order } = row;
+    return { order, saga: saga && readSaga(saga as SagaRow) };
   }
 
   async byNumbers(numbers: readonly string[]): Promise<OrderRow[]> {

@@ -2,12 +2,15 @@ import { type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/shared/even
 import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
 import type { Kysely } from 'kysely';
 import { sql } from 'kysely';
+import { z } from 'zod';
 import { type AppendedOrder, OrderEventStore } from './order/event-store.js';
 import { evolve, type Order } from './order/order.js';
 import type { OrderEvent } from './order/order-events.js';
 import type { OrdersTables } from './storage/tables.js';
 
 const BATCH = 1000;
+
+const touchingSchema = z.object({ customerId: z.string(), lines: z.array(z.object({ productId: z.string() })) });
 
 /** What other services hear of an order: what happened, and what the order is since, so that the newest alone is enough. */
 export function orderEvent(type: OrderEvent['type'], before: Order | null, after: Order): NewEvent {
@@ -37,7 +40,10 @@ export function orderEventsOf({ before, recorded }: AppendedOrder, origin: Origi
 /** An order is in its customer's orders and figures, and in the sales of its products. */
 export function touchedBy({ aggregateType, aggregateId, data }: LedgerEvent): string[] {
   if (aggregateType === 'Placement') return [`Order:${aggregateId}`];
-  const { customerId, lines } = data as { customerId: string; lines: readonly { productId: string }[] };
+  // An event in another shape must not keep the relay from publishing those after it.
+  const order = touchingSchema.safeParse(data);
+  if (!order.success) return [`Order:${aggregateId}`];
+  const { customerId, lines } = order.data;
   return [`Order:${aggregateId}`, `User:${customerId}`, ...lines.map(({ productId }) => `Product:${productId}`)];
 }
 

@@ -10,9 +10,11 @@ import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-servi
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
+import { audit } from './audit.js';
 import { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
 import { CONSUMER, copiesOf } from './copies/copies.js';
+import { OwnerLookup } from './copies/owner-lookup.js';
 import { feedsOf } from './feeds.js';
 import { loadOrders } from './import.js';
 import { OrderEventStore } from './order/event-store.js';
@@ -42,7 +44,8 @@ export async function rebuildReadModels(databaseUrl: string): Promise<number> {
   const db = openDatabase<OrdersTables>({
     url: databaseUrl,
     applicationName: 'tributary-orders-rebuild',
-    maxConnections: 1,
+    // One of them holds the lock.
+    maxConnections: 2,
     statementTimeoutMs: 0,
   });
   try {
@@ -89,7 +92,10 @@ export async function createOrdersService(
     logger,
     onStatement,
     metrics,
-    createSchema: (db) => createOrdersSchema(db, new Placement(db, settings, waiters)),
+    createSchema: (db) => {
+      const owners = new OwnerLookup(db, copiesOf(config), logger);
+      return createOrdersSchema(db, new Placement(db, settings, waiters, owners));
+    },
     createContext: async (db, request) =>
       createContext(new Orders(db), new OrderEventStore(db), new SagaStore(db), request),
     notReady: () => (caughtUp ? null : 'the copies of users and products are being brought up to date'),
@@ -103,7 +109,10 @@ export async function createOrdersService(
     touchedBy,
   };
   publishEvents(service, events, {});
-  const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copiesOf(config), events);
+  const copies = copiesOf(config);
+  const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copies, events, (db) =>
+    audit(db, copies),
+  );
   consumers.caughtUp.then(() => {
     caughtUp = true;
   });
@@ -133,7 +142,7 @@ function runSagas(
       repeat({
         name: 'move overdue sagas on',
         intervalMs: OVERDUE_INTERVAL_MS,
-        run: () => moveOverdueSagas(db, settings),
+        run: () => moveOverdueSagas(db, settings, logger),
         logger,
       }),
     );
@@ -149,19 +158,21 @@ export function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placemen
   return buildFederatedSchema<OrdersContext>({
     resolvers: [
       new OrderResolver(new Orders(db), new OrderEventStore(db)),
-      new PlacementResolver(placement),
+      new PlacementResolver(placement, new Orders(db)),
       new UserResolver(),
       new ProductResolver(),
     ],
     orphanedTypes: [User, Product],
     references: {
       Order: (reference, context) => findOrder(context, reference),
-      // Any id is answered: who never ordered has figures too, all zero.
-      User: ({ id }) => ({ id }),
-      Product: ({ id }) => ({ id }),
+      // Any id is answered: a user who never ordered has statistics too, all zero.
+      User: entityOf,
+      Product: entityOf,
     },
   });
 }
+
+const entityOf = ({ id }: Readonly<Record<string, unknown>>) => (typeof id === 'string' ? { id } : null);
 
 export const definition: ServiceDefinition = {
   name: 'orders',

@@ -8,6 +8,7 @@ import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
+import { CHECKS, STOCK_BY_ORDER } from './audit.js';
 import { readConfig } from './config.js';
 import { createContext, type ProductsContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
@@ -15,7 +16,7 @@ import { loadCatalogue } from './import.js';
 import { touchedBy } from './product-events.js';
 import { Products } from './products.js';
 import { expireReservations } from './reservations.js';
-import { findProduct, ProductResolver } from './schema/product-resolver.js';
+import { ProductResolver, resolveProduct } from './schema/product-resolver.js';
 import { migrations } from './storage/migrations.js';
 import type { ProductsTables } from './storage/tables.js';
 
@@ -55,7 +56,7 @@ export async function createProductsService(
     logger,
     touchedBy,
   };
-  publishEvents(service, events, { Product: 'product_states' });
+  publishEvents(service, events, { Product: 'product_states', OrderStock: STOCK_BY_ORDER }, CHECKS);
   const { caughtUp } = consumeEvents<ProductsTables>(service, feedsOf(config), [], events);
   releaseOverdueStock(service, config.PRODUCTS_DATABASE_URL, logger);
   return { ...service, caughtUp };
@@ -65,7 +66,7 @@ export async function createProductsService(
 export function createProductsSchema(db: Kysely<ProductsTables>) {
   return buildFederatedSchema<ProductsContext>({
     resolvers: [new ProductResolver(db)],
-    references: { Product: (reference, context) => findProduct(context, reference) },
+    references: { Product: (reference, context) => resolveProduct(context, reference) },
   });
 }
 

@@ -8,12 +8,13 @@ import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-servi
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Accounts } from './accounts.js';
+import { CHECKS, PAID_BY_ORDER } from './audit.js';
 import { readConfig } from './config.js';
 import { createContext, type UsersContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
 import { loadCustomers } from './import.js';
 import { AccountResolver } from './schema/account-resolver.js';
-import { findUser, UserResolver } from './schema/user-resolver.js';
+import { resolveUser, UserResolver } from './schema/user-resolver.js';
 import { migrations } from './storage/migrations.js';
 import type { UsersTables } from './storage/tables.js';
 import { touchedBy } from './user-events.js';
@@ -53,7 +54,7 @@ export async function createUsersService(
     logger,
     touchedBy,
   };
-  publishEvents(service, events, { User: 'user_states' });
+  publishEvents(service, events, { User: 'user_states', OrderPayment: PAID_BY_ORDER }, CHECKS);
   const { caughtUp } = consumeEvents<UsersTables>(service, feedsOf(config), [], events);
   return { ...service, caughtUp };
 }
@@ -62,7 +63,7 @@ export async function createUsersService(
 export function createUsersSchema(db: Kysely<UsersTables>) {
   return buildFederatedSchema<UsersContext>({
     resolvers: [new UserResolver(new Users(db)), new AccountResolver(new Accounts(db))],
-    references: { User: ({ id }, context) => (id === undefined ? null : findUser(context, id)) },
+    references: { User: ({ id }, context) => (id === undefined ? null : resolveUser(context, id)) },
   });
 }
 

@@ -5,6 +5,7 @@ import { badUserInput, conflict, notFound } from '@tributary/shared/errors';
 import type { Origin } from '@tributary/shared/events/event';
 import { eraseFromEvents, recordEvents } from '@tributary/shared/events/outbox';
 import { optionalLine, requireId, requireLine } from '@tributary/shared/input';
+import { DELETED_USER } from '@tributary/shared/placeholders';
 import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { AddressRow, UserRow, UserStatusName, UsersTables } from './storage/tables.js';
@@ -37,7 +38,7 @@ export interface UserChanges {
 }
 
 /** The e-mail address that every reader is shown of a deleted user, here and in every copy. */
-export const DELETED_EMAIL = 'deleted@deleted.invalid';
+export const DELETED_EMAIL = DELETED_USER.email;
 
 /** The accounts of people: who they are, where they live. */
 export class Users {
@@ -165,7 +166,7 @@ export class Users {
       if (before.status === 'DELETED') return before;
       await transaction.deleteFrom('addresses').where('user_id', '=', id).execute();
       const deleted = await saveUser(transaction, before, {
-        name: 'Deleted user',
+        name: DELETED_USER.name,
         // Unique, as the column requires; readers are shown DELETED_EMAIL.
         email: `${randomUUID()}@deleted.invalid`,
         status: 'DELETED',

@@ -11,6 +11,7 @@ export const CONSUMER = 'orders';
 
 /** A copy that orders keeps of another service's data. */
 export interface Copy extends RebuildableCopy<OrdersTables>, VerifiableCopy<OrdersTables> {
+  readonly source: 'users' | 'products';
   readonly ownerUrl: string;
 }
 

@@ -1,5 +1,6 @@
 import type { LedgerEvent } from '@tributary/shared/events/event';
 import type { ApplyEvents } from '@tributary/shared/events/feed';
+import { DELETED_USER } from '@tributary/shared/placeholders';
 import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
@@ -37,7 +38,6 @@ export const copyUsersTo =
 function readUser(event: LedgerEvent): { name: string; email: string; deleted: boolean } {
   const data = userSchema.parse(event.data);
   // An event of the past whose personal data was erased: the user has been deleted since, or is about to be here.
-  if ('erased' in data)
-    return { name: 'Deleted user', email: 'deleted@deleted.invalid', deleted: event.type === 'UserDeleted' };
+  if ('erased' in data) return { ...DELETED_USER, deleted: event.type === 'UserDeleted' };
   return { ...data, deleted: false };
 }

@@ -1,17 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { conflict, notFound } from '@tributary/shared/errors';
+import { ApiError, badUserInput, conflict, notFound } from '@tributary/shared/errors';
 import type { Origin } from '@tributary/shared/events/event';
 import { requireIdempotencyKey, requireText } from '@tributary/shared/input';
+import { isPassing } from '@tributary/shared/postgres/failure';
 import DataLoader from 'dataloader';
-import { type Kysely, type SqlBool, sql } from 'kysely';
+import type { Kysely } from 'kysely';
+import type { OwnerLookup } from '../copies/owner-lookup.js';
 import { AppendConflictError } from '../order/event-store.js';
 import { type OrderedItem, requireItems } from '../order/order-commands.js';
 import type { OrdersTables } from '../storage/tables.js';
 import type { OrderWaiters } from './order-waiters.js';
 import { PlacementBatch, type PlacementSettings } from './placement-batch.js';
+import { type MissingReferences, missingReferences, readReferences } from './references.js';
 import { isFinished, startSaga } from './saga.js';
-import { SagaStore } from './saga-store.js';
+import { keyOf, SagaStore } from './saga-store.js';
 
 /** Requests wait no longer than this, whatever they ask for: those who ask them have timeouts of their own. */
 const LONGEST_WAIT_MS = 4000;
@@ -45,6 +48,11 @@ interface Placed {
   readonly isNew: boolean;
 }
 
+/** The order was not placed: the copies do not have what it refers to. */
+interface NotPlaced {
+  readonly missing: MissingReferences;
+}
+
 /**
  * Places and cancels orders. Orders that are placed at the same time share a transaction: while one is under way, the next ones
  * gather, and go together in the following one.
@@ -53,33 +61,54 @@ export class Placement {
   readonly #db: Kysely<OrdersTables>;
   readonly #settings: PlacementSettings;
   readonly #waiters: OrderWaiters;
+  readonly #owners: OwnerLookup;
   #running: Promise<unknown> = Promise.resolve();
-  readonly #newOrders = new DataLoader<NewOrder, Placed>((orders) => this.#placeTogether(orders), {
+  readonly #newOrders = new DataLoader<NewOrder, Placed | NotPlaced>((orders) => this.#placeTogether(orders), {
     cache: false,
     maxBatchSize: MAX_TOGETHER,
     batchScheduleFn: (place) => void this.#running.then(place),
   });
 
-  constructor(db: Kysely<OrdersTables>, settings: PlacementSettings, waiters: OrderWaiters) {
+  constructor(db: Kysely<OrdersTables>, settings: PlacementSettings, waiters: OrderWaiters, owners: OwnerLookup) {
     this.#db = db;
     this.#settings = settings;
     this.#waiters = waiters;
+    this.#owners = owners;
   }
 
   /**
-   * Places an order, once per idempotency key, and waits for what becomes of it.
+   * Places an order, once per customer and idempotency key, and waits for what becomes of it.
    *
    * @returns the order's id
-   * @throws ApiError BAD_USER_INPUT, or CONFLICT (IDEMPOTENCY_KEY_REUSED)
+   * @throws ApiError BAD_USER_INPUT, CONFLICT (IDEMPOTENCY_KEY_REUSED), NOT_FOUND when there is no such customer or product,
+   *   or SUBGRAPH_UNAVAILABLE when the copies do not have it and its owner does not answer. Then nothing was stored.
    */
   async place({ customerId, items, waitMs }: OrderRequest, key: string, origin: Origin): Promise<string> {
+    if (waitMs < 0) throw badUserInput('waitMs', `"waitMs" must be at least 0, got ${waitMs}.`, 'OUT_OF_RANGE');
     const request = { customerId: requireText('customerId', customerId), items: requireItems(items) };
     const idempotencyKey = requireIdempotencyKey(key);
     const newOrder = { id: randomUUID(), ...request, idempotencyKey, request: JSON.stringify(request), origin };
     return this.#settled(newOrder.id, waitMs, async () => {
-      const { id, isNew } = await this.#newOrders.load(newOrder);
+      const { id, isNew } = await this.#placeKnown(newOrder);
       return { id, look: !isNew };
     });
+  }
+
+  /** Places an order; what the copies do not have yet, they get from its owner first. */
+  async #placeKnown(order: NewOrder): Promise<Placed> {
+    for (let attempt = 1; ; attempt++) {
+      const placed = await this.#newOrders.load(order);
+      if (!('missing' in placed)) return placed;
+      // A copy that is being rebuilt may lose what was added to it; then the owner is asked again.
+      if (attempt === ATTEMPTS) {
+        throw new ApiError('SUBGRAPH_UNAVAILABLE', 'The order cannot be placed at the moment; try again.');
+      }
+      const [unknownUsers, unknownProducts] = await Promise.all([
+        this.#owners.fetch('users', placed.missing.users),
+        this.#owners.fetch('products', placed.missing.products),
+      ]);
+      refuseUnknown(order, unknownUsers, unknownProducts);
+    }
   }
 
   /**
@@ -153,58 +182,70 @@ export class Placement {
     return !saga || isFinished(saga);
   }
 
-  #placeTogether(orders: readonly NewOrder[]): Promise<(Placed | Error)[]> {
-    const placing = this.#placeAll(orders).catch(async (error) => {
-      // One of them may be at fault; then it is not the others' fault.
-      if (orders.length === 1) return [error as Error];
-      return Promise.all(orders.map((order) => this.#placeAll([order]).then(([placed]) => placed as Placed, asError)));
-    });
+  #placeTogether(orders: readonly NewOrder[]): Promise<(Placed | NotPlaced | Error)[]> {
+    // Once more when the database did not answer or a deadlock was broken up: what was placed all the same is found again.
+    const placing = this.#placeApart(orders)
+      .catch(() => this.#placeApart(orders))
+      .catch(asErrors(orders));
     this.#running = placing;
     return placing;
   }
 
-  #placeAll(orders: readonly NewOrder[]): Promise<(Placed | Error)[]> {
+  /** Places orders in one transaction. When that fails because of some of them, the others are placed without them. */
+  async #placeApart(orders: readonly NewOrder[]): Promise<(Placed | NotPlaced | Error)[]> {
+    try {
+      return await this.#placeAll(orders);
+    } catch (error) {
+      if (isPassing(error)) throw error;
+      if (orders.length === 1) return [error as Error];
+      const middle = Math.ceil(orders.length / 2);
+      return [...(await this.#placeApart(orders.slice(0, middle))), ...(await this.#placeApart(orders.slice(middle)))];
+    }
+  }
+
+  #placeAll(orders: readonly NewOrder[]): Promise<(Placed | NotPlaced | Error)[]> {
     return this.#db.transaction().execute(async (transaction) => {
       const sagas = new SagaStore(transaction);
-      const starts = orders.map((order) => ({
-        ...order,
-        ...startSaga(order.id, new Date(), this.#settings.policy, Math.random()),
-      }));
+      const references = await readReferences(transaction, orders);
+      const missing = new Map(orders.map(({ id, ...order }) => [id, missingReferences(order, references)]));
+      const starts = orders
+        .filter(({ id }) => missing.get(id) === null)
+        .map((order) => ({ ...order, ...startSaga(order.id, new Date(), this.#settings.policy, Math.random()) }));
       const numbers = await sagas.insert(starts);
-      const quotes = await readQuotes(transaction, starts);
       const batch = new PlacementBatch(transaction, this.#settings);
       for (const start of starts) {
         const number = numbers.get(start.id);
         if (number === undefined) continue;
         const { customerId, items, origin } = start;
-        batch.place({ type: 'PlaceOrder', number, customerId, items, quotes }, start, origin);
+        batch.place({ type: 'PlaceOrder', number, customerId, items, quotes: references.quotes }, start, origin);
       }
       await batch.save();
-      const repeated = starts.filter(({ id }) => !numbers.has(id));
-      const before =
-        repeated.length > 0 ? await sagas.ofKeys(repeated.map(({ idempotencyKey }) => idempotencyKey)) : null;
+      const placedBefore = await sagas.ofKeys(orders.filter(({ id }) => !numbers.has(id)));
       return orders.map((order) => {
-        const known = before?.get(order.idempotencyKey);
-        if (numbers.has(order.id) || !known) return { id: order.id, isNew: true };
-        return known.request === order.request ? { id: known.orderId, isNew: false } : keyReused();
+        if (numbers.has(order.id)) return { id: order.id, isNew: true };
+        const known = placedBefore.get(keyOf(order));
+        if (known) return known.request === order.request ? { id: known.orderId, isNew: false } : keyReused();
+        return { missing: missing.get(order.id) ?? { users: [], products: [] } };
       });
     });
   }
 }
 
-/** Prices as the copy has them: what orders say until the products service has reserved their stock. */
-async function readQuotes(
-  db: Kysely<OrdersTables>,
-  orders: readonly Pick<NewOrder, 'items'>[],
-): Promise<Map<string, string>> {
-  const productIds = [...new Set(orders.flatMap(({ items }) => items.map(({ productId }) => productId)))];
-  const rows = await db
-    .selectFrom('products_copy')
-    .select(['id', 'price'])
-    .where(sql<SqlBool>`id = any(${productIds})`)
-    .execute();
-  return new Map(rows.map(({ id, price }) => [id, price]));
+function refuseUnknown(
+  { customerId, items }: NewOrder,
+  users: ReadonlySet<string>,
+  products: ReadonlySet<string>,
+): void {
+  if (users.has(customerId)) throw unknown('user', customerId, 'customerId');
+  items.forEach(({ productId }, i) => {
+    if (products.has(productId)) throw unknown('product', productId, `items[${i}].productId`);
+  });
 }
+
+const unknown = (what: string, id: string, field: string) =>
+  new ApiError('NOT_FOUND', `There is no ${what} with id "${id}".`, { field });
+
+const asErrors = (orders: readonly unknown[]) => (error: Error) => orders.map(() => error);
 
 const keyReused = () =>
   conflict(
@@ -212,7 +253,3 @@ const keyReused = () =>
     'This idempotency key was used for another order; a new order wants a new key.',
     'idempotencyKey',
   );
-
-function asError(error: unknown): Error {
-  return error as Error;
-}

@@ -10,10 +10,17 @@ export interface StoredSaga extends Saga {
 
 /** The request that a saga began with. */
 export interface PlacementRequest {
+  /** Keys are the customer's own: the same key of another customer is another key. */
+  readonly customerId: string;
   readonly idempotencyKey: string;
   /** What was asked for, as text that is the same for the same request. */
   readonly request: string;
 }
+
+type PlacementKey = Pick<PlacementRequest, 'customerId' | 'idempotencyKey'>;
+
+/** One text per customer and idempotency key. */
+export const keyOf = ({ customerId, idempotencyKey }: PlacementKey) => JSON.stringify([customerId, idempotencyKey]);
 
 /** Sagas, kept in the orders database. */
 export class SagaStore {
@@ -59,15 +66,17 @@ export class SagaStore {
   }
 
   /**
-   * Keeps new sagas, except those under whose idempotency key there is one.
+   * Keeps new sagas, except those for whose customer and idempotency key there is one.
    *
    * @returns the number of each order whose saga was kept, by its id
    */
   async insert(
     starts: readonly (Advance & PlacementRequest & { readonly origin: Origin })[],
   ): Promise<Map<string, string>> {
-    const rows = starts.map(({ saga, dueInMs, idempotencyKey, request, origin }) => ({
+    if (starts.length === 0) return new Map();
+    const rows = starts.map(({ saga, dueInMs, customerId, idempotencyKey, request, origin }) => ({
       id: saga.id,
+      customerId,
       idempotencyKey,
       request,
       status: saga.status,
@@ -78,33 +87,47 @@ export class SagaStore {
       dueInMs,
       startedAt: saga.startedAt,
     }));
-    const { rows: kept } = await sql<{ order_id: string; number: string }>`
+    const { rows: kept } = await sql<{ order_id: string; number: string; year: string }>`
       insert into placement_sagas (
-        order_id, idempotency_key, request, status, steps, commands, correlation_id, traceparent, due_at, started_at
+        order_id, customer_id, idempotency_key, request, status, steps, commands, correlation_id, traceparent, due_at,
+        started_at
       )
-      select id, "idempotencyKey", request, status, steps, commands, "correlationId", traceparent,
+      select id, "customerId", "idempotencyKey", request, status, steps, commands, "correlationId", traceparent,
         now() + "dueInMs" * interval '1 ms', "startedAt"
       from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as new (
-        id text, "idempotencyKey" text, request text, status text, steps jsonb, commands integer, "correlationId" text,
+        id text, "customerId" text, "idempotencyKey" text, request text, status text, steps jsonb, commands integer, "correlationId" text,
         traceparent text, "dueInMs" float8, "startedAt" timestamptz
       )
       -- In one order, so that no two of these statements wait for each other's keys.
-      order by "idempotencyKey"
-      on conflict (idempotency_key) do nothing
-      returning order_id,
-        'TR-' || to_char(started_at at time zone 'UTC', 'YYYY') || '-' || lpad(nextval('order_numbers')::text, 6, '0') as number
+      order by "customerId", "idempotencyKey"
+      on conflict (customer_id, idempotency_key) do nothing
+      returning order_id, nextval('order_numbers')::text as number,
+        to_char(started_at at time zone 'UTC', 'YYYY') as year
     `.execute(this.#db);
-    return new Map(kept.map(({ order_id: id, number }) => [id, number]));
+    // At least six digits. Not lpad: it cuts longer numbers.
+    return new Map(kept.map(({ order_id: id, number, year }) => [id, `TR-${year}-${number.padStart(6, '0')}`]));
   }
 
-  /** The orders that keys stand for, and what was asked for under them; by key. */
-  async ofKeys(keys: readonly string[]): Promise<Map<string, { readonly orderId: string; readonly request: string }>> {
-    const rows = await this.#db
-      .selectFrom('placement_sagas')
-      .select(['idempotency_key', 'order_id', 'request'])
-      .where(sql<SqlBool>`idempotency_key = any(${keys})`)
-      .execute();
-    return new Map(rows.map((row) => [row.idempotency_key, { orderId: row.order_id, request: row.request }]));
+  /** The orders that keys stand for, and what was asked for under them; by `keyOf`. */
+  async ofKeys(
+    keys: readonly PlacementKey[],
+  ): Promise<Map<string, { readonly orderId: string; readonly request: string }>> {
+    if (keys.length === 0) return new Map();
+    const { rows } = await sql<PlacementKey & { orderId: string; request: string }>`
+      select customer_id as "customerId", idempotency_key as "idempotencyKey", order_id as "orderId", request
+      from unnest(${keys.map(({ customerId }) => customerId)}::text[], ${keys.map((key) => key.idempotencyKey)}::text[])
+        as wanted (customer_id, idempotency_key)
+      join placement_sagas using (customer_id, idempotency_key)
+    `.execute(this.#db);
+    return new Map(rows.map((row) => [keyOf(row), row]));
+  }
+
+  /** Makes an overdue saga due again later, unless somebody moved it on meanwhile. */
+  async postpone(orderId: string, byMs: number): Promise<void> {
+    await sql`
+      update placement_sagas set due_at = now() + ${byMs}::float8 * interval '1 ms'
+      where order_id = ${orderId} and due_at <= now()
+    `.execute(this.#db);
   }
 
   async save(advances: readonly Pick<Advance, 'saga' | 'dueInMs'>[]): Promise<void> {
@@ -133,7 +156,13 @@ export class SagaStore {
   }
 }
 
-function readSaga(row: PlacementSagaRow): StoredSaga {
+/** A row as the database has it, or as JSON: then its dates are texts. */
+export type SagaRow = Omit<PlacementSagaRow, 'started_at' | 'finished_at' | 'due_at'> & {
+  readonly started_at: Date | string;
+  readonly finished_at: Date | string | null;
+};
+
+export function readSaga(row: SagaRow): StoredSaga {
   return {
     id: row.order_id,
     status: row.status,
@@ -141,8 +170,8 @@ function readSaga(row: PlacementSagaRow): StoredSaga {
     failure: row.failure,
     cancelled: row.cancelled,
     commands: row.commands,
-    startedAt: row.started_at,
-    finishedAt: row.finished_at,
+    startedAt: new Date(row.started_at),
+    finishedAt: row.finished_at === null ? null : new Date(row.finished_at),
     origin: { correlationId: row.correlation_id, traceparent: row.traceparent },
   };
 }

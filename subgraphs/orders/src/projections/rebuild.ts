@@ -1,3 +1,4 @@
+import { exclusively } from '@tributary/shared/postgres/exclusive';
 import { type Kysely, sql } from 'kysely';
 import { OrderEventStore } from '../order/event-store.js';
 import { createReadModels, READ_MODELS } from '../storage/read-models.js';
@@ -13,8 +14,13 @@ const SHADOW = 'rebuild';
  *
  * @param onEvents told how many events were replayed, as it goes
  * @returns how many events were replayed
+ * @throws AlreadyRunningError while another rebuild is under way
  */
-export async function rebuild(db: Kysely<OrdersTables>, onEvents?: (count: number) => void): Promise<number> {
+export function rebuild(db: Kysely<OrdersTables>, onEvents?: (count: number) => void): Promise<number> {
+  return exclusively(db, 'rebuild orders', () => rebuildThroughShadow(db, onEvents));
+}
+
+async function rebuildThroughShadow(db: Kysely<OrdersTables>, onEvents?: (count: number) => void): Promise<number> {
   await sql`drop schema if exists ${sql.ref(SHADOW)} cascade`.execute(db);
   try {
     const replayed = await db

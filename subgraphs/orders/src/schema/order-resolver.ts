@@ -1,12 +1,14 @@
 import { encodeCursor, Page, pageRequest } from '@tributary/shared/connection';
 import { badUserInput } from '@tributary/shared/errors';
 import { money } from '@tributary/shared/money';
+import { UNKNOWN_USER, unknownProduct } from '@tributary/shared/placeholders';
 import { DateTime } from '@tributary/shared/scalars';
 import Big from 'big.js';
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
 import type { OrdersContext } from '../context.js';
 import type { OrderEventStore } from '../order/event-store.js';
 import { replay } from '../order/order.js';
+import type { OrderLine, RecordedOrderEvent } from '../order/order-events.js';
 import type { Orders } from '../orders.js';
 import { readLine } from '../projections/stored-orders.js';
 import type { OrderRow } from '../storage/tables.js';
@@ -17,7 +19,7 @@ import {
   OrderFilter,
   OrderItem,
   OrderSaga,
-  type OrderStatus,
+  OrderStatus,
   type SagaStatus,
   User,
 } from './order-types.js';
@@ -62,6 +64,7 @@ export class OrderResolver {
     @Arg('filter', () => OrderFilter, { nullable: true }) givenFilter: OrderFilter | null | undefined,
   ): Promise<Page<Order>> {
     const filter = givenFilter ?? {};
+    requireRange(filter);
     const page = pageRequest({ first, after }, NEWEST_FIRST, ['date', 'string']);
     const rows = await this.#orders.list(page, filter);
     return new Page(page, rows.map(showOrder), orderCursor, () => this.#orders.count(filter));
@@ -71,18 +74,20 @@ export class OrderResolver {
   @FieldResolver(() => User)
   async customer(@Root() order: Order, @Ctx() context: OrdersContext): Promise<User> {
     const copy = await context.userCopy.load(order.customerId);
-    return { id: order.customerId, ...(copy && { name: copy.name, email: copy.email }) };
+    const { name, email } = copy ?? UNKNOWN_USER;
+    return { id: order.customerId, name, email };
   }
 
   @FieldResolver(() => [OrderItem])
   async items(@Root() order: Order, @Ctx() context: OrdersContext): Promise<OrderItem[]> {
-    const lines = order.past?.order.lines ?? (await context.items.load(order.id)).map(readLine);
+    const lines = await this.#linesOf(order, context);
     const products = await context.productCopy.loadMany(lines.map((line) => line.productId));
     return lines.map((line, i) => {
       const copy = products[i];
       if (copy instanceof Error) throw copy;
+      const { sku, name } = copy ?? unknownProduct(line.productId);
       return {
-        product: { id: line.productId, ...(copy && { sku: copy.sku, name: copy.name }) },
+        product: { id: line.productId, sku, name },
         quantity: line.quantity,
         unitPrice: money(line.unitPrice),
         discount: new Big(line.discount).toFixed(),
@@ -93,23 +98,39 @@ export class OrderResolver {
 
   @FieldResolver(() => [OrderEvent], { description: 'Every event of this order, oldest first.' })
   async history(@Root() order: Order, @Ctx() context: OrdersContext): Promise<OrderEvent[]> {
-    const events = order.past?.events ?? (await context.events.load(order.id));
+    const events = await this.#eventsOf(order, context);
     return events.map(({ type, version, at, data }) => ({ type, version, at, data }));
   }
 
   @Directive('@cacheControl(scope: "NONE")') // it moves without an event that says so
   @FieldResolver(() => OrderSaga, {
     nullable: true,
-    description: 'How it was placed; null for imported history, which no saga placed.',
+    description:
+      'How it was placed. Null for imported history, which no saga placed, and with `asOf`, unless the saga was over by then.',
   })
   async saga(@Root() order: Order, @Ctx() context: OrdersContext): Promise<OrderSaga | null> {
-    const saga = await context.saga.load(order.id);
+    const saga = order.placement !== undefined ? order.placement : await context.saga.load(order.id);
     if (!saga) return null;
+    // A saga keeps its present state only, which is that of then when it has not changed since.
+    if (order.past && !(saga.finishedAt && saga.finishedAt <= order.past.asOf)) return null;
     const steps = saga.steps.map(({ name, outcome, attempts, at, error }) => {
       return { name, outcome, attempts, at: new Date(at), error };
     });
     const { id, status, startedAt, finishedAt } = saga;
     return { id, status: status as SagaStatus, steps, startedAt, finishedAt };
+  }
+
+  /** The events that made the order what it is shown as: one that was added meanwhile is left out. */
+  async #eventsOf(order: Order, context: OrdersContext): Promise<readonly RecordedOrderEvent[]> {
+    if (order.past) return order.past.events;
+    return (await context.events.load(order.id)).filter(({ version }) => version <= order.version);
+  }
+
+  /** The lines that make the total which is shown. They may be repriced while the order is pending, and never after. */
+  async #linesOf(order: Order, context: OrdersContext): Promise<readonly OrderLine[]> {
+    if (order.past) return order.past.order.lines;
+    if (order.status === OrderStatus.PENDING) return replay(await this.#eventsOf(order, context))?.lines ?? [];
+    return (await context.items.load(order.id)).map(readLine);
   }
 
   async #asOf(orderId: string, moment: Date): Promise<Order | null> {
@@ -126,9 +147,19 @@ export class OrderResolver {
       version: state.version,
       rejection: state.rejection,
       customerId: state.customerId,
-      past: { order: state, events },
+      past: { order: state, events, asOf: moment },
     };
   }
+}
+
+function requireRange({ placedAfter, placedBefore }: OrderFilter): void {
+  if (placedAfter == null || placedBefore == null || placedAfter <= placedBefore) return;
+  const [after, before] = [placedAfter.toISOString(), placedBefore.toISOString()];
+  throw badUserInput(
+    'filter.placedAfter',
+    `"placedAfter" (${after}) is later than "placedBefore" (${before}).`,
+    'EMPTY_RANGE',
+  );
 }
 
 /** Also resolves references that other subgraphs make to an order, by either key. */
@@ -136,14 +167,12 @@ export async function findOrder(
   context: OrdersContext,
   { id, number }: { readonly id?: string; readonly number?: string },
 ): Promise<Order | null> {
-  const row =
-    id !== undefined
-      ? await context.order.load(id)
-      : number !== undefined
-        ? await context.orderByNumber.load(number)
-        : null;
-  return row && showOrder(row);
+  if (typeof id === 'string') return show(await context.order.load(id));
+  if (typeof number === 'string') return show(await context.orderByNumber.load(number));
+  return null;
 }
+
+const show = (row: OrderRow | null) => row && showOrder(row);
 
 export function orderCursor(order: Order): string {
   return encodeCursor(NEWEST_FIRST, [order.placedAt.toISOString(), order.id]);

@@ -4,6 +4,7 @@ import { DateTime, Decimal, JSONValue } from '@tributary/shared/scalars';
 import { Directive, Field, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql';
 import type { Order as OrderState } from '../order/order.js';
 import type { RecordedOrderEvent } from '../order/order-events.js';
+import type { StoredSaga } from '../placement/saga-store.js';
 
 export enum OrderStatus {
   PENDING = 'PENDING',
@@ -27,7 +28,10 @@ export class User {
   email?: string;
 }
 
-@ObjectType({ simpleResolvers: true, description: 'What a user bought with confirmed orders.' })
+@ObjectType({
+  simpleResolvers: true,
+  description: 'What a user bought with confirmed orders. A count above 2,147,483,647 shows as that.',
+})
 export class UserOrderStats {
   @Field(() => Int) orderCount!: number;
   @Field(() => Money) totalSpent!: Money;
@@ -48,7 +52,10 @@ export class Product {
   name?: string;
 }
 
-@ObjectType({ simpleResolvers: true, description: 'What confirmed orders sold of a product.' })
+@ObjectType({
+  simpleResolvers: true,
+  description: 'What confirmed orders sold of a product. A count above 2,147,483,647 shows as that.',
+})
 export class ProductSales {
   @Field(() => Int) unitsSold!: number;
   @Field(() => Money) revenue!: Money;
@@ -126,8 +133,10 @@ export class Order {
 
   /** Not a field: who ordered. */
   customerId!: string;
+  /** Not a field: the saga, when it was read with the order; null when no saga placed it. */
+  placement?: StoredSaga | null;
   /** Not a field: the order as it stood at a moment of the past, when that was asked for. */
-  past?: { readonly order: OrderState; readonly events: readonly RecordedOrderEvent[] };
+  past?: { readonly order: OrderState; readonly events: readonly RecordedOrderEvent[]; readonly asOf: Date };
 }
 
 export const OrderConnection = connectionOf(() => Order, 'Order');

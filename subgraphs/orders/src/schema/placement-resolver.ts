@@ -1,7 +1,8 @@
 import { Arg, Ctx, ID, Mutation, Resolver } from 'type-graphql';
 import type { OrdersContext } from '../context.js';
+import type { Orders } from '../orders.js';
 import type { Placement } from '../placement/placement.js';
-import { findOrder } from './order-resolver.js';
+import { showOrder } from './order-resolver.js';
 import { Order, PlaceOrderInput } from './order-types.js';
 
 const DEFAULT_WAIT_MS = 2000;
@@ -9,9 +10,11 @@ const DEFAULT_WAIT_MS = 2000;
 @Resolver(() => Order)
 export class PlacementResolver {
   readonly #placement: Placement;
+  readonly #orders: Orders;
 
-  constructor(placement: Placement) {
+  constructor(placement: Placement, orders: Orders) {
     this.#placement = placement;
+    this.#orders = orders;
   }
 
   @Mutation(() => Order, {
@@ -25,7 +28,7 @@ export class PlacementResolver {
   ): Promise<Order | null> {
     const request = { customerId, items, waitMs: waitMs ?? DEFAULT_WAIT_MS };
     const id = await this.#placement.place(request, idempotencyKey, context.origin);
-    return findOrder(context, { id });
+    return this.#after(id);
   }
 
   @Mutation(() => Order, {
@@ -38,6 +41,12 @@ export class PlacementResolver {
     @Ctx() context: OrdersContext,
   ): Promise<Order | null> {
     await this.#placement.cancel(id, reason, context.origin);
-    return findOrder(context, { id });
+    return this.#after(id);
+  }
+
+  /** The order after a command. Its saga is read with it, so that one does not say more than the other. */
+  async #after(id: string): Promise<Order | null> {
+    const found = await this.#orders.withSaga(id);
+    return found && { ...showOrder(found.order), placement: found.saga };
   }
 }

@@ -1,3 +1,4 @@
+import { toInt } from '@tributary/shared/connection';
 import { money } from '@tributary/shared/money';
 import { Ctx, FieldResolver, Resolver, Root } from 'type-graphql';
 import type { OrdersContext } from '../context.js';
@@ -10,9 +11,9 @@ export class ProductResolver {
   async sales(@Root() { id }: Product, @Ctx() context: OrdersContext): Promise<ProductSales> {
     const row = await context.productSales.load(id);
     return {
-      unitsSold: row?.units_sold ?? 0,
+      unitsSold: toInt(row?.units_sold ?? 0),
       revenue: money(row?.revenue ?? '0'),
-      orderCount: row?.order_count ?? 0,
+      orderCount: toInt(row?.order_count ?? 0),
     };
   }
 }

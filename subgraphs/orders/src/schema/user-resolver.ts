@@ -1,4 +1,4 @@
-import { Page, pageRequest } from '@tributary/shared/connection';
+import { Page, pageRequest, toInt } from '@tributary/shared/connection';
 import { money } from '@tributary/shared/money';
 import { Arg, Ctx, FieldResolver, Int, Resolver, Root } from 'type-graphql';
 import type { OrdersContext } from '../context.js';
@@ -29,7 +29,7 @@ export class UserResolver {
   async orderStats(@Root() { id }: User, @Ctx() context: OrdersContext): Promise<UserOrderStats> {
     const row = await context.userStats.load(id);
     return {
-      orderCount: row?.order_count ?? 0,
+      orderCount: toInt(row?.order_count ?? 0),
       totalSpent: money(row?.total_spent ?? '0'),
       lastOrderAt: row?.last_order_at ?? null,
     };

@@ -9,7 +9,7 @@ export const READ_MODELS = [
   'product_sales',
 ] as const;
 
-/** Creates the read models, empty, in the first schema of the search path. */
+/** Creates the read models, empty, in the first schema of the search path. Sums of money have no upper bound. */
 export async function createReadModels(db: Kysely<never>): Promise<void> {
   await sql`
     create table orders_read (
@@ -50,14 +50,14 @@ export async function createReadModels(db: Kysely<never>): Promise<void> {
     create table user_order_stats (
       user_id text primary key,
       order_count bigint not null,
-      total_spent numeric(18, 2) not null,
+      total_spent numeric not null,
       last_order_at timestamptz(3)
     );
 
     create table product_sales (
       product_id text primary key,
       units_sold bigint not null,
-      revenue numeric(18, 2) not null,
+      revenue numeric not null,
       order_count bigint not null
     );
   `.execute(db);

@@ -22,6 +22,8 @@ interface OrderEventTable {
 interface PlacementSagaTable {
   /** The saga has its order's id. */
   order_id: string;
+  customer_id: string;
+  /** Unique for the customer. */
   idempotency_key: string;
   /** What was asked under that key, as JSON text: another request under it is refused. */
   request: string;

@@ -2,6 +2,7 @@ import { Page } from '@tributary/shared/connection';
 import { MAX_INT } from '@tributary/shared/counters';
 import { badUserInput } from '@tributary/shared/errors';
 import { money } from '@tributary/shared/money';
+import { PLACEHOLDER_DATE, unknownProduct } from '@tributary/shared/placeholders';
 import { Decimal } from '@tributary/shared/scalars';
 import type { Kysely } from 'kysely';
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
@@ -16,7 +17,7 @@ import {
   ProductConnection,
   ProductFilter,
   ProductSort,
-  type ProductStatus,
+  ProductStatus,
   Stock,
   UpdateProductInput,
 } from './product-types.js';
@@ -131,7 +132,30 @@ export class ProductResolver {
   }
 }
 
-/** Also resolves references that other subgraphs make to a product, by either key. */
+/**
+ * The product that another subgraph refers to, by either key. An id that is not known here reads as a placeholder: an order
+ * outlives its products.
+ */
+export async function resolveProduct(
+  context: ProductsContext,
+  reference: { readonly id?: string; readonly sku?: string },
+): Promise<Product | null> {
+  const product = await findProduct(context, reference);
+  if (product || reference.id === undefined) return product;
+  return {
+    id: reference.id,
+    ...unknownProduct(reference.id),
+    category: 'Unknown',
+    subCategory: 'Unknown',
+    price: money('0'),
+    attributes: {},
+    status: ProductStatus.DISCONTINUED,
+    createdAt: PLACEHOLDER_DATE,
+    updatedAt: PLACEHOLDER_DATE,
+    version: 0,
+  };
+}
+
 export async function findProduct(
   context: ProductsContext,
   { id, sku }: { readonly id?: string; readonly sku?: string },

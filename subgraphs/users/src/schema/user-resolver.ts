@@ -1,5 +1,6 @@
 import { encodeCursor, Page, pageRequest } from '@tributary/shared/connection';
 import { optionalSearch } from '@tributary/shared/input';
+import { PLACEHOLDER_DATE, UNKNOWN_USER } from '@tributary/shared/placeholders';
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
 import type { UsersContext } from '../context.js';
 import type { UserRow } from '../storage/tables.js';
@@ -11,7 +12,7 @@ import {
   UpdateUserInput,
   User,
   UserConnection,
-  type UserStatus,
+  UserStatus,
 } from './user-types.js';
 
 const BY_NAME = 'users:name';
@@ -93,10 +94,26 @@ export class UserResolver {
   }
 }
 
-/** Also resolves references that other subgraphs make to a user. */
 export async function findUser(context: UsersContext, id: string): Promise<User | null> {
   const row = await context.user.load(id);
   return row && showUser(row);
+}
+
+/** The user that another subgraph refers to. One that is not known here reads as a placeholder: an order outlives it. */
+export async function resolveUser(context: UsersContext, id: string): Promise<User> {
+  return (await findUser(context, id)) ?? unknownUser(id);
+}
+
+function unknownUser(id: string): User {
+  return {
+    id,
+    ...UNKNOWN_USER,
+    status: UserStatus.DELETED,
+    segment: null,
+    createdAt: PLACEHOLDER_DATE,
+    updatedAt: PLACEHOLDER_DATE,
+    version: 0,
+  };
 }
 
 function showUser(row: UserRow): User {
