@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { ask } from '../harness/graphql-client.ts';
 import { Random } from '../harness/random.ts';
+import { until } from '../harness/until.ts';
 
 let graph: TestGraph;
 beforeAll(async () => {
@@ -215,5 +216,137 @@ describe('commands', () => {
       id,
     ]);
     expect(rows).toEqual([{ on_hand: 0 }]);
+  });
+});
+
+describe('counters at the end of their type', () => {
+  const setStock = (id: string, column: string, value: number) =>
+    graph.databases.query('products', `update stock set ${column} = $2 where product_id = $1`, [id, value]);
+  const buy = async (productId: string, quantity: number) => {
+    const { data, errors } = await graph.ask(
+      `mutation Buy($input: PlaceOrderInput!, $key: ID!) {
+        placeOrder(input: $input, idempotencyKey: $key) { id status rejection saga { status } }
+      }`,
+      { input: { customerId: 'AA-10375', items: [{ productId, quantity }], waitMs: 15_000 }, key: `buy-${productId}` },
+    );
+    expect(errors).toBeUndefined();
+    return data.placeOrder;
+  };
+  const balance = async () => {
+    const { data } = await graph.ask('query Balance { user(id: "AA-10375") { account { balance { amount } } } }');
+    return data.user.account.balance.amount;
+  };
+
+  test('what cannot be counted any more is not sold, and nobody is charged', async () => {
+    const { id } = await create({ onHand: 10, price: '1' });
+    await setStock(id, 'sold', 2_147_483_646);
+    const before = await balance();
+    const order = await buy(id, 2);
+    expect(order).toMatchObject({ status: 'REJECTED', rejection: expect.stringContaining('cannot be sold any more') });
+    expect(await balance()).toBe(before);
+    expect(await graph.databases.query('products', 'select from dead_letters')).toEqual([]);
+  });
+
+  test('a stock that is full takes no more by a command, but whatever is returned', async () => {
+    const { id } = await create({ onHand: 10, price: '1' });
+    const order = await buy(id, 5);
+    expect(order.status).toBe('CONFIRMED');
+    await setStock(id, 'on_hand', 2_147_483_645);
+    const refused = await graph.ask(
+      'mutation Restock($id: ID!, $key: ID!) { restock(id: $id, quantity: 1, idempotencyKey: $key) { id } }',
+      { id, key: 'full' },
+    );
+    expect(refused.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'STOCK_LIMIT' });
+    await graph.ask('mutation Cancel($id: ID!) { cancelOrder(id: $id, reason: "no") { id } }', { id: order.id });
+    await until(
+      () => graph.databases.query('products', 'select on_hand from stock where product_id = $1', [id]),
+      ([stock]) => Number(stock?.on_hand) === 2_147_483_650,
+    );
+    const { data, errors } = await graph.ask(
+      'query Stock($id: ID) { product(id: $id) { stock { onHand available } } }',
+      {
+        id,
+      },
+    );
+    expect(errors).toBeUndefined();
+    expect(data.product.stock).toEqual({ onHand: 2_147_483_647, available: 2_147_483_647 });
+  });
+
+  test('a product that was changed as often as can be counted refuses the next change', async () => {
+    const { id } = await create();
+    await graph.databases.query('products', 'update products set version = 2146483647 where id = $1', [id]);
+    const answer = await graph.ask('mutation Price($id: ID!) { changePrice(id: $id, price: "7") { id } }', { id });
+    expect(answer.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'VERSION_LIMIT' });
+  });
+});
+
+test('the key of one restock is a key of its own for another product', async () => {
+  const products = [await create(), await create()];
+  for (const { id } of [...products, ...products]) {
+    const { data, errors } = await graph.ask(
+      'mutation Restock($id: ID!) { restock(id: $id, quantity: 3, idempotencyKey: "shared") { stock { onHand } } }',
+      { id },
+    );
+    expect(errors).toBeUndefined();
+    expect(data.restock.stock.onHand).toBe(3);
+  }
+});
+
+test.each([
+  ['sku', '\u200b', 'EMPTY'],
+  ['name', '\u200b\u2060', 'EMPTY'],
+  ['category', 'Ca\u0007t', 'CHARACTER'],
+  ['subCategory', 'a\nb', 'CHARACTER'],
+])('the %s %j of a product is refused', async (field, value, reason) => {
+  const answer = await graph.ask(
+    'mutation Create($input: CreateProductInput!) { createProduct(input: $input) { id } }',
+    {
+      input: { sku: 'odd', name: 'N', category: 'C', subCategory: 'D', price: '1', [field]: value },
+    },
+  );
+  expect(answer.errors?.[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field, reason });
+});
+
+test('a SKU is one text, composed or decomposed', async () => {
+  const { id } = await create({ sku: 'CAFE\u0301-1' });
+  for (const sku of ['CAF\u00c9-1', 'CAFE\u0301-1']) {
+    const { data } = await graph.ask('query Find($sku: String) { product(sku: $sku) { id sku } }', { sku });
+    expect(data.product).toEqual({ id, sku: 'CAF\u00c9-1' });
+  }
+  const twin = await graph.ask('mutation Create($input: CreateProductInput!) { createProduct(input: $input) { id } }', {
+    input: { sku: 'CAF\u00c9-1', name: 'N', category: 'C', subCategory: 'D', price: '1' },
+  });
+  expect(twin.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'SKU_TAKEN' });
+});
+
+describe('a product whose name has punctuation', () => {
+  const NAME = "Dr.Smithson's 3.5mm/Quixotic St.John-Lamps (cafe\u0301)";
+  let id: string;
+  beforeAll(async () => {
+    ({ id } = await create({ name: NAME, sku: 'TABLES/7.5-Q' }));
+  });
+
+  test.each([
+    'smithson',
+    "Dr.Smithson's",
+    'Dr. Smithson',
+    'quixotic',
+    '3.5mm/Quixotic',
+    'St.John-Lamps',
+    'quixotic lamp',
+    '"st john lamps"',
+    'quixotic -sauder',
+    'CAF\u00c9 quixotic',
+    'TABLES/7.5-Q',
+    'tables q quixotic',
+    'nowhere or quixotic',
+    NAME,
+  ])('is found by %j', async (text) => {
+    const { nodes } = await page('NAME', 100, null, { text });
+    expect(nodes.map((node) => node.id)).toEqual([id]);
+  });
+
+  test.each(['quixotic -smithson', '"john quixotic"'])('is not found by %j', async (text) => {
+    expect((await page('NAME', 100, null, { text })).totalCount).toBe(0);
   });
 });

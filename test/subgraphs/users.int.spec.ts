@@ -2,6 +2,7 @@ import { signToken } from '@tributary/shared/http/viewer';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph, TOKEN_SECRET } from '../harness/graph.ts';
 import { ask, codesOf } from '../harness/graphql-client.ts';
+import { until } from '../harness/until.ts';
 
 let graph: TestGraph;
 beforeAll(async () => {
@@ -195,6 +196,253 @@ describe('deposit', () => {
     expect(amounts).toHaveLength(26);
     expect(amounts).toEqual([...new Set(amounts)].sort((a, b) => Number(b) - Number(a)));
   });
+});
+
+describe('a stranger who deposits under the keys of the system', () => {
+  const hostileDeposit = async (key: string) => {
+    const { errors } = await graph.ask(
+      'mutation Hostile($key: ID!) { deposit(userId: "DV-13045", amount: "0.01", idempotencyKey: $key) { balance { amount } } }',
+      { key },
+    );
+    expect(errors).toBeUndefined();
+  };
+  const balanceOf = async (id: string) =>
+    (await graph.ask('query Balance($id: ID!) { user(id: $id) { account { balance { amount } } } }', { id })).data.user
+      .account.balance.amount;
+
+  test("stops no refund of another user's order", async () => {
+    const { id } = (await register({ name: 'Victim', email: 'victim@keys.test' })).data.registerUser;
+    const { data } = await graph.ask(
+      `mutation Buy($id: ID!, $input: PlaceOrderInput!) {
+        deposit(userId: $id, amount: "500", idempotencyKey: "start") { balance { amount } }
+        placeOrder(input: $input, idempotencyKey: "victim") { id status }
+      }`,
+      { id, input: { customerId: id, items: [{ productId: 'OFF-BI-10003910', quantity: 1 }], waitMs: 15_000 } },
+    );
+    expect(data.placeOrder.status).toBe('CONFIRMED');
+    expect(await balanceOf(id)).not.toBe('500.00');
+    for (const reason of ['refund', 'charge']) await hostileDeposit(`${reason}:${data.placeOrder.id}`);
+    await graph.ask('mutation Cancel($id: ID!) { cancelOrder(id: $id, reason: "changed my mind") { status } }', {
+      id: data.placeOrder.id,
+    });
+    await until(
+      () => balanceOf(id),
+      (balance) => balance === '500.00',
+    );
+    expect(await graph.databases.query('users', 'select from dead_letters')).toEqual([]);
+  });
+
+  test('stops no charge', async () => {
+    await hostileDeposit('charge:charge-of-a-victim');
+    await paymentCommand('ChargeAccount', 'charge-of-a-victim', 1, {
+      userId: 'AA-10480',
+      amount: '10.00',
+      currency: 'USD',
+    });
+    await until(
+      () => graph.databases.query('users', "select status from payments where order_id = 'charge-of-a-victim'"),
+      ([payment]) => payment?.status === 'CHARGED',
+    );
+    expect(await balanceOf('AA-10480')).toBe('990.00');
+  });
+});
+
+/** Lets the orders service ask for a payment, as its ledger would. */
+async function paymentCommand(type: string, orderId: string, version: number, data: object): Promise<void> {
+  await graph.databases.query(
+    'orders',
+    `insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
+     values (gen_random_uuid(), $1, 1, 'Placement', $2, $3, now(), $4)`,
+    [type, orderId, version, JSON.stringify(data)],
+  );
+}
+
+test('every answer about the refund of a refused charge says that nothing was paid back', async () => {
+  await paymentCommand('ChargeAccount', 'refused-charge', 1, {
+    userId: 'AA-10645',
+    amount: '5000.00',
+    currency: 'USD',
+  });
+  for (let version = 2; version <= 4; version++) await paymentCommand('RefundPayment', 'refused-charge', version, {});
+  const answers = await until(
+    () =>
+      graph.databases.query(
+        'users',
+        "select type, data ->> 'amount' as amount from outbox where aggregate_id = 'refused-charge' order by aggregate_version",
+      ),
+    (rows) => rows.length === 4,
+  );
+  expect(answers).toEqual([
+    { type: 'PaymentRefused', amount: null },
+    ...Array.from({ length: 3 }, () => ({ type: 'PaymentRefunded', amount: '0.00' })),
+  ]);
+  const payments = await graph.databases.query(
+    'users',
+    "select amount from payments where order_id = 'refused-charge'",
+  );
+  expect(payments).toEqual([{ amount: '0.00' }]);
+});
+
+describe('an account at the end of what it can hold', () => {
+  const set = (id: string, column: string, value: number) =>
+    graph.databases.query('users', `update accounts set ${column} = $2 where user_id = $1`, [id, value]);
+  const deposit = (id: string) =>
+    graph.ask(
+      'mutation Deposit($id: ID!) { deposit(userId: $id, amount: "1000000", idempotencyKey: "last") { balance { amount } } }',
+      { id },
+    );
+
+  test.each([
+    ['balance', 999_999_999_999_999],
+    ['version', 2_146_483_647],
+  ])('refuses a deposit cleanly, and the key can be used again (%s)', async (column, value) => {
+    const { id } = (await register({ name: 'Rich', email: `rich-${column}@limits.test` })).data.registerUser;
+    await set(id, column, value);
+    const refused = await deposit(id);
+    expect(refused.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'ACCOUNT_LIMIT' });
+    await set(id, column, 0);
+    expect((await deposit(id)).errors).toBeUndefined();
+  });
+
+  test('refuses a charge, but takes back the money of an earlier one', async () => {
+    const { id } = (await register({ name: 'Busy', email: 'busy@limits.test' })).data.registerUser;
+    await deposit(id);
+    await set(id, 'version', 2_146_483_646);
+    const order = (key: string) =>
+      graph.ask(
+        'mutation Buy($input: PlaceOrderInput!, $key: ID!) { placeOrder(input: $input, idempotencyKey: $key) { id status rejection } }',
+        { input: { customerId: id, items: [{ productId: 'OFF-BI-10003910', quantity: 1 }], waitMs: 15_000 }, key },
+      );
+    const { data: last } = await order('busy-1');
+    expect(last.placeOrder.status).toBe('CONFIRMED');
+    const { data: beyond } = await order('busy-2');
+    expect(beyond.placeOrder).toMatchObject({ status: 'REJECTED', rejection: expect.stringContaining('account') });
+    await graph.ask('mutation Cancel($id: ID!) { cancelOrder(id: $id, reason: "no") { status } }', {
+      id: last.placeOrder.id,
+    });
+    await until(
+      () => graph.databases.query('users', 'select balance from accounts where user_id = $1', [id]),
+      ([account]) => account?.balance === '1000000.00',
+    );
+    expect(await graph.databases.query('users', 'select from dead_letters')).toEqual([]);
+  });
+});
+
+test('a user that was changed as often as can be counted can still be deleted', async () => {
+  const { id } = (await register({ name: 'Often', email: 'often@limits.test' })).data.registerUser;
+  await graph.databases.query('users', 'update users set version = 2146483647 where id = $1', [id]);
+  expect((await update(id, { name: 'Once More' })).errors?.[0]?.extensions).toMatchObject({
+    code: 'CONFLICT',
+    reason: 'VERSION_LIMIT',
+  });
+  const { data } = await graph.ask('mutation Delete($id: ID!) { deleteUser(id: $id) { status } }', { id });
+  expect(data.deleteUser.status).toBe('DELETED');
+});
+
+describe('texts', () => {
+  test.each([
+    ['zero-width characters only', '\u200b\u2060\ufeff', 'EMPTY'],
+    ['a filler letter only', '\u3164', 'EMPTY'],
+    ['control characters only', '\u0001\u0002', 'CHARACTER'],
+    ['a control character', 'Ann\u0007a', 'CHARACTER'],
+    ['NUL', 'Ann\0a', 'CHARACTER'],
+    ['two lines', 'Anna\nBob', 'CHARACTER'],
+    ['a line separator', 'Anna\u2028Bob', 'CHARACTER'],
+  ])('a name with %s is refused', async (_what, name, reason) => {
+    const answers = [
+      await register({ name, email: 'odd@texts.test' }),
+      await update('CG-12520', { name }),
+      await register({ name: 'A', email: 'odd@texts.test', address: { city: name, country: 'X' } }),
+    ];
+    for (const { errors } of answers) expect(errors?.[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', reason });
+  });
+
+  test('names and e-mail addresses are one text, composed or decomposed', async () => {
+    const { data } = await register({ name: 'Zoe\u0308 Bront\u00eb', email: 'zoe\u0308@texts.test' });
+    expect(data.registerUser).toMatchObject({ name: 'Zo\u00eb Bront\u00eb', email: 'zo\u00eb@texts.test' });
+    const twin = await register({ name: 'Twin', email: 'zo\u00eb@texts.test' });
+    expect(twin.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'EMAIL_TAKEN' });
+  });
+
+  test('names in every script, with emoji, are kept', async () => {
+    for (const [i, name] of ['हिन्दी देवी', '山田 太郎', '👩‍👩‍👧', "O'Neill-Ó Súilleabháin"].entries()) {
+      const { data } = await register({ name, email: `script-${i}@texts.test` });
+      expect(data.registerUser.name).toBe(name.normalize('NFC'));
+    }
+  });
+});
+
+describe('a search', () => {
+  const NAMES = {
+    dotted: 'St.John Rivers',
+    initials: 'J.R.R.Tolkien',
+    slashed: 'Meyer/Schulz GmbH',
+    title: 'Dr.Smithson Jones',
+    apostrophe: "D'Arcy-O'Toole",
+    url: 'www.example/path_x',
+    accented: 'Andre\u0301 Gide',
+    sharp: 'Stra\u00dfer \u0130nce',
+  } as const;
+  beforeAll(async () => {
+    for (const [key, name] of Object.entries(NAMES)) {
+      expect((await register({ name, email: `${key}@search.test` })).errors).toBeUndefined();
+    }
+  });
+
+  test.each([
+    ['John', 'dotted'],
+    ['St.John', 'dotted'],
+    ['st john riv', 'dotted'],
+    ['Tolkien', 'initials'],
+    ['J.R.R.Tolkien', 'initials'],
+    ['J.R.R. Tolkien', 'initials'],
+    ['Schulz', 'slashed'],
+    ['Meyer/Schulz', 'slashed'],
+    ['Meyer-Schulz GmbH', 'slashed'],
+    ['Smithson', 'title'],
+    ['Dr. Smithson', 'title'],
+    ["D'Arcy", 'apostrophe'],
+    ["o'toole", 'apostrophe'],
+    ['path', 'url'],
+    ['andr\u00e9', 'accented'],
+    ['ANDRE\u0301', 'accented'],
+    ['stra\u00dfer \u0130nce', 'sharp'],
+    ['slashed@search.test', 'slashed'],
+  ] as const)('%j finds the user', async (search, key) => {
+    const { data } = await graph.ask(
+      'query Search($search: String) { users(search: $search) { totalCount nodes { email } } }',
+      { search },
+    );
+    expect(data.users.nodes).toContainEqual({ email: `${key}@search.test` });
+    expect(data.users.totalCount).toBe(data.users.nodes.length);
+  });
+
+  test.each(Object.entries(NAMES))('the exact name of %s finds it', async (key, name) => {
+    const { data } = await graph.ask('query Search($search: String) { users(search: $search) { nodes { email } } }', {
+      search: name,
+    });
+    expect(data.users.nodes).toEqual([{ email: `${key}@search.test` }]);
+  });
+});
+
+test('every reader is shown the same e-mail address of a deleted user', async () => {
+  const { data: order } = await graph.ask('query First { user(id: "AB-10015") { orders(first: 1) { nodes { id } } } }');
+  const { data } = await graph.ask('mutation Delete($id: ID!) { deleteUser(id: $id) { email } }', { id: 'AB-10015' });
+  const email = 'deleted@deleted.invalid';
+  expect(data.deleteUser.email).toBe(email);
+  const [orderId] = order.user.orders.nodes.map(({ id }: { id: string }) => id);
+  await until(
+    () => graph.databases.query('orders', "select deleted from users_copy where id = 'AB-10015'"),
+    ([copy]) => copy?.deleted === true,
+  );
+  for (const headers of [{}, { 'x-max-staleness': '0' }] as Record<string, string>[]) {
+    const answer = await graph.ask(
+      'query Both($id: ID!, $order: ID) { user(id: $id) { email } order(id: $order) { customer { email } } }',
+      { id: 'AB-10015', order: orderId },
+      headers,
+    );
+    expect(answer.data).toEqual({ user: { email }, order: { customer: { email } } });
+  }
 });
 
 describe('me', () => {

@@ -4,12 +4,12 @@ import type { ExecutionResult, GraphQLError } from 'graphql';
 import { ApiError, type ErrorCode, type ErrorDetails, presentError } from '../errors.js';
 import { findJsonFault } from '../json-value.js';
 import { isWellFormed } from '../unicode.js';
-import { isNestedDeeperThan } from './query-nesting.js';
+import { findNestingFault, type NestingLimits } from './query-nesting.js';
 
 /** How deep the variables of a request may be nested; the JSON values in them less, see MAX_JSON_DEPTH. */
 const MAX_VARIABLES_DEPTH = 100;
-/** How deep brackets of a query may be nested. */
-const MAX_QUERY_DEPTH = 500;
+/** Query planners of Apollo look at every list in a literal twice, so at 2^n lists for n levels (federation-internals 2.x). */
+const MAX_QUERY_NESTING: NestingLimits = { brackets: 500, lists: 10 };
 /** How much of the path to a fault an error message repeats. */
 const SHOWN_PATH_LENGTH = 8;
 
@@ -193,8 +193,11 @@ function readRequest(http: FastifyRequest, reply: FastifyReply): GraphQLRequest 
 function refuseUnreadable(query: string, operationName: string | null | undefined, variables: object): void {
   if (!isWellFormed(query)) throw malformed('"query" contains an unpaired surrogate, which is no character');
   if (operationName && !isWellFormed(operationName)) throw malformed('"operationName" contains an unpaired surrogate');
-  if (isNestedDeeperThan(MAX_QUERY_DEPTH, query)) {
-    throw malformed(`"query" has brackets nested more than ${MAX_QUERY_DEPTH} deep`);
+  const nested = findNestingFault(query, MAX_QUERY_NESTING);
+  if (nested) {
+    throw malformed(
+      `"query" has ${nested} nested more than ${MAX_QUERY_NESTING[nested]} deep; send such values as variables`,
+    );
   }
   const fault = findJsonFault(variables, MAX_VARIABLES_DEPTH, { allowNul: true });
   if (!fault) return;

@@ -1,22 +1,37 @@
+/** How deep brackets of all kinds, and those of lists, may be nested in the text of a query. */
+export interface NestingLimits {
+  readonly brackets: number;
+  readonly lists: number;
+}
+
 /**
- * Whether brackets of a GraphQL document are nested more than `max` deep. Parsers recurse with every bracket, so this is
- * known before anything parses. Strings and comments are skipped; the rest of the syntax is left to the parser.
+ * Finds what is nested deeper in a GraphQL document than it may be. Parsers recurse with every bracket, so this is known before
+ * anything parses. Strings and comments are skipped; the rest of the syntax is left to the parser.
  */
-export function isNestedDeeperThan(max: number, query: string): boolean {
-  if (query.length <= max) return false;
-  let depth = 0;
+export function findNestingFault(query: string, limits: NestingLimits): keyof NestingLimits | null {
+  if (query.length <= limits.lists) return null;
+  let brackets = 0;
+  let lists = 0;
   for (let i = 0; i < query.length; i++) {
     switch (query.charCodeAt(i)) {
-      case 0x28: // (
       case 0x5b: // [
+        lists += 1;
+        brackets += 1;
+        if (lists > limits.lists) return 'lists';
+        if (brackets > limits.brackets) return 'brackets';
+        break;
+      case 0x28: // (
       case 0x7b: // {
-        depth += 1;
-        if (depth > max) return true;
+        brackets += 1;
+        if (brackets > limits.brackets) return 'brackets';
+        break;
+      case 0x5d: // ]
+        lists -= 1;
+        brackets -= 1;
         break;
       case 0x29: // )
-      case 0x5d: // ]
       case 0x7d: // }
-        depth -= 1;
+        brackets -= 1;
         break;
       case 0x22: // "
         i = endOfString(query, i);
@@ -26,7 +41,7 @@ export function isNestedDeeperThan(max: number, query: string): boolean {
         break;
     }
   }
-  return false;
+  return null;
 }
 
 /** The index of a string's last quote; of the text's end where it has none. */
