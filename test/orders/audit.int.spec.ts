@@ -106,6 +106,39 @@ test('what is under way is no fault (random orders and cancellations, seed 14)',
   expect(await operations.audit()).toEqual([]);
 });
 
+test('a service audits by itself, and reports what it found last', async () => {
+  const scheduled = await startGraph({ ordersEnv: { VERIFY_INTERVAL: '50ms' } });
+  try {
+    const findings = async () =>
+      /^audit_findings\{.*\} (\d+)/m.exec(await (await fetch(`${scheduled.urls.orders}/metrics`)).text())?.[1];
+    await scheduled.databases.query('users', "update accounts set balance = balance + 1 where user_id = 'AA-10315'");
+    await until(findings, (count) => count === '1');
+    await scheduled.databases.query('users', "update accounts set balance = balance - 1 where user_id = 'AA-10315'");
+    await until(findings, (count) => count === '0');
+  } finally {
+    await scheduled.stop();
+  }
+});
+
+test('a stranger cannot ask for an audit, nor look up aggregates, where there is a secret', async () => {
+  const INTERNAL_SECRET = 'a secret of sixteen characters';
+  const env = { INTERNAL_SECRET };
+  const guarded = await startGraph({ usersEnv: env, ordersEnv: env, productsEnv: env });
+  try {
+    const ask = (path: string, init: RequestInit = {}) => fetch(`${guarded.urls.users}${path}`, init);
+    expect((await ask('/audit')).status).toBe(403);
+    const lookUp = { method: 'POST', body: '{"ids":["CG-12520"]}', headers: { 'content-type': 'application/json' } };
+    expect((await ask('/aggregates/User', lookUp)).status).toBe(403);
+    const headers = { ...lookUp.headers, authorization: `Bearer ${INTERNAL_SECRET}` };
+    const found = await ask('/aggregates/User', { ...lookUp, headers });
+    expect(await found.json()).toMatchObject([{ id: 'CG-12520', data: { name: 'Claire Gute' } }]);
+    expect((await ask('/aggregates/User', { ...lookUp, headers, body: '{"ids":3}' })).status).toBe(400);
+    expect(await (await ask('/audit', { headers })).json()).toEqual([]);
+  } finally {
+    await guarded.stop();
+  }
+});
+
 describe('the audit finds', () => {
   let order: string;
   beforeAll(async () => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { rebuildReadModels } from '@tributary/orders/service';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { ask } from '../harness/graphql-client.ts';
@@ -543,4 +544,29 @@ test('an order as it stood shows no saga that went on later', async () => {
     status: 'CANCELLED',
     saga: { status: 'COMPENSATED' },
   });
+});
+
+test('all fields of a request together wait no longer than one, which is less than the time-out of the gateway', async () => {
+  const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
+  const products = new pg.Client(graph.databases.urls.products);
+  await products.connect();
+  await products.query("begin; select from consumer_positions where source = 'orders' for update");
+  try {
+    const { data, errors } = await graph.ask(
+      `mutation Slow($input: PlaceOrderInput!, $a: ID!, $b: ID!) {
+        a: placeOrder(input: $input, idempotencyKey: $a) { id status }
+        b: placeOrder(input: $input, idempotencyKey: $b) { id status }
+        c: cancelOrder(id: "US-2015-123918", reason: "changed my mind") { id status }
+      }`,
+      {
+        input: { customerId: customer, items: [{ productId: lamp, quantity: 1 }], waitMs: 1_000_000 },
+        a: randomUUID(),
+        b: randomUUID(),
+      },
+    );
+    expect(errors).toBeUndefined();
+    expect([data.a.status, data.b.status, data.c.status]).toEqual(['PENDING', 'PENDING', 'CANCELLED']);
+  } finally {
+    await products.end();
+  }
 });

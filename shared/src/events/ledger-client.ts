@@ -21,15 +21,17 @@ export interface LedgerClient {
   aggregates(aggregateType: string, range: number): Promise<AggregateState[]>;
   /** What the owner has of a type under these ids, at most 100 of them; an id that it does not know is left out. */
   aggregatesById(aggregateType: string, ids: readonly string[], timeoutMs?: number): Promise<AggregateState[]>;
-  /** What does not add up in the owner's database. */
-  audit(): Promise<Finding[]>;
+  /** What does not add up in the owner's database. It may take minutes; `signal` ends the wait. */
+  audit(signal?: AbortSignal): Promise<Finding[]>;
 }
 
 /** Reads the ledger of the service at `url` over HTTP. */
 export function ledgerClient(url: string, secret: string | undefined): LedgerClient {
   const call = async (path: string, init: RequestInit = {}, timeoutMs = TIMEOUT_MS) => {
     const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
-    const response = await fetch(url + path, { ...init, headers, signal: AbortSignal.timeout(timeoutMs) });
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
+    const response = await fetch(url + path, { ...init, headers, signal });
     if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
     if (!response.ok) throw new Error(`${url}${path} answered ${response.status}.`);
     return response;
@@ -56,8 +58,10 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
       const rows = await (await call(`/aggregates/${aggregateType}`, init, timeoutMs)).json();
       return z.array(aggregateStateSchema).parse(rows);
     },
-    async audit() {
-      return z.array(findingSchema).parse(await (await call('/audit', {}, AUDIT_TIMEOUT_MS)).json());
+    async audit(signal) {
+      return z
+        .array(findingSchema)
+        .parse(await (await call('/audit', { signal: signal ?? null }, AUDIT_TIMEOUT_MS)).json());
     },
   };
 }

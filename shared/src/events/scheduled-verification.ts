@@ -15,7 +15,7 @@ export interface ScheduleOptions {
   readonly logger: Logger;
   readonly metrics: Registry;
   /** Also checks what no copy is concerned in; left out where there is nothing of that kind. */
-  readonly audit?: (() => Promise<readonly Finding[]>) | undefined;
+  readonly audit?: ((stopped: AbortSignal) => Promise<readonly Finding[]>) | undefined;
 }
 
 /** Compares copies with their owners at intervals, and reports what it finds; it repairs nothing. */
@@ -61,7 +61,7 @@ export function scheduleVerification<Tables>(
           );
         }
       }
-      if (!stopped.signal.aborted) await runAudit?.();
+      if (!stopped.signal.aborted) await runAudit?.(stopped.signal);
     }
   };
   const running = run();
@@ -74,18 +74,23 @@ export function scheduleVerification<Tables>(
 }
 
 /** Runs an audit, and reports what it finds. */
-function auditor(audit: () => Promise<readonly Finding[]>, logger: Logger, metrics: Registry): () => Promise<void> {
+function auditor(
+  audit: (stopped: AbortSignal) => Promise<readonly Finding[]>,
+  logger: Logger,
+  metrics: Registry,
+): (stopped: AbortSignal) => Promise<void> {
   const found = new Gauge({
     name: 'audit_findings',
     help: 'What did not add up in money and stock, across the services, when last checked',
     registers: [metrics],
   });
-  return async () => {
+  return async (stopped) => {
     try {
-      const findings = await audit();
+      const findings = await audit(stopped);
       found.set(findings.length);
       for (const finding of findings.slice(0, MAX_LOGGED)) logger.error(finding, 'money or stock does not add up');
     } catch (error) {
+      if (stopped.aborted) return;
       logger.warn({ problem: (error as Error).message }, 'money and stock could not be checked');
     }
   };

@@ -80,14 +80,14 @@ export interface ServiceConsumers {
 /**
  * Gives other services' events their effect while the service listens, and compares `copies` with their owners.
  *
- * @param audit run after each comparison, on the consumers' database
+ * @param audit run after each comparison, until the signal says that the service stops
  */
 export function consumeEvents<Tables>(
   service: HttpService,
   feeds: readonly Feed<Tables>[],
   copies: readonly VerifiableCopy<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
-  audit?: (db: Kysely<Tables>) => Promise<readonly Finding[]>,
+  audit?: (stopped: AbortSignal) => Promise<readonly Finding[]>,
 ): ServiceConsumers {
   const db = openBackgroundDatabase<Tables>(name, databaseUrl);
   const metrics = new ConsumerMetrics(service.metrics);
@@ -106,7 +106,7 @@ export function consumeEvents<Tables>(
     after: caughtUp,
     logger,
     metrics: service.metrics,
-    audit: audit && (() => audit(db)),
+    audit,
   });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AggregateState } from '@tributary/shared/events/aggregates';
-import { MAX_IDS } from '@tributary/shared/events/aggregates';
+import { type AggregateState, MAX_IDS } from '@tributary/shared/events/aggregates';
 import {
   type AuditCheck,
   deadLetterCheck,
@@ -91,15 +90,19 @@ const EXPECTED_STOCK: RawBuilder<unknown> = sql`
  * under way is no fault: an order counts when its saga is over, and a difference between two services when it stays.
  *
  * @param copies lead to the other services
- * @throws when one of them does not answer
+ * @throws when one of them does not answer, or the signal is aborted
  */
-export async function audit(db: Kysely<OrdersTables>, copies: readonly Copy[]): Promise<AuditFinding[]> {
+export async function audit(
+  db: Kysely<OrdersTables>,
+  copies: readonly Copy[],
+  signal?: AbortSignal,
+): Promise<AuditFinding[]> {
   const findings: AuditFinding[] = [];
   for (const { source: service, ledger } of copies) {
-    findings.push(...(await ledger.audit()).map((finding) => ({ service, ...finding })));
+    findings.push(...(await ledger.audit(signal)).map((finding) => ({ service, ...finding })));
   }
   findings.push(...(await runChecks(db, CHECKS)).map((finding) => ({ service: 'orders', ...finding })));
-  for (const check of crossChecks(copies)) findings.push(...(await crossCheck(db, check)));
+  for (const check of crossChecks(copies)) findings.push(...(await crossCheck(db, check, signal)));
   return findings;
 }
 
@@ -139,10 +142,14 @@ const pieces = ({ status, quantities }: z.infer<typeof stockSchema>) => {
 };
 
 /** Looks several times: only what is found each time, with the same words, is no matter of events under way. */
-async function crossCheck(db: Kysely<OrdersTables>, check: CrossCheck): Promise<AuditFinding[]> {
+async function crossCheck(
+  db: Kysely<OrdersTables>,
+  check: CrossCheck,
+  signal: AbortSignal | undefined,
+): Promise<AuditFinding[]> {
   let findings: AuditFinding[] = [];
   for (let look = 1; look <= LOOKS; look++) {
-    if (look > 1) await sleep(BETWEEN_LOOKS_MS);
+    if (look > 1) await sleep(BETWEEN_LOOKS_MS, undefined, signal && { signal });
     const differences = await compareOnce(db, check);
     const ids = [...new Set(differences.map(({ id }) => id))].sort().slice(0, MAX_FINDINGS);
     const found = await explain(db, check, ids);

@@ -4,12 +4,16 @@ import type { GraphQLRequest } from '@tributary/shared/http/graphql-endpoint';
 import { groupedLoader, loaderByArguments, rowLoader } from '@tributary/shared/subgraph/loaders';
 import type { OrderEventStore } from './order/event-store.js';
 import type { Orders } from './orders.js';
+import { LONGEST_WAIT_MS } from './placement/placement.js';
 import type { SagaStore } from './placement/saga-store.js';
 
 /** Fresh loaders for a request: what they hold never outlives it. */
 export function createContext(orders: Orders, events: OrderEventStore, sagas: SagaStore, request: GraphQLRequest) {
+  const deadline = performance.now() + LONGEST_WAIT_MS;
   return {
     origin: originOf(request),
+    /** How long the commands of the request may still wait for what becomes of them. */
+    mayWaitMs: () => Math.max(0, deadline - performance.now()),
     order: rowLoader(
       (ids: readonly string[]) => orders.byIds(ids),
       (row) => row.id,

@@ -16,8 +16,8 @@ import { type MissingReferences, missingReferences, readReferences } from './ref
 import { isFinished, startSaga } from './saga.js';
 import { keyOf, SagaStore } from './saga-store.js';
 
-/** Requests wait no longer than this, whatever they ask for: those who ask them have timeouts of their own. */
-const LONGEST_WAIT_MS = 4000;
+/** A request waits no longer than this, all its fields together, whatever it asks for: the gateway has a time-out of its own. */
+export const LONGEST_WAIT_MS = 4000;
 /** How long a cancellation waits until stock and money are back. */
 const CANCEL_WAIT_MS = 2000;
 const ATTEMPTS = 5;
@@ -29,6 +29,8 @@ export interface OrderRequest {
   readonly items: readonly OrderedItem[];
   /** How long to wait for the order to be settled. */
   readonly waitMs: number;
+  /** How long it may wait at most. */
+  readonly mayWaitMs: number;
 }
 
 /** An order that is to be placed, checked. */
@@ -83,12 +85,12 @@ export class Placement {
    * @throws ApiError BAD_USER_INPUT, CONFLICT (IDEMPOTENCY_KEY_REUSED), NOT_FOUND when there is no such customer or product,
    *   or SUBGRAPH_UNAVAILABLE when the copies do not have it and its owner does not answer. Then nothing was stored.
    */
-  async place({ customerId, items, waitMs }: OrderRequest, key: string, origin: Origin): Promise<string> {
+  async place({ customerId, items, waitMs, mayWaitMs }: OrderRequest, key: string, origin: Origin): Promise<string> {
     if (waitMs < 0) throw badUserInput('waitMs', `"waitMs" must be at least 0, got ${waitMs}.`, 'OUT_OF_RANGE');
     const request = { customerId: requireText('customerId', customerId), items: requireItems(items) };
     const idempotencyKey = requireIdempotencyKey(key);
     const newOrder = { id: randomUUID(), ...request, idempotencyKey, request: JSON.stringify(request), origin };
-    return this.#settled(newOrder.id, waitMs, async () => {
+    return this.#settled(newOrder.id, Math.min(waitMs, mayWaitMs), async () => {
       const { id, isNew } = await this.#placeKnown(newOrder);
       return { id, look: !isNew };
     });
@@ -115,10 +117,11 @@ export class Placement {
    * Takes an order back, whether it is confirmed or still being placed, and waits a little until stock and money are back.
    * Doing it twice is the same as once.
    *
+   * @param mayWaitMs how long it waits at most
    * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (ORDER_REJECTED)
    */
-  async cancel(orderId: string, reason: string, origin: Origin): Promise<void> {
-    await this.#settled(orderId, CANCEL_WAIT_MS, async () => {
+  async cancel(orderId: string, reason: string, origin: Origin, mayWaitMs: number): Promise<void> {
+    await this.#settled(orderId, Math.min(CANCEL_WAIT_MS, mayWaitMs), async () => {
       await this.#again(() =>
         this.#db.transaction().execute(async (transaction) => {
           const sagas = await new SagaStore(transaction).lock([orderId]);
@@ -154,7 +157,7 @@ export class Placement {
     waitMs: number,
     run: () => Promise<{ readonly id: string; readonly look: boolean }>,
   ): Promise<string> {
-    const deadline = performance.now() + Math.min(waitMs, LONGEST_WAIT_MS);
+    const deadline = performance.now() + waitMs;
     // It may be settled before the commit returns, so the waiting begins before.
     let waiter = this.#waiters.wait(expectedId);
     try {

@@ -71,7 +71,7 @@ export class OrderResolver {
   }
 
   @Directive('@provides(fields: "name email")')
-  @FieldResolver(() => User)
+  @FieldResolver(() => User, { description: 'A customer who is gone, or not known yet, reads as "Unknown user".' })
   async customer(@Root() order: Order, @Ctx() context: OrdersContext): Promise<User> {
     const copy = await context.userCopy.load(order.customerId);
     const { name, email } = copy ?? UNKNOWN_USER;

@@ -65,7 +65,7 @@ export class ProductSales {
 @ObjectType({ simpleResolvers: true })
 export class OrderItem {
   @Directive('@provides(fields: "sku name")')
-  @Field(() => Product)
+  @Field(() => Product, { description: 'A product that is gone, or not known yet, reads as "Unknown product".' })
   product!: Product;
   @Field(() => Int) quantity!: number;
   @Field(() => Money, { description: 'For one piece, before the discount.' }) unitPrice!: Money;
@@ -155,7 +155,7 @@ export class PlaceOrderInput {
     nullable: true,
     defaultValue: 2000,
     description:
-      'How long to wait for the order to be settled, in milliseconds; at most 4000, however much is asked for.',
+      'How long to wait for the order to be settled, in milliseconds; at most 4000 for all fields of a request together, however much is asked for.',
   })
   waitMs!: number | null;
 }

@@ -26,7 +26,7 @@ export class PlacementResolver {
     @Arg('idempotencyKey', () => ID) idempotencyKey: string,
     @Ctx() context: OrdersContext,
   ): Promise<Order | null> {
-    const request = { customerId, items, waitMs: waitMs ?? DEFAULT_WAIT_MS };
+    const request = { customerId, items, waitMs: waitMs ?? DEFAULT_WAIT_MS, mayWaitMs: context.mayWaitMs() };
     const id = await this.#placement.place(request, idempotencyKey, context.origin);
     return this.#after(id);
   }
@@ -40,7 +40,7 @@ export class PlacementResolver {
     @Arg('reason', () => String) reason: string,
     @Ctx() context: OrdersContext,
   ): Promise<Order | null> {
-    await this.#placement.cancel(id, reason, context.origin);
+    await this.#placement.cancel(id, reason, context.origin, context.mayWaitMs());
     return this.#after(id);
   }
 
