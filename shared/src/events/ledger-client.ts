@@ -8,8 +8,8 @@ const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.arr
 
 /** Another service's ledger. */
 export interface LedgerClient {
-  /** @throws LedgerGoneError when retention has deleted what was asked for */
-  read(after: number, limit: number): Promise<LedgerPage>;
+  /** @throws LedgerGoneError when retention has deleted what was asked for, or whatever `signal` says when it ends the request */
+  read(after: number, limit: number, signal?: AbortSignal): Promise<LedgerPage>;
   /** Tells the owner how far a consumer is, so that it keeps what is not applied. */
   reportPosition(consumer: string, position: number): Promise<void>;
   /** Checksums of all that the owner has of a type, by range. */
@@ -20,16 +20,22 @@ export interface LedgerClient {
 
 /** Reads the ledger of the service at `url` over HTTP. */
 export function ledgerClient(url: string, secret: string | undefined): LedgerClient {
-  const call = async (path: string, init: RequestInit = {}) => {
+  const call = async (path: string, { signal, ...init }: RequestInit = {}) => {
     const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
-    const response = await fetch(url + path, { ...init, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    const response = await fetch(url + path, {
+      ...init,
+      headers,
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
     if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
     if (!response.ok) throw new Error(`${url}${path} answered ${response.status}.`);
     return response;
   };
   return {
-    async read(after, limit) {
-      return pageSchema.parse(await (await call(`/ledger?after=${after}&limit=${limit}`)).json());
+    async read(after, limit, signal) {
+      const response = await call(`/ledger?after=${after}&limit=${limit}`, signal ? { signal } : {});
+      return pageSchema.parse(await response.json());
     },
     async reportPosition(consumer, position) {
       await call(`/ledger/consumers/${encodeURIComponent(consumer)}`, {
