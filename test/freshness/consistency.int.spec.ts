@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@tributary/gateway/config';
 import { createGateway, type Gateway } from '@tributary/gateway/gateway';
+import { NatsBus } from '@tributary/shared/events/nats-bus';
 import { pino } from 'pino';
 import { expect, inject, test } from 'vitest';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
@@ -54,12 +55,18 @@ async function startNode(
   const toDatabase = (ms: number) => startTcpProxy(postgres.hostname, Number(postgres.port), below(ms));
   const toNats = (ms: number) => startTcpProxy('127.0.0.1', portOf(nats.url), below(ms));
   // The relay of the items is slow: much is committed between its look and the arrival of what it says.
-  const itemsWays = { database: await toDatabase(60), nats: await toNats(40), natsUrl: nats.url };
-  const shelvesWays = { database: await toDatabase(4), nats: await toNats(8), natsUrl: nats.url };
-  const items = await startItems(databases, itemsWays, onCommit);
+  const ways = {
+    items: [await toDatabase(60), await toNats(40)],
+    shelves: [await toDatabase(4), await toNats(8)],
+  } as const;
+  const surroundings = (name: keyof typeof ways) => {
+    const [database, toBus] = ways[name];
+    return { database, bus: new NatsBus({ url: through(toBus, nats.url), name, logger: silent }) };
+  };
+  const items = await startItems(databases, surroundings('items'), onCommit);
   // The way of the gateway, and of the consumer to the event log.
   const itemsProxy = await startTcpProxy('127.0.0.1', portOf(items.url), below(8));
-  const shelves = await startShelves(databases, shelvesWays, through(itemsProxy, items.url));
+  const shelves = await startShelves(databases, surroundings('shelves'), through(itemsProxy, items.url));
   const shelvesProxy = await startTcpProxy('127.0.0.1', portOf(shelves.url), below(8));
   const gatewayNats = await toNats(8);
   await shelves.caughtUp;
@@ -79,8 +86,8 @@ async function startNode(
     gateway,
     url,
     services: [items, shelves],
-    databases: [itemsWays.database, shelvesWays.database],
-    nats: [itemsWays.nats, shelvesWays.nats],
+    databases: [ways.items[0], ways.shelves[0]],
+    nats: [ways.items[1], ways.shelves[1]],
     others: [gatewayNats, itemsProxy, shelvesProxy],
   };
 }

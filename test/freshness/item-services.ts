@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import type { LedgerEvent } from '@tributary/shared/events/event';
+import type { EventBus } from '@tributary/shared/events/event-bus';
 import type { EventSettings } from '@tributary/shared/events/event-settings';
 import { ledgerClient } from '@tributary/shared/events/ledger-client';
-import { NatsBus } from '@tributary/shared/events/nats-bus';
 import { createNumbering, createOutbox, type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { consumeEvents, publishEvents } from '@tributary/shared/events/service-events';
@@ -14,7 +14,7 @@ import { openDatabase } from '@tributary/shared/postgres/database';
 import { parse } from 'graphql';
 import { type Kysely, sql } from 'kysely';
 import pg from 'pg';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { inject } from 'vitest';
 import { type TcpProxy, through } from '../harness/tcp-proxy.ts';
 
@@ -35,12 +35,14 @@ const SHELVES_SCHEMA = `${LINK}
 
 const silent = pino({ level: 'silent' });
 
-/** The ways of one instance of the services to everything else; tests slow them down and break them. */
-export interface Ways {
-  /** To the database, of the relay and the consumer; resolvers have a way of their own, which is always fast. */
+/** What an instance of a service works with; tests slow it down and break it. */
+export interface Surroundings {
+  /** The way of its relay and consumer to the database; resolvers have a way of their own, which is always fast. */
   readonly database: TcpProxy;
-  readonly nats: TcpProxy;
-  readonly natsUrl: string;
+  /** Closed with the instance. */
+  readonly bus: EventBus;
+  readonly logger?: Logger;
+  readonly pollIntervalMs?: number;
 }
 
 /** Two databases: that of the service that owns items, and that of the one that shows them, on shelves, from a copy. */
@@ -115,10 +117,10 @@ export interface ItemService {
 /** An instance of the service that owns items. @param onCommit called after each commit of a change */
 export function startItems(
   { urls }: ItemDatabases,
-  ways: Ways,
-  onCommit: (id: string, version: number) => void,
+  surroundings: Surroundings,
+  onCommit: (id: string, version: number) => void = () => undefined,
 ): Promise<ItemService> {
-  return startService('items', urls.items, ways, ITEMS_SCHEMA, (db) => {
+  return startService('items', urls.items, surroundings, ITEMS_SCHEMA, (db) => {
     const read = async (id: string) => {
       const { rows } = await sql<{ version: number }>`select version from items where id = ${id}`.execute(db);
       return { id, version: rows[0]?.version, size: rows[0]?.version };
@@ -142,7 +144,11 @@ export function startItems(
 }
 
 /** An instance of the service that shows items from a copy. @param itemsUrl where the owner's event log is read */
-export function startShelves({ urls }: ItemDatabases, ways: Ways, itemsUrl: string): Promise<ItemService> {
+export function startShelves(
+  { urls }: ItemDatabases,
+  surroundings: Surroundings,
+  itemsUrl: string,
+): Promise<ItemService> {
   const resolvers = (db: Kysely<unknown>) => {
     const shelf = async (id: string) => {
       const { rows } = await sql<{ tidied: number; version: number }>`
@@ -178,19 +184,18 @@ export function startShelves({ urls }: ItemDatabases, ways: Ways, itemsUrl: stri
       }
     },
   };
-  return startService('shelves', urls.shelves, ways, SHELVES_SCHEMA, resolvers, [feed]);
+  return startService('shelves', urls.shelves, surroundings, SHELVES_SCHEMA, resolvers, [feed]);
 }
 
 async function startService(
   name: string,
   databaseUrl: string,
-  { database, nats, natsUrl }: Ways,
+  { database, bus, logger = silent, pollIntervalMs = 500 }: Surroundings,
   typeDefs: string,
   resolversOf: (db: Kysely<unknown>) => Record<string, Record<string, unknown>>,
   feeds: Parameters<typeof consumeEvents<unknown>>[1] = [],
 ): Promise<ItemService> {
   const db = openDatabase<unknown>({ url: databaseUrl, applicationName: name });
-  const bus = new NatsBus({ url: through(nats, natsUrl), name, logger: silent });
   const service = createHttpService({
     name,
     host: '127.0.0.1',
@@ -203,13 +208,13 @@ async function startService(
     service.app,
     operationRunner(schema, async () => ({})),
   );
-  const settings: EventSettings = { EVENT_POLL_INTERVAL: 500, LEDGER_RETENTION: 0, VERIFY_INTERVAL: 0 };
+  const settings: EventSettings = { EVENT_POLL_INTERVAL: pollIntervalMs, LEDGER_RETENTION: 0, VERIFY_INTERVAL: 0 };
   const events = {
     name,
     databaseUrl: through(database, databaseUrl),
     settings,
     bus,
-    logger: silent,
+    logger,
     touchedBy: ({ aggregateType, aggregateId }: LedgerEvent) => [`${aggregateType}:${aggregateId}`],
   };
   publishEvents(service, events, {});
