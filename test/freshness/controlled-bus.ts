@@ -14,7 +14,7 @@ export interface Link {
 export class ControlledBus implements EventBus {
   readonly #bus: InProcessBus;
   readonly link: Link = { aheadMs: 0, delayMs: 0 };
-  #held: (() => void)[] | null = null;
+  #held: { readonly touches: Touches; readonly hear: () => void }[] | null = null;
 
   constructor(bus: InProcessBus) {
     this.#bus = bus;
@@ -25,11 +25,11 @@ export class ControlledBus implements EventBus {
     this.#held ??= [];
   }
 
-  /** Lets the next held invalidation be heard. @returns whether there was one */
-  letGo(): boolean {
+  /** Lets the next held message be heard. @returns what it was, if there was one */
+  letGo(): Touches | undefined {
     const next = this.#held?.shift();
-    next?.();
-    return next !== undefined;
+    next?.hear();
+    return next?.touches;
   }
 
   publish = (...parameters: Parameters<EventBus['publish']>) => this.#bus.publish(...parameters);
@@ -50,7 +50,7 @@ export class ControlledBus implements EventBus {
       onTouches: (_source, touches) =>
         this.#carry<Touches>(touches, (late) => {
           const hear = () => listener.onTouches(source, late);
-          if (this.#held) this.#held.push(hear);
+          if (this.#held) this.#held.push({ touches, hear });
           else hear();
         }),
     });

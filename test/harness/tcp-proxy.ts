@@ -11,12 +11,15 @@ export interface TcpProxy {
   resume(): void;
   /** Breaks every connection; new ones are taken. */
   cut(): void;
+  /** Breaks every connection; new ones go to another port of the same host. */
+  redirect(port: number): void;
   close(): Promise<void>;
 }
 
 export async function startTcpProxy(host: string, port: number, delay: () => number = () => 0): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const held: (() => void)[] = [];
+  let target = port;
   let paused = false;
 
   const carry = (from: Socket, to: Socket) => {
@@ -38,7 +41,7 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
   };
 
   const server = createServer((client) => {
-    const upstream = openSocket({ host, port });
+    const upstream = openSocket({ host, port: target });
     for (const socket of [client, upstream]) sockets.add(socket.setNoDelay());
     carry(client, upstream);
     carry(upstream, client);
@@ -58,6 +61,10 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
     cut() {
       held.length = 0;
       for (const socket of sockets) socket.destroy();
+    },
+    redirect(newPort) {
+      target = newPort;
+      proxy.cut();
     },
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));
