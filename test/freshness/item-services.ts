@@ -71,11 +71,11 @@ export async function createItemDatabases(count: number): Promise<ItemDatabases>
     const db = openDatabase<unknown>({ url, applicationName: 'test', maxConnections: 1 });
     await createOutbox(db);
     await createNumbering(db);
+    await createConsumerTables(db);
     const table = service === 'items' ? 'items' : 'items_copy';
     await sql`create table ${sql.table(table)} (id text primary key, version integer not null)`.execute(db);
     await sql`insert into ${sql.table(table)} select id, 0 from unnest(${ids}::text[]) as ids (id)`.execute(db);
     if (service === 'shelves') {
-      await createConsumerTables(db);
       await sql`create table shelves (id text primary key, tidied integer not null)`.execute(db);
       await sql`insert into shelves select id, 0 from unnest(${ids}::text[]) as ids (id)`.execute(db);
     }
