@@ -114,8 +114,9 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     const carrier = bus(skip);
     const source = newSource();
     const heads: number[] = [];
+    const taken: number[] = [];
     const stop = await carrier.subscribe(source, 'reader', {
-      onEvents: async () => undefined,
+      onEvents: async (batch) => void taken.push(...batch.map(({ position }) => position)),
       onHead: ({ position }) => heads.push(position),
     });
     await until(
@@ -127,10 +128,23 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     );
     expect(heads[0]).toBe(41);
     await stop();
-    const before = heads.length;
-    await carrier.publish(source, events(source, 1, 1)).catch(() => undefined);
-    carrier.announce(source, { position: 42, at: Date.now() });
-    expect(heads).toHaveLength(before);
+    // Another one, on the same connection, hears what comes after: by then the first would have heard it, too.
+    const later: string[] = [];
+    const stopOther = await carrier.subscribe(source, 'other', {
+      onEvents: async (batch) => void later.push(...batch.map(({ position }) => `event ${position}`)),
+      onHead: ({ position }) => later.push(`head ${position}`),
+    });
+    await carrier.publish(source, events(source, 1, 1));
+    await until(
+      async () => {
+        carrier.announce(source, { position: 42, at: Date.now() });
+        return later;
+      },
+      (heard) => heard.includes('event 1') && heard.includes('head 42'),
+    );
+    await stopOther();
+    expect(heads).not.toContain(42);
+    expect(taken).toEqual([]);
   });
 
   test('forgets an aggregate without disturbing the others', async ({ skip }) => {

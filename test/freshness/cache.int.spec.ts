@@ -94,6 +94,47 @@ test('what a mutation through this gateway has changed is not served from its ca
   }
 });
 
+describe("a mutation's own answer", () => {
+  test('shows no copy that is older than the mutation', async () => {
+    const rename = `mutation Rename($id: ID!, $name: String!) {
+      updateUser(id: $id, input: { name: $name }) { name orders(first: 2) { nodes { customer { name } } } }
+    }`;
+    for (let i = 0; i < 20; i++) {
+      const name = `Renamed ${i}`;
+      const { data, errors } = await graph.ask(rename, { id: 'AA-10315', name });
+      expect(errors).toBeUndefined();
+      const customers = data.updateUser.orders.nodes.map((node: { customer: { name: string } }) => node.customer.name);
+      expect([data.updateUser.name, ...customers]).toEqual([name, name, name]);
+    }
+  });
+
+  test('shows what an earlier field of it has done, where the service of a later field has a copy', async () => {
+    const both = `mutation RenameAndOrder($id: ID!, $name: String!, $product: ID!, $productName: String!, $key: ID!) {
+      updateUser(id: $id, input: { name: $name }) { name }
+      updateProduct(id: $product, input: { name: $productName }) { name }
+      placeOrder(input: { customerId: $id, items: [{ productId: $product, quantity: 1 }], waitMs: 0 }, idempotencyKey: $key) {
+        customer { name }
+        items { product { name } }
+      }
+    }`;
+    for (let i = 0; i < 10; i++) {
+      const variables = {
+        id: 'AA-10315',
+        name: `Buyer ${i}`,
+        product: 'FUR-CH-10000454',
+        productName: `Chair ${i}`,
+        key: `own-${i}`,
+      };
+      const { data, errors } = await graph.ask(both, variables);
+      expect(errors).toBeUndefined();
+      expect(data.placeOrder).toEqual({
+        customer: { name: `Buyer ${i}` },
+        items: [{ product: { name: `Chair ${i}` } }],
+      });
+    }
+  });
+});
+
 describe('a session', () => {
   test('sees its own write in every answer, also in what orders copy', async () => {
     const query = '{ user(id: "CG-12520") { name } order(number: "CA-2016-152156") { customer { name } } }';

@@ -1,12 +1,17 @@
 import { readConfig } from '@tributary/gateway/config';
 import { createGateway } from '@tributary/gateway/gateway';
+import type { EventBus } from '@tributary/shared/events/event-bus';
 import { InProcessBus } from '@tributary/shared/events/in-process-bus';
+import { Redis } from 'ioredis';
 import { pino } from 'pino';
-import { expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { startGraph } from '../harness/graph.ts';
 import { ask } from '../harness/graphql-client.ts';
 import { haveRedis, startRedis } from '../harness/redis.ts';
+import { startTcpProxy } from '../harness/tcp-proxy.ts';
 import { until } from '../harness/until.ts';
+import { ControlledBus } from './controlled-bus.ts';
+import { createItemDatabases, startItems } from './item-services.ts';
 
 const QUERY = '{ product(id: "FUR-BO-10001798") { name price { amount } } }';
 const needed = haveRedis();
@@ -104,6 +109,80 @@ test.skipIf(!needed)(
       await other.close();
       await graph.stop();
       await redis.kill();
+    }
+  },
+);
+
+test.skipIf(!needed)(
+  `an entry that a gateway with another clock wrote keeps a request's bound${needed ? '' : ' (redis-server is not installed)'}`,
+  async () => {
+    const bus = new InProcessBus();
+    const databases = await createItemDatabases(1);
+    const { hostname, port } = new URL(inject('postgresUrl'));
+    const [redis, database] = await Promise.all([startRedis(), startTcpProxy(hostname, Number(port))]);
+    const items = await startItems(databases, { database, bus });
+    const start = async (connection: EventBus) => {
+      const env = { GATEWAY_PORT: '0', SUBGRAPHS: `items=${items.url}/graphql`, REDIS_URL: redis.url };
+      const gateway = await createGateway(
+        readConfig({ ...env, SUPERGRAPH_POLL_INTERVAL: '1h' }),
+        pino({ level: 'silent' }),
+        connection,
+      );
+      const url = await gateway.listen();
+      await gateway.ready;
+      const read = async (headers: Record<string, string> = {}) => {
+        const query = 'query Item($id: ID!) { item(id: $id) { version } }';
+        const { data, extensions } = await ask(url, query, { id: 'i0' }, { 'x-explain': 'yes', ...headers });
+        const { fetches } = (extensions as { explanation: { fetches: { cached: number; cacheAgeMs: number }[] } })
+          .explanation;
+        return {
+          version: data.item.version as number,
+          cached: fetches.every(({ cached }) => cached > 0),
+          ageMs: fetches[0]?.cacheAgeMs,
+        };
+      };
+      return { gateway, read };
+    };
+    const client = new Redis(redis.url);
+    const quiet = new ControlledBus(bus);
+    const [writer, reader] = [await start(bus), await start(quiet)];
+    try {
+      for (const shiftMs of [3_600_000, -3_600_000]) {
+        // The writer keeps it in Redis, where its clock is changed to another one. Each time it is a new entry.
+        await ask(items.url, 'mutation Change($id: ID!) { change(id: $id) { version } }', { id: 'i0' });
+        const { version } = await until(
+          () => writer.read(),
+          ({ version: read, cached }) => cached && read === (shiftMs > 0 ? 1 : 2),
+        );
+        await until(
+          async () => (await client.keys('tributary:*')).filter((key) => !key.endsWith(':lease')),
+          (keys) => keys.length > 0,
+        );
+        for (const key of await client.keys('tributary:*')) {
+          const entry = JSON.parse((await client.get(key)) || '{}') as { storedAt?: number };
+          if (entry.storedAt) await client.set(key, JSON.stringify({ ...entry, storedAt: entry.storedAt + shiftMs }));
+        }
+        const read = await until(
+          () => reader.read({ 'x-max-staleness': '1s' }),
+          (answer) => answer.version === version,
+        );
+        expect(read.cached).toBe(true);
+        expect(read.ageMs).toBeGreaterThanOrEqual(0);
+      }
+      // The reader hears nothing any more: beyond the bound it asks the owner, whatever the entry's own time says.
+      quiet.hold();
+      const heldAt = performance.now();
+      await ask(items.url, 'mutation Change($id: ID!) { change(id: $id) { version } }', { id: 'i0' });
+      await until(
+        async () => performance.now() - heldAt,
+        (passedMs) => passedMs > 500,
+      );
+      expect(await reader.read({ 'x-max-staleness': '400ms' })).toMatchObject({ version: 3, cached: false });
+    } finally {
+      client.disconnect();
+      for (const { gateway } of [writer, reader]) await gateway.close();
+      await items.stop();
+      await Promise.all([redis.kill(), database.close(), databases.drop()]);
     }
   },
 );

@@ -1,49 +1,84 @@
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { createServer, connect as openSocket, type Socket } from 'node:net';
 
-/** A TCP proxy before a server, to make it silent: connections are taken, and nothing passes. */
+/** Carries TCP connections to a server, and can make them slow, hold them up and cut them. */
 export interface TcpProxy {
-  readonly url: string;
-  /** From now on nothing passes, on old and new connections. */
-  silence(): void;
-  /** Ends what was silent; new connections pass again. */
-  restore(): void;
-  stop(): Promise<void>;
+  readonly port: number;
+  /** How many milliseconds the next piece of data takes, either way; pieces of a connection stay in order. */
+  delay: () => number;
+  /** Lets nothing through until it is resumed. */
+  pause(): void;
+  resume(): void;
+  /** Breaks every connection; new ones are taken. */
+  cut(): void;
+  /** Breaks every connection; new ones go to another port of the same host. */
+  redirect(port: number): void;
+  close(): Promise<void>;
 }
 
-/** @param targetPort where the server is, or will be, on this machine */
-export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+export async function startTcpProxy(host: string, port: number, delay: () => number = () => 0): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
-  let silent = false;
+  const held: (() => void)[] = [];
+  let target = port;
+  let paused = false;
+
+  const carry = (from: Socket, to: Socket) => {
+    let last = 0;
+    const later = (send: () => void) => {
+      const now = performance.now();
+      last = Math.max(last, now + proxy.delay());
+      const release = () => (paused ? void held.push(send) : send());
+      if (last <= now && !paused) send();
+      else setTimeout(release, last - now);
+    };
+    from.on('data', (piece) => later(() => void to.write(piece)));
+    from.on('end', () => later(() => void to.end()));
+    from.on('error', () => to.destroy());
+    from.on('close', () => {
+      sockets.delete(from);
+      if (from.destroyed && !from.readableEnded) to.destroy();
+    });
+  };
+
   const server = createServer((client) => {
-    const upstream = connect({ port: targetPort, host: 'localhost' });
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(from);
-      from.on('data', (chunk) => {
-        if (!silent) to.write(chunk);
-      });
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        sockets.delete(from);
-        to.destroy();
-      });
-    }
+    const upstream = openSocket({ host, port: target });
+    for (const socket of [client, upstream]) sockets.add(socket.setNoDelay());
+    carry(client, upstream);
+    carry(upstream, client);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    silence() {
-      silent = true;
+
+  const proxy: TcpProxy = {
+    port: (server.address() as AddressInfo).port,
+    delay,
+    pause() {
+      paused = true;
     },
-    restore() {
-      silent = false;
+    resume() {
+      paused = false;
+      for (const send of held.splice(0)) send();
+    },
+    cut() {
+      held.length = 0;
       for (const socket of sockets) socket.destroy();
     },
-    async stop() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
+    redirect(newPort) {
+      target = newPort;
+      proxy.cut();
+    },
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      proxy.cut();
+      await closed;
     },
   };
+  return proxy;
+}
+
+/** The same URL, through a proxy. */
+export function through({ port }: TcpProxy, url: string): string {
+  const changed = new URL(url);
+  changed.hostname = '127.0.0.1';
+  changed.port = String(port);
+  return changed.href.replace(/\/$/, url.endsWith('/') ? '/' : '');
 }

@@ -14,12 +14,12 @@ let usersProxy: TcpProxy;
 beforeAll(async () => {
   // Orders reaches users through a proxy, so that users can be silent.
   const port = await freePort();
-  usersProxy = await startTcpProxy(port);
-  graph = await startGraph({ usersEnv: { USERS_PORT: String(port) }, ordersEnv: { USERS_URL: usersProxy.url } });
+  usersProxy = await startTcpProxy('localhost', port);
+  graph = await startGraph({ usersEnv: { USERS_PORT: String(port) }, ordersEnv: { USERS_URL: `http://127.0.0.1:${usersProxy.port}` } });
 });
 afterAll(async () => {
   await graph?.stop();
-  await usersProxy?.stop();
+  await usersProxy?.close();
 });
 
 const undo: (() => Promise<void> | void)[] = [];
@@ -212,8 +212,8 @@ describe('what the copies do not have yet', () => {
     await copied('products_copy', lamp);
     await holdCopies();
     const customer = await registerUser();
-    usersProxy.silence();
-    undo.push(() => usersProxy.restore());
+    usersProxy.pause();
+    undo.push(() => usersProxy.resume());
     const before = await stored();
     const key = randomUUID();
     const started = performance.now();
@@ -248,7 +248,7 @@ describe('what the copies do not have yet', () => {
       [JSON.stringify(row)],
     );
 
-    usersProxy.restore();
+    usersProxy.resume();
     const retried = await place(customer, [lamp], { key, waitMs: 0 });
     expect(retried.data.placeOrder.status).toBe('PENDING');
   });

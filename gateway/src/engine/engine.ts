@@ -170,10 +170,11 @@ export class Engine {
     const owners = () => this.#owners(operation, variant, key, coerced);
     const start = (by: Route) =>
       this.#execute(by, request, isQuery, forwarded(given, coerced), isQuery ? requirements : null);
-    const asksOwners = isQuery && requirements.maxStalenessMs === 0;
+    // What a mutation answers is never from a copy, which may not have its changes yet, and it cannot be run a second time.
+    const asksOwners = !isQuery || requirements.maxStalenessMs === 0;
     let route: Route = (asksOwners && (await owners())) || variant;
     let run = await start(route);
-    if (isQuery && route === variant && (run.outdated || !isFreshEnough(run.observed, requirements))) {
+    if (isQuery && route === variant && (run.outdated || !isFreshEnough(run.observed, requirements, started))) {
       // A copy is behind what is known, or what the client demands: then its owner is asked.
       const better = await owners();
       const second = better && (await start(better));

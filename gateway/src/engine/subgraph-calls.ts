@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { CacheEntry } from '../freshness/cache-store.js';
 import type { Requirements } from '../freshness/requirements.js';
 import type { Lookup, ResponseCache } from '../freshness/response-cache.js';
+import type { Abandonment } from './abandonment.js';
 import { compose, type SubgraphOperation } from './composed-operation.js';
 import {
   answerFor,
@@ -131,12 +132,13 @@ export class SubgraphCalls {
     groups: readonly EntityGroup[],
     paths: readonly ResponsePath[],
   ): Promise<EntityAnswer[]> {
-    const lookups = await Promise.all(
-      groups.map((group) => {
-        const { operation, representations } = group;
-        const keys = operation.cache && entityKeys(run, group);
-        return keys ? cache.lookUp(operation.subgraph, keys, requirements) : nothingCached(representations.length);
-      }),
+    const wanted = groups.map((group) => {
+      const { operation } = group;
+      return { subgraph: operation.subgraph, keys: operation.cache ? entityKeys(run, group) : [] };
+    });
+    const looked = await cache.lookUpAll(wanted, requirements);
+    const lookups = groups.map(({ operation, representations }, i) =>
+      operation.cache ? (looked[i] as Lookup) : nothingCached(representations.length),
     );
     const fetched = groups.map(() => new Map<number, CacheEntry>());
     const answers: { entities: (Json | undefined)[] | null; errors: EntityAnswer['errors'] }[] = groups.map(() => ({
@@ -159,6 +161,8 @@ export class SubgraphCalls {
           const entry = cache.entryOf(plan, entities[place], positions);
           if (entry) fetched[i]?.set(index, this.#keep(cache, run, entry));
         });
+        // Others wait for these, and not for what this request waits for.
+        lookups[i]?.release(indices, fetched[i] as Map<number, CacheEntry>);
         answer.errors = [
           ...answer.errors,
           ...errors.map((error) => ({ ...error, index: error.index === null ? null : (indices[error.index] ?? null) })),
@@ -237,18 +241,20 @@ export class SubgraphCalls {
     const { headers, credentials, abandonment, traces } = run;
     if (abandonment?.happened) return {};
     const fetcher = this.#fetchers.get(subgraph) as Fetcher;
+    const fetch = async (until: Abandonment | null) => {
+      const sentAt = performance.now();
+      return { ...(await fetcher({ body, headers, repeatable, abandonment: until })), sentAt };
+    };
     const mayShare = repeatable && credentials !== null;
     const key = mayShare ? `${subgraph} ${this.#cache?.epoch ?? 0} ${credentials} ${body}` : '';
     const shared = mayShare && this.#shared.has(key);
     const started = traces ? performance.now() : 0;
     const result = mayShare
-      ? await this.#shared.fetch(key, abandonment, (until) =>
-          fetcher({ body, headers, repeatable, abandonment: until }),
-        )
-      : await fetcher({ body, headers, repeatable, abandonment: repeatable ? abandonment : null });
+      ? await this.#shared.fetch(key, abandonment, fetch)
+      : await fetch(repeatable ? abandonment : null);
     if (!result.plain) run.plain = false;
-    const { positions, touches, bytes = 0, errors = [] } = result;
-    if (positions) run.observed.push({ subgraph, positions, touches, at: performance.now() });
+    const { positions, touches, bytes = 0, errors = [], sentAt = 0 } = result;
+    if (positions) run.observed.push({ subgraph, positions, touches, at: sentAt });
     traces?.push({
       ...traceOf(subgraph, about),
       shared,
@@ -263,7 +269,8 @@ export class SubgraphCalls {
 
   #traceHits({ traces }: Run, { subgraph }: SubgraphOperation, about: About, entries: readonly CacheEntry[]): void {
     if (!traces) return;
-    const cacheAgeMs = Date.now() - Math.min(...entries.map(({ storedAt }) => storedAt));
+    // Another gateway, with another clock, may have written them.
+    const cacheAgeMs = Math.max(0, Date.now() - Math.min(...entries.map(({ storedAt }) => storedAt)));
     traces.push({ ...traceOf(subgraph, about), startMs: performance.now(), cached: entries.length, cacheAgeMs });
   }
 }
@@ -284,7 +291,8 @@ function traceOf(subgraph: string, { paths, entities }: About): FetchTrace {
 }
 
 function nothingCached(count: number): Lookup {
-  return { found: Array.from({ length: count }, () => undefined), awaited: new Map(), settle: () => undefined };
+  const nothing = () => undefined;
+  return { found: Array.from({ length: count }, nothing), awaited: new Map(), release: nothing, settle: nothing };
 }
 
 /** What is to be fetched: not there, and nobody else fetches it. */

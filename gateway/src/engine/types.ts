@@ -13,6 +13,8 @@ export interface SubgraphResult {
   readonly bytes?: number;
   /** Whether no text in it has anything that JSON escapes. */
   readonly plain?: boolean;
+  /** When it was asked, by `performance.now()`. */
+  readonly sentAt?: number;
   /** From which state it was answered, where the subgraph says so. */
   readonly positions?: ReadonlyMap<string, ReadPosition>;
   /** Which entities were touched until then, where it was a mutation and the subgraph says so. */

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { Counter, Gauge, type Registry } from 'prom-client';
+import { z } from 'zod';
 import type { Positions } from './streams.js';
 
 /** Something that was read, as JSON, and what must not have changed for it to be what would be read now. */
@@ -16,7 +17,7 @@ export interface CacheEntry {
   readonly entities: readonly string[];
   /** What only its owner's events change it by. */
   readonly owned: readonly string[];
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, by the clock of the gateway that wrote it. For reports only: how old it may be is told by `positions`. */
   readonly storedAt: number;
 }
 
@@ -35,6 +36,8 @@ const REDIS_TTL_S = 600;
 /** Longer than a fetch mostly takes; who died while he fetched holds the others up no longer. */
 const LEASE_MS = 150;
 const OVERHEAD_BYTES = 300;
+/** Of what is in Redis; a gateway of another release that has another one does not see it. */
+const ENTRY_FORMAT = 2;
 
 /** A bounded cache in this process, in front of one in Redis that other gateways share; Redis may be slow, dead or not there at all. */
 export class CacheStore {
@@ -159,18 +162,32 @@ function connect(url: string, logger: Logger): Redis {
 }
 
 function farKey(key: string): string {
-  return `tributary:${createHash('sha256').update(key).digest('base64url')}`;
+  return `tributary:${ENTRY_FORMAT}:${createHash('sha256').update(key).digest('base64url')}`;
 }
 
 /** Whatever else may be in Redis is no entry. */
+const entrySchema = z.object({
+  text: z.string().refine(isJson),
+  owner: z.string(),
+  positions: z.array(z.tuple([z.string(), z.number()])),
+  entities: z.array(z.string()),
+  owned: z.array(z.string()),
+  storedAt: z.number(),
+});
+
 function readEntry(text: string): CacheEntry | undefined {
   try {
-    const entry = JSON.parse(text) as CacheEntry;
-    const { text: value, owner, positions, entities, owned } = entry;
-    const isWhole = [value, owner].every((part) => typeof part === 'string');
-    const hasLists = [positions, entities, owned].every(Array.isArray);
-    return isWhole && hasLists ? entry : undefined;
+    return entrySchema.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }

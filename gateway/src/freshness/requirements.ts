@@ -15,7 +15,7 @@ export interface Observed {
   readonly subgraph: string;
   readonly positions: ReadonlyMap<string, ReadPosition>;
   readonly touches: Touches | undefined;
-  /** As `performance.now()` says it. */
+  /** When the request to the subgraph was sent, by `performance.now()`: what it says was so then or later. */
   readonly at: number;
 }
 
@@ -72,15 +72,21 @@ export function stricter({ positions, maxStalenessMs }: Requirements, bound: num
   return { positions, maxStalenessMs: Math.min(maxStalenessMs, bound) };
 }
 
-/** Whether every copy that was read from is as far, and was level as lately, as the reader demands. */
+/**
+ * Whether every copy that was read from is as far, and was in sync as lately, as the reader demands.
+ *
+ * @param startedAt when the request came, by `performance.now()`. A subgraph that was asked after that said how old its copy was at a
+ *   moment after that; one that had been asked before, for another request, may have said so before: its copy was older when this one came.
+ */
 export function isFreshEnough(
   observed: readonly Observed[],
   { positions: wanted, maxStalenessMs }: Requirements,
+  startedAt: number,
 ): boolean {
   return observed.every(({ positions, at }) =>
     [...positions].every(([source, { position, ageMs }]) => {
       if (ageMs === null) return true;
-      return position >= (wanted.get(source) ?? 0) && ageMs + performance.now() - at <= maxStalenessMs;
+      return position >= (wanted.get(source) ?? 0) && ageMs + Math.max(0, startedAt - at) <= maxStalenessMs;
     }),
   );
 }

@@ -9,15 +9,46 @@ import type { Streams } from './streams.js';
 /** How long what another gateway fetches is waited for, and how often it is looked for. */
 const ELSEWHERE_PATIENCE_MS = 40;
 const ELSEWHERE_LOOK_MS = 5;
+/** How long what another request of this gateway fetches is waited for; a claim that is older is taken over. */
+const CLAIM_MS = 500;
 
-/** What a lookup found, and what is left to be fetched. */
+/** What is looked for: entities or a root field of one subgraph, by key. */
+export interface Wanted {
+  readonly subgraph: string;
+  readonly keys: readonly string[];
+}
+
+/** What a look-up found, and what is left to be fetched. */
 export interface Lookup {
   /** In the order of the keys; undefined where it has to be fetched. */
   readonly found: (CacheEntry | undefined)[];
-  /** Who else fetches it already; resolves to nothing when that did not work out. */
+  /** Who else fetches it already; resolves to nothing when that did not work out, or takes too long. */
   readonly awaited: ReadonlyMap<number, Promise<CacheEntry | undefined>>;
-  /** Says what was fetched, by index; must be called once, whatever happened. */
+  /** Gives up the claims on these keys, by index, and says what was fetched for them, if anything: as soon as that is known. */
+  release(indices: readonly number[], fetched: ReadonlyMap<number, CacheEntry>): void;
+  /** Releases what is not released yet; must be called once, whatever happened. */
   settle(fetched: ReadonlyMap<number, CacheEntry>): void;
+}
+
+/** A key that a request fetches, so that others need not. */
+interface Claim {
+  /** By `performance.now()`; what is fetched was read after that. */
+  readonly begunAt: number;
+  readonly result: Promise<CacheEntry | undefined>;
+  readonly resolve: (entry: CacheEntry | undefined) => void;
+}
+
+/** What a look-up has of each of its keys, by index. */
+interface Places {
+  readonly found: (CacheEntry | undefined)[];
+  readonly awaited: Map<number, Promise<CacheEntry | undefined>>;
+  readonly claims: Map<number, Claim>;
+}
+
+/** One key of a look-up. */
+interface Place extends Places {
+  readonly key: string;
+  readonly index: number;
 }
 
 /** Serves what was read before, as long as nothing that it was made from has changed, and it is as fresh as the reader demands. */
@@ -27,7 +58,7 @@ export class ResponseCache {
   readonly #reads: Counter<'subgraph' | 'outcome'>;
   /** The state that mutations through this gateway have made: what is older is not served, though its events were not heard of yet. */
   #written: ReadonlyMap<string, number> = new Map();
-  readonly #underWay = new Map<string, Promise<CacheEntry | undefined>>();
+  readonly #claims = new Map<string, Claim>();
 
   constructor(store: CacheStore, streams: Streams, metrics: Registry) {
     this.#store = store;
@@ -62,64 +93,121 @@ export class ResponseCache {
   }
 
   async lookUp(subgraph: string, keys: readonly string[], requirements: Requirements): Promise<Lookup> {
-    const found = keys.map((key) => this.#usable(this.#store.near(key), requirements));
-    const missing = () => keys.flatMap((_key, i) => (found[i] ? [] : [i]));
-    // Who wants the owner's word looks nowhere, and waits for nobody.
-    const looks = requirements.maxStalenessMs > 0;
-    const far = looks ? this.#store.far(missing().map((i) => keys[i] as string)) : null;
-    if (far) {
-      const indices = missing();
-      for (const [n, entry] of (await far).entries()) found[indices[n] as number] = this.#usable(entry, requirements);
+    const [lookup] = await this.lookUpAll([{ subgraph, keys }], requirements);
+    return lookup as Lookup;
+  }
+
+  /**
+   * Looks for everything that one step of a request wants, in one round trip to Redis; then claims what is neither there nor being
+   * fetched by another request. All claims are taken at once, and each depends on its own fetch alone, so requests cannot wait for each
+   * other in a circle.
+   */
+  async lookUpAll(wanted: readonly Wanted[], requirements: Requirements): Promise<Lookup[]> {
+    const { positions, maxStalenessMs } = requirements;
+    const lookups = wanted.map(({ keys }) => ({
+      found: keys.map((key) => this.#usable(this.#store.near(key), requirements)),
+      awaited: new Map<number, Promise<CacheEntry | undefined>>(),
+      claims: new Map<number, Claim>(),
+    }));
+    const places = wanted.flatMap(({ keys }, n) =>
+      keys.map((key, index) => ({ key, index, ...(lookups[n] as Places) })),
+    );
+    const missing = places.filter(({ found, index }) => !found[index]);
+    // Staleness 0 bypasses the cache, and waits for no other request.
+    if (maxStalenessMs > 0) await this.#readFar(missing, requirements);
+
+    // No await in here: a request that waits for another one's fetch has all its own claims, and those it does not wait for.
+    const now = performance.now();
+    const patience = new Patience(CLAIM_MS);
+    for (const { key, index, found, awaited, claims } of missing) {
+      if (found[index]) continue;
+      const other = this.#claims.get(key);
+      const isRecent = other && maxStalenessMs > 0 && now - other.begunAt <= Math.min(maxStalenessMs, CLAIM_MS);
+      if (isRecent)
+        awaited.set(index, patience.orNothing(other.result.then((entry) => this.#usable(entry, requirements))));
+      else claims.set(index, this.#claim(key, now));
     }
-    const awaited = new Map<number, Promise<CacheEntry | undefined>>();
-    const mine = new Map<number, (entry: CacheEntry | undefined) => void>();
-    for (const i of missing()) {
-      const key = keys[i] as string;
-      const other = this.#underWay.get(key);
-      if (other && looks)
-        awaited.set(
-          i,
-          other.then((entry) => this.#usable(entry, requirements)),
-        );
-      else this.#underWay.set(key, new Promise((resolve) => mine.set(i, resolve)));
+
+    const results = wanted.map(({ keys }, n): Lookup => {
+      const { found, awaited, claims } = lookups[n] as Places;
+      const release: Lookup['release'] = (indices, fetched) => this.#release(keys, claims, indices, fetched, found);
+      return { found, awaited, release, settle: (fetched) => release([...claims.keys()], fetched) };
+    });
+    try {
+      const demandsNothing = positions.size === 0 && !Number.isFinite(maxStalenessMs);
+      if (demandsNothing) await this.#awaitElsewhere(missing.filter(({ claims, index }) => claims.has(index)));
+    } catch (error) {
+      for (const { settle } of results) settle(new Map());
+      throw error;
     }
-    const demandsNothing = requirements.positions.size === 0 && !Number.isFinite(requirements.maxStalenessMs);
-    if (demandsNothing) await this.#awaitElsewhere(keys, [...mine.keys()], found);
-    const misses = missing().length;
-    if (misses > 0) this.#reads.inc({ subgraph, outcome: 'miss' }, misses);
-    if (misses < keys.length) this.#reads.inc({ subgraph, outcome: 'hit' }, keys.length - misses);
-    const settle = (fetched: ReadonlyMap<number, CacheEntry>) => {
-      const kept: (readonly [string, CacheEntry])[] = [];
-      for (const [i, resolve] of mine) {
-        const entry = fetched.get(i);
-        this.#underWay.delete(keys[i] as string);
-        resolve(entry ?? found[i]);
-        // What was touched while it was fetched is not kept.
-        if (entry && this.#streams.isCurrent(entry)) kept.push([keys[i] as string, entry]);
-      }
-      this.#store.store(
-        kept,
-        [...mine.keys()].map((i) => keys[i] as string),
+    for (const [n, { subgraph }] of wanted.entries()) {
+      const { found, claims } = lookups[n] as Places;
+      this.#count(subgraph, found);
+      // What another gateway has fetched meanwhile needs no claim.
+      results[n]?.release(
+        [...claims.keys()].filter((index) => found[index]),
+        new Map(),
       );
-    };
-    return { found, awaited, settle };
+    }
+    return results;
+  }
+
+  async #readFar(places: readonly Place[], requirements: Requirements): Promise<void> {
+    const entries = await this.#store.far(places.map(({ key }) => key));
+    if (!entries) return;
+    for (const [n, { found, index }] of places.entries()) found[index] = this.#usable(entries[n], requirements);
+  }
+
+  #claim(key: string, begunAt: number): Claim {
+    let resolve: Claim['resolve'] = () => undefined;
+    const result = new Promise<CacheEntry | undefined>((done) => {
+      resolve = done;
+    });
+    const claim = { begunAt, result, resolve };
+    this.#claims.set(key, claim);
+    return claim;
+  }
+
+  /** Ends claims, tells who waits for them, and keeps what was fetched. What is no claim (any more) is left alone. */
+  #release(
+    keys: readonly string[],
+    claims: Map<number, Claim>,
+    indices: readonly number[],
+    fetched: ReadonlyMap<number, CacheEntry>,
+    found: readonly (CacheEntry | undefined)[],
+  ): void {
+    const kept: (readonly [string, CacheEntry])[] = [];
+    const released: string[] = [];
+    for (const index of indices) {
+      const claim = claims.get(index);
+      if (!claim) continue;
+      claims.delete(index);
+      const key = keys[index] as string;
+      if (this.#claims.get(key) === claim) this.#claims.delete(key);
+      released.push(key);
+      const entry = fetched.get(index);
+      claim.resolve(entry ?? found[index]);
+      // What was touched while it was fetched is not kept.
+      if (entry && this.#streams.isCurrent(entry)) kept.push([key, entry]);
+    }
+    if (released.length > 0) this.#store.store(kept, released);
+  }
+
+  #count(subgraph: string, found: readonly (CacheEntry | undefined)[]): void {
+    const hits = found.filter((entry) => entry !== undefined).length;
+    if (hits < found.length) this.#reads.inc({ subgraph, outcome: 'miss' }, found.length - hits);
+    if (hits > 0) this.#reads.inc({ subgraph, outcome: 'hit' }, hits);
   }
 
   /** What another gateway is fetching at this moment is waited for, a little. */
-  async #awaitElsewhere(
-    keys: readonly string[],
-    mine: readonly number[],
-    found: (CacheEntry | undefined)[],
-  ): Promise<void> {
-    const leased = await this.#store.lease(mine.map((i) => keys[i] as string));
-    let elsewhere = leased ? mine.filter((_i, n) => !leased[n]) : [];
+  async #awaitElsewhere(mine: readonly Place[]): Promise<void> {
+    const leased = await this.#store.lease(mine.map(({ key }) => key));
+    let elsewhere = leased ? mine.filter((_place, n) => !leased[n]) : [];
     const until = performance.now() + ELSEWHERE_PATIENCE_MS;
     while (elsewhere.length > 0 && performance.now() < until) {
       await sleep(ELSEWHERE_LOOK_MS);
-      const entries = await this.#store.far(elsewhere.map((i) => keys[i] as string));
-      if (!entries) return;
-      for (const [n, i] of elsewhere.entries()) found[i] = this.#usable(entries[n], NO_REQUIREMENTS);
-      elsewhere = elsewhere.filter((i) => !found[i]);
+      await this.#readFar(elsewhere, NO_REQUIREMENTS);
+      elsewhere = elsewhere.filter(({ found, index }) => !found[index]);
     }
   }
 
@@ -164,5 +252,29 @@ export class ResponseCache {
         return undefined;
     }
     return entry;
+  }
+}
+
+/** Waits for promises up to a common deadline, with one timer. */
+class Patience {
+  readonly #ms: number;
+  #over: Promise<undefined> | null = null;
+  #open = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number) {
+    this.#ms = ms;
+  }
+
+  /** Resolves to nothing when the deadline comes first. */
+  orNothing<T>(promise: Promise<T>): Promise<T | undefined> {
+    this.#over ??= new Promise((resolve) => {
+      this.#timer = setTimeout(() => resolve(undefined), this.#ms);
+    });
+    this.#open += 1;
+    return Promise.race([promise, this.#over]).finally(() => {
+      this.#open -= 1;
+      if (this.#open === 0) clearTimeout(this.#timer);
+    });
   }
 }

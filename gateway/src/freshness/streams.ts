@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { EventBus } from '@tributary/shared/events/event-bus';
+import { SenderClock } from '@tributary/shared/events/sender-clock';
 import type { Touches, TouchListener } from '@tributary/shared/events/touches';
 import { LRUCache } from 'lru-cache';
 import { Counter, Gauge, type Registry } from 'prom-client';
@@ -14,8 +15,9 @@ interface Stream {
   position: number;
   /** What was read before this position may have changed without our knowing. */
   floor: number;
-  /** When it was last known that nothing but what we heard had happened. */
+  /** Up to this time, by `performance.now()`, everything that the source had committed is known here. */
   levelAt: number;
+  readonly clock: SenderClock;
 }
 
 /** From which state something was read: a position for each source. */
@@ -87,20 +89,22 @@ export class Streams implements TouchListener {
   }
 
   onTouches(source: string, { from, to, at, touched }: Touches): void {
-    const heardAt = performance.now() - Math.max(0, Date.now() - at);
     const stream = this.#streams.get(source);
+    const isGap = stream !== undefined && from > stream.position;
     if (!stream) {
+      const clock = new SenderClock();
       // What was read before we listened may have changed before we listened.
-      this.#streams.set(source, { position: to, floor: to, levelAt: heardAt });
+      this.#streams.set(source, { position: to, floor: to, levelAt: clock.toLocal(at), clock });
     } else {
-      if (from > stream.position) {
+      if (isGap) {
         stream.floor = to;
         this.#gaps.inc({ source });
       }
       stream.position = Math.max(stream.position, to);
-      stream.levelAt = Math.max(stream.levelAt, heardAt);
+      stream.levelAt = Math.max(stream.levelAt, stream.clock.toLocal(at));
     }
-    if (touched.length > 0 || from > (stream?.position ?? 0)) this.#epoch += 1;
+    // A gap may hide changes: what was begun before it is not for whoever asks after it.
+    if (touched.length > 0 || isGap) this.#epoch += 1;
     for (const { position, entities } of touched) {
       for (const entity of entities) {
         this.#touch(source, entity, position);
@@ -172,8 +176,10 @@ export class Streams implements TouchListener {
     }
   }
 
+  /** Messages may come in another order than the changes: the last position never goes back. */
   #touch(source: string, entity: string, position: number): void {
-    this.#touched.set(`${source} ${entity}`, position);
+    const key = `${source} ${entity}`;
+    this.#touched.set(key, Math.max(position, this.#touched.peek(key) ?? 0));
   }
 
   #forget(key: string, position: number): void {

@@ -8,6 +8,7 @@ import type { LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
 import type { ApplyEvents, Feed } from './feed.js';
 import { lockPosition, storePosition } from './positions.js';
+import { SenderClock } from './sender-clock.js';
 
 const PAGE = 500;
 /** How often the ledger is read until the copy is level for the first time: the start waits for it. */
@@ -18,6 +19,10 @@ const LOOK_MS = 20;
 const PATIENCE_MS = 2000;
 /** A head that is older says nothing about now: the owner, or the way to it, is down. */
 const HEAD_VALID_MS = 3000;
+/** How many heads beyond the copy's position are remembered; beyond, the newest takes the place of the one before it. */
+const MAX_HEADS_AHEAD = 64;
+/** The age of a copy that is not known to have been in sync ever. */
+export const UNKNOWN_AGE_MS = 999_999_999_999;
 
 export interface ConsumerOptions<Tables> {
   /** Stays the same from run to run: the position is kept under it. */
@@ -39,7 +44,7 @@ export interface Freshness {
   readonly head: number;
   /** For how long, in seconds, the copy may have been behind its owner; 0 when it is known to be level. */
   readonly lagSeconds: number;
-  /** How long ago, in milliseconds, it was last known to be level. */
+  /** The copy has everything that its owner had committed so many milliseconds ago; UNKNOWN_AGE_MS when it was never known to be in sync. */
   readonly ageMs: number;
 }
 
@@ -55,9 +60,14 @@ export class EventConsumer<Tables> {
   /** The position as it is kept in the database, as far as we know; what lies between has no effect. */
   #stored = 0;
   #head = 0;
-  /** When the copy was last known to be level with its owner; a monotonic clock, so that a clock set back does not matter. */
-  #levelAt = performance.now();
+  /** The copy has everything that its owner had committed at this time, by `performance.now()`; null when that is not known of any time. */
+  #levelAt: number | null = null;
+  readonly #startedAt = performance.now();
+  readonly #ownerClock = new SenderClock();
+  /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time (by `performance.now()`). */
+  readonly #headsAhead: LedgerHead[] = [];
   #looking = false;
+  #reportedMismatch = false;
   #queue: Promise<unknown> = Promise.resolve();
   #unsubscribe: () => Promise<void> = async () => undefined;
   #polling: Promise<void> = Promise.resolve();
@@ -74,9 +84,14 @@ export class EventConsumer<Tables> {
   }
 
   get freshness(): Freshness {
-    const age = performance.now() - this.#levelAt;
-    const level = this.#position >= this.#head && age < HEAD_VALID_MS;
-    return { position: this.#position, head: this.#head, lagSeconds: level ? 0 : age / 1000, ageMs: Math.ceil(age) };
+    const age = performance.now() - (this.#levelAt ?? this.#startedAt);
+    const level = this.#levelAt !== null && this.#position >= this.#head && age < HEAD_VALID_MS;
+    return {
+      position: this.#position,
+      head: this.#head,
+      lagSeconds: level ? 0 : age / 1000,
+      ageMs: this.#levelAt === null ? UNKNOWN_AGE_MS : Math.ceil(age),
+    };
   }
 
   async start(): Promise<void> {
@@ -101,21 +116,40 @@ export class EventConsumer<Tables> {
     return result;
   }
 
-  #hearOfHead({ position }: LedgerHead): void {
+  #hearOfHead({ position, at }: LedgerHead): void {
     this.#head = Math.max(this.#head, position);
-    const heardAt = performance.now();
-    if (this.#position >= position) this.#levelAt = heardAt;
-    else void this.#lookBeside(position, heardAt);
+    // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
+    this.#headsAhead.splice(MAX_HEADS_AHEAD - 1);
+    this.#headsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
+    this.#noteHeadsReached();
+    if (this.#position < position) void this.#lookBeside(position);
+  }
+
+  #noteHeadsReached(): void {
+    for (let head = this.#headsAhead[0]; head && head.position <= this.#position; head = this.#headsAhead[0]) {
+      this.#inSyncAsOf(head.at);
+      this.#headsAhead.shift();
+    }
+  }
+
+  #inSyncAsOf(at: number): void {
+    this.#levelAt = Math.max(this.#levelAt ?? at, at);
+  }
+
+  #moveTo(position: number): void {
+    // Somebody put the position back: the copy is older again, nobody knows by how much.
+    if (position < this.#position) this.#levelAt = null;
+    this.#position = position;
+    this.#noteHeadsReached();
   }
 
   /** Another process of this service may have applied what the bus did not bring to this one. */
-  async #lookBeside(position: number, heardAt: number): Promise<void> {
+  async #lookBeside(position: number): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
     try {
       await sleep(LOOK_MS, undefined, { signal: this.#stopped.signal });
       if (this.#position < position) await this.#oneAtATime(() => this.#loadPosition());
-      if (this.#position >= position) this.#levelAt = Math.max(this.#levelAt, heardAt);
     } catch {
       // Stopped; or the database is away, which whoever applies events says.
     } finally {
@@ -163,7 +197,18 @@ export class EventConsumer<Tables> {
     const inOrder = events.toSorted((a, b) => a.position - b.position);
     let rest = inOrder.filter((event) => event.position > this.#position);
     while (rest[0]) {
-      if (rest[0].position > this.#position + 1) await this.#readOn(rest[0].position - 1);
+      const before = rest[0].position - 1;
+      if (before > this.#position) await this.#readOn(before);
+      // Whoever comes next is given the rest.
+      this.#stopped.signal.throwIfAborted();
+      if (before > this.#position) {
+        // What is published has its place in the ledger before. These are events that the owner does not have (any more).
+        this.#reportMismatch(
+          'the event bus has events beyond the end of the event log; they are ignored',
+          rest[0].position,
+        );
+        return;
+      }
       const first = this.#position + 1;
       rest = rest.filter((event) => event.position >= first);
       // As many as follow each other; a duplicate of one of them is dropped.
@@ -181,17 +226,28 @@ export class EventConsumer<Tables> {
       await this.#loadPosition();
       if (this.#position >= until || this.#stopped.signal.aborted) return false;
       const askedAt = performance.now();
-      const { head, more, events } = await ledger.read(this.#position, PAGE);
+      const { head, more, events } = await ledger.read(this.#position, PAGE, this.#stopped.signal);
       this.#head = Math.max(this.#head, head);
       const whole = events.every((event, i) => event.position === this.#position + 1 + i);
       if (!whole) throw new Error(`The ledger of ${source} has a hole after ${this.#position}.`);
       if (events.length > 0) await this.#commit(events);
-      if (this.#position >= head) {
-        if (!more) this.#levelAt = Math.max(this.#levelAt, askedAt);
+      if (this.#position > head) {
+        this.#reportMismatch('the copy is beyond the end of the event log; rebuild it', this.#position);
+        return !more;
+      }
+      if (this.#position === head) {
+        if (!more) this.#inSyncAsOf(askedAt);
         return !more;
       }
       if (events.length === 0) throw new Error(`The ledger of ${source} has a hole after ${this.#position}.`);
     }
+  }
+
+  /** The owner's event log is shorter than what came from it: it was put back from a backup, say. Reported once. */
+  #reportMismatch(message: string, position: number): void {
+    if (this.#reportedMismatch) return;
+    this.#reportedMismatch = true;
+    this.#options.logger.error({ source: this.#options.feed.source, position, head: this.#head }, message);
   }
 
   /** Gives events that follow each other, from the next one on, their effect. */
@@ -200,8 +256,8 @@ export class EventConsumer<Tables> {
     const last = events.at(-1);
     if (last && !events.some(feed.wants)) {
       // Nothing to do: the position is kept with the next effect, or at the next look at the ledger.
-      this.#position = last.position;
       this.#head = Math.max(this.#head, last.position);
+      this.#moveTo(last.position);
       return;
     }
     const park: ApplyEvents<Tables> = (transaction, wanted) => applyOrPark(transaction, name, wanted, feed.apply);
@@ -232,8 +288,8 @@ export class EventConsumer<Tables> {
       return { stored: last.position, position: last.position };
     });
     this.#stored = reached.stored;
-    this.#position = reached.position;
     this.#head = Math.max(this.#head, reached.position);
+    this.#moveTo(reached.position);
   }
 
   /** Keeps the position, when it moved without an effect. */
@@ -256,7 +312,7 @@ export class EventConsumer<Tables> {
     `.execute(db);
     const stored = rows[0]?.position ?? 0;
     // What we passed over since needs not be read again, unless the position was put back.
-    if (stored < this.#stored || stored > this.#position) this.#position = stored;
+    if (stored < this.#stored || stored > this.#position) this.#moveTo(stored);
     this.#stored = stored;
   }
 }

@@ -4,7 +4,7 @@ import type { Touches, TouchListener } from './touches.js';
 /** How far a ledger goes, told again and again so that a quiet one is known to be quiet. */
 export interface LedgerHead {
   readonly position: number;
-  /** When the owner said so, in milliseconds since 1970. */
+  /** Everything that was committed before this time, in milliseconds since 1970, is at or below `position`; taken before the owner looked. */
   readonly at: number;
 }
 

@@ -11,8 +11,8 @@ const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.arr
 
 /** Another service's ledger. */
 export interface LedgerClient {
-  /** @throws LedgerGoneError when retention has deleted what was asked for */
-  read(after: number, limit: number): Promise<LedgerPage>;
+  /** @throws LedgerGoneError when retention has deleted what was asked for, or whatever `signal` says when it ends the request */
+  read(after: number, limit: number, signal?: AbortSignal): Promise<LedgerPage>;
   /** Tells the owner how far a consumer is, so that it keeps what is not applied. */
   reportPosition(consumer: string, position: number): Promise<void>;
   /** Checksums of all that the owner has of a type, by range. */
@@ -37,8 +37,9 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
     return response;
   };
   return {
-    async read(after, limit) {
-      return pageSchema.parse(await (await call(`/ledger?after=${after}&limit=${limit}`)).json());
+    async read(after, limit, signal) {
+      const response = await call(`/ledger?after=${after}&limit=${limit}`, signal ? { signal } : {});
+      return pageSchema.parse(await response.json());
     },
     async reportPosition(consumer, position) {
       await call(`/ledger/consumers/${encodeURIComponent(consumer)}`, {

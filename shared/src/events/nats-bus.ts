@@ -6,7 +6,9 @@ import {
   type JetStreamClient,
   type JetStreamManager,
   type JsMsg,
+  type Msg,
   type NatsConnection,
+  type NatsError,
   nanos,
   StorageType,
 } from 'nats';
@@ -100,7 +102,7 @@ export class NatsBus implements EventBus {
           const connection = await this.#connect();
           // It outlives reconnections.
           const subscription = connection.subscribe(`tributary.touches.${source}`, {
-            callback: (_error, message) => listener.onTouches(source, message.json<Touches>()),
+            callback: reader<Touches>(this.#options.logger, (touches) => listener.onTouches(source, touches)),
           });
           stop = () => subscription.unsubscribe();
           if (stopped) stop();
@@ -212,11 +214,19 @@ class NatsSubscription {
       try {
         const { connection, messages, heads } = await this.#open();
         this.#messages = messages;
+        // It was stopped while it opened: nobody else closes this.
+        if (this.#stopped) {
+          await messages.close();
+          return;
+        }
         const headSubscription = connection.subscribe(heads, {
-          callback: (_error, message) => this.#listener.onHead(message.json<LedgerHead>()),
+          callback: reader<LedgerHead>(this.#logger, (head) => this.#listener.onHead(head)),
         });
-        await this.#consume(messages);
-        headSubscription.unsubscribe();
+        try {
+          await this.#consume(messages);
+        } finally {
+          headSubscription.unsubscribe();
+        }
       } catch (error) {
         this.#logger.debug({ err: error }, 'events cannot be received; trying again');
       }
@@ -270,6 +280,18 @@ class NatsSubscription {
       for (const message of batch) message.nak(REDELIVER_AFTER_MS);
     }
   }
+}
+
+/** Reads messages as JSON. What is none, and what the server says in place of a message (that a subject is forbidden, say), is logged. */
+function reader<T>(logger: Logger, read: (value: T) => void): (error: NatsError | null, message: Msg) => void {
+  return (error, message) => {
+    try {
+      if (error) throw error;
+      read(message.json<T>());
+    } catch (problem) {
+      logger.warn({ err: problem }, 'a message from NATS could not be read');
+    }
+  };
 }
 
 async function ensureStream(manager: JetStreamManager, source: string): Promise<void> {

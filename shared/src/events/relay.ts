@@ -5,7 +5,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import type { LedgerEvent } from './event.js';
-import type { EventBus } from './event-bus.js';
+import type { EventBus, LedgerHead } from './event-bus.js';
 import { numberEvents, OUTBOX_CHANNEL, readEvents } from './outbox.js';
 
 const BATCH = 500;
@@ -16,6 +16,7 @@ const RETRY_MS = 1000;
 const MARK_MS = 100;
 /** Any number, the same in every relay: whoever holds this lock in a service's database is its relay. */
 const LEADER_LOCK = 7_402_113;
+const NOTHING_KNOWN: LedgerHead = { position: 0, at: 0 };
 
 export interface RelayOptions<Tables> {
   readonly source: string;
@@ -47,6 +48,10 @@ export class Relay<Tables> {
   #published: number | null = null;
   /** While leading: the last position that was told of. */
   #told: number | null = null;
+  /** While leading: whatever was committed before `at` has a position up to `position`. */
+  #complete: LedgerHead = NOTHING_KNOWN;
+  /** While leading: whatever was committed before this time was told of; milliseconds since 1970. */
+  #toldAt = NOTHING_KNOWN.at;
   #marking: Promise<void> | null = null;
   #problem: string | null = null;
 
@@ -126,6 +131,8 @@ export class Relay<Tables> {
         this.#leading = false;
         this.#published = null;
         this.#told = null;
+        this.#complete = NOTHING_KNOWN;
+        this.#toldAt = NOTHING_KNOWN.at;
         await client.end().catch(() => undefined);
       }
     }
@@ -133,8 +140,12 @@ export class Relay<Tables> {
 
   /** @returns whether there may be more to do at once */
   async #relayAll(): Promise<boolean> {
+    // Taken before the look: what is committed while it, or the publishing, goes on is not in it.
+    const at = Date.now();
     // What is committed gets its position here; it is safe with a relay that does not know yet that it lost the lead.
     const { numbered, head } = await numberEvents(this.#options.db, BATCH);
+    // After a full batch there may be more that was committed before.
+    if (numbered < BATCH) this.#complete = { position: head, at };
     const published = await this.#publish(head);
     await this.#forgetOldEvents();
     return numbered === BATCH || published === BATCH;
@@ -150,7 +161,7 @@ export class Relay<Tables> {
         if (data.erased === true) await bus.forget(source, aggregateType, aggregateId);
       }
       if (events.length > 0) await bus.publish(source, events);
-      bus.announce(source, { position: head, at: Date.now() });
+      bus.announce(source, { position: head, at: this.#complete.at });
       this.#report(null);
     } catch (error) {
       this.#report((error as Error).message);
@@ -169,7 +180,8 @@ export class Relay<Tables> {
       .filter(({ position }) => position > from)
       .map((event) => ({ position: event.position, entities: touchedBy(event) }));
     const to = Math.max(from, events.at(-1)?.position ?? from);
-    bus.tell(source, { from, to, at: Date.now(), touched });
+    if (to >= this.#complete.position) this.#toldAt = Math.max(this.#toldAt, this.#complete.at);
+    bus.tell(source, { from, to, at: this.#toldAt, touched });
     this.#told = to;
   }
 

@@ -3,7 +3,7 @@ export interface Touches {
   /** The position before the first of the events; the same as `to` when there are none, which says that nothing happened. */
   readonly from: number;
   readonly to: number;
-  /** When the owner looked, in milliseconds since 1970. */
+  /** Everything that was committed before this time, in milliseconds since 1970, is at or below `to`; taken before the owner looked. */
   readonly at: number;
   readonly touched: readonly Touch[];
 }
