@@ -169,7 +169,7 @@ export class Engine {
     if (isQuery && isDemanding) await this.#cache?.prepare(requirements, STREAM_PATIENCE_MS);
     const owners = () => this.#owners(operation, variant, key, coerced);
     const start = (by: Route) =>
-      this.#execute(by, request, isQuery, forwarded(given, coerced), isQuery ? requirements : null);
+      this.#execute(by, operation, request, isQuery, forwarded(given, coerced), isQuery ? requirements : null);
     const asksOwners = isQuery && requirements.maxStalenessMs === 0;
     let route: Route = (asksOwners && (await owners())) || variant;
     let run = await start(route);
@@ -208,6 +208,7 @@ export class Engine {
 
   async #execute(
     { run: node }: Route,
+    { definition }: Operation,
     { headers: given = {}, abandonment, explain: explains, reportFreshness: reports }: EngineRequest,
     isQuery: boolean,
     variables: Readonly<Record<string, unknown>>,
@@ -217,6 +218,7 @@ export class Engine {
     const headers = seen.size === 0 ? given : { ...given, [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) };
     const data: JsonObject = {};
     const run: Run = {
+      operationName: definition.name?.value ?? null,
       variables,
       headers,
       credentials: isQuery ? credentialsOf(headers) : null,
