@@ -28,7 +28,7 @@ const subgraphs = z
   .transform((text, context): Subgraph[] =>
     text.split(',').map((entry) => {
       const [, name = '', url = ''] = /^\s*([\w-]+)=(https?:\/\/\S+?)\s*$/.exec(entry) ?? [];
-      if (!name) context.addIssue('wants name=url pairs: users=http://localhost:4001/graphql,…');
+      if (!name || !URL.canParse(url)) context.addIssue('wants name=url pairs: users=http://localhost:4001/graphql,…');
       return { name, url };
     }),
   );

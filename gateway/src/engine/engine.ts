@@ -260,6 +260,12 @@ export class Engine {
     return checked && 'operation' in checked ? checked.operation.definition.operation : undefined;
   }
 
+  /** The bound that an operation that was run before has of its own (`@maxStaleness`), in milliseconds; infinite when it has none. */
+  maxStalenessOf(query: string, operationName: string | undefined): number {
+    const checked = this.#operations.known(query, operationName);
+    return checked && 'operation' in checked ? checked.operation.maxStalenessMs : Number.POSITIVE_INFINITY;
+  }
+
   #check(query: string, operationName: string | undefined): Promise<CheckedOperation> {
     const key = `check ${operationName ?? ''}\n${query}`;
     return this.#planning.run(key, () => this.#operations.check(query, operationName));
