@@ -87,13 +87,13 @@ export function buildCase(federated: FederatedCase, options: Partial<EngineOptio
   const apiSchema = Supergraph.build(composed.supergraphSdl, { supportedFeatures: null })
     .apiSchema()
     .toGraphQLJSSchema();
-  const sent: { subgraph: string; query: string; variables: Record<string, unknown> }[] = [];
+  const sent: { subgraph: string; query: string; operationName?: string; variables: Record<string, unknown> }[] = [];
   const fetchers = new Map(
     names.map((name) => {
       const schema = subgraphSchema(federated, name, typeDefs.get(name) as ReturnType<typeof parse>);
       const fetcher = async ({ body }: SubgraphRequest): Promise<SubgraphResult> => {
-        const { query, variables } = JSON.parse(body);
-        sent.push({ subgraph: name, query, variables });
+        const { query, operationName, variables } = JSON.parse(body);
+        sent.push({ subgraph: name, query, operationName, variables });
         const text = JSON.stringify(await execute({ schema, document: parse(query), variableValues: variables }));
         // As the HTTP transport gives it.
         const positions = new Map([[name, { position: 1, ageMs: null }]]);
@@ -106,6 +106,7 @@ export function buildCase(federated: FederatedCase, options: Partial<EngineOptio
   const engine = new Engine({ supergraphSdl: composed.supergraphSdl, apiSchema, fetchers, labels, ...options });
   return {
     apiSchema,
+    fetchers,
     /** How many fetches were sent so far. */
     fetches: () => sent.length,
     /** What was sent, in order. */
