@@ -120,7 +120,8 @@ export class SubgraphDataSource implements GraphQLDataSource {
   /** @throws FetchError in place of whatever went wrong */
   async #timed(request: SubgraphRequest): Promise<SubgraphResult> {
     const started = performance.now();
-    if (!this.#breaker.allows()) {
+    const permit = this.#breaker.allows();
+    if (!permit) {
       this.#observe('CIRCUIT_OPEN', started);
       const { name: subgraph } = this.#subgraph;
       throw new FetchError(
@@ -131,12 +132,12 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
     try {
       const result = await this.#ask(request);
-      this.#breaker.succeeded();
+      this.#breaker.succeeded(permit);
       this.#observe(result.errors ? 'errors' : 'ok', started);
       return result;
     } catch (error) {
       if (error instanceof AbandonedError) {
-        this.#breaker.ended();
+        this.#breaker.ended(permit);
         this.#observe('abandoned', started);
         throw new FetchError('TIMEOUT', 'The client did not wait for the answer.');
       }
@@ -144,8 +145,8 @@ export class SubgraphDataSource implements GraphQLDataSource {
       const code = String(shown.extensions.code);
       const answered =
         error instanceof NotGraphQLError || error instanceof TooLargeError || error instanceof UnreadableError;
-      if (FAILURES.has(code) && !answered) this.#breaker.failed();
-      else this.#breaker.succeeded();
+      if (FAILURES.has(code) && !answered) this.#breaker.failed(permit);
+      else this.#breaker.succeeded(permit);
       this.#observe(code, started);
       throw shown;
     } finally {
