@@ -9,7 +9,7 @@ import { QueryWriter, type RandomQuery } from './random-query.ts';
 // Random queries over graphs cut into subgraphs have the same data, and errors at the same places, as on one schema that knows
 // everything: named operations, several at once, with and without a cache. ENGINE_QUERIES is how many for each graph; ENGINE_SEED is
 // where the random numbers begin.
-const QUERIES = Number(process.env.ENGINE_QUERIES ?? 60);
+const QUERIES = Number(process.env.ENGINE_QUERIES ?? 45);
 const SEED = Number(process.env.ENGINE_SEED ?? 20_240_817);
 const AT_ONCE = 6;
 const TIMEOUT = 60_000 + QUERIES * 1000;
@@ -93,7 +93,7 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
     expect(cached.sent.length).toBeLessThan(2 * graph.sent.length);
   });
 
-  const some = Math.ceil(QUERIES / 3);
+  const some = Math.ceil(QUERIES * 0.45);
 
   test(`${some} random queries send as much whatever their name is (seed ${SEED})`, { timeout: TIMEOUT }, async () => {
     const anonymous = buildCase(settled(federated));
@@ -140,6 +140,28 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
         );
         expect(unexplained, what).toEqual([]);
       });
+    }
+  });
+
+  test(`${some} random queries of entities that a subgraph lacks, in batches, from a cache, and alone (seed ${SEED})`, {
+    timeout: TIMEOUT,
+  }, async () => {
+    const absent: FederatedCase['absent'] = (subgraph, type, reference) => isFailing(subgraph, type, reference, SEED);
+    const { cache, hear } = cacheFor(federated);
+    const apart = buildCase({ ...settled(federated), absent }, { mergeFetches: false, shareFetches: false });
+    const merged = buildCase({ ...settled(federated), absent });
+    const cached = buildCase({ ...settled(federated), absent, cacheable: true }, { cache });
+    for (const batch of batches(apart, SEED + 3, some, (i) => `Operation${i}`)) {
+      const expected = await Promise.all(batch.map(({ query, variables }) => apart.run(query, variables)));
+      for (const each of [merged, cached, cached]) {
+        hear();
+        const actual = await Promise.all(batch.map(({ query, variables }) => each.run(query, variables)));
+        batch.forEach((query, i) => {
+          const what = described(query, actual[i] as Answer);
+          expect(actual[i]?.data, what).toEqual(expected[i]?.data);
+          expect(explainedNulls(actual[i] as Answer), what).toEqual(explainedNulls(expected[i] as Answer));
+        });
+      }
     }
   });
 });

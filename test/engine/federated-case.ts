@@ -43,6 +43,8 @@ export interface FederatedCase {
   readonly labels?: ReadonlyMap<string, number>;
   /** References that a subgraph's resolver throws at: its whole answer is lost with them, as `@apollo/subgraph` has it. */
   readonly failing?: (subgraph: string, type: string, reference: Readonly<Record<string, unknown>>) => boolean;
+  /** References that a subgraph knows nothing of. */
+  readonly absent?: (subgraph: string, type: string, reference: Readonly<Record<string, unknown>>) => boolean;
   /** Every entity type and root field is declared cacheable. */
   readonly cacheable?: boolean;
   /** Fields that a subgraph must be sent, because it does not have them: `subgraph.Type.field`. */
@@ -198,7 +200,9 @@ function subgraphSchema(federated: FederatedCase, name: string, typeDefs: Return
     if (isObjectType(type) || isInterfaceType(type)) {
       const resolveReference = (reference: Record<string, unknown>) => {
         if (federated.failing?.(name, type.name, reference)) throw new Error(`${name} cannot find this ${type.name}`);
-        return findEntity(federated, name, type.name, reference);
+        return federated.absent?.(name, type.name, reference)
+          ? null
+          : findEntity(federated, name, type.name, reference);
       };
       type.extensions = {
         ...type.extensions,

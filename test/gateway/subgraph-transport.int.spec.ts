@@ -229,6 +229,11 @@ describe('a batch of fetches', () => {
   test.each<[string, Answer, string]>([
     ['a subgraph that cuts the connection', (response) => response.destroy(), 'SUBGRAPH_UNAVAILABLE'],
     ['a proxy', (response) => response.writeHead(502).end('<html>Bad gateway</html>'), 'SUBGRAPH_UNAVAILABLE'],
+    [
+      'a subgraph that is overloaded',
+      (response) => json(response, '{"errors":[{"message":"later","extensions":{"code":"RATE_LIMITED"}}]}', 503),
+      'RATE_LIMITED',
+    ],
     ['a subgraph that refuses the caller', (response) => response.writeHead(401).end(), 'UNAUTHENTICATED'],
   ])('of %s is not asked for again, and each place has the error', async (_name, answer, code) => {
     const { run, asked } = await twoEntities(answer);

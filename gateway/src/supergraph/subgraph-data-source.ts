@@ -37,6 +37,8 @@ const BROKEN_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 const CONNECT_MS = 3000;
 /** What a subgraph's HTTP status says to clients, where its errors have no code of their own. */
 const CODES: Readonly<Record<number, 'UNAUTHENTICATED' | 'FORBIDDEN'>> = { 401: 'UNAUTHENTICATED', 403: 'FORBIDDEN' };
+/** Statuses that hold for whatever is asked: the caller is refused, or the subgraph is overloaded or not there. */
+const FINAL_STATUSES = new Set([401, 403, 429, 502, 503, 504]);
 /** What a circuit breaker counts: the subgraph is not there, or does not answer. */
 const FAILURES = new Set(['SUBGRAPH_UNAVAILABLE', 'TIMEOUT']);
 
@@ -275,7 +277,8 @@ function readReply({ status, text, bytes, headers }: SubgraphReply): SubgraphRes
   const code = CODES[status];
   return {
     ...result,
-    ...(code && result.errors && { errors: result.errors.map((error) => withCode(error, code)), isFinal: true }),
+    ...(code && result.errors && { errors: result.errors.map((error) => withCode(error, code)) }),
+    isFinal: FINAL_STATUSES.has(status),
     bytes,
     plain: !text.includes('\\'),
     ...(typeof positions === 'string' && { positions: readPositions(positions) }),
