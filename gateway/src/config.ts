@@ -28,7 +28,7 @@ const subgraphs = z
   .transform((text, context): Subgraph[] =>
     text.split(',').map((entry) => {
       const [, name = '', url = ''] = /^\s*([\w-]+)=(https?:\/\/\S+?)\s*$/.exec(entry) ?? [];
-      if (!name) context.addIssue('wants name=url pairs: users=http://localhost:4001/graphql,…');
+      if (!name || !URL.canParse(url)) context.addIssue('wants name=url pairs: users=http://localhost:4001/graphql,…');
       return { name, url };
     }),
   );
@@ -81,14 +81,20 @@ const MIB = 1024 * 1024;
 /** What the gateway reads from its environment. */
 export const settings = {
   GATEWAY_PORT: port(4000).describe('0 picks a free one; `PORT` is understood, too, as platforms set it'),
-  SUBGRAPHS: subgraphs.describe('`name=url` pairs, with commas: introspected and composed'),
+  SUBGRAPHS: subgraphs.describe(
+    "`name=url` pairs, with commas: introspected and composed. `https://user:password@host/graphql` (percent-encoded) sends Basic credentials in place of the client's `authorization`",
+  ),
   SUPERGRAPH_PATH: z
     .string()
     .optional()
     .describe('a file with a composed supergraph, in place of `SUBGRAPHS`; then nothing is cached'),
   SUPERGRAPH_POLL_INTERVAL: duration('5s').describe('how often schemas, or the file, are looked at again'),
-  SUBGRAPH_TIMEOUT: duration('5s').describe('how long a fetch may take'),
-  SUBGRAPH_MAX_RESPONSE: count(32 * MIB).describe('the largest answer of a subgraph that is read, in bytes'),
+  SUBGRAPH_TIMEOUT: duration('5s').describe(
+    'how long one fetch may take. A batch of entity fetches that timed out is sent once more, fetch by fetch, so a response may take twice as long',
+  ),
+  SUBGRAPH_MAX_RESPONSE: count(32 * MIB).describe(
+    'the largest response of a subgraph that is read, in bytes, decompressed',
+  ),
   SUBGRAPH_BREAK_AFTER: count(20).describe(
     'so many failures in a row keep requests from a subgraph for a while; 0: never',
   ),
@@ -99,10 +105,10 @@ export const settings = {
     'requests that want the same of a subgraph at the same time, with the same credentials, share one fetch; `off`',
   ),
   SUBGRAPH_FETCH_MERGING: onOff('on').describe(
-    'entity fetches of a request to one subgraph at one time become one; `off`',
+    'entity fetches of a request to one subgraph at one time become one batch; what a batch brings no data for is fetched again alone; `off`',
   ),
   CLIENT_QUERY_SHARING: onOff('on').describe(
-    'clients that send the same query at the same time, with the same credentials, are given one answer; `off`',
+    'clients that send the same query at the same time, with the same credentials, are given one answer, unless they set a bound on staleness; `off`',
   ),
   NATS_URL: natsUrl.describe('where it hears of changes; without it (and outside `npm start`) nothing is cached'),
   CACHE: onOff('on').describe('what subgraphs declare cacheable is kept until it changes; `off`'),

@@ -3,7 +3,25 @@ import { Supergraph } from '@apollo/federation-internals';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { Engine, type EngineOptions, type EngineResult } from '@tributary/gateway/engine/engine';
 import type { JsonObject, SubgraphRequest, SubgraphResult } from '@tributary/gateway/engine/types';
-import { execute, type GraphQLSchema, isInterfaceType, isObjectType, parse } from 'graphql';
+import { CacheStore } from '@tributary/gateway/freshness/cache-store';
+import { ResponseCache } from '@tributary/gateway/freshness/response-cache';
+import { Streams } from '@tributary/gateway/freshness/streams';
+import {
+  type ConstDirectiveNode,
+  type ConstObjectValueNode,
+  type DocumentNode,
+  execute,
+  type GraphQLSchema,
+  isInterfaceType,
+  isObjectType,
+  Kind,
+  type ObjectTypeDefinitionNode,
+  parse,
+  parseConstValue,
+  visit,
+} from 'graphql';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
 
 export type Entity = Record<string, unknown> & { __typename: string };
 
@@ -23,6 +41,12 @@ export interface FederatedCase {
   readonly federation1?: readonly string[];
   /** Labels of progressive `@override`s, with the share of requests for which they are on. */
   readonly labels?: ReadonlyMap<string, number>;
+  /** References that a subgraph's resolver throws at: its whole answer is lost with them, as `@apollo/subgraph` has it. */
+  readonly failing?: (subgraph: string, type: string, reference: Readonly<Record<string, unknown>>) => boolean;
+  /** References that a subgraph knows nothing of. */
+  readonly absent?: (subgraph: string, type: string, reference: Readonly<Record<string, unknown>>) => boolean;
+  /** Every entity type and root field is declared cacheable. */
+  readonly cacheable?: boolean;
   /** Fields that a subgraph must be sent, because it does not have them: `subgraph.Type.field`. */
   readonly external?: readonly string[];
 }
@@ -39,16 +63,22 @@ export interface Answer {
 
 const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: [
   "@key", "@requires", "@provides", "@external", "@shareable", "@override", "@inaccessible",
-  "@interfaceObject", "@context", "@fromContext"
+  "@interfaceObject", "@context", "@fromContext", "@composeDirective"
 ])\n`;
+
+const CACHE_CONTROL = `
+  extend schema @link(url: "https://tributary.dev/cache/v0.1", import: ["@cacheControl"])
+    @composeDirective(name: "@cacheControl")
+  directive @cacheControl(scope: String! = "PUBLIC", of: [String!]! = []) on OBJECT | FIELD_DEFINITION\n`;
 
 /** The graph, run by the engine over its subgraphs, and by graphql-js on one schema that knows everything. */
 export function buildCase(federated: FederatedCase, options: Partial<EngineOptions> = {}) {
   const names = Object.keys(federated.subgraphs);
   const typeDefs = new Map(
     names.map((name) => {
-      const isOld = federated.federation1?.includes(name);
-      return [name, parse((isOld ? '' : FEDERATION) + federated.subgraphs[name])];
+      const sdl = federated.subgraphs[name] as string;
+      if (federated.federation1?.includes(name)) return [name, parse(sdl)];
+      return [name, federated.cacheable ? cacheable(parse(FEDERATION + CACHE_CONTROL + sdl)) : parse(FEDERATION + sdl)];
     }),
   );
   const composed = composeServices(
@@ -59,15 +89,17 @@ export function buildCase(federated: FederatedCase, options: Partial<EngineOptio
   const apiSchema = Supergraph.build(composed.supergraphSdl, { supportedFeatures: null })
     .apiSchema()
     .toGraphQLJSSchema();
-  const sent: { subgraph: string; query: string; variables: Record<string, unknown> }[] = [];
+  const sent: { subgraph: string; query: string; operationName?: string; variables: Record<string, unknown> }[] = [];
   const fetchers = new Map(
     names.map((name) => {
       const schema = subgraphSchema(federated, name, typeDefs.get(name) as ReturnType<typeof parse>);
       const fetcher = async ({ body }: SubgraphRequest): Promise<SubgraphResult> => {
-        const { query, variables } = JSON.parse(body);
-        sent.push({ subgraph: name, query, variables });
-        const result = await execute({ schema, document: parse(query), variableValues: variables });
-        return JSON.parse(JSON.stringify(result));
+        const { query, operationName, variables } = JSON.parse(body);
+        sent.push({ subgraph: name, query, operationName, variables });
+        const text = JSON.stringify(await execute({ schema, document: parse(query), variableValues: variables }));
+        // As the HTTP transport gives it.
+        const positions = new Map([[name, { position: 1, ageMs: null }]]);
+        return { ...JSON.parse(text), plain: !text.includes('\\'), positions };
       };
       return [name, fetcher] as const;
     }),
@@ -76,6 +108,7 @@ export function buildCase(federated: FederatedCase, options: Partial<EngineOptio
   const engine = new Engine({ supergraphSdl: composed.supergraphSdl, apiSchema, fetchers, labels, ...options });
   return {
     apiSchema,
+    fetchers,
     /** How many fetches were sent so far. */
     fetches: () => sent.length,
     /** What was sent, in order. */
@@ -92,6 +125,54 @@ export function buildCase(federated: FederatedCase, options: Partial<EngineOptio
           resolve(federated, parentType.name, fieldName, source as Entity | undefined, args),
       }),
   };
+}
+
+/** The same subgraph with everything declared cacheable. */
+function cacheable(document: DocumentNode): DocumentNode {
+  const ofAll = document.definitions.flatMap((definition) =>
+    definition.kind === Kind.OBJECT_TYPE_DEFINITION && isEntity(definition) ? [definition.name.value] : [],
+  );
+  const directive = (of: readonly string[]) =>
+    parseConstValue(`{ of: ${JSON.stringify(of)} }`, { noLocation: true }) as ConstObjectValueNode;
+  const declared = (of: readonly string[]): ConstDirectiveNode => ({
+    kind: Kind.DIRECTIVE,
+    name: { kind: Kind.NAME, value: 'cacheControl' },
+    arguments: of.length === 0 ? [] : directive(of).fields.map((field) => ({ ...field, kind: Kind.ARGUMENT })),
+  });
+  return visit(document, {
+    ObjectTypeDefinition: (type) => {
+      if (type.name.value === 'Query') {
+        const fields = type.fields?.map((field) => ({
+          ...field,
+          directives: [...(field.directives ?? []), declared(ofAll)],
+        }));
+        return { ...type, fields };
+      }
+      return isEntity(type) ? { ...type, directives: [...(type.directives ?? []), declared([])] } : undefined;
+    },
+  });
+}
+
+function isEntity({ directives = [] }: ObjectTypeDefinitionNode): boolean {
+  const names = directives.map(({ name }) => name.value);
+  return names.includes('key') && !names.includes('interfaceObject');
+}
+
+/** A cache in this process that has heard of every subgraph; `hear` says that nothing changed until now. */
+export function cacheFor({ subgraphs }: FederatedCase) {
+  const metrics = new Registry();
+  const streams = new Streams(metrics);
+  const hear = () => {
+    for (const name of Object.keys(subgraphs)) streams.onTouches(name, { from: 1, to: 1, at: Date.now(), touched: [] });
+  };
+  hear();
+  const store = new CacheStore({
+    maxBytes: 50_000_000,
+    redisUrl: undefined,
+    logger: pino({ level: 'silent' }),
+    metrics,
+  });
+  return { cache: new ResponseCache(store, streams, metrics), hear };
 }
 
 /** An answer as a client has it. */
@@ -117,8 +198,12 @@ function subgraphSchema(federated: FederatedCase, name: string, typeDefs: Return
   for (const type of Object.values(schema.getTypeMap())) {
     if (!('getFields' in type) || type.name.startsWith('_')) continue;
     if (isObjectType(type) || isInterfaceType(type)) {
-      const resolveReference = (reference: Record<string, unknown>) =>
-        findEntity(federated, name, type.name, reference);
+      const resolveReference = (reference: Record<string, unknown>) => {
+        if (federated.failing?.(name, type.name, reference)) throw new Error(`${name} cannot find this ${type.name}`);
+        return federated.absent?.(name, type.name, reference)
+          ? null
+          : findEntity(federated, name, type.name, reference);
+      };
       type.extensions = {
         ...type.extensions,
         apollo: { ...(type.extensions.apollo as object), subgraph: { resolveReference } },

@@ -3,7 +3,7 @@ import type { Explanation } from '@tributary/gateway/engine/explanation';
 import { describe, expect, test } from 'vitest';
 import { until } from '../harness/until.ts';
 import { CASES } from './cases.ts';
-import { buildCase, type FederatedCase } from './federated-case.ts';
+import { buildCase, cacheFor, type FederatedCase } from './federated-case.ts';
 import { HARDER_CASES } from './harder-cases.ts';
 
 const shop = CASES[0] as FederatedCase;
@@ -35,6 +35,55 @@ describe('entity fetches that come up at once', () => {
     const apart = buildCase(shop, { mergeFetches: false });
     expect((await apart.run(query)).data).toEqual(data);
     expect(apart.fetches()).toBeGreaterThan(merged.fetches());
+  });
+});
+
+describe('the name of an operation', () => {
+  const reviewed = (name: string) => `query ${name} { a: users { reviews { stars } } b: me { reviews { stars } } }`;
+
+  test('keeps no entity fetches apart', async () => {
+    const graph = buildCase(shop);
+    await graph.run(reviewed('Page'));
+    const asked = graph.sent.filter(({ subgraph }) => subgraph === 'reviews');
+    expect(asked).toHaveLength(1);
+    expect(asked[0]?.variables.representations).toHaveLength(3);
+  });
+
+  test('keeps no fetches of other operations under way apart', async () => {
+    const alone = buildCase(shop);
+    const [one, two] = ['Home', 'Page'].map(
+      (name) => `query ${name} { users { name reviews { product { title inStock } } } }`,
+    );
+    await alone.run(one as string);
+    const graph = buildCase(shop);
+    // Both are planned; from here on they run in step.
+    await graph.run(one as string);
+    await graph.run(two as string);
+    const before = graph.fetches();
+    const answers = await Promise.all([graph.run(one as string), graph.run(two as string)]);
+    expect(graph.fetches() - before).toBe(alone.fetches());
+    expect(answers[0]?.data).toEqual(answers[1]?.data);
+  });
+
+  test('keeps nothing in the cache apart', async () => {
+    const { cache } = cacheFor(shop);
+    const graph = buildCase({ ...shop, cacheable: true }, { cache });
+    const first = await graph.run(reviewed('Home'));
+    const before = graph.fetches();
+    expect(await graph.run(reviewed('Page'))).toEqual(first);
+    expect(graph.fetches()).toBe(before);
+  });
+
+  test('reaches subgraphs, cut where it is long', async () => {
+    const graph = buildCase(shop);
+    const long = `L${'o'.repeat(5000)}ng`;
+    await graph.run(reviewed('Page'));
+    await graph.run(reviewed(long));
+    await graph.run('{ users { email } }');
+    const names = graph.sent.map(({ query }) => /^query (\w*)/.exec(query)?.[1]);
+    const cut = long.slice(0, 100);
+    expect(names).toEqual(['Page__users', 'Page__reviews', `${cut}__users`, `${cut}__reviews`, undefined]);
+    expect(graph.sent.map(({ operationName }) => operationName)).toEqual(names);
   });
 });
 

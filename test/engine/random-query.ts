@@ -41,13 +41,14 @@ export class QueryWriter {
       .flatMap((type) => ('getFields' in type && !isInputObjectType(type) ? Object.keys(type.getFields()) : []));
   }
 
-  write(): RandomQuery {
+  /** @param name the operation's; an empty one makes it anonymous */
+  write(name = 'Random'): RandomQuery {
     this.#variables = [];
     this.#fragments = [];
     const selection = this.#selectionSet(this.#schema.getQueryType() as GraphQLObjectType, 0);
     const declared = this.#variables.map(({ declaration }) => declaration).join(', ');
     return {
-      query: `query Random${declared ? `(${declared})` : ''} ${selection}\n${this.#fragments.join('\n')}`,
+      query: `query ${name}${declared ? `(${declared})` : ''} ${selection}\n${this.#fragments.join('\n')}`,
       variables: Object.fromEntries(this.#variables.map(({ name, value }) => [name, value])),
     };
   }

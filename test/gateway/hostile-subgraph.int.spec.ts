@@ -154,6 +154,84 @@ describe('a subgraph that answers with', () => {
     ]);
   });
 
+  describe('values that do not fit loses those only:', () => {
+    /** A gateway over a subgraph that gives this as its data, whatever it is asked. */
+    async function answering(data: string) {
+      const a = await subgraph(`
+        scalar Any
+        union Result = Thing | Place
+        interface Named { name: String }
+        type Query { thing: Thing other: Int any: Result named: Named list: [Result] f: Float i: Int id: ID free: Any }
+        type Thing implements Named @key(fields: "id") { id: ID! name: String }
+        type Place { name: String }
+        type Elsewhere { name: String }
+        extend type Query { elsewhere: Elsewhere }`);
+      const { url } = await gatewayOver({ a }, ENV);
+      a.answerWith((response) => json(response, `{"data":${data}}`));
+      return async (fields: string) => {
+        const response = await fetch(`${url}/graphql`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ query: `query Page { ${fields} }` }),
+        });
+        // Not JSON as it should be fails here.
+        const { data: shown, errors = [] } = JSON.parse(await response.text());
+        const places = errors.map(({ path }: { path: string[] }) => path.join('.'));
+        const codes = new Set(errors.map(({ extensions }: { extensions: { code: string } }) => extensions.code));
+        expect([...codes]).toEqual(errors.length > 0 ? ['INVALID_SUBGRAPH_RESPONSE'] : []);
+        return { data: shown, places };
+      };
+    }
+
+    test.each([
+      [
+        'another type of the schema',
+        'thing { id name }',
+        '{"thing":{"__typename":"Place","id":"1","name":"x"}',
+        'thing',
+      ],
+      ['the root', 'thing { __typename id }', '{"thing":{"__typename":"Query","id":"1"}', 'thing'],
+      ['an unrelated type for a union', 'any { __typename }', '{"any":{"__typename":"Elsewhere"}', 'any'],
+      ['the root for a union', 'any { __typename }', '{"any":{"__typename":"Query"}', 'any'],
+      [
+        'an unrelated type for an interface',
+        'named { __typename name }',
+        '{"named":{"__typename":"Place","name":"x"}',
+        'named',
+      ],
+      ['a Float that overflowed', 'f', '{"f":1e400', 'f'],
+      ['a Float that overflowed below zero', 'f', '{"f":-1e400', 'f'],
+      ['an Int of more than 32 bits', 'i', '{"i":2147483648', 'i'],
+      ['an Int that overflowed', 'i', '{"i":1e400', 'i'],
+      ['an ID that is no whole number', 'id', '{"id":1.5', 'id'],
+      ['an ID that lost digits', 'id', '{"id":12345678901234567890', 'id'],
+      ['a scalar of its own that overflowed', 'free', '{"free":1e400', 'free'],
+      ['a scalar of its own in which something overflowed', 'free', '{"free":{"a":[1,{"b":1e400}]}', 'free'],
+    ])('%s', async (_name, fields, start, place) => {
+      const run = await answering(`${start},"other":3}`);
+      expect(await run(`${fields} other`)).toEqual({ data: { [place]: null, other: 3 }, places: [place] });
+    });
+
+    test('in a list, what does not fit', async () => {
+      const run = await answering(
+        '{"list":[{"__typename":"Thing","id":"1"},{"__typename":"Elsewhere"},{"__typename":"Place"}]}',
+      );
+      const { data, places } = await run('list { __typename ... on Thing { id } }');
+      expect(data).toEqual({ list: [{ __typename: 'Thing', id: '1' }, null, { __typename: 'Place' }] });
+      expect(places).toEqual(['list.1']);
+    });
+
+    test('and what fits stays', async () => {
+      const run = await answering(
+        '{"i":-2147483648,"id":7,"f":1e300,"free":{"a":[1e300]},"named":{"__typename":"Thing","name":"x"}}',
+      );
+      expect(await run('i id f free named { name }')).toEqual({
+        data: { i: -2_147_483_648, id: '7', f: 1e300, free: { a: [1e300] }, named: { name: 'x' } },
+        places: [],
+      });
+    });
+  });
+
   test('names that would change what objects are, changes nothing', async () => {
     const { url, hostile } = await graph();
     hostile.answerWith(

@@ -1,4 +1,4 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { type GraphQLSchema, graphql, parse } from 'graphql';
@@ -11,16 +11,26 @@ export interface TestSubgraph {
   /** Serves another schema from now on. Fields answer their own names unless a resolver is given. */
   serve(sdl: string): void;
   /** Answers every request in its own way from now on; undefined goes back to GraphQL. */
-  answerWith(answer: ((response: ServerResponse) => void) | undefined): void;
+  answerWith(answer: Answer | undefined): void;
   /** Stops listening and cuts every connection. */
   down(): Promise<void>;
   /** Listens again, on the port that it had. */
   up(): Promise<void>;
 }
 
+export interface TestRequest {
+  readonly headers: IncomingHttpHeaders;
+  readonly query: string;
+  readonly operationName?: string;
+  // biome-ignore lint/suspicious/noExplicitAny: as loose as JSON
+  readonly variables: Record<string, any>;
+}
+
+export type Answer = (response: ServerResponse, request: TestRequest) => void;
+
 export async function startTestSubgraph(sdl: string): Promise<TestSubgraph> {
   let schema = build(sdl);
-  let answer: ((response: ServerResponse) => void) | undefined;
+  let answer: Answer | undefined;
   let server: Server;
   let port = 0;
 
@@ -28,8 +38,9 @@ export async function startTestSubgraph(sdl: string): Promise<TestSubgraph> {
     server = createServer(async (request, response) => {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk);
-      if (answer) return answer(response);
-      const { query, variables } = JSON.parse(Buffer.concat(chunks).toString());
+      const body = JSON.parse(Buffer.concat(chunks).toString());
+      if (answer) return answer(response, { ...body, headers: request.headers });
+      const { query, variables } = body;
       const result = await graphql({
         schema,
         source: query,

@@ -15,7 +15,10 @@ beforeAll(async () => {
   // Orders reaches users through a proxy, so that users can be silent.
   const port = await freePort();
   usersProxy = await startTcpProxy('localhost', port);
-  graph = await startGraph({ usersEnv: { USERS_PORT: String(port) }, ordersEnv: { USERS_URL: `http://127.0.0.1:${usersProxy.port}` } });
+  graph = await startGraph({
+    usersEnv: { USERS_PORT: String(port) },
+    ordersEnv: { USERS_URL: `http://127.0.0.1:${usersProxy.port}` },
+  });
 });
 afterAll(async () => {
   await graph?.stop();

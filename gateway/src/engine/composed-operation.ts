@@ -6,6 +6,7 @@ import {
   type OperationDefinitionNode,
   parse,
   print,
+  type SelectionSetNode,
   stripIgnoredCharacters,
   type VariableDefinitionNode,
   visit,
@@ -14,15 +15,23 @@ import { LRUCache } from 'lru-cache';
 import type { CachePlan, CachePolicy } from '../freshness/cache-policy.js';
 
 const MAX_OPERATIONS = 10_000;
+/** Bound on what a cache of operations holds, in characters. */
+const MAX_WEIGHT = 8_000_000;
+const OVERHEAD = 500;
+/** Subgraphs log the client's operation name; what is longer is cut. */
+const MAX_CLIENT_NAME = 100;
 
 /** An operation of a plan, as a subgraph is sent it. */
 export interface SubgraphOperation {
-  /** Different for operations that differ. */
-  readonly id: number;
+  /**
+   * A hash of the subgraph's name and the operation without a name. It identifies the operation in every cache, batch and in-flight
+   * fetch, in every process; the client's operation name and the number of the fetch are no part of it.
+   */
+  readonly id: string;
   readonly subgraph: string;
+  /** Without a name. */
   readonly text: string;
-  /** The request's body, up to the value of "variables". */
-  readonly start: string;
+  readonly body: RequestBody;
   /** The client's variables that it uses. */
   readonly usages: readonly string[];
   /** Its own variables besides `representations`: arguments from a context. */
@@ -31,15 +40,38 @@ export interface SubgraphOperation {
   readonly repeatable: boolean;
   /** How what it answers is cached; null: not at all. */
   readonly cache: CachePlan | null;
-  /** What its answers are kept under, in every process. */
-  readonly cacheKey: string;
 }
 
-/** Gives plans' operations their numbers: the same text for the same subgraph is the same operation. */
+/** The parts of a request's body, up to the value of "variables": the operation's name is the only part that differs by request. */
+interface RequestBody {
+  readonly anonymous: string;
+  readonly beforeName: string;
+  readonly afterName: string;
+  /** Follows the client's operation name. */
+  readonly nameEnd: string;
+  readonly afterOperationName: string;
+}
+
+/** Several entity operations merged into one. */
+export interface ComposedOperation extends SubgraphOperation {
+  /** For each of them: what its own variables are called in the merged operation. */
+  readonly variableNames: readonly ReadonlyMap<string, string>[];
+}
+
+/** An LRU cache of operations, bounded by their number and by the memory that they hold. */
+export function operationCache<T extends SubgraphOperation>(max: number): LRUCache<string, T> {
+  return new LRUCache({
+    max,
+    maxSize: MAX_WEIGHT,
+    // The text, its part of the body, and the key.
+    sizeCalculation: ({ text }, key) => 3 * text.length + key.length + OVERHEAD,
+  });
+}
+
+/** Makes a plan's operations into operations for subgraphs, each once. */
 export class SubgraphOperations {
   readonly #policy: CachePolicy | null;
-  readonly #known = new LRUCache<string, SubgraphOperation>({ max: MAX_OPERATIONS });
-  #last = 0;
+  readonly #known = operationCache<SubgraphOperation>(MAX_OPERATIONS);
 
   /** @param policy null: nothing is cached */
   constructor(policy: CachePolicy | null) {
@@ -49,27 +81,23 @@ export class SubgraphOperations {
   of({
     serviceName: subgraph,
     operation: planned,
-    operationName,
     operationKind,
     variableUsages,
     contextRewrites,
   }: FetchNode): SubgraphOperation {
     const contextual = [...new Set((contextRewrites ?? []).map(({ renameKeyTo }) => renameKeyTo))];
-    const key = `${subgraph} ${planned}`;
+    const anonymous = withoutName(planned);
+    const key = JSON.stringify([subgraph, anonymous]);
     let operation = this.#known.get(key);
     if (!operation) {
-      const cache = this.#policy?.planFor(subgraph, planned) ?? null;
-      const text = cache?.text ?? planned;
+      const cache = this.#policy?.planFor(subgraph, anonymous) ?? null;
+      const text = cache ? withoutName(cache.text) : anonymous;
       operation = {
-        id: ++this.#last,
-        subgraph,
-        text,
-        start: startOf(text, operationName),
+        ...identified(subgraph, text),
         usages: (variableUsages ?? []).filter((name) => !contextual.includes(name)),
         contextual,
         repeatable: operationKind === 'query',
         cache,
-        cacheKey: cache ? createHash('sha256').update(key).digest('base64url') : '',
       };
       this.#known.set(key, operation);
     }
@@ -77,22 +105,92 @@ export class SubgraphOperations {
   }
 }
 
-function startOf(query: string, operationName: string | undefined): string {
-  return `${JSON.stringify({ query, operationName }).slice(0, -1)},"variables":`;
+/** What follows from the text of an operation without a name. */
+function identified(subgraph: string, text: string): Pick<SubgraphOperation, 'id' | 'subgraph' | 'text' | 'body'> {
+  const id = createHash('sha256')
+    .update(JSON.stringify([subgraph, text]))
+    .digest('base64url');
+  return { id, subgraph, text, body: bodyOf(subgraph, text) };
+}
+
+const KEYWORD = /^(query|mutation|subscription)(?:\s+[_A-Za-z]\w*)?/;
+
+/** An operation in its longer form (`query{…}`, not `{…}`), without its name. */
+function withoutName(operation: string): string {
+  return operation.startsWith('{') ? `query${operation}` : operation.replace(KEYWORD, '$1');
+}
+
+function bodyOf(subgraph: string, text: string): RequestBody {
+  const [keyword] = KEYWORD.exec(text) as RegExpExecArray;
+  const beforeName = `{"query":"${keyword}`;
+  const afterName = JSON.stringify(text.slice(keyword.length)).slice(1);
+  return {
+    anonymous: `${beforeName}${afterName},"variables":`,
+    beforeName: `${beforeName} `,
+    afterName: `${afterName},"operationName":"`,
+    nameEnd: `__${subgraph.replace(/\W/g, '_')}`,
+    afterOperationName: '","variables":',
+  };
+}
+
+/**
+ * The start of a request's body, up to the value of "variables". Subgraphs see the client's operation name, followed by their own
+ * (`ProductPage__orders`), as the operation's name: in their logs.
+ */
+export function startOf({ body }: SubgraphOperation, clientName: string | null): string {
+  if (clientName === null) return body.anonymous;
+  const name = clientName.slice(0, MAX_CLIENT_NAME) + body.nameEnd;
+  return body.beforeName + name + body.afterName + name + body.afterOperationName;
+}
+
+const rootNames = new WeakMap<SubgraphOperation, readonly string[]>();
+
+/** The response names of an operation's root fields. Only errors ask for them, so they are read when they are first wanted. */
+export function rootNamesOf(operation: SubgraphOperation): readonly string[] {
+  let names = rootNames.get(operation);
+  if (!names) {
+    const found = new Set<string>();
+    const read = ({ selections }: SelectionSetNode) => {
+      for (const selection of selections) {
+        if (selection.kind === Kind.INLINE_FRAGMENT) read(selection.selectionSet);
+        else if (selection.name.value !== '__typename' && selection.kind === Kind.FIELD)
+          found.add((selection.alias ?? selection.name).value);
+      }
+    };
+    read(definitionOf(operation.text).selectionSet);
+    names = [...found];
+    rootNames.set(operation, names);
+  }
+  return names;
+}
+
+function definitionOf(text: string): OperationDefinitionNode {
+  return parse(text, { noLocation: true }).definitions[0] as OperationDefinitionNode;
 }
 
 /**
  * Several operations that ask for entities as one: the `i`th answers under the name `_i`, with variables of its own for its
- * representations (`representations_i`) and contexts; the client's variables are the same for all.
+ * representations (`representations_i`) and contexts; the client's variables are the same for all, whatever they are called.
  */
-export function compose(operations: readonly SubgraphOperation[]): SubgraphOperation {
-  const definitions = operations.map((operation, i) => numbered(operation, i));
+export function compose(operations: readonly SubgraphOperation[]): ComposedOperation {
+  const usages = [...new Set(operations.flatMap((operation) => operation.usages))];
+  const taken = new Set(usages);
+  const variableNames = operations.map(
+    ({ contextual }, i) =>
+      new Map(
+        ['representations', ...contextual].map((own) => {
+          let name = `${own}_${i}`;
+          while (taken.has(name)) name += '_';
+          taken.add(name);
+          return [own, name];
+        }),
+      ),
+  );
+  const definitions = operations.map(({ text }, i) => numbered(text, i, variableNames[i] as Map<string, string>));
   const variables = new Map<string, VariableDefinitionNode>();
   for (const { variableDefinitions = [] } of definitions) {
     for (const definition of variableDefinitions) variables.set(definition.variable.name.value, definition);
   }
-  const [first] = operations as [SubgraphOperation];
-  const [{ name }] = definitions as [OperationDefinitionNode];
   const document: DocumentNode = {
     kind: Kind.DOCUMENT,
     definitions: [
@@ -106,29 +204,24 @@ export function compose(operations: readonly SubgraphOperation[]): SubgraphOpera
       },
     ],
   };
-  const text = stripIgnoredCharacters(print(document));
-  const usages = [...new Set(operations.flatMap((operation) => operation.usages))];
+  const [{ subgraph }] = operations as [SubgraphOperation];
   return {
-    ...first,
-    id: 0,
-    text,
-    start: startOf(text, name?.value),
+    ...identified(subgraph, withoutName(stripIgnoredCharacters(print(document)))),
     usages,
     contextual: [],
+    repeatable: true,
     cache: null,
-    cacheKey: '',
+    variableNames,
   };
 }
 
-function numbered({ text, contextual }: SubgraphOperation, i: number): OperationDefinitionNode {
-  const own = new Set(['representations', ...contextual]);
-  const document = visit(parse(text, { noLocation: true }), {
-    Variable: (variable) =>
-      own.has(variable.name.value)
-        ? { ...variable, name: { ...variable.name, value: `${variable.name.value}_${i}` } }
-        : undefined,
+function numbered(text: string, i: number, variableNames: ReadonlyMap<string, string>): OperationDefinitionNode {
+  return visit(definitionOf(text), {
+    Variable: (variable) => {
+      const name = variableNames.get(variable.name.value);
+      return name === undefined ? undefined : { ...variable, name: { ...variable.name, value: name } };
+    },
     Field: (field) =>
       field.name.value === '_entities' ? { ...field, alias: { kind: Kind.NAME as const, value: `_${i}` } } : undefined,
   });
-  return document.definitions[0] as OperationDefinitionNode;
 }

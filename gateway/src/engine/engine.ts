@@ -169,7 +169,7 @@ export class Engine {
     if (isQuery && isDemanding) await this.#cache?.prepare(requirements, STREAM_PATIENCE_MS);
     const owners = () => this.#owners(operation, variant, key, coerced);
     const start = (by: Route) =>
-      this.#execute(by, request, isQuery, forwarded(given, coerced), isQuery ? requirements : null);
+      this.#execute(by, operation, request, isQuery, forwarded(given, coerced), isQuery ? requirements : null);
     // What a mutation answers is never from a copy, which may not have its changes yet, and it cannot be run a second time.
     const asksOwners = !isQuery || requirements.maxStalenessMs === 0;
     let route: Route = (asksOwners && (await owners())) || variant;
@@ -209,6 +209,7 @@ export class Engine {
 
   async #execute(
     { run: node }: Route,
+    { definition }: Operation,
     { headers: given = {}, abandonment, explain: explains, reportFreshness: reports }: EngineRequest,
     isQuery: boolean,
     variables: Readonly<Record<string, unknown>>,
@@ -218,6 +219,7 @@ export class Engine {
     const headers = seen.size === 0 ? given : { ...given, [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) };
     const data: JsonObject = {};
     const run: Run = {
+      operationName: definition.name?.value ?? null,
       variables,
       headers,
       credentials: isQuery ? credentialsOf(headers) : null,
@@ -257,6 +259,12 @@ export class Engine {
   typeOf(query: string, operationName: string | undefined): OperationTypeNode | undefined {
     const checked = this.#operations.known(query, operationName);
     return checked && 'operation' in checked ? checked.operation.definition.operation : undefined;
+  }
+
+  /** The bound that an operation that was run before has of its own (`@maxStaleness`), in milliseconds; infinite when it has none. */
+  maxStalenessOf(query: string, operationName: string | undefined): number {
+    const checked = this.#operations.known(query, operationName);
+    return checked && 'operation' in checked ? checked.operation.maxStalenessMs : Number.POSITIVE_INFINITY;
   }
 
   #check(query: string, operationName: string | undefined): Promise<CheckedOperation> {

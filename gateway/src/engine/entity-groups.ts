@@ -2,6 +2,7 @@ import type { ResponsePath } from '@apollo/query-planner';
 import type { ReadPosition } from '@tributary/shared/events/positions-header';
 import type { SubgraphOperation } from './composed-operation.js';
 import { copyOf } from './merge.js';
+import { MAX_ERRORS } from './tell.js';
 import { isObject, type Json, type SubgraphError, type SubgraphResult } from './types.js';
 
 /** A plan's fetch of entities, with what it asks for in one request. */
@@ -22,13 +23,15 @@ export interface EntityAnswer {
 
 export interface EntityError {
   readonly error: SubgraphError;
-  /** Which representation it is about; null when it is about the whole request. */
+  /** Which representation it is about; null when the subgraph does not say: any in whose entity something is null. */
   readonly index: number | null;
   readonly below: readonly (string | number)[];
 }
 
 export interface PendingCall extends EntityCall {
   readonly answer: (answer: EntityAnswer) => void;
+  /** The call failed for a reason that is no subgraph's. */
+  readonly fail: (error: unknown) => void;
 }
 
 /** What calls ask that ask the same of different entities. */
@@ -36,19 +39,17 @@ export interface EntityGroup {
   readonly operation: SubgraphOperation;
   readonly contextual: EntityCall['contextual'];
   readonly representations: readonly string[];
-}
-
-/** The calls of a group, and which of its representations each asked for. */
-export interface CallGroup extends EntityGroup {
+  /** The calls, and which of the representations each asked for. */
   readonly members: readonly { readonly call: PendingCall; readonly indices: readonly number[] }[];
 }
 
 /** A group's answer, and from which state the subgraph gave it. */
 export interface GroupAnswer extends EntityAnswer {
-  readonly positions: ReadonlyMap<string, ReadPosition> | undefined;
+  /** By representation, where several requests made the answer; else the same for all. */
+  readonly positionsOf: (index: number) => ReadonlyMap<string, ReadPosition> | undefined;
 }
 
-export function groupCalls(calls: readonly PendingCall[]): CallGroup[] {
+export function groupCalls(calls: readonly PendingCall[]): EntityGroup[] {
   const [only] = calls as [PendingCall];
   if (calls.length === 1) {
     const { operation, contextual, representations } = only;
@@ -66,7 +67,7 @@ export function groupCalls(calls: readonly PendingCall[]): CallGroup[] {
   return [...groups.values()];
 }
 
-class GroupMaker implements CallGroup {
+class GroupMaker implements EntityGroup {
   readonly operation: SubgraphOperation;
   readonly contextual: EntityCall['contextual'];
   readonly representations: string[] = [];
@@ -91,6 +92,17 @@ class GroupMaker implements CallGroup {
   }
 }
 
+/** The part of a group that asks for some of its representations. */
+export function partOf(group: EntityGroup, indices: readonly number[]): EntityGroup {
+  if (indices.length === group.representations.length) return group;
+  const places = new Map(indices.map((index, place) => [index, place]));
+  const members = group.members.flatMap((member) => {
+    const asked = member.indices.flatMap((index) => places.get(index) ?? []);
+    return asked.length > 0 ? [{ ...member, indices: asked }] : [];
+  });
+  return { ...group, representations: indices.map((index) => group.representations[index] as string), members };
+}
+
 /** Of a subgraph's answer, what is for one group: what stands under a name. */
 export function answerFor(
   { operation, representations }: EntityGroup,
@@ -101,20 +113,63 @@ export function answerFor(
   const entities = Array.isArray(given) && given.length === representations.length ? given : null;
   const errors: EntityError[] = [];
   if (!entities && given !== undefined && given !== null) {
-    const message = `Subgraph "${operation.subgraph}" answered another number of entities than it was asked for.`;
-    errors.push({ error: { message, extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }, index: null, below: [] });
+    errors.push(wrongAnswer(operation, 'answered another number of entities than it was asked for'));
   }
   for (const error of told) {
     const [field, index, ...below] = error.path ?? [];
     if (field !== undefined && field !== name && /^_(entities|\d+)$/.test(String(field))) continue;
-    const isPlace = typeof index === 'number';
-    errors.push({ error, index: isPlace ? index : null, below: isPlace ? below : [] });
+    const isPlace = field === name && Number.isInteger(index) && representations[index as number] !== undefined;
+    errors.push({ error, index: isPlace ? (index as number) : null, below: isPlace ? below : [] });
   }
-  return { entities, errors, positions };
+  if (!entities) explainAll(errors, operation, representations.length);
+  return { entities, errors, positionsOf: () => positions };
+}
+
+/** Where there are no entities at all, each representation has an error: its own, or the first. */
+function explainAll(errors: EntityError[], operation: SubgraphOperation, count: number): void {
+  const [first = wrongAnswer(operation, 'answered without the entities that it was asked for')] = errors;
+  if (errors.length === 0) errors.push(first);
+  if (errors.some(({ index }) => index === null)) return;
+  const explained = new Set(errors.map(({ index }) => index));
+  for (let index = 0; index < count && errors.length <= MAX_ERRORS; index++) {
+    if (!explained.has(index)) errors.push({ error: first.error, index, below: [] });
+  }
+}
+
+function wrongAnswer({ subgraph }: SubgraphOperation, what: string): EntityError {
+  const message = `Subgraph "${subgraph}" ${what}.`;
+  return { error: { message, extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }, index: null, below: [] };
+}
+
+/** The errors of a part's answer, by the indices that its representations have in the whole group. */
+export function errorsOfPart({ entities, errors }: EntityAnswer, indices: readonly number[]): EntityError[] {
+  const mapped: EntityError[] = [];
+  for (const error of errors) {
+    // The response lists no more.
+    if (mapped.length > MAX_ERRORS) break;
+    if (error.index !== null) {
+      mapped.push({ ...error, index: indices[error.index] as number });
+      continue;
+    }
+    const affected = indices.filter((_, place) => holdsNull(entities?.[place])).slice(0, MAX_ERRORS);
+    if (affected.length === 0) mapped.push(error);
+    for (const index of affected) mapped.push({ ...error, index });
+  }
+  return mapped;
+}
+
+/** No response that a client may ask for is deeper. */
+const MAX_DEPTH = 200;
+
+/** Whether something is null in a value, or it is not there at all: an error without a place may be about it. */
+export function holdsNull(value: Json | undefined, depth = 0): boolean {
+  if (value === undefined || value === null) return true;
+  if (typeof value !== 'object') return false;
+  return depth > MAX_DEPTH || Object.values(value).some((each) => holdsNull(each, depth + 1));
 }
 
 /** Gives each call of a group its share of the answer; each its own, for each changes it. */
-export function distribute({ members }: CallGroup, { entities, errors }: EntityAnswer): void {
+export function distribute({ members }: EntityGroup, { entities, errors }: EntityAnswer): void {
   members.forEach(({ call, indices }, nth) => {
     const places = errors.length > 0 ? new Map(indices.map((index, place) => [index, place])) : null;
     call.answer({

@@ -23,6 +23,16 @@ export function enclose(text: string): string {
 /** How texts are written: by `quote`, or by `enclose` where it is known to do. */
 export type Quote = (text: string) => string;
 
+/** How deep a value of a custom scalar may be; what is far deeper cannot be written. */
+const MAX_DEPTH = 500;
+
+/** Whether a value can be written as JSON as it is: no number that overflowed when it was read (`1e400`), not nested too deeply. */
+export function isJson(value: Json | undefined, depth = 0): boolean {
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object' || value === null) return true;
+  return depth < MAX_DEPTH && Object.values(value).every((each) => isJson(each, depth + 1));
+}
+
 /** A value that was JSON, as JSON again. */
 export function textOf(value: Json): string {
   return typeof value === 'string' ? quote(value) : JSON.stringify(value);

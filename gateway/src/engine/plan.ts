@@ -1,8 +1,8 @@
 import type { FetchNode, PlanNode, ResponsePath } from '@apollo/query-planner';
 import { GraphQLError } from 'graphql';
-import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
+import { rootNamesOf, type SubgraphOperation, type SubgraphOperations } from './composed-operation.js';
 import { compileContext } from './contexts.js';
-import type { EntityCall, EntityError } from './entity-groups.js';
+import { type EntityAnswer, type EntityCall, holdsNull } from './entity-groups.js';
 import { copyOf, mergeInto } from './merge.js';
 import { collect, collectChains, collectPaths } from './places.js';
 import { compileRepresentation } from './representations.js';
@@ -10,7 +10,15 @@ import { compileRewrites } from './rewrites.js';
 import type { SubgraphCalls } from './subgraph-calls.js';
 import { tell } from './tell.js';
 import type { TypeConditions } from './type-conditions.js';
-import { isObject, type Json, type JsonObject, type Path, type Run, type SubgraphError } from './types.js';
+import {
+  isObject,
+  type Json,
+  type JsonObject,
+  type Path,
+  type Run,
+  type SubgraphError,
+  type SubgraphResult,
+} from './types.js';
 
 /** A node of a plan, compiled: runs on the values that it is about, all of one path. */
 export type RunNode = (run: Run, at: Cursor) => Promise<void> | void;
@@ -79,9 +87,7 @@ export class PlanCompiler {
     const rewrite = compileRewrites(node.outputRewrites, this.#types);
     return async (run, at) => {
       const { data, errors = [] } = await this.#calls.ask(run, operation, at.path);
-      for (const error of errors) {
-        tell(run.errors, present(error, operation.subgraph, error.path && [...at.path, ...error.path]));
-      }
+      if (errors.length > 0 || !isObject(data)) tellRootErrors(run, operation, { data, errors }, pathsTo(run, at.path));
       if (!isObject(data)) return;
       rewrite?.(data);
       for (const value of at.values) mergeInto(value, data, this.#types);
@@ -102,7 +108,7 @@ export class PlanCompiler {
       if (texts.length === 0) return;
       const call = { operation, representations: texts, contextual, path };
       const { entities, errors } = await this.#calls.askEntities(run, call);
-      if (errors.length > 0) tellErrors(run, operation.subgraph, errors, indices, pathsOf());
+      if (errors.length > 0) tellErrors(run, operation.subgraph, { entities, errors }, indices, pathsOf());
       if (!entities) return;
       if (rewrite) this.#rewrite(values, entities, indices, rewrite);
       for (let place = 0; place < values.length; place++) {
@@ -173,11 +179,45 @@ function pathsTo(run: Run, path: ResponsePath): Path[] {
   return paths;
 }
 
-/** An error of an entity is told at every place of the answer where that entity is. */
+/**
+ * Tells the errors of root fields, at every place where the fields are. An error that names no field is told of each field in which
+ * something is null; where there is no data at all, every field has an error.
+ */
+function tellRootErrors(
+  run: Run,
+  operation: SubgraphOperation,
+  { data, errors }: Pick<SubgraphResult, 'data' | 'errors'>,
+  paths: readonly Path[],
+): void {
+  const { subgraph } = operation;
+  const message = `Subgraph "${subgraph}" answered without data.`;
+  const nothing: SubgraphError = { message, extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } };
+  const told = errors && errors.length > 0 ? errors : [nothing];
+  const names = rootNamesOf(operation);
+  const affected = isObject(data) ? names.filter((name) => holdsNull(data[name])) : names;
+  const explained = new Set<string>();
+  const tellAt = (error: SubgraphError, below: Path | undefined): boolean => {
+    if (!below) return tell(run.errors, present(error, subgraph, undefined));
+    explained.add(String(below[0]));
+    return paths.every((path) => tell(run.errors, present(error, subgraph, [...path, ...below])));
+  };
+  for (const error of told) {
+    const isLocated = error.path !== undefined && names.includes(String(error.path[0]));
+    const places = isLocated ? [error.path] : affected.length > 0 ? affected.map((name) => [name]) : [undefined];
+    if (!places.every((below) => tellAt(error, below))) return;
+  }
+  if (isObject(data)) return;
+  for (const name of names) if (!explained.has(name)) tellAt(told[0] as SubgraphError, [name]);
+}
+
+/**
+ * Tells an error of an entity at every place of the answer where that entity is; one that names no entity, where something in it is
+ * null.
+ */
 function tellErrors(
   run: Run,
   subgraph: string,
-  errors: readonly EntityError[],
+  { entities, errors }: EntityAnswer,
   indices: readonly number[],
   paths: readonly Path[],
 ): void {
@@ -187,13 +227,14 @@ function tellErrors(
     if (known) known.push(paths[place] as Path);
     else places.set(index, [paths[place] as Path]);
   });
+  places.delete(-1);
+  let withNull: number[] | undefined;
   for (const { error, index, below } of errors) {
-    if (index === null) {
-      // Of the whole request: told once, at the first place that it was for.
-      tell(run.errors, present(error, subgraph, places.get(0)?.[0]));
-      continue;
-    }
-    for (const path of places.get(index) ?? []) {
+    if (index === null) withNull ??= [...places.keys()].filter((each) => holdsNull(entities?.[each]));
+    const affected = index === null ? (withNull ?? []) : [index];
+    const at = affected.flatMap((each) => places.get(each) ?? []);
+    if (at.length === 0 && index === null) at.push(places.values().next().value?.[0] as Path);
+    for (const path of at) {
       if (!tell(run.errors, present(error, subgraph, [...path, ...below]))) return;
     }
   }

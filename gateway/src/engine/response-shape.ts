@@ -3,18 +3,20 @@ import {
   GraphQLError,
   type GraphQLInterfaceType,
   type GraphQLLeafType,
+  type GraphQLNamedType,
   type GraphQLObjectType,
   type GraphQLOutputType,
   isEnumType,
+  isInterfaceType,
   isLeafType,
   isListType,
   isNonNullType,
   isObjectType,
-  isUnionType,
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
-import { type SelectedField, type ShapeParts, selectedFields } from './selection.js';
+import { isJson } from './json-text.js';
+import { fits, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
 import { tell } from './tell.js';
 import { isObject, type Json, type JsonObject, own, type Path } from './types.js';
 
@@ -126,30 +128,32 @@ function compileComposite(
     let shape = shapes.get(typeName);
     if (shape === undefined) {
       const runtime = parts.schema.getType(typeName);
-      const fits = isObjectType(runtime) || runtime === type;
-      shape = fits && !isUnionType(runtime) ? compileFields(runtime as GraphQLObjectType, selectionSets, parts) : null;
+      // Of an interface's object the type is not always asked for: only the interface's own fields may be wanted.
+      const shaped = isInterfaceType(runtime) ? type : runtime;
+      const fields = isObjectType(shaped) || isInterfaceType(shaped) ? shaped : null;
+      shape =
+        fields && fits(parts.schema, type, runtime as GraphQLNamedType)
+          ? compileFields(fields, selectionSets, parts)
+          : null;
       // A subgraph can make up names without end.
       if (runtime) shapes.set(typeName, shape);
     }
     return shape;
   };
-  // Of an interface's object the type is not always asked for: only the interface's own fields may be wanted.
-  const declared = type.name;
   return (value, at, errors) => {
     if (value === undefined || value === null) return null;
     if (!isObject(value)) return refuse(at, `Expected an object for ${field}.`, errors);
+    // A type that clients are not to know, that is none at all, or that is no member of the declared one, is not shown.
     const given = value.__typename;
-    // A type that clients are not to know, or that is none at all, is not shown as what it was declared to be.
-    const hidden = typeof given === 'string' && !parts.schema.getType(given);
-    const fields = hidden ? null : (typeof given === 'string' && shapeOf(given)) || shapeOf(declared);
+    const fields = shapeOf(typeof given === 'string' ? given : type.name);
     if (!fields) return refuse(at, `The type of the object for ${field} is not known.`, errors);
     return shapeObject(fields, value, at, errors) ?? null;
   };
 }
 
 const LEAVES: Readonly<Record<string, (value: Json) => boolean>> = {
-  Int: (value) => Number.isInteger(value),
-  Float: (value) => typeof value === 'number',
+  Int: (value) => Number.isInteger(value) && value === ((value as number) | 0),
+  Float: (value) => Number.isFinite(value),
   String: (value) => typeof value === 'string',
   Boolean: (value) => typeof value === 'boolean',
 };
@@ -157,13 +161,14 @@ const LEAVES: Readonly<Record<string, (value: Json) => boolean>> = {
 function compileLeaf(type: GraphQLLeafType, field: string): Complete {
   const { name } = type;
   const known = isEnumType(type) ? new Set(type.getValues().map((value) => value.name)) : null;
-  const fits = known ? (value: Json) => typeof value === 'string' && known.has(value) : LEAVES[name];
+  const isOfType = known ? (value: Json) => typeof value === 'string' && known.has(value) : (LEAVES[name] ?? isJson);
   return (value, at, errors) => {
     if (value === undefined || value === null) return null;
     if (name === 'ID') {
       if (typeof value === 'string') return value;
-      if (typeof value === 'number') return String(value);
-    } else if (!fits || fits(value)) return value;
+      // A larger number has lost digits already.
+      if (Number.isSafeInteger(value)) return String(value);
+    } else if (isOfType(value)) return value;
     return refuse(at, `The value for ${field} is not of type ${name}.`, errors);
   };
 }

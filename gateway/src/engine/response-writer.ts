@@ -13,8 +13,8 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
-import { type Quote, textOf } from './json-text.js';
-import { type SelectedField, type ShapeParts, selectedFields } from './selection.js';
+import { isJson, type Quote, textOf } from './json-text.js';
+import { fits, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
 import { isObject, type Json, type JsonObject } from './types.js';
 
 /**
@@ -75,8 +75,8 @@ function compileField(
 const PLAIN: Readonly<Record<string, { fits: string; text: string }>> = {
   ID: { fits: "typeof value === 'string'", text: 'quote(value)' },
   String: { fits: "typeof value === 'string'", text: 'quote(value)' },
-  Int: { fits: 'Number.isInteger(value)', text: 'value' },
-  Float: { fits: "typeof value === 'number'", text: 'value' },
+  Int: { fits: "typeof value === 'number' && value === (value | 0)", text: 'value' },
+  Float: { fits: "typeof value === 'number' && value - value === 0", text: 'value' },
   Boolean: { fits: "typeof value === 'boolean'", text: 'value' },
 };
 
@@ -116,7 +116,7 @@ function compileLeaf(type: GraphQLLeafType): WriteValue {
     return (value) => (typeof value === 'string' && known.get(value)) || null;
   }
   const plain = PLAIN[type.name];
-  if (!plain) return textOf;
+  if (!plain) return (value) => (typeof value === 'string' || isJson(value) ? textOf(value) : null);
   return new Function(`return (value, quote) => ${plain.fits} ? '' + ${plain.text} : null`)() as WriteValue;
 }
 
@@ -142,6 +142,7 @@ function compileComposite(
     if (!write) {
       const runtime = parts.schema.getType(typeName);
       if (!isObjectType(runtime) && !(isInterfaceType(runtime) && runtime === type)) return null;
+      if (!fits(parts.schema, type, runtime)) return null;
       write = compileObject(runtime, selectionSets, parts);
       byType.set(typeName, write);
     }

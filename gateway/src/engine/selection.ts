@@ -1,15 +1,20 @@
 import {
   type FieldNode,
   type FragmentDefinitionNode,
+  type GraphQLCompositeType,
   GraphQLError,
   GraphQLIncludeDirective,
   type GraphQLInterfaceType,
+  type GraphQLNamedType,
   type GraphQLObjectType,
   type GraphQLOutputType,
   type GraphQLSchema,
   GraphQLSkipDirective,
   getDirectiveValues,
   isAbstractType,
+  isInterfaceType,
+  isObjectType,
+  isUnionType,
   type SelectionSetNode,
 } from 'graphql';
 import type { JsonObject } from './types.js';
@@ -35,6 +40,18 @@ export interface SelectedField {
   /** Null for `__typename`, `__schema` and `__type`. */
   readonly type: GraphQLOutputType | null;
   readonly selectionSets: readonly SelectionSetNode[];
+}
+
+/**
+ * Whether an object of a type may stand where another type is declared. A subgraph that knows only the interface of an object (an
+ * `@interfaceObject`) gives its name; the other way round, an interface of the declared type.
+ */
+export function fits(schema: GraphQLSchema, declared: GraphQLCompositeType, runtime: GraphQLNamedType): boolean {
+  if (runtime === declared) return true;
+  if (isObjectType(runtime) || isInterfaceType(runtime)) {
+    if (isAbstractType(declared) && schema.isSubType(declared, runtime)) return true;
+  }
+  return isInterfaceType(runtime) && !isUnionType(declared) && schema.isSubType(runtime, declared);
 }
 
 /** The fields that are selected of a type, for the values that @skip and @include have. */

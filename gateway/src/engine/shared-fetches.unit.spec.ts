@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { Abandonment } from './abandonment.js';
 import { SharedFetches } from './shared-fetches.js';
 import type { SubgraphResult } from './types.js';
 
@@ -51,4 +52,27 @@ test('after a change nobody is given what was asked before it', async () => {
   expect((await fresh).data?.n).toBe(2);
   expect((await alsoFresh).data?.n).toBe(2);
   expect(after.sent()).toBe(1);
+});
+
+test('who left before the answer does not hold the object that another is given', async () => {
+  const shared = new SharedFetches(true);
+  const fetch = pending();
+  const gone = new Abandonment();
+  const asked = [shared.fetch('same', gone, fetch.send), shared.fetch('same', null, fetch.send)];
+  gone.happen();
+  fetch.answer(1);
+  const [left, stayed] = await Promise.all(asked);
+  expect(stayed?.data).toEqual({ n: 1, list: [1] });
+  expect(left).toEqual({});
+});
+
+test('a bound on staleness joins nothing that began earlier than it allows', async () => {
+  const shared = new SharedFetches(true);
+  const fetch = pending();
+  void shared.fetch('same', null, fetch.send);
+  expect(shared.ageOf('same', 60_000)).toBeGreaterThanOrEqual(0);
+  expect(shared.ageOf('same', 0)).toBeNull();
+  expect(shared.ageOf('other', 60_000)).toBeNull();
+  void shared.fetch('same', null, fetch.send, 0);
+  expect(fetch.sent()).toBe(2);
 });

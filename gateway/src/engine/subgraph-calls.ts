@@ -1,19 +1,26 @@
+import { performance } from 'node:perf_hooks';
 import type { ResponsePath } from '@apollo/query-planner';
-import { LRUCache } from 'lru-cache';
 import type { CacheEntry } from '../freshness/cache-store.js';
 import type { Requirements } from '../freshness/requirements.js';
 import type { Lookup, ResponseCache } from '../freshness/response-cache.js';
-import type { Abandonment } from './abandonment.js';
-import { compose, type SubgraphOperation } from './composed-operation.js';
+import {
+  type ComposedOperation,
+  compose,
+  operationCache,
+  type SubgraphOperation,
+  startOf,
+} from './composed-operation.js';
 import {
   answerFor,
   distribute,
   type EntityAnswer,
   type EntityCall,
   type EntityGroup,
+  errorsOfPart,
   type GroupAnswer,
   groupCalls,
   type PendingCall,
+  partOf,
 } from './entity-groups.js';
 import { type FetchTrace, rounded } from './explanation.js';
 import type { SharedFetches } from './shared-fetches.js';
@@ -30,14 +37,14 @@ interface About {
 /**
  * Asks subgraphs what plans want of them, or takes it from the cache. Entity fetches of one request to one subgraph that come up in
  * the same turn of the event loop are merged: those that ask the same become one list of entities, the others stand beside
- * each other in one operation.
+ * each other in one operation. They do not share a failure: what such a batch brings no entities for is asked again, call by call.
  */
 export class SubgraphCalls {
   readonly #fetchers: ReadonlyMap<string, Fetcher>;
   readonly #shared: SharedFetches;
   readonly #mergeFetches: boolean;
   readonly #cache: ResponseCache | null;
-  readonly #composed = new LRUCache<string, SubgraphOperation>({ max: MAX_COMPOSED });
+  readonly #composed = operationCache<ComposedOperation>(MAX_COMPOSED);
   readonly #pending = new WeakMap<Run, Map<string, PendingCall[]>>();
   /** What is to be sent at the end of this turn of the event loop, of all requests. */
   #due: (() => void)[] = [];
@@ -62,10 +69,10 @@ export class SubgraphCalls {
   async ask(run: Run, operation: SubgraphOperation, path: ResponsePath): Promise<SubgraphResult> {
     const variables = variableText(run, operation, []);
     const about = { paths: [path], entities: 0 };
-    const send = () => this.#send(run, operation, `${operation.start}${variables}}`, about);
+    const send = () => this.#send(run, operation, variables, about);
     const { cache } = operation;
     if (!this.#cache || !cache || !run.requirements) return send();
-    const key = [operation.cacheKey, cache.isPrivate ? run.reader : '', variables].join(' ');
+    const key = keyStart(run, operation) + variables;
     const lookup = await this.#cache.lookUp(operation.subgraph, [key], run.requirements);
     const fetched = new Map<number, CacheEntry>();
     try {
@@ -85,17 +92,17 @@ export class SubgraphCalls {
 
   askEntities(run: Run, call: EntityCall): Promise<EntityAnswer> {
     const { subgraph } = call.operation;
-    return new Promise((answer) => {
+    return new Promise((answer, fail) => {
       if (!this.#mergeFetches) {
-        void this.#flush(run, [{ ...call, answer }]);
+        void this.#flush(run, [{ ...call, answer, fail }]);
         return;
       }
       const pending = this.#pending.get(run) ?? new Map<string, PendingCall[]>();
       this.#pending.set(run, pending);
       const calls = pending.get(subgraph);
-      if (calls) calls.push({ ...call, answer });
+      if (calls) calls.push({ ...call, answer, fail });
       else {
-        const started = [{ ...call, answer }];
+        const started = [{ ...call, answer, fail }];
         pending.set(subgraph, started);
         if (this.#due.length === 0) setImmediate(() => this.#flushAll());
         this.#due.push(() => {
@@ -112,16 +119,21 @@ export class SubgraphCalls {
     for (const flush of due) flush();
   }
 
+  /** Answers every call, whatever happens: nobody awaits this method. */
   async #flush(run: Run, calls: readonly PendingCall[]): Promise<void> {
-    const groups = groupCalls(calls);
-    const paths = calls.map(({ path }) => path);
-    const answers =
-      this.#cache && run.requirements && groups.some(({ operation }) => operation.cache)
-        ? await this.#throughCache(this.#cache, run, run.requirements, groups, paths)
-        : await this.#fetchGroups(run, groups, paths);
-    groups.forEach((group, i) => {
-      distribute(group, answers[i] as GroupAnswer);
-    });
+    try {
+      const groups = groupCalls(calls);
+      const paths = calls.map(({ path }) => path);
+      const answers =
+        this.#cache && run.requirements && groups.some(({ operation }) => operation.cache)
+          ? await this.#throughCache(this.#cache, run, run.requirements, groups, paths)
+          : await this.#fetchGroups(run, groups, paths);
+      groups.forEach((group, i) => {
+        distribute(group, answers[i] as EntityAnswer);
+      });
+    } catch (error) {
+      for (const { fail } of calls) fail(error);
+    }
   }
 
   /** What the cache has is not asked for; what is being fetched for somebody else is waited for. */
@@ -150,7 +162,7 @@ export class SubgraphCalls {
       if (asked.length === 0) return;
       const parts = asked.map((i) => partOf(groups[i] as EntityGroup, wanted[i] as readonly number[]));
       const results = await this.#fetchGroups(run, parts, paths);
-      results.forEach(({ entities, errors, positions }, n) => {
+      results.forEach(({ entities, errors, positionsOf }, n) => {
         const i = asked[n] as number;
         const indices = wanted[i] as readonly number[];
         const answer = answers[i] as (typeof answers)[number];
@@ -158,15 +170,12 @@ export class SubgraphCalls {
         indices.forEach((index, place) => {
           if (answer.entities) answer.entities[index] = entities?.[place];
           if (!plan || !entities || errors.length > 0) return;
-          const entry = cache.entryOf(plan, entities[place], positions);
+          const entry = cache.entryOf(plan, entities[place], positionsOf(place));
           if (entry) fetched[i]?.set(index, this.#keep(cache, run, entry));
         });
         // Others wait for these, and not for what this request waits for.
         lookups[i]?.release(indices, fetched[i] as Map<number, CacheEntry>);
-        answer.errors = [
-          ...answer.errors,
-          ...errors.map((error) => ({ ...error, index: error.index === null ? null : (indices[error.index] ?? null) })),
-        ];
+        if (errors.length > 0) answer.errors = [...answer.errors, ...errorsOfPart({ entities, errors }, indices)];
       });
     };
     try {
@@ -202,62 +211,104 @@ export class SubgraphCalls {
     return entry;
   }
 
-  /** Fetches groups in one request. */
+  /** Fetches groups in one request; what it brings no entities for is asked again, call by call. */
   async #fetchGroups(run: Run, groups: readonly EntityGroup[], paths: readonly ResponsePath[]): Promise<GroupAnswer[]> {
-    const operation = this.#operationOf(groups);
-    const list = ({ representations }: EntityGroup) => `[${representations.join()}]`;
-    const [first] = groups as [EntityGroup];
-    const own =
-      groups.length === 1
-        ? [['representations', list(first)] as const, ...first.contextual]
-        : groups.flatMap((group, i) => [
-            [`representations_${i}`, list(group)] as const,
-            ...group.contextual.map(([name, value]) => [`${name}_${i}`, value] as const),
-          ]);
-    const entities = groups.reduce((sum, group) => sum + group.representations.length, 0);
-    const body = `${operation.start}${variableText(run, operation, own)}}`;
-    const result = await this.#send(run, operation, body, { paths, entities });
-    return groups.map((group, i) => answerFor(group, groups.length === 1 ? '_entities' : `_${i}`, result));
+    const { answers, isFinal } = await this.#fetchOnce(run, groups, paths);
+    const isBatch = groups.length > 1 || groups.some(({ members }) => members.length > 1);
+    if (!isBatch || isFinal || run.abandonment?.happened) return answers;
+    return Promise.all(
+      answers.map((answer, i) => (answer.entities ? answer : this.#askAgain(run, groups[i] as EntityGroup))),
+    );
   }
 
-  #operationOf(groups: readonly EntityGroup[]): SubgraphOperation {
+  async #fetchOnce(run: Run, groups: readonly EntityGroup[], paths: readonly ResponsePath[]) {
+    const { operation, names } = this.#operationOf(groups);
+    const own = groups.flatMap(({ representations, contextual }, i) =>
+      [['representations', `[${representations.join()}]`] as const, ...contextual].map(
+        ([name, value]) => [names?.[i]?.get(name) ?? name, value] as const,
+      ),
+    );
+    const entities = groups.reduce((sum, { representations }) => sum + representations.length, 0);
+    const result = await this.#send(run, operation, variableText(run, operation, own), { paths, entities });
+    const answers = groups.map((group, i) => answerFor(group, names ? `_${i}` : '_entities', result));
+    return { answers, isFinal: result.isFinal ?? false };
+  }
+
+  /**
+   * Asks for each call of a group alone, all at once. These are queries, each is sent once more at most, and their number is that of
+   * the plan's fetches; each has SUBGRAPH_TIMEOUT again, so that after a batch that timed out the fast ones answer.
+   */
+  async #askAgain(run: Run, group: EntityGroup): Promise<GroupAnswer> {
+    const entities: (Json | undefined)[] = group.representations.map(() => undefined);
+    const positions: ReturnType<GroupAnswer['positionsOf']>[] = [];
+    const failed: { readonly answer: GroupAnswer; readonly indices: readonly number[] }[] = [];
+    const asked = group.members.map(async ({ call, indices }) => {
+      const { operation, contextual, path } = call;
+      const representations = indices.map((index) => group.representations[index] as string);
+      const alone = { operation, contextual, representations, members: [] };
+      const [answer] = (await this.#fetchOnce(run, [alone], [path])).answers as [GroupAnswer];
+      if (answer.errors.length > 0) failed.push({ answer, indices });
+      indices.forEach((index, place) => {
+        const entity = answer.entities?.[place];
+        if (entity === undefined || entities[index] !== undefined) return;
+        entities[index] = entity;
+        positions[index] = answer.positionsOf(place);
+      });
+    });
+    await Promise.all(asked);
+    return {
+      entities,
+      // Another call may have brought an entity that this one failed to bring.
+      errors: failed.flatMap(({ answer, indices }) =>
+        errorsOfPart(answer, indices).filter(
+          ({ index }) => answer.entities !== null || index === null || entities[index] === undefined,
+        ),
+      ),
+      positionsOf: (index) => positions[index],
+    };
+  }
+
+  /** One operation for groups, and what their own variables are called in it where it is not that of a single group. */
+  #operationOf(groups: readonly EntityGroup[]): {
+    readonly operation: SubgraphOperation;
+    readonly names: ComposedOperation['variableNames'] | null;
+  } {
     const [first] = groups as [EntityGroup];
-    if (groups.length === 1) return first.operation;
+    if (groups.length === 1) return { operation: first.operation, names: null };
     const key = groups.map(({ operation }) => operation.id).join();
     let composed = this.#composed.get(key);
     if (!composed) {
       composed = compose(groups.map(({ operation }) => operation));
       this.#composed.set(key, composed);
     }
-    return composed;
+    return { operation: composed, names: composed.variableNames };
   }
 
-  async #send(
-    run: Run,
-    { subgraph, repeatable }: SubgraphOperation,
-    body: string,
-    about: About,
-  ): Promise<SubgraphResult> {
+  async #send(run: Run, operation: SubgraphOperation, variables: string, about: About): Promise<SubgraphResult> {
     const { headers, credentials, abandonment, traces } = run;
+    const { subgraph, repeatable } = operation;
     if (abandonment?.happened) return {};
-    const fetcher = this.#fetchers.get(subgraph) as Fetcher;
-    const fetch = async (until: Abandonment | null) => {
+    const send = async (until: Run['abandonment']) => {
+      const body = `${startOf(operation, run.operationName)}${variables}}`;
       const sentAt = performance.now();
+      const fetcher = this.#fetchers.get(subgraph) as Fetcher;
       return { ...(await fetcher({ body, headers, repeatable, abandonment: until })), sentAt };
     };
     const mayShare = repeatable && credentials !== null;
-    const key = mayShare ? `${subgraph} ${this.#cache?.epoch ?? 0} ${credentials} ${body}` : '';
-    const shared = mayShare && this.#shared.has(key);
+    const key = mayShare ? partsKey(operation.id, `${this.#cache?.epoch ?? 0} ${credentials}`) + variables : '';
+    const maxStalenessMs = run.requirements?.maxStalenessMs ?? Number.POSITIVE_INFINITY;
+    const joins = mayShare && this.#shared.has(key, maxStalenessMs);
     const started = traces ? performance.now() : 0;
     const result = mayShare
-      ? await this.#shared.fetch(key, abandonment, fetch)
-      : await fetch(repeatable ? abandonment : null);
+      ? await this.#shared.fetch(key, abandonment, send, maxStalenessMs)
+      : await send(repeatable ? abandonment : null);
     if (!result.plain) run.plain = false;
+    // The result says when it was sent: a fetch that was joined, before this request asked for it.
     const { positions, touches, bytes = 0, errors = [], sentAt = 0 } = result;
     if (positions) run.observed.push({ subgraph, positions, touches, at: sentAt });
     traces?.push({
       ...traceOf(subgraph, about),
-      shared,
+      shared: joins,
       startMs: started,
       durationMs: rounded(performance.now() - started),
       positions: Object.fromEntries(positions ?? []),
@@ -300,19 +351,19 @@ function missingIn({ found, awaited }: Lookup): number[] {
   return found.flatMap((entry, i) => (entry || awaited.has(i) ? [] : [i]));
 }
 
-function partOf(group: EntityGroup, indices: readonly number[]): EntityGroup {
-  if (indices.length === group.representations.length) return group;
-  return { ...group, representations: indices.map((index) => group.representations[index] as string) };
+/** A key made of an id of a fixed length and a text; whatever is put behind it, keys of different parts differ. */
+function partsKey(id: string, text: string): string {
+  return `${id}${text.length} ${text}`;
+}
+
+function keyStart(run: Run, { id, cache }: SubgraphOperation): string {
+  return partsKey(id, cache?.isPrivate ? run.reader : '');
 }
 
 /** What each entity of a group is kept under. */
 function entityKeys(run: Run, { operation, contextual, representations }: EntityGroup): string[] {
-  const start = [
-    operation.cacheKey,
-    operation.cache?.isPrivate ? run.reader : '',
-    variableText(run, operation, contextual),
-  ].join(' ');
-  return representations.map((representation) => `${start} ${representation}`);
+  const start = keyStart(run, operation) + variableText(run, operation, contextual);
+  return representations.map((representation) => start + representation);
 }
 
 function readEntry(run: Run, { text }: CacheEntry): Json {

@@ -1,7 +1,7 @@
 import { GraphQLError } from 'graphql';
 
 /** How many errors an answer lists at most. */
-const MAX_ERRORS = 1000;
+export const MAX_ERRORS = 1000;
 
 /** Adds an error to an answer's; where there are too many, that is the last that is said. @returns whether it was added */
 export function tell(errors: GraphQLError[], error: GraphQLError): boolean {

@@ -17,6 +17,11 @@ export interface SubgraphResult {
   readonly sentAt?: number;
   /** From which state it was answered, where the subgraph says so. */
   readonly positions?: ReadonlyMap<string, ReadPosition>;
+  /**
+   * There is no answer, and asking again at once would not help: the subgraph could not be reached, its circuit is open, or it
+   * refuses the caller.
+   */
+  readonly isFinal?: boolean;
   /** Which entities were touched until then, where it was a mutation and the subgraph says so. */
   readonly touches?: Touches;
 }
@@ -48,6 +53,8 @@ export type Fetcher = (request: SubgraphRequest) => Promise<SubgraphResult>;
 
 /** What one request brings to an operation. */
 export interface Run {
+  /** The client's name for the operation; null when it has none. */
+  readonly operationName: string | null;
   readonly variables: Readonly<Record<string, unknown>>;
   /** Sent to subgraphs. */
   readonly headers: Readonly<Record<string, string>>;

@@ -1,5 +1,10 @@
 const LONGEST_BREAK_MS = 10_000;
 
+/** What a request was allowed by: its outcome counts only in the period in which it began. */
+export interface Permit {
+  readonly period: number;
+}
+
 /**
  * Keeps requests from a service that does not answer: after so many failures in a row they fail at once for a while; then one is let
  * through, and its outcome says whether the others may follow. Each break that follows another is twice as long.
@@ -12,6 +17,8 @@ export class CircuitBreaker {
   #breakMs: number;
   #openUntil = 0;
   #trying = false;
+  /** Counts the times that it opened and closed: requests from before say nothing of what is now. */
+  #period = 0;
 
   /** @param threshold failures in a row; 0 never breaks */
   constructor(threshold: number, firstBreakMs: number, now: () => number) {
@@ -25,34 +32,38 @@ export class CircuitBreaker {
     return this.#openUntil > 0;
   }
 
-  /** Whether a request may be sent; who sends it says afterwards how it went. */
-  allows(): boolean {
-    if (this.#openUntil === 0) return true;
-    if (this.#trying || this.#now() < this.#openUntil) return false;
-    this.#trying = true;
-    return true;
+  /** Leave to send a request, which says afterwards how it went; null when it may not be sent. */
+  allows(): Permit | null {
+    if (this.#openUntil > 0) {
+      if (this.#trying || this.#now() < this.#openUntil) return null;
+      this.#trying = true;
+    }
+    return { period: this.#period };
   }
 
-  succeeded(): void {
+  succeeded({ period }: Permit): void {
+    if (period !== this.#period) return;
     this.#failures = 0;
-    this.#openUntil = 0;
-    this.#trying = false;
     this.#breakMs = this.#firstBreakMs;
+    if (this.#openUntil > 0) this.#begin(0);
   }
 
-  failed(): void {
+  failed({ period }: Permit): void {
+    if (period !== this.#period) return;
     this.#failures += 1;
-    const tried = this.#trying;
-    this.#trying = false;
     if (this.#threshold === 0 || (this.#openUntil === 0 && this.#failures < this.#threshold)) return;
-    // Requests that were under way when it opened say nothing new.
-    if (this.#openUntil > 0 && !tried) return;
-    this.#openUntil = this.#now() + this.#breakMs;
+    this.#begin(this.#now() + this.#breakMs);
     this.#breakMs = Math.min(this.#breakMs * 2, LONGEST_BREAK_MS);
   }
 
   /** The request ended without saying anything of the service: the client went. */
-  ended(): void {
+  ended({ period }: Permit): void {
+    if (period === this.#period) this.#trying = false;
+  }
+
+  #begin(openUntil: number): void {
+    this.#period += 1;
+    this.#openUntil = openUntil;
     this.#trying = false;
   }
 }

@@ -8,7 +8,11 @@ interface UnderWay {
   waiting: number;
 }
 
-/** Queries of clients that are under way: who asks the same, with the same credentials, is given the same answer. */
+/**
+ * Queries of clients that are under way: who asks the same, with the same credentials, is given the same answer. A request with a
+ * staleness bound takes no part (it may still share fetches): what an answer that began earlier is made from may be as old as the
+ * bound when that answer began, and so older than the bound when the request came.
+ */
 export class SharedQueries {
   readonly #underWay = new Map<string, UnderWay>();
 

@@ -1,5 +1,5 @@
 import type { GraphQLDataSource, GraphQLDataSourceProcessOptions } from '@apollo/gateway/dist/datasources/types.js';
-import { ApiError } from '@tributary/shared/errors';
+import { ApiError, type ErrorCode, type ErrorDetails } from '@tributary/shared/errors';
 import {
   POSITIONS_HEADER,
   readPositions,
@@ -10,20 +10,35 @@ import type { ExecutionResult } from 'graphql';
 import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
 import type { HeaderRule, Subgraph } from '../config.js';
+import { isJson } from '../engine/json-text.js';
 import {
   type Fetcher,
   isObject,
-  type JsonObject,
+  type Json,
   type SubgraphError,
   type SubgraphRequest,
   type SubgraphResult,
 } from '../engine/types.js';
 import { CircuitBreaker } from './circuit-breaker.js';
-import { AbandonedError, DeadlineError, post, type SubgraphReply, TooLargeError } from './subgraph-request.js';
+import {
+  AbandonedError,
+  ACCEPT_ENCODING,
+  DeadlineError,
+  post,
+  type SubgraphReply,
+  TooLargeError,
+  UnreadableError,
+} from './subgraph-request.js';
 
 const CONNECTIONS = 64;
 /** The connection broke before an answer began, so a query may be sent once more. */
 const BROKEN_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+/** How long connecting may take. */
+const CONNECT_MS = 3000;
+/** What a subgraph's HTTP status says to clients, where its errors have no code of their own. */
+const CODES: Readonly<Record<number, 'UNAUTHENTICATED' | 'FORBIDDEN'>> = { 401: 'UNAUTHENTICATED', 403: 'FORBIDDEN' };
+/** Statuses that hold for whatever is asked: the caller is refused, or the subgraph is overloaded or not there. */
+const FINAL_STATUSES = new Set([401, 403, 429, 502, 503, 504]);
 /** What a circuit breaker counts: the subgraph is not there, or does not answer. */
 const FAILURES = new Set(['SUBGRAPH_UNAVAILABLE', 'TIMEOUT']);
 
@@ -51,6 +66,8 @@ export interface SubgraphMetrics {
 export class SubgraphDataSource implements GraphQLDataSource {
   readonly #subgraph: Subgraph;
   readonly #path: string;
+  /** Of every request, whatever the client sends. */
+  readonly #ownHeaders: Readonly<Record<string, string>>;
   readonly #pool: Pool;
   readonly #options: SubgraphOptions;
   readonly #metrics: SubgraphMetrics;
@@ -67,9 +84,15 @@ export class SubgraphDataSource implements GraphQLDataSource {
     this.#withheld = withheldFrom(subgraph.name, headers);
     this.#subgraph = subgraph;
     this.#path = url.pathname + url.search;
+    this.#ownHeaders = {
+      'content-type': 'application/json',
+      accept: 'application/json',
+      'accept-encoding': ACCEPT_ENCODING,
+      ...basicCredentials(url),
+    };
     this.#pool = new Pool(url.origin, {
       connections: CONNECTIONS,
-      connect: { timeout: Math.min(timeoutMs, 3000) },
+      connect: { timeout: Math.min(timeoutMs, CONNECT_MS) },
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
     });
@@ -84,25 +107,26 @@ export class SubgraphDataSource implements GraphQLDataSource {
     try {
       return await this.#timed(request);
     } catch (error) {
-      const { message, extensions } = error as ApiError;
-      return { errors: [{ message, extensions }] };
+      const { message, extensions, isFinal } = error as FetchError;
+      return { errors: [{ message, extensions }], isFinal };
     }
   };
 
-  /** For Apollo's gateway, which asks for a subgraph's schema this way. @throws ApiError when it cannot be asked */
+  /** For Apollo's gateway, which asks for a subgraph's schema this way. @throws FetchError when it cannot be asked */
   async process({ request: { query } }: GraphQLDataSourceProcessOptions): Promise<ExecutionResult> {
     const body = JSON.stringify({ query });
     const request = { body, headers: {}, repeatable: true, abandonment: null };
     return this.#timed(request) as Promise<ExecutionResult>;
   }
 
-  /** @throws ApiError in place of whatever went wrong */
+  /** @throws FetchError in place of whatever went wrong */
   async #timed(request: SubgraphRequest): Promise<SubgraphResult> {
     const started = performance.now();
-    if (!this.#breaker.allows()) {
+    const permit = this.#breaker.allows();
+    if (!permit) {
       this.#observe('CIRCUIT_OPEN', started);
       const { name: subgraph } = this.#subgraph;
-      throw new ApiError(
+      throw new FetchError(
         'SUBGRAPH_UNAVAILABLE',
         `Subgraph "${subgraph}" did not answer lately; it is asked again in a moment.`,
         { subgraph, reason: 'CIRCUIT_OPEN' },
@@ -110,19 +134,21 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
     try {
       const result = await this.#ask(request);
-      this.#breaker.succeeded();
+      this.#breaker.succeeded(permit);
       this.#observe(result.errors ? 'errors' : 'ok', started);
       return result;
     } catch (error) {
       if (error instanceof AbandonedError) {
-        this.#breaker.ended();
+        this.#breaker.ended(permit);
         this.#observe('abandoned', started);
-        throw new ApiError('TIMEOUT', 'The client did not wait for the answer.');
+        throw new FetchError('TIMEOUT', 'The client did not wait for the answer.');
       }
       const shown = this.#explain(error);
       const code = String(shown.extensions.code);
-      if (FAILURES.has(code) && !(error instanceof NotGraphQLError)) this.#breaker.failed();
-      else this.#breaker.succeeded();
+      const answered =
+        error instanceof NotGraphQLError || error instanceof TooLargeError || error instanceof UnreadableError;
+      if (FAILURES.has(code) && !answered) this.#breaker.failed(permit);
+      else this.#breaker.succeeded(permit);
       this.#observe(code, started);
       throw shown;
     } finally {
@@ -164,7 +190,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     const { timeoutMs, maxBytes } = this.#options;
     const options = {
       path: this.#path,
-      headers: { ...this.#allowed(headers), 'content-type': 'application/json', accept: 'application/json' },
+      headers: { ...this.#allowed(headers), ...this.#ownHeaders },
       body,
       timeoutMs,
       maxBytes,
@@ -178,21 +204,48 @@ export class SubgraphDataSource implements GraphQLDataSource {
     return Object.fromEntries(Object.entries(headers).filter(([name]) => !this.#withheld.includes(name)));
   }
 
-  #explain(error: unknown): ApiError {
+  #explain(error: unknown): FetchError {
     const { code, message, name } = error as NodeJS.ErrnoException;
     const subgraph = this.#subgraph.name;
+    const { timeoutMs, maxBytes } = this.#options;
+    const failure = (errorCode: ErrorCode, why: string, isFinal: boolean) =>
+      new FetchError(errorCode, `Subgraph "${subgraph}" ${why}.`, { subgraph }, isFinal);
     const timedOut = error instanceof DeadlineError || /TIMEOUT$/.test(code ?? '');
     if (timedOut && code !== 'UND_ERR_CONNECT_TIMEOUT') {
-      const { timeoutMs } = this.#options;
-      return new ApiError('TIMEOUT', `Subgraph "${subgraph}" did not answer within ${timeoutMs} ms.`, { subgraph });
+      return failure('TIMEOUT', `did not answer within ${timeoutMs} ms`, false);
     }
-    const why =
-      error instanceof TooLargeError
-        ? `answered with more than ${this.#options.maxBytes} bytes`
-        : error instanceof NotGraphQLError
-          ? message
-          : `cannot be reached (${code ?? name})`;
-    return new ApiError('SUBGRAPH_UNAVAILABLE', `Subgraph "${subgraph}" ${why}.`, { subgraph });
+    if (error instanceof TooLargeError) {
+      return failure('SUBGRAPH_UNAVAILABLE', `answered with more than ${maxBytes} bytes`, false);
+    }
+    if (error instanceof NotGraphQLError) return failure(CODES[error.status] ?? 'SUBGRAPH_UNAVAILABLE', message, true);
+    if (error instanceof UnreadableError) return failure('SUBGRAPH_UNAVAILABLE', message, true);
+    return failure('SUBGRAPH_UNAVAILABLE', `cannot be reached (${code ?? name})`, true);
+  }
+}
+
+/** Why there is no answer, as clients are told. */
+class FetchError extends ApiError {
+  /** Asking again at once would not help, not even for less. */
+  readonly isFinal: boolean;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, isFinal = true) {
+    super(code, message, details);
+    this.isFinal = isFinal;
+  }
+}
+
+/** The credentials of a URL (`https://user:password@host`), as its header. They take the place of a client's `authorization`. */
+function basicCredentials({ username, password }: URL): Record<string, string> {
+  if (username === '' && password === '') return {};
+  const credentials = Buffer.from(`${decoded(username)}:${decoded(password)}`).toString('base64');
+  return { authorization: `Basic ${credentials}` };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 
@@ -205,22 +258,36 @@ function withheldFrom(subgraph: string, rules: readonly HeaderRule[]): string[] 
 }
 
 /** Something answered at the subgraph's address, but not in GraphQL. */
-class NotGraphQLError extends Error {}
+class NotGraphQLError extends Error {
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`answered with status ${status} and no GraphQL result`);
+    this.status = status;
+  }
+}
 
 /** @throws NotGraphQLError */
 function readReply({ status, text, bytes, headers }: SubgraphReply): SubgraphResult {
   const result = parseResult(text);
-  if (!result) throw new NotGraphQLError(`answered with status ${status} and no GraphQL result`);
+  if (!result) throw new NotGraphQLError(status);
   const positions = headers[POSITIONS_HEADER];
   const told = headers[TOUCHES_HEADER];
   const touches = typeof told === 'string' ? readTouches(told) : null;
+  const code = CODES[status];
   return {
     ...result,
+    ...(code && result.errors && { errors: result.errors.map((error) => withCode(error, code)) }),
+    isFinal: FINAL_STATUSES.has(status),
     bytes,
     plain: !text.includes('\\'),
     ...(typeof positions === 'string' && { positions: readPositions(positions) }),
     ...(touches && { touches }),
   };
+}
+
+function withCode(error: SubgraphError, code: string): SubgraphError {
+  return { ...error, extensions: { code, ...error.extensions } };
 }
 
 function parseResult(text: string): SubgraphResult | undefined {
@@ -229,18 +296,23 @@ function parseResult(text: string): SubgraphResult | undefined {
     if (!isObject(result) || !('data' in result || 'errors' in result)) return undefined;
     const { data, errors } = result;
     if (data !== undefined && data !== null && !isObject(data)) return undefined;
-    return { data, ...(Array.isArray(errors) && { errors: errors.filter(isObject).map(readError) }) };
+    if (errors === undefined || errors === null) return { data };
+    // Whatever stands for an error is one: what it says of is null otherwise without a reason.
+    return { data, errors: (Array.isArray(errors) ? errors : [errors]).map(readError) };
   } catch {
     return undefined;
   }
 }
 
 /** An error as a subgraph says it, less what is not as it should be. */
-function readError({ message, path, extensions }: JsonObject): SubgraphError {
+function readError(error: Json | undefined): SubgraphError {
+  if (typeof error === 'string') return { message: error };
+  if (!isObject(error)) return {};
+  const { message, path, extensions } = error;
   const isPath = Array.isArray(path) && path.every((key) => typeof key === 'string' || typeof key === 'number');
   return {
     ...(typeof message === 'string' && { message }),
     ...(isPath && { path: path as (string | number)[] }),
-    ...(isObject(extensions) && { extensions }),
+    ...(isObject(extensions) && isJson(extensions) && { extensions }),
   };
 }

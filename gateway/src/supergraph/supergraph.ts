@@ -10,7 +10,7 @@ import { refuseChange } from '@tributary/shared/http/operations';
 import { GraphQLError, OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
-import type { GatewayConfig } from '../config.js';
+import type { GatewayConfig, Subgraph } from '../config.js';
 import { Abandonment } from '../engine/abandonment.js';
 import { credentialsOf } from '../engine/credentials.js';
 import { Engine } from '../engine/engine.js';
@@ -57,7 +57,7 @@ export class Supergraph {
       config.MAX_STALENESS === undefined ? Number.POSITIVE_INFINITY : parseStaleness(config.MAX_STALENESS);
     this.#source = config.SUPERGRAPH_PATH
       ? new SupergraphFile(config.SUPERGRAPH_PATH, config.SUPERGRAPH_POLL_INTERVAL, logger)
-      : new ComposedSupergraph(config.SUBGRAPHS, config.SUPERGRAPH_POLL_INTERVAL, logger);
+      : new ComposedSupergraph(config.SUBGRAPHS.map(withoutCredentials), config.SUPERGRAPH_POLL_INTERVAL, logger);
     const durations = new Histogram({
       name: 'gateway_subgraph_fetch_duration_seconds',
       help: 'Time that a fetch from a subgraph took',
@@ -86,7 +86,11 @@ export class Supergraph {
       supergraphSdl: loadable(this.#source),
       logger: apolloLogger(logger),
       buildService: ({ name, url = '' }) => {
-        const dataSource = new SubgraphDataSource({ name, url }, subgraphOptions(config), { durations, open });
+        const configured = config.SUPERGRAPH_PATH ? undefined : config.SUBGRAPHS.find((each) => each.name === name);
+        const dataSource = new SubgraphDataSource(configured ?? { name, url }, subgraphOptions(config), {
+          durations,
+          open,
+        });
         const earlier = this.#dataSources.get(name);
         if (earlier) this.#earlierDataSources.push(earlier);
         this.#dataSources.set(name, dataSource);
@@ -141,13 +145,12 @@ export class Supergraph {
     }
     const headers = this.#forwardedHeaders(request);
     const isQuery = loaded.engine.typeOf(request.query, request.operationName) === OperationTypeNode.QUERY;
-    if (!isQuery || !this.#config.CLIENT_QUERY_SHARING) {
+    if (!isQuery || !this.#config.CLIENT_QUERY_SHARING || this.#isBounded(request, loaded)) {
       const abandonment = new Abandonment();
       request.onGone(() => abandonment.happen());
       return this.#execute(loaded, request, headers, abandonment);
     }
-    const { 'x-max-staleness': bound, 'x-freshness': report } = request.http.headers;
-    const demands = [bound, report !== undefined, sessionOf(request)];
+    const demands = [request.http.headers['x-freshness'] !== undefined, sessionOf(request)];
     const epoch = this.#cache?.epoch ?? 0;
     const key = JSON.stringify([
       loaded.id,
@@ -195,6 +198,15 @@ export class Supergraph {
       if (error instanceof GraphQLError && !(error instanceof RequestRefusedError)) return write([error], http);
       throw error;
     }
+  }
+
+  /** Whether the request or its operation says how stale the answer may be. */
+  #isBounded({ http, query, operationName }: GraphQLRequest, { engine }: LoadedSupergraph): boolean {
+    return (
+      http.headers['x-max-staleness'] !== undefined ||
+      Number.isFinite(this.#defaultStalenessMs) ||
+      Number.isFinite(engine.maxStalenessOf(query, operationName))
+    );
   }
 
   /** @throws ApiError BAD_USER_INPUT for a session or a time that is none */
@@ -248,6 +260,14 @@ function loadable(source: SupergraphManager): SupergraphManager {
       return { supergraphSdl: withoutNeed(supergraphSdl), ...(cleanup && { cleanup }) };
     },
   };
+}
+
+/** A subgraph as composition is told of it, which puts its URL into the supergraph and into messages. */
+function withoutCredentials({ name, url }: Subgraph): Subgraph {
+  const shown = new URL(url);
+  shown.username = '';
+  shown.password = '';
+  return { name, url: shown.href };
 }
 
 const SESSION_COOKIE = 'tributary-session';
