@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
 import { MIN_POSITIONS_HEADER } from '@tributary/shared/events/positions-header';
-import { executeSync, GraphQLError, type GraphQLSchema, getVariableValues, OperationTypeNode } from 'graphql';
+import { executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { CachePolicy } from '../freshness/cache-policy.js';
 import {
   isFreshEnough,
@@ -15,13 +15,20 @@ import {
 import type { ResponseCache } from '../freshness/response-cache.js';
 import type { Abandonment } from './abandonment.js';
 import { within } from './client-errors.js';
+import { inClientTerms, type NormalizedVariables, readVariables } from './client-variables.js';
 import { SubgraphOperations } from './composed-operation.js';
 import { type ConditionValues, withSettledConditions } from './conditions.js';
 import { credentialsOf } from './credentials.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from './explanation.js';
 import { enclose, quote } from './json-text.js';
 import type { OperationLimits } from './limits.js';
-import { type CheckedOperation, type Operation, Operations, withDirectives } from './operations.js';
+import {
+  type CheckedOperation,
+  type ClientDocument,
+  type Operation,
+  Operations,
+  withDirectives,
+} from './operations.js';
 import { type OverrideLabels, overrideLabels } from './override-labels.js';
 import { PlanCompiler, type RunNode } from './plan.js';
 import { PlanningQueue } from './planning-queue.js';
@@ -31,6 +38,7 @@ import { SharedFetches } from './shared-fetches.js';
 import { SubgraphCalls } from './subgraph-calls.js';
 import { TypeConditions } from './type-conditions.js';
 import type { Fetcher, JsonObject, Run } from './types.js';
+import { planWeight } from './weights.js';
 
 export interface EngineOptions {
   readonly supergraphSdl: string;
@@ -54,6 +62,8 @@ export interface EngineOptions {
 export interface EngineRequest {
   readonly query: string;
   readonly operationName?: string | undefined;
+  /** Who sends the request: a key by which new operations are planned in turn. */
+  readonly client?: string | undefined;
   readonly variables?: Readonly<Record<string, unknown>>;
   /** Sent to subgraphs. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -82,15 +92,17 @@ export type EngineResult = (
   readonly positions?: ReadonlyMap<string, number>;
 };
 
-/** A way to an answer. */
+/** A compiled query plan. */
 interface Route {
   readonly plan: QueryPlan;
   readonly run: RunNode | null;
+  /** The memory that it takes, in bytes. */
+  readonly planWeight: number;
 }
 
 /** An operation, planned and compiled for certain conditions: what is left for each request is to run it. */
 export interface Variant extends Route {
-  /** The way that asks owners where this one takes what copies have; null when it takes nothing from copies, undefined when it was not looked for. */
+  /** The same operation planned without `@provides`, so that every field comes from its owner; null: the plan is the same; undefined: not planned yet. */
   owners?: Route | null;
   /** Null when it has to be made for each request, because the schema is asked about itself. */
   readonly shape: Shape | null;
@@ -147,29 +159,26 @@ export class Engine {
   /** @throws whatever `allow` throws, and ApiError RATE_LIMITED when too many operations wait to be planned */
   async run(request: EngineRequest): Promise<EngineResult> {
     const started = performance.now();
-    const { query, operationName } = request;
-    const checked = this.#operations.known(query, operationName) ?? (await this.#check(query, operationName));
+    const { query, operationName, client } = request;
+    const checked = this.#operations.known(query, operationName) ?? (await this.#check(request));
     if ('errors' in checked) return checked;
-    const { operation, literals } = checked;
-    const type = operation.definition.operation;
+    const { operation, document } = checked;
+    const { type } = document;
     request.allow?.(type);
 
-    const given = literals ? { ...request.variables, ...literals } : (request.variables ?? {});
-    const definitions = operation.definition.variableDefinitions ?? [];
-    const { coerced, errors: wrong } = getVariableValues(this.#apiSchema, definitions, given, { maxErrors: 20 });
-    if (wrong) return { errors: wrong };
-    const key = this.#variantKey(operation, coerced);
+    const variables = readVariables(this.#apiSchema, document, request.variables ?? {});
+    if ('errors' in variables) return variables;
+    const key = this.#variantKey(operation, variables.coerced);
     const known = operation.variants.get(key);
-    const variant = known ?? (await this.#prepare(operation, key, coerced));
+    const variant = known ?? (await this.#prepare(operation, key, variables.coerced, client));
     const planning = { cached: known !== undefined, durationMs: rounded(performance.now() - started) };
 
     const isQuery = type === OperationTypeNode.QUERY;
     const requirements = stricter(request.requirements ?? NO_REQUIREMENTS, operation.maxStalenessMs);
     const isDemanding = requirements.positions.size > 0 || Number.isFinite(requirements.maxStalenessMs);
     if (isQuery && isDemanding) await this.#cache?.prepare(requirements, STREAM_PATIENCE_MS);
-    const owners = () => this.#owners(operation, variant, key, coerced);
-    const start = (by: Route) =>
-      this.#execute(by, request, isQuery, forwarded(given, coerced), isQuery ? requirements : null);
+    const owners = () => this.#owners(operation, variant, key, variables.coerced, client);
+    const start = (by: Route) => this.#execute(by, request, document, variables.sent, isQuery ? requirements : null);
     const asksOwners = isQuery && requirements.maxStalenessMs === 0;
     let route: Route = (asksOwners && (await owners())) || variant;
     let run = await start(route);
@@ -190,9 +199,13 @@ export class Engine {
     const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
     if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
     const fetched = errors.length;
-    const shaped = (variant.shape ?? this.#shape(operation, coerced))(data, errors);
+    const shaped = (variant.shape ?? this.#shape(operation, variables))(data, errors);
     // What the shape found is in the client's names already.
-    const told = errors.map((error, i) => (i < fetched ? within(shaped, error, operation.responseNames) : error));
+    const told = errors.map((error, i) =>
+      i < fetched
+        ? within(shaped, error, operation.responseNames, (message) => inClientTerms(message, document))
+        : error,
+    );
     const switched = route !== variant;
     const extensions = traces && {
       ...(request.explain && { explanation: explain(route.plan, { planning, traces, started, switched }) }),
@@ -209,14 +222,16 @@ export class Engine {
   async #execute(
     { run: node }: Route,
     { headers: given = {}, abandonment, explain: explains, reportFreshness: reports }: EngineRequest,
-    isQuery: boolean,
+    { type, operationName }: ClientDocument,
     variables: Readonly<Record<string, unknown>>,
     requirements: Requirements | null,
   ): Promise<Run> {
+    const isQuery = type === OperationTypeNode.QUERY;
     const seen = requirements?.positions ?? new Map();
     const headers = seen.size === 0 ? given : { ...given, [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) };
     const data: JsonObject = {};
     const run: Run = {
+      operationName,
       variables,
       headers,
       credentials: isQuery ? credentialsOf(headers) : null,
@@ -235,32 +250,34 @@ export class Engine {
     return run;
   }
 
-  /** Planned when it is first wanted: the same without what subgraphs provide from copies. */
+  /** The same operation planned without `@provides`, so that every field comes from its owner; planned when it is first needed. */
   async #owners(
     operation: Operation,
     variant: Variant,
     key: string,
     variables: Readonly<Record<string, unknown>>,
+    client: string | undefined,
   ): Promise<Route | null> {
     if (variant.owners !== undefined || !this.#hasCopies) return variant.owners ?? null;
-    return this.#planning.run(`owners ${operation.number} ${key}`, () => {
+    const work = () => {
       this.#ownersPlanner ??= this.#createPlanner(withoutCopies(this.#supergraphSdl));
       const plan = this.#plan(this.#ownersPlanner, operation, key, variables);
       const isSame = JSON.stringify(plan.node) === JSON.stringify(variant.plan.node);
-      variant.owners = isSame || !plan.node ? null : { plan, run: this.#compiler.compile(plan.node as PlanNode) };
+      variant.owners = isSame ? null : this.#route(plan);
+      this.#operations.weigh(operation);
       return variant.owners;
-    });
+    };
+    return this.#planning.run(`owners ${operation.hash} ${key}`, work, client);
   }
 
-  /** Of an operation that was run before: what it is. */
+  /** The type of an operation that was run before. */
   typeOf(query: string, operationName: string | undefined): OperationTypeNode | undefined {
-    const checked = this.#operations.known(query, operationName);
-    return checked && 'operation' in checked ? checked.operation.definition.operation : undefined;
+    return this.#operations.typeOf(query, operationName);
   }
 
-  #check(query: string, operationName: string | undefined): Promise<CheckedOperation> {
-    const key = `check ${operationName ?? ''}\n${query}`;
-    return this.#planning.run(key, () => this.#operations.check(query, operationName));
+  #check({ query, operationName, client }: EngineRequest): Promise<CheckedOperation> {
+    const key = `check ${JSON.stringify([operationName ?? null, query])}`;
+    return this.#planning.run(key, () => this.#operations.check(query, operationName), client);
   }
 
   #variantKey({ conditions }: Operation, variables: Readonly<Record<string, unknown>>): string {
@@ -269,19 +286,29 @@ export class Engine {
     return key;
   }
 
-  #prepare(operation: Operation, key: string, variables: Readonly<Record<string, unknown>>): Promise<Variant> {
-    const { introspection, variants } = operation;
-    return this.#planning.run(`plan ${operation.number} ${key}`, () => {
-      const plan = this.#plan(this.#planner, operation, key, variables);
+  #prepare(
+    operation: Operation,
+    key: string,
+    variables: Readonly<Record<string, unknown>>,
+    client: string | undefined,
+  ): Promise<Variant> {
+    const { introspection } = operation;
+    const work = () => {
+      const parts = this.#parts(operation, variables, null);
       const variant: Variant = {
-        plan,
-        run: plan.node ? this.#compiler.compile(plan.node as PlanNode) : null,
-        shape: introspection ? null : this.#shape(operation, variables),
-        write: introspection ? null : compileWriter(operation.definition, this.#parts(operation, variables, null)),
+        ...this.#route(this.#plan(this.#planner, operation, key, variables)),
+        shape: introspection ? null : compileShape(operation.definition, parts),
+        write: introspection ? null : compileWriter(operation.definition, parts),
       };
-      variants.set(key, variant);
+      this.#operations.addVariant(operation, key, variant);
       return variant;
-    });
+    };
+    return this.#planning.run(`plan ${operation.hash} ${key}`, work, client);
+  }
+
+  #route(plan: QueryPlan): Route {
+    const run = plan.node ? this.#compiler.compile(plan.node as PlanNode) : null;
+    return { plan, run, planWeight: planWeight(plan) };
   }
 
   #plan(
@@ -312,12 +339,12 @@ export class Engine {
     return { supergraph, planner };
   }
 
-  #shape(operation: Operation, variables: Readonly<Record<string, unknown>>): Shape {
+  #shape(operation: Operation, { coerced, sent }: NormalizedVariables): Shape {
     const { introspection } = operation;
     const asked = introspection
-      ? executeSync({ schema: this.#apiSchema, document: introspection, variableValues: variables }).data
+      ? executeSync({ schema: this.#apiSchema, document: introspection, variableValues: sent }).data
       : null;
-    return compileShape(operation.definition, this.#parts(operation, variables, (asked ?? null) as JsonObject | null));
+    return compileShape(operation.definition, this.#parts(operation, coerced, (asked ?? null) as JsonObject | null));
   }
 
   #parts(
@@ -332,15 +359,4 @@ export class Engine {
 /** The supergraph without copies: what a subgraph provides of another's entity, its owner is asked for. */
 function withoutCopies(supergraphSdl: string): string {
   return supergraphSdl.replace(/, provides: "(?:[^"\\]|\\.)*"/g, '');
-}
-
-/** Subgraphs are sent what the client gave, and what the operation's defaults say where it gave nothing. */
-function forwarded(
-  given: Readonly<Record<string, unknown>>,
-  coerced: Readonly<Record<string, unknown>>,
-): Readonly<Record<string, unknown>> {
-  const variables: Record<string, unknown> = {};
-  for (const name in coerced)
-    variables[name] = name in given && given[name] !== undefined ? given[name] : coerced[name];
-  return variables;
 }
