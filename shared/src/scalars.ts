@@ -6,9 +6,13 @@ import { isCalendarDay } from './calendar-day.js';
 const DECIMAL = /^-?\d{1,16}(\.\d{1,8})?$/;
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i;
 
+/** Where the scalars are specified. The gateway knows by these URLs, which composition keeps, that a scalar is one of these. */
+const SPECIFICATION = 'https://tributary.dev/scalars/v0.1/';
+
 /** An exact decimal number, always a string on the wire. */
 export const Decimal = new GraphQLScalarType<string, string>({
   name: 'Decimal',
+  specifiedByURL: `${SPECIFICATION}decimal`,
   description: 'An exact decimal number as a string: "261.96". At most 16 digits before the point and 8 after.',
   serialize: (value) => (value instanceof Big ? value.toFixed() : String(value)),
   parseValue: parseDecimal,
@@ -29,6 +33,7 @@ function parseDecimal(value: unknown): string {
 /** A moment in time; in code a `Date`, on the wire RFC 3339 in UTC. */
 export const DateTime = new GraphQLScalarType<Date, string>({
   name: 'DateTime',
+  specifiedByURL: `${SPECIFICATION}date-time`,
   description: 'A moment in time, RFC 3339: "2016-11-08T00:00:00.000Z". Answers are always in UTC.',
   serialize(value) {
     const date = value instanceof Date ? value : new Date(String(value));
@@ -52,4 +57,10 @@ function parseDateTime(value: unknown): Date {
 }
 
 /** Any JSON value. */
-export const JSONValue = GraphQLJSON;
+export const JSONValue = new GraphQLScalarType({
+  ...GraphQLJSON.toConfig(),
+  specifiedByURL: `${SPECIFICATION}json`,
+});
+
+/** The scalars of the services, which the gateway checks as well. */
+export const SCALARS: readonly GraphQLScalarType[] = [DateTime, Decimal, JSONValue];

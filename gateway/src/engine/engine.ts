@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
 import { MIN_POSITIONS_HEADER } from '@tributary/shared/events/positions-header';
-import { executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { executeSync, type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { CachePolicy } from '../freshness/cache-policy.js';
 import {
   isFreshEnough,
@@ -21,6 +21,7 @@ import { type ConditionValues, withSettledConditions } from './conditions.js';
 import { credentialsOf } from './credentials.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from './explanation.js';
 import { enclose, quote } from './json-text.js';
+import { checkKnownScalars } from './known-scalars.js';
 import type { OperationLimits } from './limits.js';
 import {
   type CheckedOperation,
@@ -31,6 +32,7 @@ import {
 } from './operations.js';
 import { type OverrideLabels, overrideLabels } from './override-labels.js';
 import { PlanCompiler, type RunNode } from './plan.js';
+import { PlanningLimit } from './planning-limit.js';
 import { PlanningQueue } from './planning-queue.js';
 import { compileShape, type Shape } from './response-shape.js';
 import { compileWriter, type Write } from './response-writer.js';
@@ -112,6 +114,7 @@ export interface Variant extends Route {
 interface Planner {
   readonly supergraph: Supergraph;
   readonly planner: QueryPlanner;
+  readonly limit: PlanningLimit;
 }
 
 const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
@@ -139,6 +142,7 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
+    checkKnownScalars(apiSchema);
     this.#apiSchema = withDirectives(apiSchema);
     this.#supergraphSdl = supergraphSdl;
     this.#hasCopies = supergraphSdl.includes(' provides: "');
@@ -270,6 +274,11 @@ export class Engine {
     return this.#planning.run(`owners ${operation.hash} ${key}`, work, client);
   }
 
+  /** The memory that operations and their plans take, in bytes (estimated). */
+  get operationsWeight(): number {
+    return this.#operations.weight;
+  }
+
   /** The type of an operation that was run before. */
   typeOf(query: string, operationName: string | undefined): OperationTypeNode | undefined {
     return this.#operations.typeOf(query, operationName);
@@ -312,19 +321,16 @@ export class Engine {
   }
 
   #plan(
-    { supergraph, planner }: Planner,
+    { supergraph, planner, limit }: Planner,
     { document, conditions }: Operation,
     key: string,
     variables: Readonly<Record<string, unknown>>,
   ): QueryPlan {
     const values: ConditionValues = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
-    try {
+    return limit.apply(() => {
       const planned = operationFromDocument(supergraph.apiSchema(), withSettledConditions(document, values));
       return planner.buildQueryPlan(planned, { overrideConditions: this.#labels.read(key) });
-    } catch (error) {
-      if (error instanceof RangeError) throw new GraphQLError('The operation is too large to be planned.');
-      throw error;
-    }
+    });
   }
 
   #createPlanner(supergraphSdl: string): Planner {
@@ -332,11 +338,12 @@ export class Engine {
       validateSupergraph: false,
       supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
     });
+    const limit = new PlanningLimit();
     const planner = new QueryPlanner(supergraph, {
       reuseQueryFragments: false,
-      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS },
+      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS, pathsLimit: limit.pathsLimit },
     });
-    return { supergraph, planner };
+    return { supergraph, planner, limit };
   }
 
   #shape(operation: Operation, { coerced, sent }: NormalizedVariables): Shape {
