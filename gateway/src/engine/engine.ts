@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
 import { MIN_POSITIONS_HEADER } from '@tributary/shared/events/positions-header';
-import { executeSync, type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { type DocumentNode, executeSync, type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { CachePolicy } from '../freshness/cache-policy.js';
 import {
   isFreshEnough,
@@ -17,8 +17,10 @@ import type { Abandonment } from './abandonment.js';
 import { within } from './client-errors.js';
 import { inClientTerms, type NormalizedVariables, readVariables } from './client-variables.js';
 import { SubgraphOperations } from './composed-operation.js';
+import { withConcreteTypes } from './concrete-types.js';
 import { type ConditionValues, withSettledConditions } from './conditions.js';
 import { credentialsOf } from './credentials.js';
+import { EntityKeys } from './entity-keys.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from './explanation.js';
 import { enclose, quote } from './json-text.js';
 import { checkKnownScalars } from './known-scalars.js';
@@ -32,7 +34,7 @@ import {
 } from './operations.js';
 import { type OverrideLabels, overrideLabels } from './override-labels.js';
 import { PlanCompiler, type RunNode } from './plan.js';
-import { PlanningLimit } from './planning-limit.js';
+import { isPlannerFault, PlanningLimit } from './planning-limit.js';
 import { PlanningQueue } from './planning-queue.js';
 import { compileShape, type Shape } from './response-shape.js';
 import { compileWriter, type Write } from './response-writer.js';
@@ -55,6 +57,8 @@ export interface EngineOptions {
   readonly limits?: OperationLimits;
   /** How many operations are kept planned. */
   readonly maxOperations?: number;
+  /** The memory that they may take with their plans, in bytes (estimated). */
+  readonly maxOperationsWeight?: number | undefined;
   /** What was read before; nothing is cached without it. */
   readonly cache?: ResponseCache | null;
   /** Labels of `@override` that are on, with the share of requests for which they are. */
@@ -154,9 +158,10 @@ export class Engine {
       new TypeConditions(supergraph.schema.toGraphQLJSSchema()),
       new SubgraphCalls(fetchers, this.#shared, mergeFetches, cache),
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
+      new EntityKeys(supergraph),
     );
-    const { limits = LIMITS, maxOperations = 1000, labels = new Map() } = options;
-    this.#operations = new Operations(this.#apiSchema, supergraph, limits, maxOperations);
+    const { limits = LIMITS, maxOperations = 1000, maxOperationsWeight, labels = new Map() } = options;
+    this.#operations = new Operations(this.#apiSchema, supergraph, limits, maxOperations, maxOperationsWeight);
     this.#labels = overrideLabels(supergraph, labels);
   }
 
@@ -327,9 +332,17 @@ export class Engine {
     variables: Readonly<Record<string, unknown>>,
   ): QueryPlan {
     const values: ConditionValues = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
+    const overrideConditions = this.#labels.read(key);
+    const planned = (settled: DocumentNode) =>
+      planner.buildQueryPlan(operationFromDocument(supergraph.apiSchema(), settled), { overrideConditions });
     return limit.apply(() => {
-      const planned = operationFromDocument(supergraph.apiSchema(), withSettledConditions(document, values));
-      return planner.buildQueryPlan(planned, { overrideConditions: this.#labels.read(key) });
+      const settled = withSettledConditions(document, values);
+      try {
+        return planned(settled);
+      } catch (error) {
+        if (!isPlannerFault(error)) throw error;
+        return planned(withConcreteTypes(settled, this.#apiSchema));
+      }
     });
   }
 

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { ApiError } from '@tributary/shared/errors';
+import { GraphQLError } from 'graphql';
 
 /**
  * Different ways to one selection that the planner may follow. Where several subgraphs resolve the fields of an interface, their
@@ -10,6 +11,15 @@ const MAX_OPTIONS = 3000;
 const MAX_PLANNING_MS = 4000;
 
 const REFUSALS = /^(Too many options generated|Number of (non-local|recursive) selections exceeds)/;
+
+/** Whether the planner failed for a reason of its own; it does so on some operations that are valid. */
+export function isPlannerFault(error: unknown): error is Error {
+  return error instanceof Error && !isExpense(error) && !(error instanceof GraphQLError);
+}
+
+function isExpense(error: Error): boolean {
+  return error instanceof RangeError || REFUSALS.test(error.message);
+}
 
 /**
  * Ends a planning that takes too much, in the one place where the planner can be interrupted: it compares the number of options
@@ -26,14 +36,18 @@ export class PlanningLimit {
   /**
    * Runs a planning within the limit.
    *
-   * @throws ApiError COST_LIMIT with the reason PLANNING when it takes too much
+   * @throws ApiError with the reason PLANNING: COST_LIMIT when it takes too much, INTERNAL_SERVER_ERROR when the planner fails
    */
   apply<Result>(plan: () => Result): Result {
     this.#deadline = performance.now() + MAX_PLANNING_MS;
     try {
       return plan();
     } catch (error) {
-      if (error instanceof Error && (error instanceof RangeError || REFUSALS.test(error.message))) throw tooExpensive();
+      if (error instanceof Error && isExpense(error)) throw tooExpensive();
+      if (isPlannerFault(error)) {
+        const message = `The query planner found no way to run this operation: ${error.message}`;
+        throw new ApiError('INTERNAL_SERVER_ERROR', message, { reason: 'PLANNING' });
+      }
       throw error;
     }
   }

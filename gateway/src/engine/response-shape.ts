@@ -14,7 +14,7 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
-import { type SelectedField, type ShapeParts, selectedFields } from './selection.js';
+import { isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
 import { tell } from './tell.js';
 import { isObject, type Json, type JsonObject, own, type Path } from './types.js';
 
@@ -135,10 +135,12 @@ function compileComposite(
   };
   // Of an interface's object the type is not always asked for: only the interface's own fields may be wanted.
   const declared = type.name;
+  const isRoot = isRootType(type, parts.schema);
   return (value, at, errors) => {
     if (value === undefined || value === null) return null;
     if (!isObject(value)) return refuse(at, `Expected an object for ${field}.`, errors);
-    const given = value.__typename;
+    // A subgraph may call its root type otherwise.
+    const given = isRoot ? declared : value.__typename;
     // A type that clients are not to know, or that is none at all, is not shown as what it was declared to be.
     const hidden = typeof given === 'string' && !parts.schema.getType(given);
     const fields = hidden ? null : (typeof given === 'string' && shapeOf(given)) || shapeOf(declared);

@@ -1,6 +1,7 @@
 import {
   type FieldNode,
   type FragmentDefinitionNode,
+  type GraphQLCompositeType,
   GraphQLError,
   GraphQLIncludeDirective,
   type GraphQLInterfaceType,
@@ -55,6 +56,11 @@ export function selectedFields(
       selectionSets: nodes.flatMap(({ selectionSet }) => (selectionSet ? [selectionSet] : [])),
     };
   });
+}
+
+/** Whether a type is a root of the schema, which is reached again where a field has that type. */
+export function isRootType(type: GraphQLCompositeType, schema: GraphQLSchema): boolean {
+  return type === schema.getQueryType() || type === schema.getMutationType();
 }
 
 function typeOf(type: GraphQLObjectType | GraphQLInterfaceType, name: string): GraphQLOutputType {
