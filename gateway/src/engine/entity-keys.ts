@@ -24,9 +24,9 @@ export class EntityKeys {
     }
   }
 
-  /** Whether the fields that are there hold a key by which a subgraph finds entities of a type; true where no key is known. */
+  /** Whether the fields that are there hold a key by which a subgraph finds entities of a type. */
   isComplete(subgraph: string, typeName: string, isThere: (field: string) => boolean): boolean {
-    return this.#keys.get(`${subgraph} ${typeName}`)?.some((fields) => fields.every(isThere)) ?? true;
+    return this.#keys.get(`${subgraph} ${typeName}`)?.some((fields) => fields.every(isThere)) ?? false;
   }
 }
 
