@@ -145,7 +145,7 @@ export const settings = {
   MAX_OPERATION_DEPTH: count(50).describe('fields in fields'),
   MAX_OPERATION_ALIASES: count(1000).describe('in an operation'),
   MAX_OPERATION_FIELDS: count(10_000).describe("a fragment's counted wherever it is spread"),
-  MAX_OPERATIONS: count(10_000).describe('how many operations are kept planned: some 20 kB each'),
+  MAX_OPERATIONS: count(10_000).describe('how many operations are kept planned: some 20 kB each, and 200 MB in all'),
   NODE_ENV: z
     .string()
     .default('development')

@@ -3,14 +3,14 @@ import type { OperationDefinitionNode } from 'graphql';
 import type { Variant } from './engine.js';
 import type { Operation } from './operations.js';
 
-// Estimates of heap, in bytes, measured with Node 20 over operations of 5 to 6,000 fields: what they say is between half and
-// twice of what is taken.
+// Estimates of heap, in bytes. Measured with Node 20 over operations of 2 to 1,000 fields, with fragments, literals and variants:
+// the heap that is taken is 0.75 to 1.25 times what they say.
 
 const DOCUMENT_BYTES = 500;
-const OPERATION_BYTES = 2000;
+const OPERATION_BYTES = 4000;
 /** For each character of a normalized operation as JSON: its nodes, and its fields under names that do not collide. */
 const BYTES_PER_CHARACTER = 2;
-const VARIANT_BYTES = 2000;
+const VARIANT_BYTES = 4000;
 /** For each field, fragments spread: the compiled writer and completer. */
 const BYTES_PER_FIELD = 700;
 /** For each character of a plan as JSON: its nodes and what is compiled of them. */
