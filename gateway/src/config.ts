@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { duration, port, readEnvironment } from '@tributary/shared/config/environment';
 import { natsUrl } from '@tributary/shared/events/event-settings';
 import { serveSettings } from '@tributary/shared/service/run-service';
@@ -68,6 +69,25 @@ const labels = z
     );
   });
 
+/** Names of networks that the HTTP server knows. */
+const NAMED_NETWORKS = new Set(['loopback', 'linklocal', 'uniquelocal']);
+
+const networks = z
+  .string()
+  .default('')
+  .transform((text, context): readonly string[] => {
+    const entries = text.split(',').map((entry) => entry.trim());
+    return entries.filter((entry) => {
+      if (entry === '') return false;
+      const [, address = '', bits = '0'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(entry) ?? [];
+      const isNetwork = Number(bits) <= (isIP(address) === 6 ? 128 : 32) && isIP(address) !== 0;
+      if (!isNetwork && !NAMED_NETWORKS.has(entry)) {
+        context.addIssue(`expected addresses or networks such as 10.0.0.7,172.16.0.0/12; got "${entry}"`);
+      }
+      return true;
+    });
+  });
+
 const onOff = (preset: 'on' | 'off') =>
   z
     .enum(['on', 'off'])
@@ -131,7 +151,7 @@ export const settings = {
   MAX_OPERATION_DEPTH: count(50).describe('fields in fields'),
   MAX_OPERATION_ALIASES: count(1000).describe('in an operation'),
   MAX_OPERATION_FIELDS: count(10_000).describe("a fragment's counted wherever it is spread"),
-  MAX_OPERATIONS: count(10_000).describe('how many operations are kept planned: some 20 kB each'),
+  MAX_OPERATIONS: count(10_000).describe('how many operations are kept planned: some 20 kB each, and 200 MB in all'),
   NODE_ENV: z
     .string()
     .default('development')
@@ -140,6 +160,9 @@ export const settings = {
     .string()
     .optional()
     .describe('a request says this as `x-explain`; elsewhere any value does (it adds `extensions.explanation`)'),
+  TRUSTED_PROXIES: networks.describe(
+    'proxies in front of the gateway (addresses, networks such as `172.16.0.0/12`, or `loopback`, `uniquelocal`), with commas: the client is then who their `X-Forwarded-For` names',
+  ),
   CORS_ORIGINS: origins.describe(
     'sites whose pages may ask, with commas; `localhost` is this machine on any port, `*` everybody',
   ),

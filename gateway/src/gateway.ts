@@ -29,6 +29,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     host: config.HOST,
     port: config.GATEWAY_PORT,
     logger,
+    trustedProxies: config.TRUSTED_PROXIES,
     readiness: async () => supergraph?.state ?? { ready: false },
   });
   const cache = await openCache(config, logger, service, bus);

@@ -12,9 +12,13 @@ const FIRST_MOMENT = Date.parse('0001-01-01T00:00:00Z');
 const LAST_MOMENT = Date.parse('9999-12-31T23:59:59.999Z');
 const SHOWN_LENGTH = 100;
 
+/** Where the scalars are specified. The gateway knows by these URLs, which composition keeps, that a scalar is one of these. */
+const SPECIFICATION = 'https://tributary.dev/scalars/v0.1/';
+
 /** An exact decimal number, always a string on the wire. */
 export const Decimal = new GraphQLScalarType<string, string>({
   name: 'Decimal',
+  specifiedByURL: `${SPECIFICATION}decimal`,
   description: 'An exact decimal number as a string: "261.96". At most 16 digits before the point and 8 after.',
   serialize: (value) => (value instanceof Big ? value.toFixed() : String(value)),
   parseValue: parseDecimal,
@@ -35,6 +39,7 @@ function parseDecimal(value: unknown): string {
 /** A moment in time; in code a `Date`, on the wire RFC 3339 in UTC. */
 export const DateTime = new GraphQLScalarType<Date, string>({
   name: 'DateTime',
+  specifiedByURL: `${SPECIFICATION}date-time`,
   description:
     'A moment in time, RFC 3339: "2016-11-08T00:00:00.000Z", in the years 0001 to 9999 (UTC). Answers are always in UTC.',
   serialize(value) {
@@ -61,6 +66,7 @@ function parseDateTime(value: unknown): Date {
 /** Any JSON value that can be stored and read again. */
 export const JSONValue = new GraphQLScalarType<unknown, unknown>({
   name: 'JSON',
+  specifiedByURL: `${SPECIFICATION}json`,
   description: `Any JSON value, nested at most ${MAX_JSON_DEPTH} levels deep.`,
   serialize: (value) => value,
   parseValue: parseJson,
@@ -98,6 +104,9 @@ function readLiteral(node: ValueNode, variables: Readonly<Record<string, unknown
       );
   }
 }
+
+/** The scalars of the services, which the gateway checks as well. */
+export const SCALARS: readonly GraphQLScalarType[] = [DateTime, Decimal, JSONValue];
 
 /** A value for an error message; what is long or nested is not repeated. */
 function describe(value: unknown): string {

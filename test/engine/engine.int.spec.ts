@@ -33,6 +33,19 @@ describe('requests that want the same at the same time', () => {
     await Promise.all([graph.run(QUERY), graph.run(QUERY)]);
     expect(graph.fetches()).toBe(3 * once);
   });
+
+  test('share when their names, or the names of their variables, differ', async () => {
+    const alone = buildCase(shop);
+    await alone.run('query One($x: ID!) { product(id: $x) { title inStock } }', { x: '1' });
+    const graph = buildCase(shop);
+    const answers = await Promise.all([
+      graph.run('query One($x: ID!) { product(id: $x) { title inStock } }', { x: '1' }),
+      graph.run('query Two($y: ID!) { product(id: $y) { title inStock } }', { y: '1' }),
+      graph.run('{ product(id: "1") { title inStock } }'),
+    ]);
+    expect(graph.fetches()).toBe(alone.fetches());
+    for (const { data } of answers) expect(data).toEqual(answers[0]?.data);
+  });
 });
 
 describe('a request with a bound on staleness joins what began', () => {
@@ -106,11 +119,30 @@ describe('a request with a bound on staleness joins what began', () => {
   });
 });
 
-test('an entity that is wanted at several places is asked for once', async () => {
-  const graph = buildCase(shop);
-  await graph.run('query Page { a: product(id: "1") { inStock } b: product(id: "1") { inStock } }');
-  const asked = graph.sent.filter(({ subgraph }) => subgraph === 'shipping');
-  expect(asked.map(({ variables }) => (variables.representations as unknown[]).length)).toEqual([1]);
+describe('an entity that is wanted at several places is asked for once', () => {
+  test.each([
+    ['', '{ a: product(id: "1") { inStock } b: product(id: "1") { inStock } }'],
+    ['in a named query', 'query Two { a: product(id: "1") { inStock } b: product(id: "1") { inStock } }'],
+    ['with variables', 'query Two($a: ID!, $b: ID!) { a: product(id: $a) { inStock } b: product(id: $b) { inStock } }'],
+  ])('%s', async (_what, query) => {
+    const graph = buildCase(shop);
+    const { data } = await graph.run(query, { a: '1', b: '1' });
+    expect(data?.a).toEqual(data?.b);
+    expect(graph.sent).toHaveLength(2);
+    expect(graph.sent[1]?.variables.representations).toHaveLength(1);
+  });
+
+  test('below a list and below another field', async () => {
+    const graph = buildCase(shop);
+    const query = 'query Both { reviews { product { inStock } } users { reviews { product { inStock } } } }';
+    const { data } = await graph.run(query);
+    const expected = await graph.expected(query);
+    expect(data).toEqual(JSON.parse(JSON.stringify(expected.data)));
+    for (const { variables } of graph.sent) {
+      const representations = ((variables.representations as object[]) ?? []).map((each) => JSON.stringify(each));
+      expect(new Set(representations).size).toBe(representations.length);
+    }
+  });
 });
 
 test('a name that would change what an object is, is refused', async () => {

@@ -114,7 +114,7 @@ describe('what is wrong is told of what was written', () => {
   ])('%s', async (query) => {
     const { errors } = await graph.run(query);
     expect(errors?.length).toBeGreaterThan(0);
-    expect(JSON.stringify(errors)).not.toContain('_literal');
+    expect(JSON.stringify(errors)).not.toMatch(/\$v\d/);
   });
 });
 
@@ -140,10 +140,10 @@ describe('operations that differ in their literals only', () => {
     graph.sent.length = 0;
     for (const id of ['p', 'q', 'r']) await graph.run(`{ echo(id: "${id}", b: true) }`);
     expect(new Set(graph.sent.map(({ query }) => query)).size).toBe(1);
-    expect(graph.sent.map(({ variables }) => Object.values(variables))).toEqual([
-      ['p', true],
-      ['q', true],
-      ['r', true],
+    expect(graph.sent.map(({ variables }) => new Set(Object.values(variables)))).toEqual([
+      new Set(['p', true]),
+      new Set(['q', true]),
+      new Set(['r', true]),
     ]);
   });
 });

@@ -149,6 +149,62 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
   });
 });
 
+describe('a value that does not fit a scalar of the services is refused before anything runs:', () => {
+  const stock = (value: string) =>
+    `restock(id: "FUR-BO-10001798", quantity: 1, idempotencyKey: "before") { id }
+     deposit(userId: "CG-12520", amount: ${value}, idempotencyKey: "bad") { balance { amount } }`;
+  const withAttributes = (value: string) =>
+    `mutation Create { createProduct(input: ${PRODUCT.replace(' }', `, attributes: ${value} }`)}) { id } }`;
+  test.each([
+    ['a variable', `mutation Two($amount: Decimal!) { ${stock('$amount')} }`, { amount: 'abc' }, '$amount'],
+    ['a literal', `mutation Two { ${stock('"abc"')} }`, {}, 'abc'],
+    ['a default', `mutation Two($amount: Decimal! = "abc") { ${stock('$amount')} }`, {}, 'abc'],
+    ['a moment', 'query At($bad: DateTime) { order(id: "x", asOf: $bad) { id } }', { bad: 'yesterday' }, '$bad'],
+    [
+      'a moment in an input object',
+      'query In($filter: OrderFilter) { orders(filter: $filter) { totalCount } }',
+      { filter: { placedAfter: '2016-02-30T00:00:00Z' } },
+      '$filter',
+    ],
+    ['a number that JSON cannot hold', withAttributes('{ e: 1e400 }'), {}, 'out of range'],
+  ])('%s', async (_what, query, variables, words) => {
+    const before = await state();
+    const answer = JSON.parse((await post(JSON.stringify({ query, variables }))).body);
+    expect(answer).not.toHaveProperty('data');
+    expect(answer.errors[0].extensions.code).toBe('BAD_USER_INPUT');
+    expect(answer.errors[0].message).toContain(words);
+    expect(await state()).toEqual(before);
+  });
+});
+
+describe("one client's request does not change what another's means:", () => {
+  const send = async (request: object) => JSON.parse((await post(JSON.stringify(request))).body);
+  const query = 'query GetOrder {\n  order(number: "CA-2016-152156") { id }\n}';
+  const answer = { data: { order: { id: 'CA-2016-152156' } } };
+
+  test('the name before the text, and the first line as the name', async () => {
+    await Promise.all([
+      send({ query: `GetOrder\n${query}` }),
+      send({ operationName: 'query GetOrder {', query: query.slice(query.indexOf('\n') + 1) }),
+    ]);
+    expect(await send({ operationName: 'GetOrder', query })).toEqual(answer);
+    expect(await send({ query })).toEqual(answer);
+  });
+
+  test('a variable with a name that the gateway uses itself', async () => {
+    const named = `query Both($representations_0: Int) {
+      user(id: "CG-12520") { orders(first: $representations_0) { totalCount } }
+      b: user(id: "DV-13045") { orderStats { orderCount } }
+    }`;
+    const { data, errors } = await send({ query: named, variables: { representations_0: 1 } });
+    expect(errors).toBeUndefined();
+    expect(data).toMatchObject({
+      user: { orders: { totalCount: expect.any(Number) } },
+      b: { orderStats: { orderCount: expect.any(Number) } },
+    });
+  });
+});
+
 describe('HTTP', () => {
   test('malformed JSON is 400', async () => {
     const { status, body } = await post('{"query": "{ me');

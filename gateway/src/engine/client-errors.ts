@@ -4,13 +4,17 @@ import type { JsonObject } from './types.js';
 /**
  * An error in the client's names. Of a field that the client did not ask for (a key, say, or another type's) it is told of the
  * object that has it.
+ *
+ * @param reword puts a message in the client's words
  */
 export function within(
   data: JsonObject | null,
   error: GraphQLError,
   responseNames: ReadonlyMap<string, string | null>,
+  reword: (message: string) => string,
 ): GraphQLError {
-  if (!error.path) return error;
+  const message = reword(error.message);
+  if (!error.path) return new GraphQLError(message, { extensions: error.extensions });
   const path: (string | number)[] = [];
   let value: unknown = data;
   for (const internal of error.path) {
@@ -29,5 +33,5 @@ export function within(
     }
     path.push(key);
   }
-  return new GraphQLError(error.message, { path, extensions: error.extensions });
+  return new GraphQLError(message, { path, extensions: error.extensions });
 }

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
 import { MIN_POSITIONS_HEADER } from '@tributary/shared/events/positions-header';
-import { executeSync, GraphQLError, type GraphQLSchema, getVariableValues, OperationTypeNode } from 'graphql';
+import { type DocumentNode, executeSync, type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { CachePolicy } from '../freshness/cache-policy.js';
 import {
   isFreshEnough,
@@ -15,15 +15,26 @@ import {
 import type { ResponseCache } from '../freshness/response-cache.js';
 import type { Abandonment } from './abandonment.js';
 import { within } from './client-errors.js';
+import { inClientTerms, type NormalizedVariables, readVariables } from './client-variables.js';
 import { SubgraphOperations } from './composed-operation.js';
+import { withConcreteTypes } from './concrete-types.js';
 import { type ConditionValues, withSettledConditions } from './conditions.js';
 import { credentialsOf } from './credentials.js';
+import { EntityKeys } from './entity-keys.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from './explanation.js';
 import { enclose, quote } from './json-text.js';
+import { checkKnownScalars } from './known-scalars.js';
 import type { OperationLimits } from './limits.js';
-import { type CheckedOperation, type Operation, Operations, withDirectives } from './operations.js';
+import {
+  type CheckedOperation,
+  type ClientDocument,
+  type Operation,
+  Operations,
+  withDirectives,
+} from './operations.js';
 import { type OverrideLabels, overrideLabels } from './override-labels.js';
 import { PlanCompiler, type RunNode } from './plan.js';
+import { isPlannerFault, PlanningLimit } from './planning-limit.js';
 import { PlanningQueue } from './planning-queue.js';
 import { compileShape, type Shape } from './response-shape.js';
 import { compileWriter, type Write } from './response-writer.js';
@@ -31,6 +42,7 @@ import { SharedFetches } from './shared-fetches.js';
 import { SubgraphCalls } from './subgraph-calls.js';
 import { TypeConditions } from './type-conditions.js';
 import type { Fetcher, JsonObject, Run } from './types.js';
+import { planWeight } from './weights.js';
 
 export interface EngineOptions {
   readonly supergraphSdl: string;
@@ -45,6 +57,8 @@ export interface EngineOptions {
   readonly limits?: OperationLimits;
   /** How many operations are kept planned. */
   readonly maxOperations?: number;
+  /** The memory that they may take with their plans, in bytes (estimated). */
+  readonly maxOperationsWeight?: number | undefined;
   /** What was read before; nothing is cached without it. */
   readonly cache?: ResponseCache | null;
   /** Labels of `@override` that are on, with the share of requests for which they are. */
@@ -54,6 +68,8 @@ export interface EngineOptions {
 export interface EngineRequest {
   readonly query: string;
   readonly operationName?: string | undefined;
+  /** Who sends the request: a key by which new operations are planned in turn. */
+  readonly client?: string | undefined;
   readonly variables?: Readonly<Record<string, unknown>>;
   /** Sent to subgraphs. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -82,15 +98,17 @@ export type EngineResult = (
   readonly positions?: ReadonlyMap<string, number>;
 };
 
-/** A way to an answer. */
+/** A compiled query plan. */
 interface Route {
   readonly plan: QueryPlan;
   readonly run: RunNode | null;
+  /** The memory that it takes, in bytes. */
+  readonly planWeight: number;
 }
 
 /** An operation, planned and compiled for certain conditions: what is left for each request is to run it. */
 export interface Variant extends Route {
-  /** The way that asks owners where this one takes what copies have; null when it takes nothing from copies, undefined when it was not looked for. */
+  /** The same operation planned without `@provides`, so that every field comes from its owner; null: the plan is the same; undefined: not planned yet. */
   owners?: Route | null;
   /** Null when it has to be made for each request, because the schema is asked about itself. */
   readonly shape: Shape | null;
@@ -100,6 +118,7 @@ export interface Variant extends Route {
 interface Planner {
   readonly supergraph: Supergraph;
   readonly planner: QueryPlanner;
+  readonly limit: PlanningLimit;
 }
 
 const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
@@ -127,6 +146,7 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
+    checkKnownScalars(apiSchema);
     this.#apiSchema = withDirectives(apiSchema);
     this.#supergraphSdl = supergraphSdl;
     this.#hasCopies = supergraphSdl.includes(' provides: "');
@@ -138,38 +158,36 @@ export class Engine {
       new TypeConditions(supergraph.schema.toGraphQLJSSchema()),
       new SubgraphCalls(fetchers, this.#shared, mergeFetches, cache),
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
+      new EntityKeys(supergraph),
     );
-    const { limits = LIMITS, maxOperations = 1000, labels = new Map() } = options;
-    this.#operations = new Operations(this.#apiSchema, supergraph, limits, maxOperations);
+    const { limits = LIMITS, maxOperations = 1000, maxOperationsWeight, labels = new Map() } = options;
+    this.#operations = new Operations(this.#apiSchema, supergraph, limits, maxOperations, maxOperationsWeight);
     this.#labels = overrideLabels(supergraph, labels);
   }
 
   /** @throws whatever `allow` throws, and ApiError RATE_LIMITED when too many operations wait to be planned */
   async run(request: EngineRequest): Promise<EngineResult> {
     const started = performance.now();
-    const { query, operationName } = request;
-    const checked = this.#operations.known(query, operationName) ?? (await this.#check(query, operationName));
+    const { query, operationName, client } = request;
+    const checked = this.#operations.known(query, operationName) ?? (await this.#check(request));
     if ('errors' in checked) return checked;
-    const { operation, literals } = checked;
-    const type = operation.definition.operation;
+    const { operation, document } = checked;
+    const { type } = document;
     request.allow?.(type);
 
-    const given = literals ? { ...request.variables, ...literals } : (request.variables ?? {});
-    const definitions = operation.definition.variableDefinitions ?? [];
-    const { coerced, errors: wrong } = getVariableValues(this.#apiSchema, definitions, given, { maxErrors: 20 });
-    if (wrong) return { errors: wrong };
-    const key = this.#variantKey(operation, coerced);
+    const variables = readVariables(this.#apiSchema, document, request.variables ?? {});
+    if ('errors' in variables) return variables;
+    const key = this.#variantKey(operation, variables.coerced);
     const known = operation.variants.get(key);
-    const variant = known ?? (await this.#prepare(operation, key, coerced));
+    const variant = known ?? (await this.#prepare(operation, key, variables.coerced, client));
     const planning = { cached: known !== undefined, durationMs: rounded(performance.now() - started) };
 
     const isQuery = type === OperationTypeNode.QUERY;
     const requirements = stricter(request.requirements ?? NO_REQUIREMENTS, operation.maxStalenessMs);
     const isDemanding = requirements.positions.size > 0 || Number.isFinite(requirements.maxStalenessMs);
     if (isQuery && isDemanding) await this.#cache?.prepare(requirements, STREAM_PATIENCE_MS);
-    const owners = () => this.#owners(operation, variant, key, coerced);
-    const start = (by: Route) =>
-      this.#execute(by, operation, request, isQuery, forwarded(given, coerced), isQuery ? requirements : null);
+    const owners = () => this.#owners(operation, variant, key, variables.coerced, client);
+    const start = (by: Route) => this.#execute(by, request, document, variables.sent, isQuery ? requirements : null);
     // What a mutation answers is never from a copy, which may not have its changes yet, and it cannot be run a second time.
     const asksOwners = !isQuery || requirements.maxStalenessMs === 0;
     let route: Route = (asksOwners && (await owners())) || variant;
@@ -191,9 +209,13 @@ export class Engine {
     const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
     if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
     const fetched = errors.length;
-    const shaped = (variant.shape ?? this.#shape(operation, coerced))(data, errors);
+    const shaped = (variant.shape ?? this.#shape(operation, variables))(data, errors);
     // What the shape found is in the client's names already.
-    const told = errors.map((error, i) => (i < fetched ? within(shaped, error, operation.responseNames) : error));
+    const told = errors.map((error, i) =>
+      i < fetched
+        ? within(shaped, error, operation.responseNames, (message) => inClientTerms(message, document))
+        : error,
+    );
     const switched = route !== variant;
     const extensions = traces && {
       ...(request.explain && { explanation: explain(route.plan, { planning, traces, started, switched }) }),
@@ -209,17 +231,17 @@ export class Engine {
 
   async #execute(
     { run: node }: Route,
-    { definition }: Operation,
     { headers: given = {}, abandonment, explain: explains, reportFreshness: reports }: EngineRequest,
-    isQuery: boolean,
+    { type, operationName }: ClientDocument,
     variables: Readonly<Record<string, unknown>>,
     requirements: Requirements | null,
   ): Promise<Run> {
+    const isQuery = type === OperationTypeNode.QUERY;
     const seen = requirements?.positions ?? new Map();
     const headers = seen.size === 0 ? given : { ...given, [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) };
     const data: JsonObject = {};
     const run: Run = {
-      operationName: definition.name?.value ?? null,
+      operationName,
       variables,
       headers,
       credentials: isQuery ? credentialsOf(headers) : null,
@@ -238,38 +260,44 @@ export class Engine {
     return run;
   }
 
-  /** Planned when it is first wanted: the same without what subgraphs provide from copies. */
+  /** The same operation planned without `@provides`, so that every field comes from its owner; planned when it is first needed. */
   async #owners(
     operation: Operation,
     variant: Variant,
     key: string,
     variables: Readonly<Record<string, unknown>>,
+    client: string | undefined,
   ): Promise<Route | null> {
     if (variant.owners !== undefined || !this.#hasCopies) return variant.owners ?? null;
-    return this.#planning.run(`owners ${operation.number} ${key}`, () => {
+    const work = () => {
       this.#ownersPlanner ??= this.#createPlanner(withoutCopies(this.#supergraphSdl));
       const plan = this.#plan(this.#ownersPlanner, operation, key, variables);
       const isSame = JSON.stringify(plan.node) === JSON.stringify(variant.plan.node);
-      variant.owners = isSame || !plan.node ? null : { plan, run: this.#compiler.compile(plan.node as PlanNode) };
+      variant.owners = isSame ? null : this.#route(plan);
+      this.#operations.weigh(operation);
       return variant.owners;
-    });
+    };
+    return this.#planning.run(`owners ${operation.hash} ${key}`, work, client);
   }
 
-  /** Of an operation that was run before: what it is. */
+  /** The memory that operations and their plans take, in bytes (estimated). */
+  get operationsWeight(): number {
+    return this.#operations.weight;
+  }
+
+  /** The type of an operation that was run before. */
   typeOf(query: string, operationName: string | undefined): OperationTypeNode | undefined {
-    const checked = this.#operations.known(query, operationName);
-    return checked && 'operation' in checked ? checked.operation.definition.operation : undefined;
+    return this.#operations.typeOf(query, operationName);
   }
 
-  /** The bound that an operation that was run before has of its own (`@maxStaleness`), in milliseconds; infinite when it has none. */
+  /** The bound of an operation that was run before (`@maxStaleness`), in milliseconds: infinite without one; 0 when the operation is not in the cache. */
   maxStalenessOf(query: string, operationName: string | undefined): number {
-    const checked = this.#operations.known(query, operationName);
-    return checked && 'operation' in checked ? checked.operation.maxStalenessMs : Number.POSITIVE_INFINITY;
+    return this.#operations.maxStalenessOf(query, operationName);
   }
 
-  #check(query: string, operationName: string | undefined): Promise<CheckedOperation> {
-    const key = `check ${operationName ?? ''}\n${query}`;
-    return this.#planning.run(key, () => this.#operations.check(query, operationName));
+  #check({ query, operationName, client }: EngineRequest): Promise<CheckedOperation> {
+    const key = `check ${JSON.stringify([operationName ?? null, query])}`;
+    return this.#planning.run(key, () => this.#operations.check(query, operationName), client);
   }
 
   #variantKey({ conditions }: Operation, variables: Readonly<Record<string, unknown>>): string {
@@ -278,35 +306,50 @@ export class Engine {
     return key;
   }
 
-  #prepare(operation: Operation, key: string, variables: Readonly<Record<string, unknown>>): Promise<Variant> {
-    const { introspection, variants } = operation;
-    return this.#planning.run(`plan ${operation.number} ${key}`, () => {
-      const plan = this.#plan(this.#planner, operation, key, variables);
+  #prepare(
+    operation: Operation,
+    key: string,
+    variables: Readonly<Record<string, unknown>>,
+    client: string | undefined,
+  ): Promise<Variant> {
+    const { introspection } = operation;
+    const work = () => {
+      const parts = this.#parts(operation, variables, null);
       const variant: Variant = {
-        plan,
-        run: plan.node ? this.#compiler.compile(plan.node as PlanNode) : null,
-        shape: introspection ? null : this.#shape(operation, variables),
-        write: introspection ? null : compileWriter(operation.definition, this.#parts(operation, variables, null)),
+        ...this.#route(this.#plan(this.#planner, operation, key, variables)),
+        shape: introspection ? null : compileShape(operation.definition, parts),
+        write: introspection ? null : compileWriter(operation.definition, parts),
       };
-      variants.set(key, variant);
+      this.#operations.addVariant(operation, key, variant);
       return variant;
-    });
+    };
+    return this.#planning.run(`plan ${operation.hash} ${key}`, work, client);
+  }
+
+  #route(plan: QueryPlan): Route {
+    const run = plan.node ? this.#compiler.compile(plan.node as PlanNode) : null;
+    return { plan, run, planWeight: planWeight(plan) };
   }
 
   #plan(
-    { supergraph, planner }: Planner,
+    { supergraph, planner, limit }: Planner,
     { document, conditions }: Operation,
     key: string,
     variables: Readonly<Record<string, unknown>>,
   ): QueryPlan {
     const values: ConditionValues = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
-    try {
-      const planned = operationFromDocument(supergraph.apiSchema(), withSettledConditions(document, values));
-      return planner.buildQueryPlan(planned, { overrideConditions: this.#labels.read(key) });
-    } catch (error) {
-      if (error instanceof RangeError) throw new GraphQLError('The operation is too large to be planned.');
-      throw error;
-    }
+    const overrideConditions = this.#labels.read(key);
+    const planned = (settled: DocumentNode) =>
+      planner.buildQueryPlan(operationFromDocument(supergraph.apiSchema(), settled), { overrideConditions });
+    return limit.apply(() => {
+      const settled = withSettledConditions(document, values);
+      try {
+        return planned(settled);
+      } catch (error) {
+        if (!isPlannerFault(error)) throw error;
+        return planned(withConcreteTypes(settled, this.#apiSchema));
+      }
+    });
   }
 
   #createPlanner(supergraphSdl: string): Planner {
@@ -314,19 +357,20 @@ export class Engine {
       validateSupergraph: false,
       supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
     });
+    const limit = new PlanningLimit();
     const planner = new QueryPlanner(supergraph, {
       reuseQueryFragments: false,
-      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS },
+      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS, pathsLimit: limit.pathsLimit },
     });
-    return { supergraph, planner };
+    return { supergraph, planner, limit };
   }
 
-  #shape(operation: Operation, variables: Readonly<Record<string, unknown>>): Shape {
+  #shape(operation: Operation, { coerced, sent }: NormalizedVariables): Shape {
     const { introspection } = operation;
     const asked = introspection
-      ? executeSync({ schema: this.#apiSchema, document: introspection, variableValues: variables }).data
+      ? executeSync({ schema: this.#apiSchema, document: introspection, variableValues: sent }).data
       : null;
-    return compileShape(operation.definition, this.#parts(operation, variables, (asked ?? null) as JsonObject | null));
+    return compileShape(operation.definition, this.#parts(operation, coerced, (asked ?? null) as JsonObject | null));
   }
 
   #parts(
@@ -341,15 +385,4 @@ export class Engine {
 /** The supergraph without copies: what a subgraph provides of another's entity, its owner is asked for. */
 function withoutCopies(supergraphSdl: string): string {
   return supergraphSdl.replace(/, provides: "(?:[^"\\]|\\.)*"/g, '');
-}
-
-/** Subgraphs are sent what the client gave, and what the operation's defaults say where it gave nothing. */
-function forwarded(
-  given: Readonly<Record<string, unknown>>,
-  coerced: Readonly<Record<string, unknown>>,
-): Readonly<Record<string, unknown>> {
-  const variables: Record<string, unknown> = {};
-  for (const name in coerced)
-    variables[name] = name in given && given[name] !== undefined ? given[name] : coerced[name];
-  return variables;
 }

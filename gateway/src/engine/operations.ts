@@ -12,30 +12,48 @@ import {
   GraphQLSchema,
   GraphQLString,
   Kind,
+  type Location,
   type OperationDefinitionNode,
+  type OperationTypeNode,
   parse,
+  type VariableDefinitionNode,
   validate,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import { parseStaleness } from '../freshness/requirements.js';
 import { conditionVariables } from './conditions.js';
+import { DOCUMENT_RULES } from './document-rules.js';
 import type { Variant } from './engine.js';
 import { checkLimits, type OperationLimits } from './limits.js';
-import { type Lifted, liftLiterals } from './literals.js';
+import { type NormalizedOperation, normalizeOperation } from './normalize-operation.js';
+import { type RequiredFields, requiredFields } from './required-fields.js';
 import { nameFields } from './response-names.js';
+import { documentWeight, operationWeight, weightOf } from './weights.js';
 
-/** How much is kept of operations, in characters; what is made of one is larger by far, and grows with its fields. */
-const MAX_WEIGHT = 20_000_000;
-const WEIGHT_OF_FIELD = 50;
+/** The memory that operations and their plans may take, in bytes (estimated; see `weights.ts`). */
+const MAX_WEIGHT = 200_000_000;
+/** Of which documents (what clients write; several may be one operation) take at most this. */
+const DOCUMENTS_SHARE = 0.2;
+const DOCUMENTS_PER_OPERATION = 5;
 /** An operation is planned for each set of values that its @skip and @include have; so many of them are kept. */
 const MAX_VARIANTS = 32;
+/** What is kept of documents that are refused, so that a client that repeats one costs little. */
+const MAX_FAILURES = 500;
+const MAX_FAILURES_LENGTH = 2_000_000;
+/** Documents that are parsed and wait for their validation. */
+const MAX_DRAFTS = 64;
+/** Longer texts are hardly written by hand; parsing them is work for the planning queue. */
+const MAX_UNQUEUED_LENGTH = 4000;
 
-/** An operation as a client wrote it, checked, and under names that do not collide. */
+/** A normalized operation: what clients write in different ways is one, planned once. */
 export interface Operation {
-  /** Different for each. */
-  readonly number: number;
-  /** How much more is kept of it than its text. */
+  /** Identifies the operation: a hash of all that it consists of. */
+  readonly hash: string;
+  /** The memory that it takes without its variants, in bytes. */
   readonly weight: number;
+  /** Its fields, each fragment counted wherever it is spread. */
+  readonly fields: number;
+  /** With normalized variables, without a name, and under response names that do not collide. */
   readonly document: DocumentNode;
   readonly definition: OperationDefinitionNode;
   readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
@@ -43,115 +61,215 @@ export interface Operation {
   readonly responseNames: ReadonlyMap<string, string | null>;
   /** Variables that decide what is in the answer. */
   readonly conditions: readonly string[];
-  /** What the operation itself says of how stale it may be, in milliseconds: `@maxStaleness(of: "500ms")`; infinite when it says nothing. */
+  /** The staleness bound that the operation itself sets, in milliseconds: `@maxStaleness(of: "500ms")`; infinite without it. */
   readonly maxStalenessMs: number;
-  /** The part of the operation that asks about the schema itself, as the client wrote it. */
+  /** The part of the operation that asks about the schema itself. */
   readonly introspection: DocumentNode | null;
   /** Planned and compiled, by the values of the conditions. */
   readonly variants: LRUCache<string, Variant>;
 }
 
-/** An operation, with the values of the literals that became variables in it; or why it cannot be run. */
+/** What a client wrote: how it relates to the normalized operation. Holds no operation, so that one that is evicted is freed. */
+export interface ClientDocument {
+  /** The hash of the normalized operation. */
+  readonly hash: string;
+  readonly type: OperationTypeNode;
+  /** The name that the client gave the operation; null when it has none. */
+  readonly operationName: string | null;
+  /** The variables as the client declares them. */
+  readonly variableDefinitions: readonly VariableDefinitionNode[];
+  /** The normalized name of each of them. */
+  readonly variableNames: ReadonlyMap<string, string>;
+  /** The values of the literals that became variables, by normalized name. */
+  readonly literals: Readonly<Record<string, unknown>>;
+  readonly weight: number;
+}
+
+/** An operation and the client's document of it; or why the document cannot be run. */
 export type CheckedOperation =
-  | { readonly operation: Operation; readonly literals?: Readonly<Record<string, unknown>> }
+  | { readonly operation: Operation; readonly document: ClientDocument }
   | { readonly errors: readonly GraphQLError[] };
 
-/** Parses and checks operations, and remembers those that came last. */
+/** A document that is parsed and normalized, but not validated. */
+interface Draft {
+  readonly parsed: DocumentNode;
+  readonly selected: OperationDefinitionNode;
+  readonly normalized: NormalizedOperation;
+  readonly fields: number;
+}
+
+/** Parses, normalizes and validates operations, and keeps the most recent ones within a bound of memory. */
 export class Operations {
   readonly #schema: GraphQLSchema;
   readonly #limits: OperationLimits;
   readonly #fieldNames: ReadonlySet<string>;
-  readonly #argumentsRequired: boolean;
-  readonly #checked: LRUCache<string, CheckedOperation>;
-  /** Texts that differ from another one in their literals only. */
-  readonly #lifted: LRUCache<string, CheckedOperation>;
-  #last = 0;
+  readonly #required: RequiredFields;
+  readonly #documents: LRUCache<string, ClientDocument>;
+  readonly #operations: LRUCache<string, Operation>;
+  readonly #failures = new LRUCache<string, { readonly errors: readonly GraphQLError[] }>({
+    max: MAX_FAILURES,
+    maxSize: MAX_FAILURES_LENGTH,
+  });
+  readonly #drafts = new LRUCache<string, Draft>({ max: MAX_DRAFTS });
 
-  constructor(schema: GraphQLSchema, supergraph: Supergraph, limits: OperationLimits, max: number) {
+  /**
+   * @param max the number of operations that are kept
+   * @param maxWeight the memory that they take, with their documents, variants and plans, in bytes
+   */
+  constructor(
+    schema: GraphQLSchema,
+    supergraph: Pick<Supergraph, 'schema'>,
+    limits: OperationLimits,
+    max: number,
+    maxWeight = MAX_WEIGHT,
+  ) {
     this.#schema = schema;
     this.#limits = limits;
     this.#fieldNames = fieldNames(supergraph);
-    this.#argumentsRequired = requiresArguments(supergraph);
-    this.#checked = new LRUCache({
-      max,
-      maxSize: MAX_WEIGHT,
-      sizeCalculation: (checked, key) => key.length + 100 + ('operation' in checked ? checked.operation.weight : 0),
+    this.#required = requiredFields(supergraph);
+    this.#documents = new LRUCache({
+      max: max * DOCUMENTS_PER_OPERATION,
+      maxSize: Math.ceil(maxWeight * DOCUMENTS_SHARE),
+      sizeCalculation: ({ weight }) => weight,
     });
-    this.#lifted = new LRUCache({ max });
+    this.#operations = new LRUCache({
+      max,
+      maxSize: Math.ceil(maxWeight * (1 - DOCUMENTS_SHARE)),
+      sizeCalculation: weightOf,
+    });
   }
 
-  /** The operation, when it is known, or one that differs in its literals only. */
+  /** The memory that is held of documents, operations, variants and plans, in bytes; never above the bound. */
+  get weight(): number {
+    return this.#documents.calculatedSize + this.#operations.calculatedSize;
+  }
+
+  /** The operations that are held. */
+  get size(): number {
+    return this.#operations.size;
+  }
+
+  /** Gets the operation of a document from the cache, also when only its literals, its variables' names or its own name differ. */
   known(query: string, operationName: string | undefined): CheckedOperation | undefined {
-    const key = keyOf(query, operationName);
-    const checked = this.#checked.get(key) ?? this.#lifted.get(key);
-    if (checked) return checked;
-    const lifted = this.#lift(query);
-    const known = lifted && this.#checked.get(keyOf(lifted.text, operationName));
-    return lifted && known ? this.#noteLifted(key, known, lifted) : undefined;
+    const key = documentKey(query, operationName);
+    const document = this.#documents.get(key);
+    const operation = document && this.#operations.get(document.hash);
+    if (operation) return { operation, document };
+    const failure = this.#failures.get(key);
+    if (failure || query.length > MAX_UNQUEUED_LENGTH) return failure;
+    return this.#refusing(key, () => {
+      const draft = this.#draft(key, query, operationName);
+      const known = draft.normalized.isWhole ? this.#operations.get(draft.normalized.hash) : undefined;
+      return known && { operation: known, document: this.#keep(key, draft) };
+    });
   }
 
+  /** The type of a document's operation, when the document is in the cache. */
+  typeOf(query: string, operationName: string | undefined): OperationTypeNode | undefined {
+    return this.#documents.get(documentKey(query, operationName))?.type;
+  }
+
+  /** The staleness bound that a document's operation sets, in milliseconds; 0 when the operation is not in the cache. */
+  maxStalenessOf(query: string, operationName: string | undefined): number {
+    const document = this.#documents.get(documentKey(query, operationName));
+    return (document && this.#operations.peek(document.hash)?.maxStalenessMs) ?? 0;
+  }
+
+  /** Parses and validates a document. */
   check(query: string, operationName: string | undefined): CheckedOperation {
-    const key = keyOf(query, operationName);
-    const lifted = this.#lift(query);
-    if (lifted) {
-      const general = keyOf(lifted.text, operationName);
-      const checked = this.#checked.get(general) ?? this.#check(lifted.text, operationName);
-      if ('operation' in checked) {
-        this.#checked.set(general, checked);
-        return this.#noteLifted(key, checked, lifted) as CheckedOperation;
+    const key = documentKey(query, operationName);
+    return this.#refusing(key, () => {
+      const draft = this.#draft(key, query, operationName);
+      const { parsed, normalized } = draft;
+      const known = this.#operations.get(normalized.hash);
+      if (!known || !normalized.isWhole) {
+        const errors = validate(this.#schema, parsed, DOCUMENT_RULES);
+        if (errors.length > 0) return this.#refuse(key, errors);
       }
-      // What is wrong with it is told of what the client wrote.
-    }
-    const checked = this.#check(query, operationName);
-    this.#checked.set(key, checked);
-    return checked;
+      const operation = known ?? this.#operation(draft);
+      this.#operations.set(operation.hash, operation);
+      return { operation, document: this.#keep(key, draft) };
+    });
   }
 
-  /** Where what subgraphs require has arguments, a literal may be the same as one of them. */
-  #lift(query: string): Lifted | null {
-    return this.#argumentsRequired ? null : liftLiterals(this.#schema, query, this.#limits.tokens);
+  /** Keeps a variant with its operation. */
+  addVariant(operation: Operation, key: string, variant: Variant): void {
+    operation.variants.set(key, variant);
+    this.weigh(operation);
   }
 
-  #noteLifted(key: string, general: CheckedOperation, { literals }: Lifted): CheckedOperation | undefined {
-    if (!('operation' in general)) return undefined;
-    const checked = { operation: general.operation, literals };
-    this.#lifted.set(key, checked);
-    return checked;
+  /** Takes into account what an operation's variants weigh now. */
+  weigh(operation: Operation): void {
+    // Evicted meanwhile, it is freed with the requests that still run it.
+    if (this.#operations.peek(operation.hash) !== operation) return;
+    this.#operations.delete(operation.hash);
+    this.#operations.set(operation.hash, operation);
   }
 
-  #check(query: string, operationName: string | undefined): CheckedOperation {
+  #keep(key: string, draft: Draft): ClientDocument {
+    this.#drafts.delete(key);
+    const { selected, normalized } = draft;
+    const { hash, variableNames, literals } = normalized;
+    const document: ClientDocument = {
+      hash,
+      type: selected.operation,
+      operationName: selected.name?.value ?? null,
+      variableDefinitions: declarationsOf(draft),
+      variableNames,
+      literals,
+      weight: documentWeight(key, selected, literals),
+    };
+    this.#documents.set(key, document);
+    return document;
+  }
+
+  #refusing<Result>(key: string, work: () => Result): Result | { readonly errors: readonly GraphQLError[] } {
     try {
-      const document = parse(query, { maxTokens: this.#limits.tokens });
-      // An answer with a field of this name would not be an object like others.
-      if (query.includes('__proto__')) throw new GraphQLError('"__proto__" cannot be the name of a field or an alias.');
-      const fields = checkLimits(document, this.#limits);
-      const errors = validate(this.#schema, document);
-      if (errors.length > 0) return { errors };
-      return { operation: this.#name(document, selectOperation(document, operationName), fields * WEIGHT_OF_FIELD) };
+      return work();
     } catch (error) {
-      if (error instanceof GraphQLError) return { errors: [error] };
-      if (error instanceof RangeError) return { errors: [new GraphQLError('The document is nested too deeply.')] };
+      if (error instanceof GraphQLError) return this.#refuse(key, [error]);
+      if (error instanceof RangeError)
+        return this.#refuse(key, [new GraphQLError('The document is nested too deeply.')]);
       throw error;
     }
   }
 
-  #name(written: DocumentNode, selected: OperationDefinitionNode, weight: number): Operation {
-    const { document, responseNames } = nameFields(
-      onlyWhatIsUsed(written, selected),
-      this.#fieldNames,
-      this.#argumentsRequired,
-    );
-    const fragments = fragmentsOf(document);
+  #refuse(key: string, errors: readonly GraphQLError[]) {
+    this.#drafts.delete(key);
+    const failure = { errors: errors.map(withoutNodes) };
+    this.#failures.set(key, failure, {
+      size: failure.errors.reduce((sum, { message }) => sum + message.length, key.length),
+    });
+    return failure;
+  }
+
+  /** @throws GraphQLError, or RangeError when the document is nested too deeply */
+  #draft(key: string, query: string, operationName: string | undefined): Draft {
+    const known = this.#drafts.get(key);
+    if (known) return known;
+    const parsed = parse(query, { maxTokens: this.#limits.tokens });
+    const fields = checkLimits(parsed, this.#limits);
+    const selected = selectOperation(parsed, operationName);
+    const normalized = normalizeOperation(this.#schema, parsed, selected);
+    const draft = { parsed, selected, normalized, fields };
+    this.#drafts.set(key, draft);
+    return draft;
+  }
+
+  #operation({ normalized, fields }: Draft): Operation {
+    const { document, responseNames } = nameFields(normalized.document, this.#fieldNames, this.#required);
+    const definition = document.definitions[0] as OperationDefinitionNode;
     return {
-      number: ++this.#last,
-      weight,
+      hash: normalized.hash,
+      weight: operationWeight(normalized.size),
+      fields,
       document,
-      definition: document.definitions[0] as OperationDefinitionNode,
-      fragments,
+      definition,
+      fragments: fragmentsOf(document),
       responseNames,
       conditions: conditionVariables(document),
-      maxStalenessMs: stalenessOf(selected),
-      introspection: introspectionOf(written, selected),
+      maxStalenessMs: stalenessOf(definition),
+      introspection: introspectionOf(normalized.document),
       variants: new LRUCache({ max: MAX_VARIANTS }),
     };
   }
@@ -187,13 +305,27 @@ function stalenessOf({ directives = [] }: OperationDefinitionNode): number {
   return parseStaleness(value.value);
 }
 
-function keyOf(query: string, operationName: string | undefined): string {
-  return operationName === undefined ? query : `${operationName}\n${query}`;
+/** Different for each pair: the length says where the name ends. */
+function documentKey(query: string, operationName: string | undefined): string {
+  return operationName === undefined ? `:${query}` : `${operationName.length}:${operationName}${query}`;
 }
 
-function onlyWhatIsUsed(document: DocumentNode, selected: OperationDefinitionNode): DocumentNode {
-  const fragments = document.definitions.filter(({ kind }) => kind === Kind.FRAGMENT_DEFINITION);
-  return { ...document, definitions: [selected, ...fragments] };
+/** An error that keeps the text for its locations, but not the document's nodes. */
+function withoutNodes({ message, source, positions, extensions }: GraphQLError): GraphQLError {
+  return new GraphQLError(message, { source, positions, extensions });
+}
+
+/** The client's declarations of its variables, with no more of the document than the text for their locations. */
+function declarationsOf({ selected, normalized }: Draft): VariableDefinitionNode[] {
+  const { variableDefinitions = [] } = normalized.document.definitions[0] as OperationDefinitionNode;
+  return (selected.variableDefinitions ?? []).map(({ variable, loc }, i) => {
+    const name = { kind: Kind.NAME as const, value: variable.name.value };
+    return {
+      ...(variableDefinitions[i] as VariableDefinitionNode),
+      variable: { kind: Kind.VARIABLE, name },
+      ...(loc && { loc: { start: loc.start, end: loc.end, source: loc.source } as Location }),
+    };
+  });
 }
 
 function fragmentsOf(document: DocumentNode): Record<string, FragmentDefinitionNode> {
@@ -204,7 +336,7 @@ function fragmentsOf(document: DocumentNode): Record<string, FragmentDefinitionN
   );
 }
 
-function fieldNames(supergraph: Supergraph): Set<string> {
+function fieldNames(supergraph: Pick<Supergraph, 'schema'>): Set<string> {
   const names = new Set<string>();
   for (const type of supergraph.schema.types()) {
     if (type.kind === 'ObjectType' || type.kind === 'InterfaceType') {
@@ -214,18 +346,10 @@ function fieldNames(supergraph: Supergraph): Set<string> {
   return names;
 }
 
-/** Whether what a subgraph requires (or takes from a context) has arguments. */
-function requiresArguments({ schema }: Supergraph): boolean {
-  const applications = [...(schema.directive('join__field')?.applications() ?? [])];
-  return applications.some((application) => {
-    const { requires, contextArguments } = application.arguments() as Record<string, unknown>;
-    return /\(/.test(`${requires ?? ''} ${contextArguments ? JSON.stringify(contextArguments) : ''}`);
-  });
-}
-
 /** The part of an operation that asks about the schema itself, if any. */
-function introspectionOf(document: DocumentNode, operation: OperationDefinitionNode): DocumentNode | null {
+function introspectionOf(document: DocumentNode): DocumentNode | null {
   const fragments = fragmentsOf(document);
+  const operation = document.definitions[0] as OperationDefinitionNode;
   const found: FieldNode[] = [];
   const look = ({ selections }: OperationDefinitionNode['selectionSet']) => {
     for (const selection of selections) {

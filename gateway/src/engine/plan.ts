@@ -3,10 +3,12 @@ import { GraphQLError } from 'graphql';
 import { rootNamesOf, type SubgraphOperation, type SubgraphOperations } from './composed-operation.js';
 import { compileContext } from './contexts.js';
 import { type EntityAnswer, type EntityCall, holdsNull } from './entity-groups.js';
+import type { EntityKeys } from './entity-keys.js';
 import { copyOf, mergeInto } from './merge.js';
 import { collect, collectChains, collectPaths } from './places.js';
 import { compileRepresentation } from './representations.js';
 import { compileRewrites } from './rewrites.js';
+import { withoutRootCondition } from './root-condition.js';
 import type { SubgraphCalls } from './subgraph-calls.js';
 import { tell } from './tell.js';
 import type { TypeConditions } from './type-conditions.js';
@@ -35,7 +37,16 @@ export class PlanCompiler {
   readonly #calls: SubgraphCalls;
   readonly #operations: SubgraphOperations;
 
-  constructor(types: TypeConditions, calls: SubgraphCalls, operations: SubgraphOperations) {
+  readonly #keys: EntityKeys | null;
+
+  /** @param keys where they are known, entities are sent only when a key of theirs is */
+  constructor(
+    types: TypeConditions,
+    calls: SubgraphCalls,
+    operations: SubgraphOperations,
+    keys: EntityKeys | null = null,
+  ) {
+    this.#keys = keys;
     this.#operations = operations;
     this.#types = types;
     this.#calls = calls;
@@ -83,7 +94,7 @@ export class PlanCompiler {
   }
 
   #compileRootFetch(node: FetchNode): RunNode {
-    const operation = this.#operation(node);
+    const operation = this.#operation(withoutRootCondition(node));
     const rewrite = compileRewrites(node.outputRewrites, this.#types);
     return async (run, at) => {
       const { data, errors = [] } = await this.#calls.ask(run, operation, at.path);
@@ -96,7 +107,12 @@ export class PlanCompiler {
 
   #compileEntityFetch(node: FetchNode, apart: boolean): RunNode {
     const operation = this.#operation(node);
-    const represent = compileRepresentation(node.requires ?? [], node.inputRewrites, this.#types);
+    const represent = compileRepresentation(
+      node.requires ?? [],
+      node.inputRewrites,
+      this.#types,
+      (typeName, isThere) => this.#keys?.isComplete(node.serviceName, typeName, isThere) ?? true,
+    );
     const rewrite = compileRewrites(node.outputRewrites, this.#types);
     const ask = async (
       run: Run,

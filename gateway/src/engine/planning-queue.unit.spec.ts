@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { PlanningQueue } from './planning-queue.js';
 
 /** Keeps the process busy. */
@@ -57,4 +57,56 @@ test('work that fails fails for who asked, and not for who comes next', async ()
   await expect(failing).rejects.toThrow('no plan');
   expect(await next).toBe(2);
   expect(await queue.run('a', () => 1)).toBe(1);
+});
+
+describe('clients take turns', () => {
+  /** Runs jobs of `[client, milliseconds]`, queued in this order at once; the order in which they ran, by their place. */
+  async function orderOf(jobs: readonly (readonly [client: string, ms: number])[]): Promise<number[]> {
+    const queue = new PlanningQueue(100);
+    const order: number[] = [];
+    await Promise.all(
+      jobs.map(([client, ms], i) =>
+        queue.run(
+          String(i),
+          () => {
+            order.push(i);
+            busy(ms);
+          },
+          client,
+        ),
+      ),
+    );
+    return order;
+  }
+
+  test('so that one with many jobs delays another by one of them', async () => {
+    const many = Array.from({ length: 10 }, () => ['many', 2] as const);
+    expect((await orderOf([...many, ['one', 2]])).indexOf(10)).toBe(1);
+  });
+
+  test('by the time that their jobs take', async () => {
+    const jobs = [
+      ...Array.from({ length: 3 }, () => ['long', 40] as const),
+      ...Array.from({ length: 5 }, () => ['short', 1] as const),
+    ];
+    expect((await orderOf(jobs)).slice(0, 6)).toEqual([0, 3, 4, 5, 6, 7]);
+  });
+
+  test('also for a job that another waits for already', async () => {
+    const queue = new PlanningQueue(100);
+    const order: string[] = [];
+    const job = (name: string, client: string) => queue.run(name, () => order.push(name), client);
+    await Promise.all([job('a', 'many'), job('b', 'many'), job('c', 'many'), job('c', 'one')]);
+    expect(order).toEqual(['a', 'c', 'b']);
+  });
+
+  test('and one cannot take all the room', async () => {
+    const queue = new PlanningQueue(100);
+    const run = (name: string, client: string) => queue.run(name, () => name, client);
+    const taken = Array.from({ length: 25 }, (_, i) => run(String(i), 'many'));
+    expect(() => run('more', 'many')).toThrow('Too many new operations');
+    expect(await run('other', 'one')).toBe('other');
+    await Promise.all(taken);
+    expect(await run('more', 'many')).toBe('more');
+  });
 });

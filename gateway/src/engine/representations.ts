@@ -15,10 +15,15 @@ export interface Representations {
 /** Takes of entities what a subgraph wants to know of them. */
 export type Represent = (entities: readonly JsonObject[]) => Representations;
 
+/** Whether fields hold a key of a type, by which the subgraph can find the entity. */
+export type HoldsKey = (typeName: string, isThere: (field: string) => boolean) => boolean;
+
+/** @param holdsKey entities without a key are not sent: the subgraph could only fail */
 export function compileRepresentation(
   selections: readonly QueryPlanSelectionNode[],
   rewrites: readonly FetchDataRewrite[] | undefined,
   types: TypeConditions,
+  holdsKey: HoldsKey = () => true,
 ): Represent {
   const take = compileTake(selections, types);
   const rewrite = compileRewrites(rewrites, types);
@@ -26,6 +31,8 @@ export function compileRepresentation(
     const representation = take(entity);
     if (typeof representation?.__typename !== 'string') return null;
     rewrite?.(representation);
+    const isThere = (field: string) => own(representation, field) !== undefined;
+    if (!holdsKey(representation.__typename as string, isThere)) return null;
     return JSON.stringify(representation);
   };
   const byType = new Map<string, readonly Field[] | null>();
@@ -33,6 +40,8 @@ export function compileRepresentation(
     let fields = byType.get(typeName);
     if (fields === undefined) {
       fields = rewrite ? null : compileFields(selectionsFor(typeName, selections, types));
+      const names = fields?.map(({ name }) => name);
+      if (names && !holdsKey(typeName, (field) => names.includes(field))) fields = null;
       if (types.isKnown(typeName)) byType.set(typeName, fields);
     }
     return fields;

@@ -1,4 +1,5 @@
 import { type DocumentNode, type FieldNode, Kind, print, visit } from 'graphql';
+import type { RequiredFields } from './required-fields.js';
 
 /** A document whose fields have names under which they do not collide, and what clients call them. */
 export interface NamedDocument {
@@ -10,15 +11,15 @@ export interface NamedDocument {
 /**
  * Renames the fields of an operation that could collide in a plan, which asks for more than the client does and keeps everything of
  * a path in one object. They are: what one response name stands for where it stands for several things (of different types); an alias
- * that is the name of a field (a key, say); and, where subgraphs require fields with arguments, the fields that have them.
+ * that is the name of a field (a key, say); and a field that subgraphs require, when the client may ask for it with other arguments.
  *
  * @param fieldNames the names of all fields of the supergraph
- * @param argumentsRequired whether a `@requires` or a context gives arguments to fields
+ * @param required the fields with arguments that a `@requires` or a context asks for
  */
 export function nameFields(
   document: DocumentNode,
   fieldNames: ReadonlySet<string>,
-  argumentsRequired: boolean,
+  required: RequiredFields,
 ): NamedDocument {
   const meanings = new Map<string, Set<string>>();
   visit(document, {
@@ -34,11 +35,14 @@ export function nameFields(
   const responseNames = new Map<string, string | null>();
   for (const [name, known] of meanings) {
     for (const meaning of known) {
+      const isPlain = meaning === name;
+      const hasArguments = meaning.startsWith(`${name}(`);
       const hazardous =
-        known.size > 1 ||
-        (meaning !== name && (fieldNames.has(name) || name === '__typename') && !meaning.startsWith(`${name}(`)) ||
-        (argumentsRequired && meaning.includes('('));
-      if (meaning === name || !hazardous) continue;
+        (known.size > 1 && !isPlain) ||
+        (!isPlain && !hasArguments && (fieldNames.has(name) || name === '__typename')) ||
+        (hasArguments && required.names.has(name)) ||
+        (isPlain && required.given.has(name));
+      if (!hazardous) continue;
       const internal = freshName(
         name,
         (candidate) => fieldNames.has(candidate) || meanings.has(candidate) || responseNames.has(candidate),

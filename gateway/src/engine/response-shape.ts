@@ -16,7 +16,7 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import { isJson } from './json-text.js';
-import { fits, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
+import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
 import { tell } from './tell.js';
 import { isObject, type Json, type JsonObject, own, type Path } from './types.js';
 
@@ -140,11 +140,13 @@ function compileComposite(
     }
     return shape;
   };
+  const isRoot = isRootType(type, parts.schema);
   return (value, at, errors) => {
     if (value === undefined || value === null) return null;
     if (!isObject(value)) return refuse(at, `Expected an object for ${field}.`, errors);
-    // A type that clients are not to know, that is none at all, or that is no member of the declared one, is not shown.
-    const given = value.__typename;
+    // A type that clients are not to know, that is none at all, or that is no member of the declared one, is not shown. A subgraph
+    // may have another name for its root type.
+    const given = isRoot ? type.name : value.__typename;
     const fields = shapeOf(typeof given === 'string' ? given : type.name);
     if (!fields) return refuse(at, `The type of the object for ${field} is not known.`, errors);
     return shapeObject(fields, value, at, errors) ?? null;

@@ -14,7 +14,7 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import { isJson, type Quote, textOf } from './json-text.js';
-import { fits, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
+import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
 import { isObject, type Json, type JsonObject } from './types.js';
 
 /**
@@ -127,11 +127,12 @@ function compileComposite(
 ): WriteValue {
   if (isObjectType(type)) {
     const { name } = type;
+    const isRoot = isRootType(type, parts.schema);
     const write = compileObject(type, selectionSets, parts);
     return (value, quote) => {
       if (!isObject(value)) return null;
       const given = value.__typename;
-      return given === undefined || given === name ? write(value, quote) : null;
+      return given === undefined || given === name || isRoot ? write(value, quote) : null;
     };
   }
   const byType = new Map<string, Write>();

@@ -74,6 +74,11 @@ export function selectedFields(
   });
 }
 
+/** Whether a type is a root of the schema, which is reached again where a field has that type. */
+export function isRootType(type: GraphQLCompositeType, schema: GraphQLSchema): boolean {
+  return type === schema.getQueryType() || type === schema.getMutationType();
+}
+
 function typeOf(type: GraphQLObjectType | GraphQLInterfaceType, name: string): GraphQLOutputType {
   const field = type.getFields()[name];
   if (!field) throw new GraphQLError(`Type ${type.name} has no field "${name}".`);

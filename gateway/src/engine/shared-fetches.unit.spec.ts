@@ -70,9 +70,9 @@ test('a bound on staleness joins nothing that began earlier than it allows', asy
   const shared = new SharedFetches(true);
   const fetch = pending();
   void shared.fetch('same', null, fetch.send);
-  expect(shared.ageOf('same', 60_000)).toBeGreaterThanOrEqual(0);
-  expect(shared.ageOf('same', 0)).toBeNull();
-  expect(shared.ageOf('other', 60_000)).toBeNull();
+  expect(shared.has('same', 60_000)).toBe(true);
+  expect(shared.has('same', 0)).toBe(false);
+  expect(shared.has('other', 60_000)).toBe(false);
   void shared.fetch('same', null, fetch.send, 0);
   expect(fetch.sent()).toBe(2);
 });

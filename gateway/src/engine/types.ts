@@ -53,7 +53,7 @@ export type Fetcher = (request: SubgraphRequest) => Promise<SubgraphResult>;
 
 /** What one request brings to an operation. */
 export interface Run {
-  /** The client's name for the operation; null when it has none. */
+  /** The name that the client gave its operation; null when it has none. */
   readonly operationName: string | null;
   readonly variables: Readonly<Record<string, unknown>>;
   /** Sent to subgraphs. */

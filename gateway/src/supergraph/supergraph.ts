@@ -23,6 +23,7 @@ import {
   writeSession,
 } from '../freshness/requirements.js';
 import type { ResponseCache } from '../freshness/response-cache.js';
+import { clientKey } from './client-key.js';
 import { ComposedSupergraph } from './composed-supergraph.js';
 import { SharedQueries } from './shared-queries.js';
 import { SubgraphDataSource, type SubgraphOptions } from './subgraph-data-source.js';
@@ -78,6 +79,15 @@ export class Supergraph {
       registers: [metrics],
       collect() {
         this.set(source.problem === null ? 0 : 1);
+      },
+    });
+    const operationsWeight = () => this.#loaded?.engine.operationsWeight ?? 0;
+    new Gauge({
+      name: 'gateway_operations_bytes',
+      help: 'Estimated memory of the operations that are kept planned',
+      registers: [metrics],
+      collect() {
+        this.set(operationsWeight());
       },
     });
     // The gateway would send usage figures to Apollo; nobody asked for that here.
@@ -181,6 +191,7 @@ export class Supergraph {
       const result = await engine.run({
         query,
         operationName,
+        client: clientKey(http.ip),
         variables,
         headers,
         requirements,

@@ -29,6 +29,8 @@ export interface HttpServiceOptions {
   readonly port: number;
   readonly logger: Logger;
   readonly readiness: () => Promise<Readiness>;
+  /** Addresses and networks of proxies whose `X-Forwarded-For` is believed; others are taken for the client themselves. */
+  readonly trustedProxies?: readonly string[] | undefined;
   /** Metrics that are there already; the service adds its own. */
   readonly metrics?: Registry | undefined;
 }
@@ -58,7 +60,7 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
     genReqId: (request) => requestId(request.headers['x-request-id']),
     // Until its connections have ended it answers.
     return503OnClosing: false,
-    trustProxy: false,
+    trustProxy: options.trustedProxies?.length ? [...options.trustedProxies] : false,
   }) as unknown as FastifyInstance;
 
   const metrics = options.metrics ?? new Registry();

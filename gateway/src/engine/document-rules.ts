@@ -1,0 +1,25 @@
+import { type ASTVisitor, GraphQLError, Kind, specifiedRules, type ValidationContext } from 'graphql';
+import { isFiniteNumber } from './literals.js';
+
+/** As a response key, `__proto__` would set the prototype. */
+function NoPrototypeNamesRule(context: ValidationContext): ASTVisitor {
+  const refuse = (name: { readonly value: string } | undefined) => {
+    if (name?.value !== '__proto__') return;
+    context.reportError(new GraphQLError('"__proto__" cannot be the name of a field or an alias.'));
+  };
+  return { Field: ({ alias }) => refuse(alias), ObjectField: ({ name }) => refuse(name) };
+}
+
+/** JSON, in which subgraphs are asked, has no infinity. */
+function FiniteNumbersRule(context: ValidationContext): ASTVisitor {
+  const refuse = (node: Parameters<typeof isFiniteNumber>[0]) => {
+    if (isFiniteNumber(node)) return;
+    const { value } = node as { value: string };
+    const shown = value.length > 40 ? `${value.slice(0, 40)}…` : value;
+    context.reportError(new GraphQLError(`The number ${shown} is out of range.`, { nodes: node }));
+  };
+  return { [Kind.INT]: refuse, [Kind.FLOAT]: refuse };
+}
+
+/** The rules of the specification, and those of the gateway. */
+export const DOCUMENT_RULES = [...specifiedRules, NoPrototypeNamesRule, FiniteNumbersRule];
