@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import { describe, expect, test } from 'vitest';
 import { CASES } from './cases.ts';
 import { buildCase, type FederatedCase } from './federated-case.ts';
@@ -40,11 +39,12 @@ describe('an operation with too many plans', () => {
   test('so is one of many parts that are each cheap enough', async () => {
     const part = 'i0 { next { next { common ... on A { own0_A own1_A own2_A own3_A } } } }';
     const query = `{ ${Array.from({ length: 300 }, (_, i) => `a${i}: ${part}`).join(' ')} }`;
-    const started = performance.now();
-    await expect(wideGraph(4).engine.run({ query })).rejects.toMatchObject({
+    const { engine } = wideGraph(4);
+    const before = process.cpuUsage();
+    await expect(engine.run({ query })).rejects.toMatchObject({
       extensions: { code: 'COST_LIMIT', reason: 'PLANNING' },
     });
-    expect(performance.now() - started).toBeLessThan(15_000);
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(15_000);
   }, 60_000);
 });
 
