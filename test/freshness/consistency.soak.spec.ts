@@ -3,7 +3,7 @@ import { readConfig } from '@tributary/gateway/config';
 import { createGateway, type Gateway } from '@tributary/gateway/gateway';
 import { NatsBus } from '@tributary/shared/events/nats-bus';
 import { pino } from 'pino';
-import { expect, inject, test } from 'vitest';
+import { expect, inject, onTestFinished, test } from 'vitest';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
 import { Random } from '../harness/random.ts';
 import { haveRedis, startRedis, type TestRedis } from '../harness/redis.ts';
@@ -213,6 +213,9 @@ test.skipIf(!needed)(
   async () => {
     const random = new Random(SEED);
     const [nats, redis, databases] = await Promise.all([startNats(), startRedis(), createItemDatabases(ITEMS)]);
+    onTestFinished(async () => {
+      await Promise.all([nats.remove(), redis.kill(), databases.drop()]);
+    });
     /** When each version of an item was committed, at the latest, by `performance.now()`. */
     const committedAt = new Map(databases.ids.map((id) => [id, [0]]));
     const onCommit = (id: string, version: number) => {
@@ -357,7 +360,6 @@ test.skipIf(!needed)(
       changes = await databases.changes();
     } finally {
       await Promise.all(nodes.map(stopNode));
-      await Promise.all([nats.remove(), redis.kill(), databases.drop()]);
     }
 
     const versionAt = versionsByPosition(changes);

@@ -22,7 +22,7 @@ const HEAD_VALID_MS = 3000;
 /** How many heads beyond the copy's position are remembered; beyond, the newest takes the place of the one before it. */
 const MAX_HEADS_AHEAD = 64;
 /** The age of a copy that is not known to have been in sync ever. */
-export const UNKNOWN_AGE_MS = 999_999_999_999;
+const UNKNOWN_AGE_MS = 999_999_999_999;
 
 export interface ConsumerOptions<Tables> {
   /** Stays the same from run to run: the position is kept under it. */
