@@ -89,13 +89,18 @@ export function buildCase(federated: FederatedCase, options: Partial<EngineOptio
   const apiSchema = Supergraph.build(composed.supergraphSdl, { supportedFeatures: null })
     .apiSchema()
     .toGraphQLJSSchema();
-  const sent: { subgraph: string; query: string; operationName?: string; variables: Record<string, unknown> }[] = [];
+  const sent: {
+    subgraph: string;
+    query: string;
+    variables: Record<string, unknown>;
+    headers: Readonly<Record<string, string>>;
+  }[] = [];
   const fetchers = new Map(
     names.map((name) => {
       const schema = subgraphSchema(federated, name, typeDefs.get(name) as ReturnType<typeof parse>);
-      const fetcher = async ({ body }: SubgraphRequest): Promise<SubgraphResult> => {
-        const { query, operationName, variables } = JSON.parse(body);
-        sent.push({ subgraph: name, query, operationName, variables });
+      const fetcher = async ({ body, headers }: SubgraphRequest): Promise<SubgraphResult> => {
+        const { query, variables } = JSON.parse(body);
+        sent.push({ subgraph: name, query, variables, headers });
         const text = JSON.stringify(await execute({ schema, document: parse(query), variableValues: variables }));
         // As the HTTP transport gives it.
         const positions = new Map([[name, { position: 1, ageMs: null }]]);

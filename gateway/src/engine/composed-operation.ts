@@ -18,8 +18,6 @@ const MAX_OPERATIONS = 10_000;
 /** Bound on what a cache of operations holds, in characters. */
 const MAX_WEIGHT = 8_000_000;
 const OVERHEAD = 500;
-/** Subgraphs log the client's operation name; what is longer is cut. */
-const MAX_CLIENT_NAME = 100;
 
 /** An operation of a plan, as a subgraph is sent it. */
 export interface SubgraphOperation {
@@ -31,7 +29,8 @@ export interface SubgraphOperation {
   readonly subgraph: string;
   /** Without a name. */
   readonly text: string;
-  readonly body: RequestBody;
+  /** The request's body, up to the value of "variables". */
+  readonly start: string;
   /** The client's variables that it uses. */
   readonly usages: readonly string[];
   /** Its own variables besides `representations`: arguments from a context. */
@@ -40,16 +39,6 @@ export interface SubgraphOperation {
   readonly repeatable: boolean;
   /** How what it answers is cached; null: not at all. */
   readonly cache: CachePlan | null;
-}
-
-/** The parts of a request's body, up to the value of "variables": the operation's name is the only part that differs by request. */
-interface RequestBody {
-  readonly anonymous: string;
-  readonly beforeName: string;
-  readonly afterName: string;
-  /** Follows the client's operation name. */
-  readonly nameEnd: string;
-  readonly afterOperationName: string;
 }
 
 /** Several entity operations merged into one. */
@@ -106,11 +95,11 @@ export class SubgraphOperations {
 }
 
 /** What follows from the text of an operation without a name. */
-function identified(subgraph: string, text: string): Pick<SubgraphOperation, 'id' | 'subgraph' | 'text' | 'body'> {
+function identified(subgraph: string, text: string): Pick<SubgraphOperation, 'id' | 'subgraph' | 'text' | 'start'> {
   const id = createHash('sha256')
     .update(JSON.stringify([subgraph, text]))
     .digest('base64url');
-  return { id, subgraph, text, body: bodyOf(subgraph, text) };
+  return { id, subgraph, text, start: `${JSON.stringify({ query: text }).slice(0, -1)},"variables":` };
 }
 
 const KEYWORD = /^(query|mutation|subscription)(?:\s+[_A-Za-z]\w*)?/;
@@ -118,29 +107,6 @@ const KEYWORD = /^(query|mutation|subscription)(?:\s+[_A-Za-z]\w*)?/;
 /** An operation in its longer form (`query{…}`, not `{…}`), without its name. */
 function withoutName(operation: string): string {
   return operation.startsWith('{') ? `query${operation}` : operation.replace(KEYWORD, '$1');
-}
-
-function bodyOf(subgraph: string, text: string): RequestBody {
-  const [keyword] = KEYWORD.exec(text) as RegExpExecArray;
-  const beforeName = `{"query":"${keyword}`;
-  const afterName = JSON.stringify(text.slice(keyword.length)).slice(1);
-  return {
-    anonymous: `${beforeName}${afterName},"variables":`,
-    beforeName: `${beforeName} `,
-    afterName: `${afterName},"operationName":"`,
-    nameEnd: `__${subgraph.replace(/\W/g, '_')}`,
-    afterOperationName: '","variables":',
-  };
-}
-
-/**
- * The start of a request's body, up to the value of "variables". Subgraphs see the client's operation name, followed by their own
- * (`ProductPage__orders`), as the operation's name: in their logs.
- */
-export function startOf({ body }: SubgraphOperation, clientName: string | null): string {
-  if (clientName === null) return body.anonymous;
-  const name = clientName.slice(0, MAX_CLIENT_NAME) + body.nameEnd;
-  return body.beforeName + name + body.afterName + name + body.afterOperationName;
 }
 
 const rootNames = new WeakMap<SubgraphOperation, readonly string[]>();

@@ -1,5 +1,7 @@
+import { OPERATION_NAME_HEADER } from '@tributary/shared/http/operation-name';
+
 /** Headers that say which request it is, not whose. */
-const TRACING = new Set(['x-request-id', 'traceparent', 'tracestate']);
+const TRACING = new Set(['x-request-id', 'traceparent', 'tracestate', OPERATION_NAME_HEADER]);
 
 /** Requests with the same credentials may share what they fetch: those that send the same headers to subgraphs, but for tracing. */
 export function credentialsOf(headers: Readonly<Record<string, string>>): string {

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
 import { MIN_POSITIONS_HEADER } from '@tributary/shared/events/positions-header';
+import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/shared/http/operation-name';
 import { type DocumentNode, executeSync, type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { CachePolicy } from '../freshness/cache-policy.js';
 import {
@@ -238,10 +239,13 @@ export class Engine {
   ): Promise<Run> {
     const isQuery = type === OperationTypeNode.QUERY;
     const seen = requirements?.positions ?? new Map();
-    const headers = seen.size === 0 ? given : { ...given, [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) };
+    const headers: Readonly<Record<string, string>> = {
+      ...given,
+      ...(operationName !== null && { [OPERATION_NAME_HEADER]: operationName.slice(0, MAX_OPERATION_NAME) }),
+      ...(seen.size > 0 && { [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) }),
+    };
     const data: JsonObject = {};
     const run: Run = {
-      operationName,
       variables,
       headers,
       credentials: isQuery ? credentialsOf(headers) : null,

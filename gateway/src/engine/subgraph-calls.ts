@@ -3,13 +3,7 @@ import type { ResponsePath } from '@apollo/query-planner';
 import type { CacheEntry } from '../freshness/cache-store.js';
 import type { Requirements } from '../freshness/requirements.js';
 import type { Lookup, ResponseCache } from '../freshness/response-cache.js';
-import {
-  type ComposedOperation,
-  compose,
-  operationCache,
-  type SubgraphOperation,
-  startOf,
-} from './composed-operation.js';
+import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
 import {
   answerFor,
   distribute,
@@ -289,7 +283,7 @@ export class SubgraphCalls {
     const { subgraph, repeatable } = operation;
     if (abandonment?.happened) return {};
     const send = async (until: Run['abandonment']) => {
-      const body = `${startOf(operation, run.operationName)}${variables}}`;
+      const body = `${operation.start}${variables}}`;
       const sentAt = performance.now();
       const fetcher = this.#fetchers.get(subgraph) as Fetcher;
       return { ...(await fetcher({ body, headers, repeatable, abandonment: until })), sentAt };

@@ -53,8 +53,6 @@ export type Fetcher = (request: SubgraphRequest) => Promise<SubgraphResult>;
 
 /** What one request brings to an operation. */
 export interface Run {
-  /** The name that the client gave its operation; null when it has none. */
-  readonly operationName: string | null;
   readonly variables: Readonly<Record<string, unknown>>;
   /** Sent to subgraphs. */
   readonly headers: Readonly<Record<string, string>>;

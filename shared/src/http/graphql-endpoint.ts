@@ -4,6 +4,7 @@ import type { ExecutionResult, GraphQLError } from 'graphql';
 import { ApiError, type ErrorCode, type ErrorDetails, presentError } from '../errors.js';
 import { findJsonFault } from '../json-value.js';
 import { isWellFormed } from '../unicode.js';
+import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from './operation-name.js';
 import { findNestingFault, type NestingLimits } from './query-nesting.js';
 
 /** How deep the variables of a request may be nested; the JSON values in them less, see MAX_JSON_DEPTH. */
@@ -88,7 +89,7 @@ export function serveGraphQL(app: FastifyInstance, run: (request: GraphQLRequest
         return send(reply, accepted, await run(readRequest(http, reply)), http);
       } catch (error) {
         if (error instanceof RequestRefusedError) return refuse(reply, accepted, error);
-        http.log.error({ err: error }, 'a request could not be executed');
+        http.log.error({ err: error, ...operationOf(http) }, 'a request could not be executed');
         const message = 'Something went wrong on our side; it has been logged.';
         return refuse(reply, accepted, new RequestRefusedError(500, 'INTERNAL_SERVER_ERROR', message));
       }
@@ -130,11 +131,19 @@ export function write(
   headers: Readonly<Record<string, string>> = {},
 ): WrittenResult {
   const present = (error: GraphQLError) =>
-    presentError(error, (cause, path) => http.log.error({ err: cause, path }, 'a field could not be resolved'));
+    presentError(error, (cause, path) =>
+      http.log.error({ err: cause, path, ...operationOf(http) }, 'a field could not be resolved'),
+    );
   if ('length' in result) return new WrittenResult(JSON.stringify({ errors: result.map(present) }), false);
   const { errors, data, extensions } = result;
   const shown = { ...(errors && { errors: errors.map(present) }), data, extensions };
   return new WrittenResult(JSON.stringify(shown), data !== undefined, headers);
+}
+
+/** The name that a gateway's client gave the operation, where the gateway says it. */
+function operationOf({ headers }: FastifyRequest): { readonly operation?: string } {
+  const name = headers[OPERATION_NAME_HEADER];
+  return typeof name === 'string' ? { operation: name.slice(0, MAX_OPERATION_NAME) } : {};
 }
 
 function refuse(reply: FastifyReply, accepted: string, error: RequestRefusedError): FastifyReply {

@@ -1,0 +1,8 @@
+/**
+ * The request header in which a gateway tells a subgraph the name that the client gave its operation, for the subgraph's logs. It
+ * is no part of the operation that the subgraph is sent: operations that differ in their clients' names only are the same.
+ */
+export const OPERATION_NAME_HEADER = 'x-apollo-operation-name';
+
+/** What is longer is cut. */
+export const MAX_OPERATION_NAME = 100;
