@@ -7,7 +7,7 @@ const HEAVY = 10;
 async function placeOfNovel(env: NodeJS.ProcessEnv): Promise<number> {
   const a = await subgraph('type Query { me: Me } type Me { me: Me n: String }');
   const b = await subgraph('type Query { other: String }');
-  const { url } = await gatewayOver({ a, b }, env);
+  const { url } = await gatewayOver({ a, b }, { SUBGRAPH_TIMEOUT: '60s', ...env });
   const order: string[] = [];
   const send = async (client: string, query: string) => {
     const response = await fetch(`${url}/graphql`, {
