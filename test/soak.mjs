@@ -22,7 +22,7 @@ const SUITES = {
     about: 'random queries over graphs cut into subgraphs, compared with graphql-js on one schema',
     file: 'test/engine/equivalence',
     unit: 'queries for each graph',
-    size: 3000,
+    size: 1000,
     env: (size, seed) => ({ ENGINE_QUERIES: size, ENGINE_SEED: seed }),
   },
   faults: {

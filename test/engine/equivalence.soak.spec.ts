@@ -9,7 +9,7 @@ import { QueryWriter, type RandomQuery } from './random-query.ts';
 // Random queries over graphs cut into subgraphs have the same data, and errors at the same places, as on one schema that knows
 // everything: named operations, several at once, with and without a cache. ENGINE_QUERIES is how many for each graph; ENGINE_SEED is
 // where the random numbers begin.
-const QUERIES = Number(process.env.ENGINE_QUERIES ?? 300);
+const QUERIES = Number(process.env.ENGINE_QUERIES ?? 100);
 const SEED = Number(process.env.ENGINE_SEED ?? 14);
 const AT_ONCE = 6;
 const TIMEOUT = 60_000 + QUERIES * 1000;
