@@ -24,11 +24,19 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
 
   const carry = (from: Socket, to: Socket) => {
     let last = 0;
+    // What waits for its time, oldest first. Timers may fire late or out of order; pieces stay in order.
+    const waiting: (() => void)[] = [];
+    const release = () => {
+      const send = waiting.shift();
+      if (!send) return;
+      if (paused) held.push(send);
+      else send();
+    };
     const later = (send: () => void) => {
       const now = performance.now();
       last = Math.max(last, now + proxy.delay());
-      const release = () => (paused ? void held.push(send) : send());
-      if (last <= now && !paused) send();
+      waiting.push(send);
+      if (last <= now && waiting.length === 1) release();
       else setTimeout(release, last - now);
     };
     from.on('data', (piece) => later(() => void to.write(piece)));

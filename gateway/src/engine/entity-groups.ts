@@ -94,7 +94,7 @@ class GroupMaker implements EntityGroup {
 
 /** The part of a group that asks for some of its representations. */
 export function partOf(group: EntityGroup, indices: readonly number[]): EntityGroup {
-  if (indices.length === group.representations.length) return group;
+  if (indices.length === group.representations.length && indices.every((index, place) => index === place)) return group;
   const places = new Map(indices.map((index, place) => [index, place]));
   const members = group.members.flatMap((member) => {
     const asked = member.indices.flatMap((index) => places.get(index) ?? []);
