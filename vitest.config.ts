@@ -5,7 +5,8 @@ const TOOLS = 'test/{contract,docker,docs,load}/**/*.spec.ts';
 
 const project = (name: string, include: string[], exclude: string[] = []) => ({
   extends: true as const,
-  test: { name, include, exclude: ['**/node_modules/**', ...exclude] },
+  // Not in the common settings: it would run once more for those.
+  test: { name, include, exclude: ['**/node_modules/**', ...exclude], globalSetup: 'test/harness/global-setup.ts' },
 });
 
 // Tests run on the TypeScript sources of every package ("source" in their exports); only what a test starts as a
@@ -14,7 +15,6 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['source', 'node'] } },
   resolve: { conditions: ['source', 'node'], alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
   test: {
-    globalSetup: 'test/harness/global-setup.ts',
     reporters: ['default', './test/harness/summary-reporter.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
