@@ -74,6 +74,37 @@ describe('a fetch that fails in a batch costs no other', () => {
   });
 });
 
+test('an error without a place stays with the call that failed', async () => {
+  const source = buildCase({ ...shop, failing: () => false });
+  const b = async (request: SubgraphRequest): Promise<SubgraphResult> => {
+    const isBatch = JSON.parse(request.body).query.includes('_1:');
+    if (!isBatch) return (source.fetchers.get('b') as Fetcher)(request);
+    return { data: { _0: [{ stock: 20 }], _1: null }, errors: [{ message: 'lost' }] };
+  };
+  const graph = buildCase(shop, { fetchers: new Map([...source.fetchers, ['b', b]]) });
+  const { data, errors } = await graph.run('query Page { hero { stock } order(id: "1") { paid } }');
+  expect(data).toEqual({ hero: { stock: 20 }, order: { paid: true } });
+  expect(errors).toBeUndefined();
+});
+
+describe('a value that is nested too deeply to be written', () => {
+  const deep = () => JSON.parse(`${'['.repeat(3000)}${']'.repeat(3000)}`);
+  const graphOf = () =>
+    buildCase(
+      { ...shop, subgraphs: { a: 'scalar Any type Query { any: Any stock: Int }' } },
+      { fetchers: new Map([['a', async () => ({ data: { any: deep(), stock: 1 } })]]) },
+    );
+
+  test('costs its own field, also where several requests share the fetch', async () => {
+    const graph = graphOf();
+    const answers = await Promise.all(['One', 'Two'].map((name) => graph.run(`query ${name} { any stock }`)));
+    for (const { data, errors } of answers) {
+      expect(data).toEqual({ any: null, stock: 1 });
+      expect(placesOf(errors)).toEqual(['any']);
+    }
+  });
+});
+
 test('a variable of the client may be called as those of a batch are', async () => {
   const graph = buildCase({ ...shop, failing: () => false });
   const query = `query Page($representations_0: String, $representations_1: String) {

@@ -44,6 +44,29 @@ async function isPlanned(query: string, variables: Record<string, unknown> = {},
     .cached;
 }
 
+describe('what is invalid is refused, whatever others sent before', () => {
+  test('a field of an input object that is given twice', async () => {
+    await graph.run('query Search { search(f: { a: 7 }) { id } }');
+    const { data, errors } = await graph.run('query Search { search(f: { a: 3, a: 2 }) { id } }');
+    expect(data).toBeUndefined();
+    expect(errors).toMatchObject([{ message: 'There can be only one input field named "a".' }]);
+  });
+
+  test('a condition that is null, which fails its own request only', async () => {
+    const query = 'query Page($c: Boolean = true) { item(id: "1") { id stock @include(if: $c) } }';
+    await graph.run(query, { variables: { c: true } });
+    const [isNull, isFalse] = await Promise.allSettled(
+      [null, false].map((c) => graph.run(query, { variables: { c } })),
+    );
+    expect(isNull).toMatchObject({
+      status: 'rejected',
+      reason: { message: expect.stringContaining('must not be null') },
+    });
+    expect(isFalse).toEqual({ status: 'fulfilled', value: { data: { item: { id: '1' } } } });
+    await expect(graph.run(query, { variables: { c: null } })).rejects.toThrow('must not be null');
+  });
+});
+
 describe('nobody spoils the operation of another', () => {
   const NAMED = 'query Named {\n  item(id: "1") { id stock }\n}';
   const DATA = { data: { item: { id: '1', stock: 30 } } };

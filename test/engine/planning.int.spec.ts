@@ -44,7 +44,12 @@ describe('an operation with too many plans', () => {
     await expect(engine.run({ query })).rejects.toMatchObject({
       extensions: { code: 'COST_LIMIT', reason: 'PLANNING' },
     });
-    expect(process.cpuUsage(before).user / 1000).toBeLessThan(15_000);
+    const spent = process.cpuUsage(before).user;
+    expect(spent / 1000).toBeLessThan(15_000);
+    // It is refused again without being planned again.
+    const beforeAgain = process.cpuUsage();
+    await expect(engine.run({ query })).rejects.toMatchObject({ extensions: { reason: 'PLANNING' } });
+    expect(process.cpuUsage(beforeAgain).user).toBeLessThan(spent / 5);
   }, 60_000);
 });
 

@@ -71,3 +71,11 @@ test.each([
   });
   expect(await run('{ at(when: "tomorrow") }')).toEqual({ data: { at: '{"when":"tomorrow"}' } });
 });
+
+test('a default of such a scalar does not stand in the way of introspection', async () => {
+  const { run } = graph((url) => `@specifiedBy(url: "${url}")`);
+  const query = 'query Q($d: DateTime = "2016-11-08T00:00:00Z") { __schema { queryType { name } } at(when: $d) }';
+  expect(await run(query)).toEqual({
+    data: { __schema: { queryType: { name: 'Query' } }, at: '{"when":"2016-11-08T00:00:00.000Z"}' },
+  });
+});

@@ -25,9 +25,14 @@ export function readVariables(
   for (const [name, normalized] of variableNames) {
     if (!Object.hasOwn(values, name)) continue;
     coerced[normalized] = values[name];
-    sent[normalized] = Object.hasOwn(given, name) && given[name] !== undefined ? given[name] : values[name];
+    sent[normalized] = Object.hasOwn(given, name) && given[name] !== undefined ? given[name] : jsonOf(values[name]);
   }
   return { coerced, sent };
+}
+
+/** A default as JSON has it: a scalar may have made an object of it (a `Date`). */
+function jsonOf(value: unknown): unknown {
+  return typeof value === 'object' && value !== null ? JSON.parse(JSON.stringify(value)) : value;
 }
 
 /** An error message of a subgraph in the client's words: its own variables and literals in place of normalized ones. */

@@ -1,9 +1,11 @@
 import { performance } from 'node:perf_hooks';
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
+import { ApiError } from '@tributary/shared/errors';
 import { MIN_POSITIONS_HEADER } from '@tributary/shared/events/positions-header';
 import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/shared/http/operation-name';
-import { type DocumentNode, executeSync, type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { type DocumentNode, executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { LRUCache } from 'lru-cache';
 import { CachePolicy } from '../freshness/cache-policy.js';
 import {
   isFreshEnough,
@@ -124,6 +126,8 @@ interface Planner {
 
 const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
 const MAX_PLANNING = 1000;
+/** Operations that took too much to plan, so that a client that repeats one costs little. */
+const MAX_REFUSED_PLANS = 500;
 /** Different ways to a plan that the planner compares before it takes the best so far. */
 const MAX_EVALUATED_PLANS = 1000;
 
@@ -144,6 +148,7 @@ export class Engine {
   readonly #operations: Operations;
   readonly #labels: OverrideLabels;
   readonly #planning = new PlanningQueue(MAX_PLANNING);
+  readonly #refusedPlans = new LRUCache<string, ApiError>({ max: MAX_REFUSED_PLANS });
 
   constructor(options: EngineOptions) {
     const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
@@ -281,7 +286,7 @@ export class Engine {
       this.#operations.weigh(operation);
       return variant.owners;
     };
-    return this.#planning.run(`owners ${operation.hash} ${key}`, work, client);
+    return this.#planOnce(`owners ${operation.hash} ${key}`, work, client);
   }
 
   /** The memory that operations and their plans take, in bytes (estimated). */
@@ -306,7 +311,8 @@ export class Engine {
 
   #variantKey({ conditions }: Operation, variables: Readonly<Record<string, unknown>>): string {
     let key = this.#labels.size === 0 ? '' : this.#labels.draw();
-    for (const name of conditions) key += variables[name] ? '1' : '0';
+    // Null is no condition: it is an error of the request that sends it, and of no other.
+    for (const name of conditions) key += variables[name] === true ? '1' : variables[name] === false ? '0' : '-';
     return key;
   }
 
@@ -327,7 +333,22 @@ export class Engine {
       this.#operations.addVariant(operation, key, variant);
       return variant;
     };
-    return this.#planning.run(`plan ${operation.hash} ${key}`, work, client);
+    return this.#planOnce(`plan ${operation.hash} ${key}`, work, client);
+  }
+
+  /** Plans in turn with other operations. What was refused because it takes too much is not tried again. */
+  async #planOnce<T>(job: string, plan: () => T, client: string | undefined): Promise<T> {
+    const refused = this.#refusedPlans.get(job);
+    if (refused) throw refused;
+    const work = () => {
+      try {
+        return plan();
+      } catch (error) {
+        if (error instanceof ApiError) this.#refusedPlans.set(job, error);
+        throw error;
+      }
+    };
+    return this.#planning.run(job, work, client);
   }
 
   #route(plan: QueryPlan): Route {
@@ -371,10 +392,14 @@ export class Engine {
 
   #shape(operation: Operation, { coerced, sent }: NormalizedVariables): Shape {
     const { introspection } = operation;
-    const asked = introspection
-      ? executeSync({ schema: this.#apiSchema, document: introspection, variableValues: sent }).data
-      : null;
-    return compileShape(operation.definition, this.#parts(operation, coerced, (asked ?? null) as JsonObject | null));
+    if (!introspection) return compileShape(operation.definition, this.#parts(operation, coerced, null));
+    const { data, errors } = executeSync({
+      schema: this.#apiSchema,
+      document: introspection,
+      variableValues: sent,
+    });
+    if (!data) throw errors?.[0] ?? new GraphQLError('The schema could not be read.');
+    return compileShape(operation.definition, this.#parts(operation, coerced, data as JsonObject));
   }
 
   #parts(

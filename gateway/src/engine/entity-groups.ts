@@ -144,6 +144,7 @@ function wrongAnswer({ subgraph }: SubgraphOperation, what: string): EntityError
 /** The errors of a part's answer, by the indices that its representations have in the whole group. */
 export function errorsOfPart({ entities, errors }: EntityAnswer, indices: readonly number[]): EntityError[] {
   const mapped: EntityError[] = [];
+  let withNull: readonly number[] | undefined;
   for (const error of errors) {
     // The response lists no more.
     if (mapped.length > MAX_ERRORS) break;
@@ -151,9 +152,9 @@ export function errorsOfPart({ entities, errors }: EntityAnswer, indices: readon
       mapped.push({ ...error, index: indices[error.index] as number });
       continue;
     }
-    const affected = indices.filter((_, place) => holdsNull(entities?.[place])).slice(0, MAX_ERRORS);
-    if (affected.length === 0) mapped.push(error);
-    for (const index of affected) mapped.push({ ...error, index });
+    withNull ??= indices.filter((_, place) => holdsNull(entities?.[place])).slice(0, MAX_ERRORS);
+    if (withNull.length === 0) mapped.push(error);
+    for (const index of withNull) mapped.push({ ...error, index });
   }
   return mapped;
 }

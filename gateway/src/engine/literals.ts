@@ -53,7 +53,10 @@ function isPlain(node: ValueNode, type: GraphQLInputType | undefined): boolean {
   if (isInputObjectType(type)) {
     const fields = type.getFields();
     return (
-      node.kind === Kind.OBJECT && node.fields.every(({ name, value }) => isPlain(value, fields[name.value]?.type))
+      node.kind === Kind.OBJECT &&
+      // A field that is there twice is invalid, which a value cannot show.
+      new Set(node.fields.map(({ name }) => name.value)).size === node.fields.length &&
+      node.fields.every(({ name, value }) => isPlain(value, fields[name.value]?.type))
     );
   }
   if (isEnumType(type)) return node.kind === Kind.ENUM;

@@ -27,11 +27,14 @@ function merged(before: Json | undefined, value: Json, types: TypeConditions): J
   return value;
 }
 
+/** No value that is nested so deeply can be written, so that nothing is lost below. */
+const MAX_COPIED_DEPTH = 1000;
+
 /** A copy that shares nothing: what several requests were given, each of them changes. */
-export function copyOf<T extends Json | undefined>(value: T): T {
-  if (Array.isArray(value)) return value.map(copyOf) as T;
-  if (!isObject(value)) return value;
+export function copyOf<T extends Json | undefined>(value: T, depth = 0): T {
+  if (typeof value !== 'object' || value === null || depth > MAX_COPIED_DEPTH) return value;
+  if (Array.isArray(value)) return value.map((element) => copyOf(element, depth + 1)) as T;
   const copy: JsonObject = {};
-  for (const key in value) if (key !== '__proto__') copy[key] = copyOf(value[key]);
+  for (const key in value) if (key !== '__proto__') copy[key] = copyOf(value[key], depth + 1);
   return copy as T;
 }

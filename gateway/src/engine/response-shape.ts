@@ -17,7 +17,7 @@ import {
 } from 'graphql';
 import { isJson } from './json-text.js';
 import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
-import { tell } from './tell.js';
+import { MAX_ERRORS, tell } from './tell.js';
 import { isObject, type Json, type JsonObject, own, type Path } from './types.js';
 
 /** Makes of what the subgraphs gave what the client asked for: its names and order, its nulls, nothing else. */
@@ -182,6 +182,8 @@ function refuse(at: Place, message: string, errors: GraphQLError[]): null {
 
 /** A null that must not be has mostly been explained: by an error there, below it, or above it. */
 function tellMissing(at: Place, field: string, errors: GraphQLError[]): void {
+  // No more errors are listed, and the last of them says so.
+  if (errors.length > MAX_ERRORS) return;
   const path = pathOf(at);
   const explained = errors.some(({ path: known }) => {
     if (!known) return true;

@@ -13,6 +13,7 @@ import {
   errorsOfPart,
   type GroupAnswer,
   groupCalls,
+  holdsNull,
   type PendingCall,
   partOf,
 } from './entity-groups.js';
@@ -210,8 +211,15 @@ export class SubgraphCalls {
     const { answers, isFinal } = await this.#fetchOnce(run, groups, paths);
     const isBatch = groups.length > 1 || groups.some(({ members }) => members.length > 1);
     if (!isBatch || isFinal || run.abandonment?.happened) return answers;
+    if (answers.every(({ entities }) => entities)) return answers;
     return Promise.all(
-      answers.map((answer, i) => (answer.entities ? answer : this.#askAgain(run, groups[i] as EntityGroup))),
+      answers.map((answer, i) => {
+        const { entities, errors } = answer;
+        if (!entities) return this.#askAgain(run, groups[i] as EntityGroup);
+        // An error without a place is about what failed, which is asked again; this group is whole.
+        const isWhole = !entities.some((entity) => holdsNull(entity));
+        return isWhole ? { ...answer, errors: errors.filter(({ index }) => index !== null) } : answer;
+      }),
     );
   }
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, type Registry } from 'prom-client';
+import { isJson } from '../engine/json-text.js';
 import type { Json, SubgraphResult } from '../engine/types.js';
 import type { CachePlan } from './cache-policy.js';
 import type { CacheEntry, CacheStore } from './cache-store.js';
@@ -218,10 +219,11 @@ export class ResponseCache {
     );
   }
 
-  /** What a subgraph answered, as it is kept; null when it does not say from which state. */
+  /** What a subgraph answered, as it is kept; null when it does not say from which state, or holds what is no JSON (`1e400`). */
   entryOf(plan: CachePlan, value: Json | undefined, read: SubgraphResult['positions']): CacheEntry | null {
     const own = read?.get(plan.subgraph);
-    if (!read || !own) return null;
+    // What cannot be written as it is would come back as something else.
+    if (!read || !own || !isJson(value)) return null;
     const { entities, owned } = plan.madeFrom(value);
     // Where no copy is in it, the state of copies says nothing.
     const positions: [string, number][] =
