@@ -43,13 +43,13 @@ export const conflict = (reason: string, message: string, field?: string): ApiEr
   new ApiError('CONFLICT', message, field === undefined ? { reason } : { reason, field });
 
 /** Values that only the database can tell are impossible, by its error code. */
-const REFUSED_VALUES: Readonly<Record<string, string>> = {
-  '22003': 'A number is out of range.',
-  '22007': 'A date or time is malformed.',
-  '22008': 'A date or time is out of range.',
-  '22P02': 'A value does not have the form that its type wants.',
-  '22021': 'A text holds a character that cannot be stored.',
-  '22P05': 'A text holds a character that cannot be stored.',
+const REFUSED_VALUES: Readonly<Record<string, readonly [reason: string, message: string]>> = {
+  '22003': ['OUT_OF_RANGE', 'A number is out of range.'],
+  '22007': ['DATE', 'A date or time is malformed.'],
+  '22008': ['DATE', 'A date or time is out of range.'],
+  '22P02': ['FORM', 'A value does not have the form of its type.'],
+  '22021': ['CHARACTER', 'A text contains a character that cannot be stored.'],
+  '22P05': ['CHARACTER', 'A text contains a character that cannot be stored.'],
 };
 
 /**
@@ -69,7 +69,7 @@ export function presentError(
   if (ofTheRequest) return withCode(error, 'BAD_USER_INPUT', error.message);
 
   const refused = REFUSED_VALUES[(cause as { code?: string } | null)?.code ?? ''];
-  if (refused) return withCode(error, 'BAD_USER_INPUT', refused);
+  if (refused) return withCode(error, 'BAD_USER_INPUT', refused[1], refused[0]);
 
   report(cause, error.path);
   if (isPassing(cause)) {
@@ -78,12 +78,12 @@ export function presentError(
   return withCode(error, 'INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.');
 }
 
-function withCode(error: GraphQLError, code: ErrorCode, message: string): GraphQLError {
+function withCode(error: GraphQLError, code: ErrorCode, message: string, reason?: string): GraphQLError {
   return new GraphQLError(message, {
     nodes: error.nodes,
     source: error.source,
     positions: error.positions,
     path: error.path,
-    extensions: { ...error.extensions, code },
+    extensions: { ...error.extensions, code, ...(reason !== undefined && { reason }) },
   });
 }

@@ -7,6 +7,8 @@ export const MAX_ID_LENGTH = 200;
 export const MAX_SEARCH_LENGTH = 200;
 export const MAX_SEARCH_WORDS = 20;
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is what PostgreSQL cannot store
+const NUL = /\u0000/;
 const CONTROL = /\p{Cc}/u;
 const CONTROL_EXCEPT_BREAKS = /[^\P{Cc}\t\n\r]/u;
 const LINE_BREAK = /[\u2028\u2029]/;
@@ -42,7 +44,8 @@ export function optionalLine(field: string, value: string | null | undefined, ma
 /** Checks a text that is compared with stored ones, as they are: composed (NFC). */
 export function optionalExact(field: string, value: string | null | undefined, max = 200): string | null {
   if (value === null || value === undefined) return null;
-  return requireLength(field, requireCharacters(field, value, CONTROL), max).normalize('NFC');
+  // Earlier releases stored control characters; only what cannot be stored is refused.
+  return requireLength(field, requireCharacters(field, value, NUL), max).normalize('NFC');
 }
 
 /** Checks the id that a command names. (A query answers null for an id that cannot exist.) */

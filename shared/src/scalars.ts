@@ -75,7 +75,10 @@ export const JSONValue = new GraphQLScalarType<unknown, unknown>({
 
 function parseJson(value: unknown): unknown {
   const fault = findJsonFault(value, MAX_JSON_DEPTH);
-  if (fault) throw new GraphQLError(`A JSON value ${fault.problem}.`);
+  if (fault) {
+    const extensions = { code: 'BAD_USER_INPUT', reason: fault.reason };
+    throw new GraphQLError(`A JSON value ${fault.problem}.`, { extensions });
+  }
   return value;
 }
 

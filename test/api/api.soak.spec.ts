@@ -183,7 +183,8 @@ test(`${COMMANDS} random commands by ${CLIENTS} clients (seed ${SEED})`, {
   timeout: 240_000 + COMMANDS * 60,
 }, async () => {
   const { logged, logger } = startWithLogs();
-  const graph = await startGraph({ logger });
+  // On a busy machine an order may take longer than the gateway waits by default.
+  const graph = await startGraph({ logger, gatewayEnv: { SUBGRAPH_TIMEOUT: '30s' } });
   try {
     const before = await readWholeGraph(graph.urls.gateway);
     expect(contradictionsIn(before).slice(0, 10)).toEqual([]);

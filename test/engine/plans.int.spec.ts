@@ -5,6 +5,7 @@ import { until } from '../harness/until.ts';
 import { CASES } from './cases.ts';
 import { buildCase, cacheFor, type FederatedCase } from './federated-case.ts';
 import { HARDER_CASES } from './harder-cases.ts';
+import { smallGraph } from './small-graph.ts';
 
 const shop = CASES[0] as FederatedCase;
 const forum = HARDER_CASES[1] as FederatedCase;
@@ -212,4 +213,25 @@ test('who asks is told the plan, and what was fetched for what', async () => {
   });
   const again = await graph.engine.run({ query, explain: true });
   expect(again).toMatchObject({ extensions: { explanation: { planning: { cached: true } } } });
+});
+
+test('a mutation that took effect is not told as refused when the one beside it is', async () => {
+  let done = 0;
+  const { run } = smallGraph({
+    a: {
+      sdl: 'type Query { done: Int } type Mutation { act: Int! refuse: Int! }',
+      resolvers: {
+        Mutation: {
+          act: () => ++done,
+          refuse() {
+            throw new Error('There is no such thing.');
+          },
+        },
+      },
+    },
+  });
+  const { data, errors } = await run('mutation Both { first: act second: refuse }');
+  expect(done).toBe(1);
+  expect(data).toBeNull();
+  expect(errors).toMatchObject([{ message: 'There is no such thing.', path: ['second'] }]);
 });

@@ -36,7 +36,7 @@ import {
   withDirectives,
 } from './operations.js';
 import { type OverrideLabels, overrideLabels } from './override-labels.js';
-import { PlanCompiler, type RunNode } from './plan.js';
+import { isConsequence, PlanCompiler, type RunNode } from './plan.js';
 import { isPlannerFault, PlanningLimit } from './planning-limit.js';
 import { PlanningQueue } from './planning-queue.js';
 import { compileShape, type Shape } from './response-shape.js';
@@ -216,12 +216,12 @@ export class Engine {
     if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
     const fetched = errors.length;
     const shaped = (variant.shape ?? this.#shape(operation, variables))(data, errors);
-    // What the shape found is in the client's names already.
-    const told = errors.map((error, i) =>
-      i < fetched
-        ? within(shaped, error, operation.responseNames, (message) => inClientTerms(message, document))
-        : error,
-    );
+    // What the shape found is in the client's names already. Without data, the error that caused it is enough.
+    const told = errors.flatMap((error, i) => {
+      if (shaped === null && isConsequence(error)) return [];
+      const inMessage = (message: string) => inClientTerms(message, document);
+      return [i < fetched ? within(shaped, error, operation.responseNames, inMessage) : error];
+    });
     const switched = route !== variant;
     const extensions = traces && {
       ...(request.explain && { explanation: explain(route.plan, { planning, traces, started, switched }) }),

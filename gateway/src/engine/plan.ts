@@ -195,9 +195,17 @@ function pathsTo(run: Run, path: ResponsePath): Path[] {
   return paths;
 }
 
+/** Errors of fields that have no result only because another field failed. */
+const consequences = new WeakSet<GraphQLError>();
+
+/** Whether an error only repeats that another one left the response without data. */
+export function isConsequence(error: GraphQLError): boolean {
+  return consequences.has(error);
+}
+
 /**
  * Tells the errors of root fields, at every place where the fields are. An error that names no field is told of each field in which
- * something is null; where there is no data at all, every field has an error.
+ * something is null; where there is no data at all, every field has an error of its own.
  */
 function tellRootErrors(
   run: Run,
@@ -212,10 +220,14 @@ function tellRootErrors(
   const names = rootNamesOf(operation);
   const affected = isObject(data) ? names.filter((name) => holdsNull(data[name])) : names;
   const explained = new Set<string>();
-  const tellAt = (error: SubgraphError, below: Path | undefined): boolean => {
+  const tellAt = (error: SubgraphError, below: Path | undefined, isConsequence = false): boolean => {
     if (!below) return tell(run.errors, present(error, subgraph, undefined));
     explained.add(String(below[0]));
-    return paths.every((path) => tell(run.errors, present(error, subgraph, [...path, ...below])));
+    return paths.every((path) => {
+      const presented = present(error, subgraph, [...path, ...below]);
+      if (isConsequence) consequences.add(presented);
+      return tell(run.errors, presented);
+    });
   };
   for (const error of told) {
     const isLocated = error.path !== undefined && names.includes(String(error.path[0]));
@@ -223,7 +235,11 @@ function tellRootErrors(
     if (!places.every((below) => tellAt(error, below))) return;
   }
   if (isObject(data)) return;
-  for (const name of names) if (!explained.has(name)) tellAt(told[0] as SubgraphError, [name]);
+  // What an error says of one field says nothing of those beside it: a mutation among them may have taken effect.
+  const lost: SubgraphError = {
+    message: `Subgraph "${subgraph}" gave no result for this field, because another field of the request failed. A mutation may have taken effect.`,
+  };
+  for (const name of names) if (!explained.has(name)) tellAt(lost, [name], true);
 }
 
 /**

@@ -210,7 +210,9 @@ function refuseUnreadable(query: string, operationName: string | null | undefine
   }
   const fault = findJsonFault(variables, MAX_VARIABLES_DEPTH, { allowNul: true });
   if (!fault) return;
-  const [variable = 'variables', ...rest] = fault.path.slice(0, SHOWN_PATH_LENGTH);
+  // An unpaired surrogate in a name is shown as an escape: no client could decode it.
+  const path = fault.path.map((part) => JSON.stringify(String(part)).slice(1, -1));
+  const [variable = 'variables', ...rest] = path.slice(0, SHOWN_PATH_LENGTH);
   const field = rest.join('.');
   const where = field === '' ? `variable "$${variable}"` : `variable "$${variable}" at "${field}"`;
   throw new RequestRefusedError(

@@ -42,7 +42,10 @@ function keyLoader<Value>(
       const possible = keys.filter((key) => key.length <= MAX_ID_LENGTH && isStorable(key));
       const find = possible.length > 0 ? await load(possible) : () => nothing;
       return keys.map((key) => {
-        if (!isStorable(key)) return new ApiError('BAD_USER_INPUT', 'A text holds a character that cannot be stored.');
+        if (!isStorable(key))
+          return new ApiError('BAD_USER_INPUT', 'A text contains a character that cannot be stored.', {
+            reason: 'CHARACTER',
+          });
         return key.length <= MAX_ID_LENGTH ? find(key) : nothing;
       });
     },
