@@ -406,6 +406,8 @@ describe('in a database of an earlier release', () => {
     { productId: 'nothing', quantity: 2, unitPrice: '0.00', discount: '0', lineTotal: '0.00' },
   ];
   const request = { customerId: 'nobody', items: lines.map(({ productId, quantity }) => ({ productId, quantity })) };
+  const oddRequest = { customerId: 'Ame\u0301lie\u0001', items: [{ productId: 'cafe\u0301\u0007', quantity: 1 }] };
+  const oddKey = 'a\u0001key\twith control characters';
 
   beforeAll(async () => {
     await graph.databases.query(
@@ -417,8 +419,19 @@ describe('in a database of an earlier release', () => {
     await graph.databases.query(
       'orders',
       `insert into placement_sagas (order_id, idempotency_key, request, status, steps, commands, started_at, finished_at)
-       values ('stored', 'a stored key', $1, 'COMPENSATED', '[]', 1, now(), now())`,
-      [JSON.stringify(request)],
+       values ('stored', 'a stored key', $1, 'COMPENSATED', '[]', 1, now(), now()),
+         ('odd', $2, $3, 'COMPENSATED', '[]', 1, now(), now())`,
+      [JSON.stringify(request), oddKey, JSON.stringify(oddRequest)],
+    );
+    const { customerId, items } = oddRequest;
+    const oddLines = items.map((item) => ({ ...item, unitPrice: '0.00', discount: '0', lineTotal: '0.00' }));
+    const odd = { number: 'TR-2016-000001', customerId, currency: 'USD', lines: oddLines, total: '0.00' };
+    await graph.databases.query(
+      'orders',
+      `insert into order_events (order_id, version, type, schema_version, data, at)
+       values ('odd', 1, 'OrderPlaced', 2, $1, '2016-01-01'),
+         ('odd', 2, 'OrderRejected', 1, '{"reason": "There is no such user."}', '2016-01-01')`,
+      [JSON.stringify(odd)],
     );
     const placed = { number: 'TR-2016-000000', customerId: 'nobody', currency: 'USD', lines, total: '10.00' };
     await graph.databases.query(
@@ -531,5 +544,14 @@ describe('in a database of an earlier release', () => {
     expect(data.placeOrder).toMatchObject({ id: 'stored', status: 'REJECTED' });
     const other = await graph.ask(PLACE, { input: { ...request, items: request.items.slice(1), waitMs: 0 }, key });
     expect(other.errors).toMatchObject([{ extensions: { code: 'CONFLICT', reason: 'IDEMPOTENCY_KEY_REUSED' } }]);
+  });
+
+  test('and so does one with control characters, of a customer whose id is decomposed', async () => {
+    const { data, errors } = await graph.ask(PLACE, { input: { ...oddRequest, waitMs: 0 }, key: ` ${oddKey} ` });
+    expect(errors).toBeUndefined();
+    expect(data.placeOrder).toMatchObject({ id: 'odd', status: 'REJECTED' });
+    const composed = { ...oddRequest, customerId: oddRequest.customerId.normalize('NFC'), waitMs: 0 };
+    const other = await graph.ask(PLACE, { input: composed, key: oddKey });
+    expect(other.errors).toMatchObject([{ extensions: { code: 'NOT_FOUND', field: 'customerId' } }]);
   });
 });

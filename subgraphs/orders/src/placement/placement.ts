@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError, badUserInput, conflict, notFound } from '@tributary/shared/errors';
 import type { Origin } from '@tributary/shared/events/event';
-import { requireIdempotencyKey, requireText } from '@tributary/shared/input';
+import { requireIdempotencyKey, requireReference, requireText } from '@tributary/shared/input';
 import { isPassing } from '@tributary/shared/postgres/failure';
 import DataLoader from 'dataloader';
 import type { Kysely } from 'kysely';
@@ -92,7 +92,7 @@ export class Placement {
   async place(given: OrderRequest, key: string, origin: Origin): Promise<string> {
     const { customerId, items, waitMs } = given;
     if (waitMs < 0) throw badUserInput('waitMs', `"waitMs" must be at least 0, got ${waitMs}.`, 'OUT_OF_RANGE');
-    const request = { customerId: requireText('customerId', customerId), items: requireItems(items) };
+    const request = { customerId: requireReference('customerId', customerId), items: requireItems(items) };
     const idempotencyKey = requireIdempotencyKey(key);
     const deadline = given.deadline + LOOK_UP_GRACE_MS;
     const newOrder = {
