@@ -105,7 +105,8 @@ async function lookUp(
   const awaited = wanted.filter(({ deadline }) => deadline > now);
   const known = new Set<string>();
   if (awaited.length > 0) {
-    const timeoutMs = Math.min(TIMEOUT_MS, Math.ceil(Math.max(...awaited.map(({ deadline }) => deadline)) - now));
+    const longestMs = Math.ceil(Math.max(...awaited.map(({ deadline }) => deadline - now)));
+    const timeoutMs = Math.min(TIMEOUT_MS, longestMs);
     const ids = [...new Set(awaited.map(({ id }) => id))];
     // One row per statement: several would lock rows in another order than the consumer's batches.
     for (const state of await copy.ledger.aggregatesById(copy.aggregateType, ids, timeoutMs)) {
