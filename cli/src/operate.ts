@@ -1,4 +1,5 @@
 import { OrdersOperations } from '@tributary/orders/operations';
+import { IncompleteAuditError, inOneLine } from '@tributary/shared/events/audit';
 import { type Command, InvalidArgumentError, type Option } from 'commander';
 import { z } from 'zod';
 import { addDeadLetterCommands } from './dead-letters.js';
@@ -39,7 +40,10 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
       .option('--repair', 'repair copies that differ; money and stock are never changed', false),
   ).action((options: OperateOptions & { repair: boolean }) =>
     withOrders(options, async (operations) => {
-      const found = await operations.verify(options.repair);
+      const failures: string[] = [];
+      const found = await operations.verify(options.repair, (copy, error) => {
+        failures.push(`the copy of ${copy} could not be compared: ${inOneLine(error)}`);
+      });
       const rows = found.map(({ copy, differences, repaired }) => ({
         copy,
         differences: differences.length,
@@ -49,17 +53,33 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
           .map(({ id }) => id)
           .join(' '),
       }));
-      const findings = await operations.audit();
-      if (options.json) print([...found, { check: 'money and stock', findings }], { ...options, rows: [], empty: '' });
-      else {
-        print(found, { ...options, rows, empty: '' });
+      // Printed at once: the audit that follows may take minutes.
+      if (!options.json && rows.length > 0) print(found, { ...options, rows, empty: '' });
+      const { findings, failures: unchecked } = await auditWith(operations);
+      failures.push(...unchecked.map((failure) => `money and stock could not be checked in full: ${failure}`));
+      if (options.json) {
+        print([...found, { check: 'money and stock', findings, failures }], { ...options, rows: [], empty: '' });
+      } else {
         const lines = findings.map(({ service, check, id, problem }) => ({ service, check, id, problem }));
-        print(findings, { ...options, rows: lines, empty: 'Money and stock agree.' });
+        if (lines.length > 0 || unchecked.length === 0) {
+          print(findings, { ...options, rows: lines, empty: 'Money and stock agree.' });
+        }
       }
+      for (const failure of failures) process.stderr.write(`${failure}\n`);
       const differs = found.some(({ differences, repaired }) => differences.length > repaired);
-      if (differs || findings.length > 0) process.exitCode = 1;
+      if (differs || findings.length > 0 || failures.length > 0) process.exitCode = 1;
     }),
   );
+}
+
+/** Audits, and keeps what was found when a part of it fails. */
+async function auditWith(operations: OrdersOperations) {
+  try {
+    return { findings: await operations.audit(), failures: [] };
+  } catch (error) {
+    if (error instanceof IncompleteAuditError) return error;
+    return { findings: [], failures: [inOneLine(error)] };
+  }
 }
 
 async function showLag(options: OperateOptions): Promise<void> {

@@ -7,15 +7,14 @@ export const MAX_ID_LENGTH = 200;
 export const MAX_SEARCH_LENGTH = 200;
 export const MAX_SEARCH_WORDS = 20;
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: it is what PostgreSQL cannot store
-const NUL = /\u0000/;
+const NUL = /\0/;
 const CONTROL = /\p{Cc}/u;
 const CONTROL_EXCEPT_BREAKS = /[^\P{Cc}\t\n\r]/u;
 const LINE_BREAK = /[\u2028\u2029]/;
 /** A character that leaves a mark: no separator, control or format character, no blank that Unicode calls a letter or symbol. */
 const VISIBLE = /[^\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/u;
-/** As `search_words` of the databases has them: letters and decimal digits. */
-const WORDS = /[\p{L}\p{Nd}]+/gu;
+/** Letters and decimal digits, with the marks that belong to them, such as vowel signs. */
+const WORDS = /[\p{L}\p{Nd}][\p{L}\p{M}\p{Nd}]*/gu;
 
 /**
  * Checks a text from a client, which may have several lines.
@@ -60,12 +59,13 @@ export function requireId(field: string, value: string): string {
  */
 export function optionalSearch(field: string, value: string | null | undefined): string | null {
   if (value === null || value === undefined) return null;
-  const text = requireLength(field, requireCharacters(field, value, CONTROL_EXCEPT_BREAKS), MAX_SEARCH_LENGTH);
+  const given = requireLength(field, requireCharacters(field, value, CONTROL_EXCEPT_BREAKS), MAX_SEARCH_LENGTH);
+  const text = given.normalize('NFC');
   const words = text.match(WORDS)?.length ?? 0;
   if (words > MAX_SEARCH_WORDS) {
     throw badUserInput(field, `"${field}" may have at most ${MAX_SEARCH_WORDS} words, got ${words}.`, 'TOO_MANY_WORDS');
   }
-  return words === 0 ? null : text.normalize('NFC');
+  return words === 0 ? null : text;
 }
 
 function requireLength(field: string, text: string, max: number): string {
@@ -101,9 +101,19 @@ export function requireQuantity(field: string, value: number, min = 1, max = 1_0
   return value;
 }
 
-/** Checks the key under which a client repeats a request safely. It is compared as it is, blanks around it left out. */
+/**
+ * Checks a text that is compared with stored ones, and never shown: an id that a command refers to, or an idempotency key. Blanks
+ * around it are left out; else it stays as it is, so that what earlier releases stored is found again.
+ *
+ * @throws ApiError BAD_USER_INPUT when it is empty, longer than 200 characters, or cannot be stored
+ */
+export function requireReference(field: string, value: string): string {
+  const text = requireCharacters(field, value.trim(), NUL);
+  if (text === '') throw badUserInput(field, `"${field}" must not be empty.`, 'EMPTY');
+  return requireLength(field, text, MAX_ID_LENGTH);
+}
+
+/** Checks the key under which a client repeats a request safely. @see requireReference */
 export function requireIdempotencyKey(value: string): string {
-  const key = requireCharacters('idempotencyKey', value.trim(), CONTROL);
-  if (key === '') throw badUserInput('idempotencyKey', '"idempotencyKey" must not be empty.', 'EMPTY');
-  return requireLength('idempotencyKey', key, 200);
+  return requireReference('idempotencyKey', value);
 }

@@ -394,6 +394,16 @@ describe('a search', () => {
     }
   });
 
+  test('takes vowel signs and other marks for parts of a word', async () => {
+    const query = `query Find($text: String) {
+      users(search: $text) { totalCount } products(filter: { text: $text }) { totalCount }
+    }`;
+    const words = ['\u0939\u093f\u0928\u094d\u0926\u0940', '\u0926\u0947\u0935\u0940', 'a\u0301\u0323'];
+    const text = (count: number) => Array.from({ length: count }, (_, i) => words[i % words.length]).join(' ');
+    expect((await graph.ask(query, { text: text(20) })).errors).toBeUndefined();
+    expect(codesOf(await graph.ask(query, { text: text(21) }))).toEqual(['BAD_USER_INPUT', 'BAD_USER_INPUT']);
+  });
+
   test('without a word to search for limits nothing', async () => {
     const count = async (text: string | null) => {
       const { data } = await graph.ask(

@@ -1,5 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { freePort } from '@tributary/cli/free-port';
 import { OrdersOperations } from '@tributary/orders/operations';
+import { IncompleteAuditError } from '@tributary/shared/events/audit';
+import { ledgerClient } from '@tributary/shared/events/ledger-client';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SERVICES, type ServiceName } from '../harness/databases.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
@@ -63,14 +67,17 @@ const sql = (service: ServiceName, statement: string, values: unknown[] = []) =>
 const found = async () => (await operations.audit()).map(({ service, check, id }) => `${service}: ${check}: ${id}`);
 
 /** Runs `tributary verify` beside the graph. */
-async function verify(...args: string[]) {
+const verify = (...args: string[]) => verifyWith({}, ...args);
+
+/** The same, with other settings. */
+async function verifyWith(changed: NodeJS.ProcessEnv, ...args: string[]) {
   const env = Object.fromEntries(
     SERVICES.flatMap((name) => [
       [`${name.toUpperCase()}_URL`, graph.urls[name]],
       [`${name.toUpperCase()}_DATABASE_URL`, graph.databases.urls[name]],
     ]),
   );
-  const program = runProgram('cli/dist/main.js', ['verify', ...args], env);
+  const program = runProgram('cli/dist/main.js', ['verify', ...args], { ...env, ...changed });
   const status = await program.ended;
   return { status, output: program.output() };
 }
@@ -117,6 +124,165 @@ test('a service audits by itself, and reports what it found last', async () => {
     await until(findings, (count) => count === '0');
   } finally {
     await scheduled.stop();
+  }
+});
+
+/** Holds a table so that nobody reads it, until the function that it returns is called. */
+async function hold(databaseUrl: string, table: string): Promise<() => Promise<void>> {
+  const client = new pg.Client(databaseUrl);
+  await client.connect();
+  await client.query(`begin; lock table ${table} in access exclusive mode`);
+  return () => client.end();
+}
+
+/** Waits until so many statements wait for the table, and returns the sessions that they run in. */
+const waitingFor = (service: ServiceName, table: string, count: number, databases = graph.databases) =>
+  until(
+    () =>
+      databases.query(
+        service,
+        `select application_name from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock' and query like '%' || $1 || '%'`,
+        [table],
+      ),
+    (rows) => rows.length >= count,
+  );
+
+describe('comparing with large tables', () => {
+  test('checksums and ranges have more than the ten seconds of other statements; a look-up by ids does not', async () => {
+    const ledger = ledgerClient(graph.urls.users, undefined);
+    const release = await hold(graph.databases.urls.users, 'users');
+    try {
+      const checksums = ledger.rangeChecksums('User');
+      const range = ledger.aggregates('User', 7);
+      const byIds = ledger.aggregatesById('User', ['CG-12520']);
+      const all = Promise.allSettled([checksums, range, byIds]);
+      const sessions = await waitingFor('users', 'user_states', 3);
+      expect(sessions.map(({ application_name: name }) => name).sort()).toEqual([
+        'tributary-audit',
+        'tributary-audit',
+        'tributary-users-events',
+      ]);
+      // Longer than a statement of the pools may take.
+      const [failed] = await Promise.allSettled([byIds]);
+      expect(failed.status).toBe('rejected');
+      await release();
+      const [first, second] = await all;
+      expect(first).toMatchObject({
+        status: 'fulfilled',
+        value: expect.arrayContaining([{ range: 7, count: expect.any(Number), checksum: expect.any(String) }]),
+      });
+      expect(second).toMatchObject({ status: 'fulfilled' });
+    } finally {
+      await release().catch(() => undefined);
+    }
+  });
+
+  test('`tributary verify` prints what it has found when a part fails, names the part in a line, and fails', async () => {
+    const { id } = await place(2);
+    await sql('orders', 'update orders_read set total = 19.99 where id = $1', [id]);
+    await sql('products', 'alter table reservations rename to reservations_away');
+    try {
+      const plain = await verify();
+      expect(plain.output).toMatch(/^copy +differences.*\nusers +0.*\nproducts +0/m);
+      expect(plain.output).toContain(`payments against orders  ${id}`);
+      expect(plain.output).toMatch(
+        /^money and stock could not be checked in full: reservations against orders: .*OrderStock answered 500\.$/m,
+      );
+      expect(plain.output).not.toMatch(/^ +at /m);
+      expect(plain.status).toBe(1);
+      const failed = await operations.audit().catch((error: unknown) => error);
+      expect(failed).toBeInstanceOf(IncompleteAuditError);
+      expect(failed).toMatchObject({
+        findings: [{ check: 'payments against orders', id }],
+        failures: [
+          expect.stringMatching(/^the checks of products: /),
+          expect.stringMatching(/^reservations against orders: /),
+        ],
+      });
+    } finally {
+      await sql('products', 'alter table reservations_away rename to reservations');
+      await sql('orders', 'update orders_read set total = 20.00 where id = $1', [id]);
+    }
+  });
+
+  test('`tributary verify` compares the other copies when an owner does not answer', async () => {
+    const port = await freePort();
+    const { status, output } = await verifyWith({ USERS_URL: `http://127.0.0.1:${port}` });
+    expect(output).toMatch(/^products +0/m);
+    expect(output).toMatch(/^the copy of users could not be compared: .*ECONNREFUSED/m);
+    expect(output).toMatch(/^money and stock could not be checked in full: the checks of users: .*ECONNREFUSED/m);
+    expect(output).not.toMatch(/^ +at /m);
+    expect(status).toBe(1);
+  });
+
+  test('a service that audits by itself says that a part failed', async () => {
+    const scheduled = await startGraph({ ordersEnv: { VERIFY_INTERVAL: '50ms' } });
+    const metric = async (name: string) =>
+      new RegExp(`^${name}\\{.*\\} (\\d+)`, 'm').exec(
+        await (await fetch(`${scheduled.urls.orders}/metrics`)).text(),
+      )?.[1];
+    const rename = (from: string, to: string) =>
+      scheduled.databases.query('products', `alter table ${from} rename to ${to}`);
+    try {
+      await rename('reservations', 'away');
+      await until(
+        () => metric('audit_failed'),
+        (value) => value === '1',
+      );
+      await rename('away', 'reservations');
+      await until(
+        () => metric('audit_failed'),
+        (value) => value === '0',
+      );
+    } finally {
+      await scheduled.stop();
+    }
+  });
+
+  test.each([
+    ['a comparison of copies', 'orders', 'users_copy', 'users_copy_checksums'],
+    ["a comparison of orders with another service's data", 'orders', 'order_items_read', 'order_items_read as items'],
+  ] as const)('a service that stops does not wait for %s', async (_what, service, table, statement) => {
+    const scheduled = await startGraph({ ordersEnv: { VERIFY_INTERVAL: '50ms' } });
+    const release = await hold(scheduled.databases.urls[service], table);
+    try {
+      await waitingFor(service, statement, 1, scheduled.databases);
+      const started = performance.now();
+      await scheduled.services.orders.close();
+      expect(performance.now() - started).toBeLessThan(3000);
+    } finally {
+      await release();
+      await scheduled.stop();
+    }
+  });
+});
+
+test('orders that are under way do not hide the findings behind them', async () => {
+  const { id } = await place(1);
+  await sql('orders', 'update orders_read set total = 19.99 where id = $1', [id]);
+  // Confirmed as far as the read model says, their sagas not over: each differs from its owner, and all are before the order.
+  await sql(
+    'orders',
+    `with orders as (
+       insert into orders_read select new.* from orders_read as model, generate_series(1, 1100) as n,
+         jsonb_populate_record(model, jsonb_build_object('id', ' under way ' || n, 'number', 'UW-' || n)) as new
+       where model.id = $1 returning id
+     )
+     insert into placement_sagas select new.* from placement_sagas as model, orders,
+       jsonb_populate_record(model, jsonb_build_object(
+         'order_id', orders.id, 'idempotency_key', orders.id, 'finished_at', null, 'due_at', null)) as new
+     where model.order_id = $1`,
+    [id],
+  );
+  try {
+    expect((await operations.audit()).filter(({ service }) => service === 'users')).toMatchObject([
+      { check: 'payments against orders', id },
+    ]);
+  } finally {
+    await sql('orders', "delete from placement_sagas where order_id like ' under way %'");
+    await sql('orders', "delete from orders_read where id like ' under way %'");
+    await sql('orders', 'update orders_read set total = 10.00 where id = $1', [id]);
   }
 });
 

@@ -1,8 +1,14 @@
 import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '@tributary/cli/free-port';
-import { rebuildReadModels, setUpOrders } from '@tributary/orders/service';
+import { readConfig as readOrdersConfig } from '@tributary/orders/config';
+import { OrdersOperations } from '@tributary/orders/operations';
+import { createOrdersService, rebuildReadModels, setUpOrders } from '@tributary/orders/service';
 import { readSuperstore } from '@tributary/shared/superstore/superstore';
 import pg from 'pg';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { ask } from '../harness/graphql-client.ts';
@@ -255,6 +261,145 @@ describe('what the copies do not have yet', () => {
     const retried = await place(customer, [lamp], { key, waitMs: 0 });
     expect(retried.data.placeOrder.status).toBe('PENDING');
   });
+
+  test('is not waited for beyond the time of the whole request, whose fields wait together', async () => {
+    const [known, lamp] = await Promise.all([registerUser(), createProduct()]);
+    await copied('users_copy', known);
+    await copied('products_copy', lamp);
+    await holdCopies();
+    const customer = await registerUser();
+    usersProxy.pause();
+    undo.push(() => usersProxy.resume());
+    const input = (customerId: string) => ({ customerId, items: [{ productId: lamp, quantity: 1 }], waitMs: 4000 });
+    const started = performance.now();
+    const { errors } = await ask(
+      graph.urls.orders,
+      `mutation Two($known: PlaceOrderInput!, $unknown: PlaceOrderInput!, $one: ID!, $two: ID!) {
+        first: placeOrder(input: $known, idempotencyKey: $one) { status }
+        second: placeOrder(input: $unknown, idempotencyKey: $two) { status }
+      }`,
+      { known: input(known), unknown: input(customer), one: randomUUID(), two: randomUUID() },
+    );
+    expect(errors).toMatchObject([{ path: ['second'], extensions: { code: 'SUBGRAPH_UNAVAILABLE' } }]);
+    expect(errors?.[0]?.message).toContain('The users service does not answer');
+    // The first field waits for four seconds; without a bound the second would wait for two more.
+    const elapsed = performance.now() - started;
+    expect(elapsed).toBeGreaterThan(4400);
+    expect(elapsed).toBeLessThan(5500);
+  });
+
+  test('is asked of its owner in one look-up at a time, however many gather', async () => {
+    let [underWay, most, lookUps] = [0, 0, 0];
+    const counting = createServer(async (request, response) => {
+      const counts = request.method === 'POST' && request.url === '/aggregates/User';
+      if (counts) {
+        lookUps += 1;
+        underWay += 1;
+        most = Math.max(most, underWay);
+        // A slow owner: meanwhile the ids of all other orders gather.
+        await sleep(lookUps === 1 ? 1000 : 50);
+      }
+      const body = request.method === 'GET' ? null : Buffer.concat(await request.toArray());
+      const headers = { 'content-type': 'application/json' };
+      const answer = await fetch(graph.urls.users + request.url, { method: request.method ?? 'GET', headers, body });
+      const text = await answer.text();
+      if (counts) underWay -= 1;
+      response.writeHead(answer.status, headers).end(text);
+    });
+    await new Promise<void>((resolve) => counting.listen(0, '127.0.0.1', resolve));
+    const orders = await createOrdersService(
+      readOrdersConfig({
+        ORDERS_PORT: '0',
+        ORDERS_DATABASE_URL: graph.databases.urls.orders,
+        USERS_URL: `http://127.0.0.1:${(counting.address() as AddressInfo).port}`,
+        PRODUCTS_URL: graph.urls.products,
+      }),
+      pino({ level: 'silent' }),
+    );
+    try {
+      const url = await orders.listen();
+      const answers = await Promise.all(
+        Array.from({ length: 500 }, (_, i) =>
+          ask(url, PLACE, {
+            input: { customerId: `nobody ${i}`, items: [{ productId: 'FUR-BO-10001798', quantity: 1 }], waitMs: 0 },
+            key: randomUUID(),
+          }),
+        ),
+      );
+      expect(new Set(answers.map(({ errors }) => errors?.[0]?.extensions.code))).toEqual(new Set(['NOT_FOUND']));
+      expect(lookUps).toBeGreaterThanOrEqual(5);
+      expect(most).toBe(1);
+    } finally {
+      await orders.close();
+      counting.close();
+    }
+  });
+
+  test('may arrive while the copy is rebuilt, which does not fail for it', async () => {
+    const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
+    await copied('users_copy', customer);
+    await copied('products_copy', lamp);
+    // The event log has the customer; the copy has lost it.
+    await graph.databases.query('orders', 'delete from users_copy where id = $1', [customer]);
+    const operations = new OrdersOperations(graph.databases.urls.orders, {
+      USERS_URL: graph.urls.users,
+      PRODUCTS_URL: graph.urls.products,
+    });
+    undo.push(() => operations.close());
+    // Another customer's row keeps the rebuild's last transaction from going on.
+    const client = new pg.Client(graph.databases.urls.orders);
+    await client.connect();
+    undo.push(() => client.end());
+    await client.query("begin; select from users_copy where id = 'CG-12520' for update");
+    const waiting = (statement: string) =>
+      graph.databases.query(
+        'orders',
+        `select from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock' and query ilike '%' || $1 || '%'`,
+        [statement],
+      );
+    const rebuilt = operations.rebuild('users');
+    await until(
+      () => waiting('delete from "users_copy"'),
+      (rows) => rows.length > 0,
+    );
+    const placed = place(customer, [lamp], { waitMs: 0 });
+    await until(
+      async () => [
+        ...(await waiting('insert into "users_copy"')),
+        ...(await graph.databases.query('orders', 'select from users_copy where id = $1', [customer])),
+      ],
+      (rows) => rows.length > 0,
+    );
+    await client.query('commit');
+    expect(await rebuilt).toBeGreaterThan(0);
+    expect((await placed).data.placeOrder.customer.name).toBe('Ada');
+  });
+
+  test('a rebuild keeps a row that is newer than the events that it has read', async () => {
+    const operations = new OrdersOperations(graph.databases.urls.orders, {
+      USERS_URL: graph.urls.users,
+      PRODUCTS_URL: graph.urls.products,
+    });
+    undo.push(() => operations.close());
+    const customer = await registerUser();
+    await copied('users_copy', customer);
+    await graph.databases.query('orders', "update users_copy set name = 'Newer', version = 9 where id = $1", [
+      customer,
+    ]);
+    await graph.databases.query('orders', "update users_copy set name = 'Wrong' where id = 'CG-12520'");
+    await graph.databases.query(
+      'orders',
+      "insert into users_copy (id, name, email, version) values ('ghost', 'G', 'g', 1)",
+    );
+    await operations.rebuild('users');
+    const rows = await graph.databases.query(
+      'orders',
+      "select name from users_copy where id in ($1, 'CG-12520', 'ghost') order by name",
+      [customer],
+    );
+    expect(rows).toEqual([{ name: 'Claire Gute' }, { name: 'Newer' }]);
+  });
 });
 
 describe('in a database of an earlier release', () => {
@@ -263,6 +408,8 @@ describe('in a database of an earlier release', () => {
     { productId: 'nothing', quantity: 2, unitPrice: '0.00', discount: '0', lineTotal: '0.00' },
   ];
   const request = { customerId: 'nobody', items: lines.map(({ productId, quantity }) => ({ productId, quantity })) };
+  const oddRequest = { customerId: 'Ame\u0301lie\u0001', items: [{ productId: 'cafe\u0301\u0007', quantity: 1 }] };
+  const oddKey = 'a\u0001key\twith control characters';
 
   beforeAll(async () => {
     await graph.databases.query(
@@ -274,8 +421,19 @@ describe('in a database of an earlier release', () => {
     await graph.databases.query(
       'orders',
       `insert into placement_sagas (order_id, idempotency_key, request, status, steps, commands, started_at, finished_at)
-       values ('stored', 'a stored key', $1, 'COMPENSATED', '[]', 1, now(), now())`,
-      [JSON.stringify(request)],
+       values ('stored', 'a stored key', $1, 'COMPENSATED', '[]', 1, now(), now()),
+         ('odd', $2, $3, 'COMPENSATED', '[]', 1, now(), now())`,
+      [JSON.stringify(request), oddKey, JSON.stringify(oddRequest)],
+    );
+    const { customerId, items } = oddRequest;
+    const oddLines = items.map((item) => ({ ...item, unitPrice: '0.00', discount: '0', lineTotal: '0.00' }));
+    const odd = { number: 'TR-2016-000001', customerId, currency: 'USD', lines: oddLines, total: '0.00' };
+    await graph.databases.query(
+      'orders',
+      `insert into order_events (order_id, version, type, schema_version, data, at)
+       values ('odd', 1, 'OrderPlaced', 2, $1, '2016-01-01'),
+         ('odd', 2, 'OrderRejected', 1, '{"reason": "There is no such user."}', '2016-01-01')`,
+      [JSON.stringify(odd)],
     );
     const placed = { number: 'TR-2016-000000', customerId: 'nobody', currency: 'USD', lines, total: '10.00' };
     await graph.databases.query(
@@ -388,5 +546,14 @@ describe('in a database of an earlier release', () => {
     expect(data.placeOrder).toMatchObject({ id: 'stored', status: 'REJECTED' });
     const other = await graph.ask(PLACE, { input: { ...request, items: request.items.slice(1), waitMs: 0 }, key });
     expect(other.errors).toMatchObject([{ extensions: { code: 'CONFLICT', reason: 'IDEMPOTENCY_KEY_REUSED' } }]);
+  });
+
+  test('and so does one with control characters, of a customer whose id is decomposed', async () => {
+    const { data, errors } = await graph.ask(PLACE, { input: { ...oddRequest, waitMs: 0 }, key: ` ${oddKey} ` });
+    expect(errors).toBeUndefined();
+    expect(data.placeOrder).toMatchObject({ id: 'odd', status: 'REJECTED' });
+    const composed = { ...oddRequest, customerId: oddRequest.customerId.normalize('NFC'), waitMs: 0 };
+    const other = await graph.ask(PLACE, { input: composed, key: oddKey });
+    expect(other.errors).toMatchObject([{ extensions: { code: 'NOT_FOUND', field: 'customerId' } }]);
   });
 });

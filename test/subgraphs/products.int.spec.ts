@@ -319,6 +319,31 @@ test('a SKU is one text, composed or decomposed', async () => {
   expect(twin.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'SKU_TAKEN' });
 });
 
+test('a product whose decomposed SKU an earlier release stored beside the composed one is found by it', async () => {
+  const { id } = await create({ sku: 'TWI\u00cdN-1' });
+  const twin = await create({ sku: 'TWIN-2' });
+  await graph.databases.query('products', 'update products set sku = $2 where id = $1', [twin.id, 'TWII\u0301N-1']);
+  const find = async (sku: string, headers = {}) =>
+    (await graph.ask('query Find($sku: String) { product(sku: $sku) { id } }', { sku }, headers)).data.product;
+  expect(await find('TWI\u00cdN-1')).toEqual({ id });
+  expect(await find('TWII\u0301N-1')).toEqual({ id: twin.id });
+  expect(await find('TWII\u0301N-1', { 'x-max-staleness': '0' })).toEqual({ id: twin.id });
+});
+
+test.each([
+  // A sigma that ends a word is like any other, and so is the i of an İ.
+  [
+    '\u039b\u0391\u039c\u03a0\u0391\u03a3.\u03a6\u03a9\u03a3',
+    ['\u039b\u0391\u039c\u03a0\u0391\u03a3', '\u03c6\u03c9\u03c2', '\u03bb\u03b1\u03bc\u03c0\u03b1\u03c3'],
+  ],
+  ['\u0130zmir lambas\u0131', ['izmir', '\u0130ZMIR', '"izmir lambas\u0131"']],
+])('a product named %j is found by %j', async (name, texts) => {
+  const { id } = await create({ name });
+  for (const text of texts) {
+    expect((await page('NAME', 100, null, { text })).nodes.map((node) => node.id)).toEqual([id]);
+  }
+});
+
 describe('a product whose name has punctuation', () => {
   const NAME = "Dr.Smithson's 3.5mm/Quixotic St.John-Lamps (cafe\u0301)";
   let id: string;

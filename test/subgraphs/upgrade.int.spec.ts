@@ -15,6 +15,8 @@ import { codesOf } from '../harness/graphql-client.ts';
 
 /** The deepest attributes that version 0.1.0 accepted. */
 const DEEP = `{"a": ${'['.repeat(4108)}1${']'.repeat(4108)}}`;
+/** Version 0.1.0 accepted control characters in keys. */
+const CONTROL_KEY = 'a\u0001key\twith\u009fcontrol characters';
 const REFUNDED_ORDER = 'order-whose-refund-was-blocked';
 const CHARGED_ORDER = 'order-whose-charge-was-blocked';
 const REFUSED_ORDER = 'order-whose-charge-was-refused';
@@ -46,6 +48,7 @@ async function writeEarlierUsers(): Promise<void> {
       [userId, amount, reason, orderId, key],
     );
   await entry('CG-12520', '5', 'deposit', null, 'stored key');
+  await entry('CG-12520', '5', 'deposit', null, CONTROL_KEY);
   await entry('CG-12520', '-200', 'charge', REFUNDED_ORDER, `charge:${REFUNDED_ORDER}`);
   await entry('DV-13045', '0.01', 'deposit', null, `refund:${REFUNDED_ORDER}`);
   await entry('DV-13045', '0.01', 'deposit', null, `charge:${CHARGED_ORDER}`);
@@ -117,7 +120,9 @@ async function writeEarlierProducts(): Promise<void> {
   await product('dotted', 'Cafe\u0301 chair (St.John/Rivers)', 'DOT-1', '{}');
   await databases.query(
     'products',
-    "insert into stock_receipts (product_id, quantity, reason, idempotency_key) values ('deep', 7, 'restock', 'stored key')",
+    `insert into stock_receipts (product_id, quantity, reason, idempotency_key)
+     values ('deep', 7, 'restock', 'stored key'), ('deep', 7, 'restock', $1)`,
+    [CONTROL_KEY],
   );
 }
 
@@ -125,23 +130,26 @@ const balanceOf = async (id: string) =>
   (await graph.ask('query Balance($id: ID!) { user(id: $id) { account { balance { amount } } } }', { id })).data.user
     .account.balance.amount;
 
-test('a key that is stored already is recognised: the retry of a deposit or a restock moves nothing', async () => {
-  const before = await balanceOf('CG-12520');
-  const { data, errors } = await graph.ask(
-    `mutation Retry($user: ID!, $product: ID!, $key: ID!) {
+test.each(['stored key', CONTROL_KEY])(
+  'a key that is stored already is recognised: the retry of a deposit or a restock moves nothing (%j)',
+  async (key) => {
+    const before = await balanceOf('CG-12520');
+    const { data, errors } = await graph.ask(
+      `mutation Retry($user: ID!, $product: ID!, $key: ID!) {
       deposit(userId: $user, amount: "5", idempotencyKey: $key) { balance { amount } }
       restock(id: $product, quantity: 7, idempotencyKey: $key) { stock { onHand } }
     }`,
-    { user: 'CG-12520', product: 'deep', key: 'stored key' },
-  );
-  expect(errors).toBeUndefined();
-  expect(data).toEqual({ deposit: { balance: { amount: before } }, restock: { stock: { onHand: 7 } } });
-  const reused = await graph.ask(
-    'mutation Reuse($user: ID!, $key: ID!) { deposit(userId: $user, amount: "6", idempotencyKey: $key) { balance { amount } } }',
-    { user: 'CG-12520', key: 'stored key' },
-  );
-  expect(codesOf(reused)).toEqual(['CONFLICT']);
-});
+      { user: 'CG-12520', product: 'deep', key },
+    );
+    expect(errors).toBeUndefined();
+    expect(data).toEqual({ deposit: { balance: { amount: before } }, restock: { stock: { onHand: 7 } } });
+    const reused = await graph.ask(
+      'mutation Reuse($user: ID!, $key: ID!) { deposit(userId: $user, amount: "6", idempotencyKey: $key) { balance { amount } } }',
+      { user: 'CG-12520', key },
+    );
+    expect(codesOf(reused)).toEqual(['CONFLICT']);
+  },
+);
 
 describe('a charge and a refund that a stranger blocked with a deposit under their key', () => {
   test('take effect when their dead letters are retried, each once', async () => {

@@ -382,6 +382,9 @@ describe('a search', () => {
     url: 'www.example/path_x',
     accented: 'Andre\u0301 Gide',
     sharp: 'Stra\u00dfer \u0130nce',
+    dotless: '\u0130stanbul Y\u0131ld\u0131z',
+    final: '\u039f\u0394\u03a5\u03a3\u03a3\u0395\u03a5\u03a3 \u03a0\u03b1\u03c0\u03c0\u03ac\u03c2',
+    joined: '\u0393\u0399\u0391\u039d\u039d\u0397\u03a3.\u0391\u039d\u03a4\u03a9\u039d\u0399\u039f\u03a5',
   } as const;
   beforeAll(async () => {
     for (const [key, name] of Object.entries(NAMES)) {
@@ -408,6 +411,16 @@ describe('a search', () => {
     ['ANDRE\u0301', 'accented'],
     ['stra\u00dfer \u0130nce', 'sharp'],
     ['slashed@search.test', 'slashed'],
+    ['istanbul', 'dotless'],
+    ['\u0130STANBUL y\u0131ld\u0131z', 'dotless'],
+    // ΟΔΥΣ, Οδυσ, οδυσσευς, ΠΑΠΠΆΣ: a sigma is a sigma, wherever a word ends.
+    ['\u039f\u0394\u03a5\u03a3', 'final'],
+    ['\u039f\u03b4\u03c5\u03c3', 'final'],
+    ['\u03bf\u03b4\u03c5\u03c3\u03c3\u03b5\u03c5\u03c2', 'final'],
+    ['\u03a0\u0391\u03a0\u03a0\u0386\u03a3', 'final'],
+    // ΓΙΑΝΝΗΣ, αντωνίου without its accent
+    ['\u0393\u0399\u0391\u039d\u039d\u0397\u03a3', 'joined'],
+    ['\u03b3\u03b9\u03b1\u03bd\u03bd\u03b7\u03c2 \u03b1\u03bd\u03c4\u03c9', 'joined'],
   ] as const)('%j finds the user', async (search, key) => {
     const { data } = await graph.ask(
       'query Search($search: String) { users(search: $search) { totalCount nodes { email } } }',
@@ -423,6 +436,27 @@ describe('a search', () => {
     });
     expect(data.users.nodes).toEqual([{ email: `${key}@search.test` }]);
   });
+});
+
+test('a search for letters that the database does not know limits nothing', async () => {
+  // Letters of recent versions of Unicode, a word each.
+  const recent = ['\u{31350}', '\u{2ebf0}', '\u{16d40}', '\u{1e5d0}', '\u{10d4a}', '\u{105c0}', '\u{323b0}'];
+  for (const search of recent) {
+    if (!/\p{L}/u.test(search)) continue;
+    const [row] = await graph.databases.query('users', 'select cardinality(search_words($1)) as words', [search]);
+    const { data, errors } = await graph.ask(
+      `query Both($search: String, $filter: ProductFilter) {
+        users(search: $search) { totalCount nodes { id } } all: users { totalCount }
+        products(filter: $filter) { totalCount } everything: products { totalCount }
+      }`,
+      { search, filter: { text: search } },
+    );
+    expect(errors).toBeUndefined();
+    const unknown = row?.words === 0;
+    expect(data.users.totalCount).toBe(unknown ? data.all.totalCount : 0);
+    expect(data.users.nodes).toHaveLength(unknown ? 20 : 0);
+    expect(data.products.totalCount).toBe(unknown ? data.everything.totalCount : 0);
+  }
 });
 
 test('every reader is shown the same e-mail address of a deleted user', async () => {

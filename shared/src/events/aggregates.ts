@@ -70,19 +70,20 @@ const rangeParameter = z.object({
 /**
  * Lets those who keep copies compare them: `GET /aggregates/<type>` has the checksums of all ranges, with `?range=` the
  * aggregates of one; `POST /aggregates/<type>` with `{"ids": […]}` has the aggregates with these ids. `views` has, for
- * each type, a view with the columns of AggregateState, or a query of them.
+ * each type, a view with the columns of AggregateState, or a query of them. Checksums and ranges read the whole view, so
+ * `wholeTables` has a statement timeout that allows for that.
  */
 export function serveAggregates<Tables>(
   app: FastifyInstance,
-  db: Kysely<Tables>,
+  { db, wholeTables }: { readonly db: Kysely<Tables>; readonly wholeTables: Kysely<Tables> },
   views: Readonly<Record<string, StateSource>>,
 ): void {
   for (const [type, view] of Object.entries(views)) {
     app.get(`/aggregates/${type}`, async (request, reply) => {
-      if ((request.query as { range?: string }).range === undefined) return rangeChecksums(db, view);
+      if ((request.query as { range?: string }).range === undefined) return rangeChecksums(wholeTables, view);
       const parsed = rangeParameter.safeParse(request.query);
       if (!parsed.success) return reply.status(400).send({ message: z.prettifyError(parsed.error) });
-      return rowsOfRange(db, view, parsed.data.range);
+      return rowsOfRange(wholeTables, view, parsed.data.range);
     });
     app.post(`/aggregates/${type}`, async (request, reply) => {
       const parsed = idsBody.safeParse(parseJson(request.body));

@@ -3,6 +3,8 @@ import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { z } from 'zod';
 import { openDatabase } from '../postgres/database.js';
 
+/** The longest that one statement of an audit or of a comparison may take: it reads whole tables. */
+export const AUDIT_TIMEOUT_MS = 300_000;
 /** The most findings of one check that are reported. */
 export const MAX_FINDINGS = 1000;
 
@@ -46,25 +48,50 @@ export const deadLetterCheck = (aggregateTypes?: readonly string[]): AuditCheck 
   `,
 });
 
+/** Some parts of an audit failed; what the others found is here all the same. */
+export class IncompleteAuditError<Found extends Finding = Finding> extends Error {
+  /** What the other parts found. */
+  readonly findings: readonly Found[];
+  /** For each part that failed, which it is and why, in one line. */
+  readonly failures: readonly string[];
+
+  constructor(findings: readonly Found[], failures: readonly string[]) {
+    super(failures.join('; '));
+    this.name = 'IncompleteAuditError';
+    this.findings = findings;
+    this.failures = failures;
+  }
+}
+
+/** An error's message and its cause's, in one line. */
+export function inOneLine(error: unknown): string {
+  const { message, cause } = error instanceof Error ? error : { message: String(error), cause: undefined };
+  const because = cause instanceof Error && cause.message !== '' ? ` (${cause.message})` : '';
+  return `${message}${because}`.replace(/\s+/g, ' ');
+}
+
+/**
+ * Connections for audits and comparisons, apart from the service's pools: their statements read whole tables, and may take
+ * longer than the time-outs of the others.
+ *
+ * @param signal ends the statements under way
+ */
+export function openAuditDatabase<Tables>(url: string, applicationName: string, signal?: AbortSignal): Kysely<Tables> {
+  return openDatabase<Tables>({
+    url,
+    applicationName,
+    maxConnections: 2,
+    statementTimeoutMs: AUDIT_TIMEOUT_MS,
+    connectionTimeoutMs: AUDIT_TIMEOUT_MS,
+    ...(signal && { signal }),
+  });
+}
+
 /** `GET /audit`: runs a service's checks, and answers with what they find. Requests at the same time share one run. */
-export function serveAudit(app: FastifyInstance, databaseUrl: string, checks: readonly AuditCheck[]): void {
+export function serveAudit<Tables>(app: FastifyInstance, db: Kysely<Tables>, checks: readonly AuditCheck[]): void {
   let running: Promise<Finding[]> | null = null;
-  const run = async () => {
-    // Apart from the service's pools: a check reads whole tables, and may take longer than their time-outs.
-    const db = openDatabase<unknown>({
-      url: databaseUrl,
-      applicationName: 'tributary-audit',
-      maxConnections: 1,
-      statementTimeoutMs: 0,
-    });
-    try {
-      return await runChecks(db, checks);
-    } finally {
-      await db.destroy();
-    }
-  };
   app.get('/audit', () => {
-    running ??= run().finally(() => {
+    running ??= runChecks(db, checks).finally(() => {
       running = null;
     });
     return running;

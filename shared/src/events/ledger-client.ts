@@ -1,12 +1,10 @@
 import { z } from 'zod';
 import { type AggregateState, aggregateStateSchema, type RangeChecksum, rangeSchema } from './aggregates.js';
-import { type Finding, findingSchema } from './audit.js';
+import { AUDIT_TIMEOUT_MS, type Finding, findingSchema } from './audit.js';
 import { ledgerEventSchema } from './event.js';
 import { LedgerGoneError, type LedgerPage } from './outbox.js';
 
 const TIMEOUT_MS = 10_000;
-/** An audit reads whole tables. */
-const AUDIT_TIMEOUT_MS = 300_000;
 const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.array(ledgerEventSchema) });
 
 /** Another service's ledger. */
@@ -15,12 +13,17 @@ export interface LedgerClient {
   read(after: number, limit: number, signal?: AbortSignal): Promise<LedgerPage>;
   /** Tells the owner how far a consumer is, so that it keeps what is not applied. */
   reportPosition(consumer: string, position: number): Promise<void>;
-  /** Checksums of all that the owner has of a type, by range. */
-  rangeChecksums(aggregateType: string): Promise<RangeChecksum[]>;
-  /** What the owner has of a type in one range. */
-  aggregates(aggregateType: string, range: number): Promise<AggregateState[]>;
+  /** Checksums of all that the owner has of a type, by range. It may take minutes; `signal` ends the wait. */
+  rangeChecksums(aggregateType: string, signal?: AbortSignal): Promise<RangeChecksum[]>;
+  /** What the owner has of a type in one range. It may take minutes; `signal` ends the wait. */
+  aggregates(aggregateType: string, range: number, signal?: AbortSignal): Promise<AggregateState[]>;
   /** What the owner has of a type under these ids, at most 100 of them; an id that it does not know is left out. */
-  aggregatesById(aggregateType: string, ids: readonly string[], timeoutMs?: number): Promise<AggregateState[]>;
+  aggregatesById(
+    aggregateType: string,
+    ids: readonly string[],
+    timeoutMs?: number,
+    signal?: AbortSignal,
+  ): Promise<AggregateState[]>;
   /** What does not add up in the owner's database. It may take minutes; `signal` ends the wait. */
   audit(signal?: AbortSignal): Promise<Finding[]>;
 }
@@ -36,6 +39,8 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
     if (!response.ok) throw new Error(`${url}${path} answered ${response.status}.`);
     return response;
   };
+  const readWholeTable = async (path: string, signal: AbortSignal | undefined): Promise<unknown> =>
+    (await call(path, { signal: signal ?? null }, AUDIT_TIMEOUT_MS)).json();
   return {
     async read(after, limit, signal) {
       const response = await call(`/ledger?after=${after}&limit=${limit}`, signal ? { signal } : {});
@@ -47,22 +52,20 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
         body: JSON.stringify({ position }),
       });
     },
-    async rangeChecksums(aggregateType) {
-      return z.array(rangeSchema).parse(await (await call(`/aggregates/${aggregateType}`)).json());
+    async rangeChecksums(aggregateType, signal) {
+      return z.array(rangeSchema).parse(await readWholeTable(`/aggregates/${aggregateType}`, signal));
     },
-    async aggregates(aggregateType, range) {
-      const rows = await (await call(`/aggregates/${aggregateType}?range=${range}`)).json();
+    async aggregates(aggregateType, range, signal) {
+      const rows = await readWholeTable(`/aggregates/${aggregateType}?range=${range}`, signal);
       return z.array(aggregateStateSchema).parse(rows);
     },
-    async aggregatesById(aggregateType, ids, timeoutMs) {
-      const init = { method: 'POST', body: JSON.stringify({ ids }) };
+    async aggregatesById(aggregateType, ids, timeoutMs, signal) {
+      const init = { method: 'POST', body: JSON.stringify({ ids }), signal: signal ?? null };
       const rows = await (await call(`/aggregates/${aggregateType}`, init, timeoutMs)).json();
       return z.array(aggregateStateSchema).parse(rows);
     },
     async audit(signal) {
-      return z
-        .array(findingSchema)
-        .parse(await (await call('/audit', { signal: signal ?? null }, AUDIT_TIMEOUT_MS)).json());
+      return z.array(findingSchema).parse(await readWholeTable('/audit', signal));
     },
   };
 }

@@ -3,7 +3,7 @@ import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import { ApiError } from '../errors.js';
 import { type StateSource, serveAggregates } from './aggregates.js';
-import { type AuditCheck, serveAudit } from './audit.js';
+import { type AuditCheck, openAuditDatabase, serveAudit } from './audit.js';
 import { LedgerGoneError, readLedger } from './outbox.js';
 
 const pageSchema = z.object({
@@ -32,10 +32,14 @@ export function serveLedger<Tables>(
     }
   };
 
+  const stopped = new AbortController();
+  const wholeTables = openAuditDatabase<Tables>(audit.databaseUrl, 'tributary-audit', stopped.signal);
+  app.addHook('preClose', async () => stopped.abort());
+  app.addHook('onClose', () => wholeTables.destroy());
   app.register(async (guarded) => {
     guarded.addHook('onRequest', refuseStrangers);
-    serveAggregates(guarded, db, views);
-    serveAudit(guarded, audit.databaseUrl, audit.checks);
+    serveAggregates(guarded, { db, wholeTables }, views);
+    serveAudit(guarded, wholeTables, audit.checks);
   });
 
   app.get('/ledger', { onRequest: refuseStrangers }, async (request, reply) => {

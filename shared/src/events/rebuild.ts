@@ -63,6 +63,8 @@ async function rebuildThroughShadow<Tables>(
     }
     await db.transaction().execute(async (transaction) => {
       const live = await lockPosition(transaction, consumer, copy.source);
+      // A look-up at the owner writes to the copy without the position. It waits from here on; readers do not.
+      await sql`lock table ${sql.table(copy.table)} in share row exclusive mode`.execute(transaction);
       while (position < live) {
         const next = await applyPage(transaction, position);
         if (next === position) {
@@ -72,8 +74,16 @@ async function rebuildThroughShadow<Tables>(
         }
         position = next;
       }
-      await sql`delete from ${sql.table(copy.table)}`.execute(transaction);
-      await sql`insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)}`.execute(transaction);
+      // A row that is newer than the shadow's stays: a look-up brought it ahead of its event.
+      await sql`
+        delete from ${sql.table(copy.table)} as kept
+        where not exists (
+          select from ${sql.table(shadow)} as rebuilt where rebuilt.id = kept.id and rebuilt.version < kept.version
+        )
+      `.execute(transaction);
+      await sql`
+        insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)} on conflict (id) do nothing
+      `.execute(transaction);
       // Other kinds of aggregates of this source feed other things, which are not made anew; so the consumer's position stays
       // too, and what the shadow has seen beyond it changes nothing when it comes.
       await sql`

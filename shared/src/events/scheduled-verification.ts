@@ -2,27 +2,36 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import type { Finding } from './audit.js';
+import { type Finding, IncompleteAuditError, inOneLine } from './audit.js';
 import { findDifferences, type VerifiableCopy } from './verify.js';
 
 /** The most findings of one audit that are logged. */
 const MAX_LOGGED = 20;
 
-export interface ScheduleOptions {
+/** Checks money and stock; the signal says that the service stops. */
+export type Audit<Tables> = (db: Kysely<Tables>, stopped: AbortSignal) => Promise<readonly Finding[]>;
+
+export interface ScheduleOptions<Tables> {
   readonly intervalMs: number;
   /** The first comparison waits for this. */
   readonly after: Promise<unknown>;
   readonly logger: Logger;
   readonly metrics: Registry;
   /** Also checks what no copy is concerned in; left out where there is nothing of that kind. */
-  readonly audit?: ((stopped: AbortSignal) => Promise<readonly Finding[]>) | undefined;
+  readonly audit?: Audit<Tables> | undefined;
 }
 
-/** Compares copies with their owners at intervals, and reports what it finds; it repairs nothing. */
+/**
+ * Compares copies with their owners at intervals, and reports what it finds; it repairs nothing.
+ *
+ * @param openDatabase opens connections for comparisons and audits, which may take minutes; the signal says that the service
+ *   stops
+ */
 export function scheduleVerification<Tables>(
   db: Kysely<Tables>,
+  openDatabase: (stopped: AbortSignal) => Kysely<Tables>,
   copies: readonly VerifiableCopy<Tables>[],
-  { intervalMs, after, logger, metrics, audit }: ScheduleOptions,
+  { intervalMs, after, logger, metrics, audit }: ScheduleOptions<Tables>,
 ): { stop(): Promise<void> } {
   const found = new Gauge({
     name: 'copy_differences',
@@ -39,8 +48,9 @@ export function scheduleVerification<Tables>(
       this.set(rows[0]?.count ?? 0);
     },
   });
-  const runAudit = audit && auditor(audit, logger, metrics);
   const stopped = new AbortController();
+  const comparing = openDatabase(stopped.signal);
+  const runAudit = audit && auditor((signal) => audit(comparing, signal), logger, metrics);
   const pause = () => sleep(intervalMs, undefined, { signal: stopped.signal }).catch(() => undefined);
   const run = async () => {
     const stop = new Promise<void>((resolve) => stopped.signal.addEventListener('abort', () => resolve()));
@@ -50,13 +60,14 @@ export function scheduleVerification<Tables>(
       if (stopped.signal.aborted) return;
       for (const copy of copies) {
         try {
-          const differences = await findDifferences(db, copy);
+          const differences = await findDifferences(comparing, copy, stopped.signal);
           found.set({ source: copy.source }, differences.length);
           if (differences.length > 0)
             logger.error({ source: copy.source, rows: differences.length }, 'a copy differs from its owner');
         } catch (error) {
+          if (stopped.signal.aborted) return;
           logger.warn(
-            { source: copy.source, problem: (error as Error).message },
+            { source: copy.source, problem: inOneLine(error) },
             'a copy could not be compared with its owner',
           );
         }
@@ -69,6 +80,7 @@ export function scheduleVerification<Tables>(
     async stop() {
       stopped.abort();
       await running;
+      await comparing.destroy();
     },
   };
 }
@@ -84,14 +96,29 @@ function auditor(
     help: 'What did not add up in money and stock, across the services, when last checked',
     registers: [metrics],
   });
+  const failed = new Gauge({
+    name: 'audit_failed',
+    help: '1 when a part of the last check of money and stock could not be done, else 0',
+    registers: [metrics],
+  });
+  const report = (findings: readonly Finding[]) => {
+    for (const finding of findings.slice(0, MAX_LOGGED)) logger.error(finding, 'money or stock does not add up');
+  };
   return async (stopped) => {
     try {
       const findings = await audit(stopped);
       found.set(findings.length);
-      for (const finding of findings.slice(0, MAX_LOGGED)) logger.error(finding, 'money or stock does not add up');
+      failed.set(0);
+      report(findings);
     } catch (error) {
       if (stopped.aborted) return;
-      logger.warn({ problem: (error as Error).message }, 'money and stock could not be checked');
+      failed.set(1);
+      logger.warn({ problem: inOneLine(error) }, 'money and stock could not be checked');
+      // What the last complete check found may still be so; what this one found is so.
+      if (error instanceof IncompleteAuditError && error.findings.length > 0) {
+        found.set(error.findings.length);
+        report(error.findings);
+      }
     }
   };
 }

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { HttpService } from '../http/http-service.js';
 import { openDatabase, type StatementListener } from '../postgres/database.js';
 import type { StateSource } from './aggregates.js';
-import type { AuditCheck, Finding } from './audit.js';
+import { type AuditCheck, openAuditDatabase } from './audit.js';
 import { ConsumerMetrics, EventConsumer } from './consumer.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
@@ -12,7 +12,7 @@ import type { Feed } from './feed.js';
 import { serveLedger } from './ledger-endpoint.js';
 import { sayPositions, waitForCopies } from './read-positions.js';
 import { Relay } from './relay.js';
-import { scheduleVerification } from './scheduled-verification.js';
+import { type Audit, scheduleVerification } from './scheduled-verification.js';
 import type { VerifiableCopy } from './verify.js';
 
 /** What a program that runs several services in one process hands to each of them; a service alone makes its own. */
@@ -80,14 +80,14 @@ export interface ServiceConsumers {
 /**
  * Gives other services' events their effect while the service listens, and compares `copies` with their owners.
  *
- * @param audit run after each comparison, until the signal says that the service stops
+ * @param audit run after each comparison
  */
 export function consumeEvents<Tables>(
   service: HttpService,
   feeds: readonly Feed<Tables>[],
   copies: readonly VerifiableCopy<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
-  audit?: (stopped: AbortSignal) => Promise<readonly Finding[]>,
+  audit?: Audit<Tables>,
 ): ServiceConsumers {
   const db = openBackgroundDatabase<Tables>(name, databaseUrl);
   const metrics = new ConsumerMetrics(service.metrics);
@@ -101,7 +101,9 @@ export function consumeEvents<Tables>(
     Object.fromEntries(feeds.map(({ source }, i) => [source, consumers[i]?.freshness])),
   );
   const caughtUp = Promise.all(consumers.map((consumer) => consumer.caughtUp));
-  const verification = scheduleVerification(db, copies, {
+  const openComparison = (stopped: AbortSignal) =>
+    openAuditDatabase<Tables>(databaseUrl, `tributary-${name}-verify`, stopped);
+  const verification = scheduleVerification(db, openComparison, copies, {
     intervalMs: settings.VERIFY_INTERVAL,
     after: caughtUp,
     logger,

@@ -32,13 +32,21 @@ export interface Difference {
   readonly copyVersion: number | null;
 }
 
-/** Compares a whole copy with its owner, range by range, and the rows of those ranges that differ. */
-export async function findDifferences<Tables>(db: Kysely<Tables>, copy: Comparison): Promise<Difference[]> {
+/**
+ * Compares a whole copy with its owner, range by range, and the rows of those ranges that differ.
+ *
+ * @throws when the owner does not answer, or the signal is aborted
+ */
+export async function findDifferences<Tables>(
+  db: Kysely<Tables>,
+  copy: Comparison,
+  signal?: AbortSignal,
+): Promise<Difference[]> {
   let differences: Difference[] = [];
   for (let look = 1; look <= LOOKS; look++) {
-    differences = await compareOnce(db, copy);
+    differences = await compareOnce(db, copy, signal);
     if (differences.length === 0 || look === LOOKS) break;
-    await sleep(BETWEEN_LOOKS_MS);
+    await sleep(BETWEEN_LOOKS_MS, undefined, signal && { signal });
   }
   return differences;
 }
@@ -69,9 +77,13 @@ export async function repairDifferences<Tables>(
 }
 
 /** Compares two sides at one moment each: what changes meanwhile may differ. */
-export async function compareOnce<Tables>(db: Kysely<Tables>, copy: Comparison): Promise<Difference[]> {
+export async function compareOnce<Tables>(
+  db: Kysely<Tables>,
+  copy: Comparison,
+  signal?: AbortSignal,
+): Promise<Difference[]> {
   const [theirs, ours] = await Promise.all([
-    copy.ledger.rangeChecksums(copy.aggregateType),
+    copy.ledger.rangeChecksums(copy.aggregateType, signal),
     rangeChecksums(db, copy.checksumView),
   ]);
   const byRange = new Map(ours.map((range) => [range.range, range]));
@@ -87,13 +99,18 @@ export async function compareOnce<Tables>(db: Kysely<Tables>, copy: Comparison):
   for (const { range } of ours) if (!known.has(range)) suspects.add(range);
 
   const differences: Difference[] = [];
-  for (const range of suspects) differences.push(...(await compareRange(db, copy, range)));
+  for (const range of suspects) differences.push(...(await compareRange(db, copy, range, signal)));
   return differences;
 }
 
-async function compareRange<Tables>(db: Kysely<Tables>, copy: Comparison, range: number): Promise<Difference[]> {
+async function compareRange<Tables>(
+  db: Kysely<Tables>,
+  copy: Comparison,
+  range: number,
+  signal: AbortSignal | undefined,
+): Promise<Difference[]> {
   const [theirs, ours] = await Promise.all([
-    copy.ledger.aggregates(copy.aggregateType, range),
+    copy.ledger.aggregates(copy.aggregateType, range, signal),
     rowsOfRange<Tables, { id: string; version: number; checksum: string }>(db, copy.checksumView, range),
   ]);
   const owned = new Map(theirs.map((row) => [row.id, row]));

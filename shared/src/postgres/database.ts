@@ -19,6 +19,10 @@ export interface DatabaseOptions {
    * process that hangs must not hold its locks for ever. 0 means never. Default 10 s.
    */
   readonly statementTimeoutMs?: number;
+  /** How long a statement waits for a connection at most. Default 5 s. */
+  readonly connectionTimeoutMs?: number;
+  /** When it is aborted, every connection is closed at once: statements under way fail, and so do later ones. */
+  readonly signal?: AbortSignal;
   readonly onStatement?: StatementListener;
   /** A connection broke (the pool replaces it). */
   readonly onConnectionError?: (error: Error) => void;
@@ -31,7 +35,7 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
     connectionString: options.url,
     application_name: options.applicationName,
     max: options.maxConnections ?? 10,
-    connectionTimeoutMillis: 5000,
+    connectionTimeoutMillis: options.connectionTimeoutMs ?? 5000,
     idleTimeoutMillis: 30_000,
     statement_timeout: timeoutMs,
     idle_in_transaction_session_timeout: timeoutMs,
@@ -47,11 +51,25 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
   // process; so every connection is listened to, and its next statement fails.
   pool.on('connect', (client) => client.on('error', (error) => options.onConnectionError?.(error)));
   pool.on('error', () => undefined);
+  if (options.signal) closeWhenAborted(pool, options.signal);
   const { onStatement } = options;
   return new Kysely<Tables>({
     dialect: new PostgresDialect({ pool }),
     ...(onStatement && { log: (event) => onStatement(event.query, event.queryDurationMillis) }),
   });
+}
+
+/** Ends every connection, also one that a statement runs on. */
+function closeWhenAborted(pool: pg.Pool, signal: AbortSignal): void {
+  const clients = new Set<pg.ClientBase>();
+  // With a statement under way this closes the socket. A connection that the pool opens afterwards is ended, too.
+  const end = (client: pg.ClientBase) => void (client as pg.Client).end().catch(() => undefined);
+  pool.on('connect', (client) => {
+    clients.add(client);
+    if (signal.aborted) end(client);
+  });
+  pool.on('remove', (client) => clients.delete(client));
+  signal.addEventListener('abort', () => clients.forEach(end), { once: true });
 }
 
 /** @throws when the database cannot be asked */

@@ -4,6 +4,8 @@ import {
   type AuditCheck,
   deadLetterCheck,
   type Finding,
+  IncompleteAuditError,
+  inOneLine,
   MAX_FINDINGS,
   runChecks,
 } from '@tributary/shared/events/audit';
@@ -90,21 +92,38 @@ const EXPECTED_STOCK: RawBuilder<unknown> = sql`
  * under way is no fault: an order counts when its saga is over, and a difference between two services when it stays.
  *
  * @param copies lead to the other services
- * @throws when one of them does not answer, or the signal is aborted
+ * @throws IncompleteAuditError when a part of it fails, for instance because a service does not answer; the others are done
+ *   all the same, unless the signal is aborted
  */
 export async function audit(
   db: Kysely<OrdersTables>,
   copies: readonly Copy[],
   signal?: AbortSignal,
 ): Promise<AuditFinding[]> {
+  const parts: [name: string, run: () => Promise<AuditFinding[]>][] = [
+    ...copies.map(({ source, ledger }): (typeof parts)[number] => [
+      `the checks of ${source}`,
+      async () => foundIn(source, await ledger.audit(signal)),
+    ]),
+    ['the checks of orders', async () => foundIn('orders', await runChecks(db, CHECKS))],
+    ...crossChecks(copies).map((check): (typeof parts)[number] => [check.name, () => crossCheck(db, check, signal)]),
+  ];
   const findings: AuditFinding[] = [];
-  for (const { source: service, ledger } of copies) {
-    findings.push(...(await ledger.audit(signal)).map((finding) => ({ service, ...finding })));
+  const failures: string[] = [];
+  for (const [name, run] of parts) {
+    try {
+      findings.push(...(await run()));
+    } catch (error) {
+      signal?.throwIfAborted();
+      failures.push(`${name}: ${inOneLine(error)}`);
+    }
   }
-  findings.push(...(await runChecks(db, CHECKS)).map((finding) => ({ service: 'orders', ...finding })));
-  for (const check of crossChecks(copies)) findings.push(...(await crossCheck(db, check, signal)));
+  if (failures.length > 0) throw new IncompleteAuditError(findings, failures);
   return findings;
 }
+
+const foundIn = (service: string, findings: readonly Finding[]): AuditFinding[] =>
+  findings.map((finding) => ({ service, ...finding }));
 
 function crossChecks(copies: readonly Copy[]): CrossCheck[] {
   return copies.map(({ source, ledger }) =>
@@ -150,32 +169,45 @@ async function crossCheck(
   let findings: AuditFinding[] = [];
   for (let look = 1; look <= LOOKS; look++) {
     if (look > 1) await sleep(BETWEEN_LOOKS_MS, undefined, signal && { signal });
-    const differences = await compareOnce(db, check);
-    const ids = [...new Set(differences.map(({ id }) => id))].sort().slice(0, MAX_FINDINGS);
-    const found = await explain(db, check, ids);
-    const before = new Set(findings.map(({ id, problem }) => JSON.stringify([id, problem])));
-    findings = look === 1 ? found : found.filter(({ id, problem }) => before.has(JSON.stringify([id, problem])));
+    const differing = new Set((await compareOnce(db, check, signal)).map(({ id }) => id));
+    if (look === 1) {
+      findings = await explain(db, check, [...differing].sort(), signal);
+    } else {
+      const before = new Set(findings.map(({ id, problem }) => JSON.stringify([id, problem])));
+      const ids = findings.map(({ id }) => id).filter((id) => differing.has(id));
+      const found = await explain(db, check, ids, signal);
+      findings = found.filter(({ id, problem }) => before.has(JSON.stringify([id, problem])));
+    }
     if (findings.length === 0) return [];
   }
   return findings;
 }
 
-/** What is wrong with orders whose checksums differ; those that are under way are left out. */
-async function explain(db: Kysely<OrdersTables>, check: CrossCheck, ids: readonly string[]): Promise<AuditFinding[]> {
-  const { name, service, ledger, aggregateType, undo } = check;
+/** What is wrong with orders whose checksums differ, at most 1,000 of them; those that are under way are left out first. */
+async function explain(
+  db: Kysely<OrdersTables>,
+  check: CrossCheck,
+  ids: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<AuditFinding[]> {
+  const { name, service, ledger, aggregateType } = check;
   const findings: AuditFinding[] = [];
-  for (let start = 0; start < ids.length; start += MAX_IDS) {
+  for (let start = 0; start < ids.length && findings.length < MAX_FINDINGS; start += MAX_IDS) {
+    signal?.throwIfAborted();
     const some = ids.slice(start, start + MAX_IDS);
+    const before = await readOrders(db, some);
+    const over = some.filter((id) => !underWay(before.get(id), check));
+    if (over.length === 0) continue;
     const states = new Map<string, string[]>();
-    for (const state of await ledger.aggregatesById(aggregateType, some)) {
+    for (const state of await ledger.aggregatesById(aggregateType, over, undefined, signal)) {
       states.set(state.id, [...(states.get(state.id) ?? []), check.found(state)]);
     }
-    const orders = await readOrders(db, some);
-    for (const id of some) {
+    // Read again: an order may have been cancelled meanwhile.
+    const orders = await readOrders(db, over);
+    for (const id of over) {
       const order = orders.get(id);
+      if (underWay(order, check)) continue;
       const has = states.get(id)?.join(' and ') ?? null;
-      const undone = order?.saga?.steps.some((step) => step.name === undo && step.outcome === 'RESOLVED');
-      if (order && (order.saga?.finished === false || undone)) continue;
       const wanted = order?.saga ? check.expected(order) : null;
       if (has === wanted) continue;
       const what = !order ? 'there is no such order' : order.saga ? `the order is ${order.status}` : 'it was imported';
@@ -183,7 +215,14 @@ async function explain(db: Kysely<OrdersTables>, check: CrossCheck, ids: readonl
       findings.push({ service, check: name, id, problem });
     }
   }
-  return findings;
+  return findings.slice(0, MAX_FINDINGS);
+}
+
+/** Whether the other service need not agree with an order: its saga is not over, or an operator answers for what it undid. */
+function underWay(order: AuditedOrder | undefined, { undo }: CrossCheck): boolean {
+  const saga = order?.saga;
+  if (!saga) return false;
+  return !saga.finished || saga.steps.some((step) => step.name === undo && step.outcome === 'RESOLVED');
 }
 
 async function readOrders(db: Kysely<OrdersTables>, ids: readonly string[]): Promise<Map<string, AuditedOrder>> {

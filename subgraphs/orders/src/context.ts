@@ -12,6 +12,8 @@ export function createContext(orders: Orders, events: OrderEventStore, sagas: Sa
   const deadline = performance.now() + LONGEST_WAIT_MS;
   return {
     origin: originOf(request),
+    /** When the commands of the request stop waiting, as `performance.now()` has it. */
+    deadline,
     /** How long the commands of the request may still wait for what becomes of them. */
     mayWaitMs: () => Math.max(0, deadline - performance.now()),
     order: rowLoader(

@@ -38,18 +38,27 @@ export class OrdersOperations extends ConsumerOperations<OrdersTables> {
     return copy ? rebuildCopy(this.db, CONSUMER, copy, onEvents) : rebuildReadModels(this.db, onEvents);
   }
 
-  /** Compares every copy with its owner, and mends what differs when asked to. */
-  async verify(repair: boolean): Promise<VerifyResult[]> {
+  /**
+   * Compares every copy with its owner, and mends what differs when asked to.
+   *
+   * @param onFailure told of a copy that could not be compared or repaired; without it, the first of them is an error
+   */
+  async verify(repair: boolean, onFailure?: (copy: string, error: unknown) => void): Promise<VerifyResult[]> {
     const results: VerifyResult[] = [];
     for (const copy of this.#copies) {
-      const differences = await findDifferences(this.db, copy);
-      const repaired = repair ? await repairDifferences(this.db, CONSUMER, copy, differences) : 0;
-      results.push({ copy: copy.source, differences, repaired });
+      try {
+        const differences = await findDifferences(this.db, copy);
+        const repaired = repair ? await repairDifferences(this.db, CONSUMER, copy, differences) : 0;
+        results.push({ copy: copy.source, differences, repaired });
+      } catch (error) {
+        if (!onFailure) throw error;
+        onFailure(copy.source, error);
+      }
     }
     return results;
   }
 
-  /** Checks money and stock in all services, while they run. @throws when one of them does not answer */
+  /** Checks money and stock in all services, while they run. @throws IncompleteAuditError when one of them does not answer */
   audit(): Promise<AuditFinding[]> {
     return audit(this.db, this.#copies);
   }

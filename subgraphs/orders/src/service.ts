@@ -13,7 +13,7 @@ import { Registry } from 'prom-client';
 import { audit } from './audit.js';
 import { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
-import { CONSUMER, type Copy, copiesOf } from './copies/copies.js';
+import { CONSUMER, copiesOf } from './copies/copies.js';
 import { OwnerLookup } from './copies/owner-lookup.js';
 import { feedsOf } from './feeds.js';
 import { loadOrders } from './import.js';
@@ -110,29 +110,14 @@ export async function createOrdersService(
   };
   publishEvents(service, events, {});
   const copies = copiesOf(config);
-  const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copies, events, (stopped) =>
-    auditApart(config.ORDERS_DATABASE_URL, copies, stopped),
+  const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copies, events, (db, stopped) =>
+    audit(db, copies, stopped),
   );
   consumers.caughtUp.then(() => {
     caughtUp = true;
   });
   runSagas(service, config, background, settings, waiters, logger);
   return { ...service, caughtUp: consumers.caughtUp };
-}
-
-/** Audits on a connection of its own: it reads whole tables, and may take longer than the time-outs of the others. */
-async function auditApart(url: string, copies: readonly Copy[], stopped: AbortSignal) {
-  const db = openDatabase<OrdersTables>({
-    url,
-    applicationName: 'tributary-orders-audit',
-    maxConnections: 1,
-    statementTimeoutMs: 0,
-  });
-  try {
-    return await audit(db, copies, stopped);
-  } finally {
-    await db.destroy();
-  }
 }
 
 /** Moves overdue sagas on, and tells waiting requests of orders that were settled, here or in another process. */

@@ -232,7 +232,10 @@ function requireAddress(address: NewAddress) {
   };
 }
 
-/** Every word of the search starts a word of the name or the e-mail address. */
+/**
+ * Every word of the search starts a word of the name or the e-mail address. A search whose letters the database takes for none
+ * (it may know an older Unicode) limits nothing.
+ */
 function matches(search: string) {
-  return sql<SqlBool>`search @@ search_prefixes(${search})`;
+  return sql<SqlBool>`(search_prefixes(${search}) is null or search @@ search_prefixes(${search}))`;
 }

@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '@tributary/shared/errors';
 import { MAX_IDS } from '@tributary/shared/events/aggregates';
+import { inOneLine } from '@tributary/shared/events/audit';
 import { stateEvent } from '@tributary/shared/events/verify';
 import DataLoader from 'dataloader';
 import type { Kysely } from 'kysely';
@@ -7,18 +9,25 @@ import type { Logger } from 'pino';
 import type { OrdersTables } from '../storage/tables.js';
 import type { Copy } from './copies.js';
 
-/** How long an owner may take. A placement waits for at most two look-ups, which is less than the gateway's time-out. */
+/** How long an owner may take for one look-up. */
 const TIMEOUT_MS = 2000;
+const LATE = 'the time of the request is up';
 
 /** The services whose data orders refer to. */
 export type OwnerName = Copy['source'];
 
+/** An id that is asked for, and when nobody waits for the answer any more, as `performance.now()` has it. */
+interface Wanted {
+  readonly id: string;
+  readonly deadline: number;
+}
+
 /**
  * Asks the owners for users and products that the copies do not have, and adds what they know to the copies. At most one
- * look-up per owner is under way; ids that are asked for meanwhile share the next one.
+ * look-up per owner is under way; ids that are asked for meanwhile share the next ones, 100 ids each.
  */
 export class OwnerLookup {
-  readonly #loaders: ReadonlyMap<string, DataLoader<string, boolean>>;
+  readonly #loaders: ReadonlyMap<string, DataLoader<Wanted, boolean>>;
 
   constructor(db: Kysely<OrdersTables>, copies: readonly Copy[], logger: Logger) {
     this.#loaders = new Map(copies.map((copy) => [copy.source, ownerLoader(db, copy, logger)]));
@@ -27,41 +36,83 @@ export class OwnerLookup {
   /**
    * Brings what the owner knows under these ids into the copy.
    *
+   * @param deadline when to give up, as `performance.now()` has it
    * @returns the ids that the owner does not know
    * @throws ApiError SUBGRAPH_UNAVAILABLE when the owner does not answer in time
    */
-  async fetch(owner: OwnerName, ids: readonly string[]): Promise<ReadonlySet<string>> {
+  async fetch(owner: OwnerName, ids: readonly string[], deadline: number): Promise<ReadonlySet<string>> {
     const loader = this.#loaders.get(owner);
     if (!loader) throw new Error(`Orders keeps no copy of ${owner}.`);
-    const known = await Promise.all(ids.map((id) => loader.load(id)));
-    return new Set(ids.filter((_, i) => !known[i]));
+    try {
+      const known = await before(deadline, Promise.all(ids.map((id) => loader.load({ id, deadline }))));
+      return new Set(ids.filter((_, i) => !known[i]));
+    } catch {
+      throw new ApiError(
+        'SUBGRAPH_UNAVAILABLE',
+        `The ${owner} service does not answer, so the order was not placed; try again.`,
+        { subgraph: owner },
+      );
+    }
   }
 }
 
-function ownerLoader(db: Kysely<OrdersTables>, copy: Copy, logger: Logger): DataLoader<string, boolean> {
-  let running: Promise<unknown> = Promise.resolve();
-  return new DataLoader<string, boolean>(
-    (ids) => {
-      const lookup = lookUp(db, copy, ids).catch((error: Error) => {
-        logger.warn({ owner: copy.source, problem: error.message }, 'the owner of a copy could not be asked');
-        throw new ApiError(
-          'SUBGRAPH_UNAVAILABLE',
-          `The ${copy.source} service does not answer, so the order was not placed; try again.`,
-          { subgraph: copy.source },
-        );
+/** Waits until the deadline at most. @throws when it passes first */
+async function before<T>(deadline: number, promise: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const time = sleep(Math.max(0, deadline - performance.now()), undefined, { signal: over.signal });
+  const late = time.then(() => Promise.reject(new Error(LATE)));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    over.abort();
+    // Whichever lost the race may fail later.
+    for (const lost of [promise, late]) lost.catch(() => undefined);
+  }
+}
+
+function ownerLoader(db: Kysely<OrdersTables>, copy: Copy, logger: Logger): DataLoader<Wanted, boolean> {
+  let lookup: Promise<unknown> = Promise.resolve();
+  let last: Promise<unknown> = lookup;
+  return new DataLoader<Wanted, boolean>(
+    (wanted) => {
+      const found = lookUp(db, copy, wanted);
+      lookup = found.catch((error: unknown) => {
+        logger.warn({ owner: copy.source, problem: inOneLine(error) }, 'the owner of a copy could not be asked');
       });
-      running = lookup.catch(() => undefined);
-      return lookup;
+      return found;
     },
-    { cache: false, maxBatchSize: MAX_IDS, batchScheduleFn: (dispatch) => void running.then(dispatch) },
+    {
+      cache: false,
+      maxBatchSize: MAX_IDS,
+      // One batch after the other, however many have gathered.
+      batchScheduleFn: (dispatch) => {
+        last = last.then(() => {
+          dispatch();
+          return lookup;
+        });
+      },
+    },
   );
 }
 
-/** @returns for each id, whether the owner knows it */
-async function lookUp(db: Kysely<OrdersTables>, copy: Copy, ids: readonly string[]): Promise<boolean[]> {
-  const states = await copy.ledger.aggregatesById(copy.aggregateType, [...new Set(ids)], TIMEOUT_MS);
-  // One row per statement: several would lock rows in another order than the consumer's batches.
-  for (const state of states) await copy.apply(db, [stateEvent(copy, state)]);
-  const known = new Set(states.map(({ id }) => id));
-  return ids.map((id) => known.has(id));
+/** @returns for each id, whether the owner knows it; an error for those whose deadline has passed */
+async function lookUp(
+  db: Kysely<OrdersTables>,
+  copy: Copy,
+  wanted: readonly Wanted[],
+): Promise<readonly (boolean | Error)[]> {
+  const now = performance.now();
+  const awaited = wanted.filter(({ deadline }) => deadline > now);
+  const known = new Set<string>();
+  if (awaited.length > 0) {
+    const longestMs = Math.ceil(Math.max(...awaited.map(({ deadline }) => deadline - now)));
+    const timeoutMs = Math.min(TIMEOUT_MS, longestMs);
+    const ids = [...new Set(awaited.map(({ id }) => id))];
+    // One row per statement: several would lock rows in another order than the consumer's batches.
+    for (const state of await copy.ledger.aggregatesById(copy.aggregateType, ids, timeoutMs)) {
+      await copy.apply(db, [stateEvent(copy, state)]);
+      known.add(state.id);
+    }
+  }
+  return wanted.map(({ id, deadline }) => (deadline > now ? known.has(id) : new Error(LATE)));
 }

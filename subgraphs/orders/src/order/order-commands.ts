@@ -1,5 +1,5 @@
 import { badUserInput, conflict } from '@tributary/shared/errors';
-import { requireQuantity, requireText } from '@tributary/shared/input';
+import { requireQuantity, requireReference, requireText } from '@tributary/shared/input';
 import Big from 'big.js';
 import type { Order } from './order.js';
 import type { OrderEvent, OrderLine } from './order-events.js';
@@ -72,7 +72,7 @@ export function requireItems(items: readonly OrderedItem[]): OrderedItem[] {
     throw badUserInput('items', `An order may have at most ${MAX_LINES} items, got ${items.length}.`, 'TOO_MANY');
   }
   return items.map(({ productId, quantity }, i) => ({
-    productId: requireText(`items[${i}].productId`, productId),
+    productId: requireReference(`items[${i}].productId`, productId),
     quantity: requireQuantity(`items[${i}].quantity`, quantity, 1, MAX_QUANTITY),
   }));
 }
@@ -82,7 +82,7 @@ function place(order: Order | null, { number, customerId, items, quotes }: Place
   const lines = requireItems(items).map(({ productId, quantity }) =>
     priced({ productId, quantity, discount: '0' }, quotes.get(productId) ?? '0.00'),
   );
-  const customer = requireText('customerId', customerId);
+  const customer = requireReference('customerId', customerId);
   return [
     { type: 'OrderPlaced', data: { number, customerId: customer, currency: 'USD', lines, total: totalOf(lines) } },
   ];

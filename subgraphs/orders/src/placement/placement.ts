@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError, badUserInput, conflict, notFound } from '@tributary/shared/errors';
 import type { Origin } from '@tributary/shared/events/event';
-import { requireIdempotencyKey, requireText } from '@tributary/shared/input';
+import { requireIdempotencyKey, requireReference, requireText } from '@tributary/shared/input';
 import { isPassing } from '@tributary/shared/postgres/failure';
 import DataLoader from 'dataloader';
 import type { Kysely } from 'kysely';
@@ -18,6 +18,8 @@ import { keyOf, SagaStore } from './saga-store.js';
 
 /** A request waits no longer than this, all its fields together, whatever it asks for: the gateway has a time-out of its own. */
 export const LONGEST_WAIT_MS = 4000;
+/** How much longer it waits for the owners of customers and products that the copies do not have. */
+const LOOK_UP_GRACE_MS = 500;
 /** How long a cancellation waits until stock and money are back. */
 const CANCEL_WAIT_MS = 2000;
 const ATTEMPTS = 5;
@@ -29,8 +31,8 @@ export interface OrderRequest {
   readonly items: readonly OrderedItem[];
   /** How long to wait for the order to be settled. */
   readonly waitMs: number;
-  /** How long it may wait at most. */
-  readonly mayWaitMs: number;
+  /** When the request it is a field of must be answered, as `performance.now()` has it. */
+  readonly deadline: number;
 }
 
 /** An order that is to be placed, checked. */
@@ -42,6 +44,8 @@ interface NewOrder {
   /** What was asked for, as text. */
   readonly request: string;
   readonly origin: Origin;
+  /** When owners are not waited for any more. */
+  readonly deadline: number;
 }
 
 /** Which order it is: the new one, or one that was placed before under the same key. */
@@ -85,11 +89,21 @@ export class Placement {
    * @throws ApiError BAD_USER_INPUT, CONFLICT (IDEMPOTENCY_KEY_REUSED), NOT_FOUND when there is no such customer or product,
    *   or SUBGRAPH_UNAVAILABLE when the copies do not have it and its owner does not answer. Then nothing was stored.
    */
-  async place({ customerId, items, waitMs, mayWaitMs }: OrderRequest, key: string, origin: Origin): Promise<string> {
+  async place(given: OrderRequest, key: string, origin: Origin): Promise<string> {
+    const { customerId, items, waitMs } = given;
     if (waitMs < 0) throw badUserInput('waitMs', `"waitMs" must be at least 0, got ${waitMs}.`, 'OUT_OF_RANGE');
-    const request = { customerId: requireText('customerId', customerId), items: requireItems(items) };
+    const request = { customerId: requireReference('customerId', customerId), items: requireItems(items) };
     const idempotencyKey = requireIdempotencyKey(key);
-    const newOrder = { id: randomUUID(), ...request, idempotencyKey, request: JSON.stringify(request), origin };
+    const deadline = given.deadline + LOOK_UP_GRACE_MS;
+    const newOrder = {
+      id: randomUUID(),
+      ...request,
+      idempotencyKey,
+      request: JSON.stringify(request),
+      origin,
+      deadline,
+    };
+    const mayWaitMs = Math.max(0, given.deadline - performance.now());
     return this.#settled(newOrder.id, Math.min(waitMs, mayWaitMs), async () => {
       const { id, isNew } = await this.#placeKnown(newOrder);
       return { id, look: !isNew };
@@ -102,12 +116,12 @@ export class Placement {
       const placed = await this.#newOrders.load(order);
       if (!('missing' in placed)) return placed;
       // A copy that is being rebuilt may lose what was added to it; then the owner is asked again.
-      if (attempt === ATTEMPTS) {
+      if (attempt === ATTEMPTS || performance.now() >= order.deadline) {
         throw new ApiError('SUBGRAPH_UNAVAILABLE', 'The order cannot be placed at the moment; try again.');
       }
       const [unknownUsers, unknownProducts] = await Promise.all([
-        this.#owners.fetch('users', placed.missing.users),
-        this.#owners.fetch('products', placed.missing.products),
+        this.#owners.fetch('users', placed.missing.users, order.deadline),
+        this.#owners.fetch('products', placed.missing.products, order.deadline),
       ]);
       refuseUnknown(order, unknownUsers, unknownProducts);
     }

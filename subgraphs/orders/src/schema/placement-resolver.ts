@@ -26,7 +26,7 @@ export class PlacementResolver {
     @Arg('idempotencyKey', () => ID) idempotencyKey: string,
     @Ctx() context: OrdersContext,
   ): Promise<Order | null> {
-    const request = { customerId, items, waitMs: waitMs ?? DEFAULT_WAIT_MS, mayWaitMs: context.mayWaitMs() };
+    const request = { customerId, items, waitMs: waitMs ?? DEFAULT_WAIT_MS, deadline: context.deadline };
     const id = await this.#placement.place(request, idempotencyKey, context.origin);
     return this.#after(id);
   }

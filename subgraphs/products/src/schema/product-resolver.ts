@@ -42,7 +42,7 @@ export class ProductResolver {
     if ((id == null) === (sku == null)) {
       throw badUserInput('id', 'A product is found by "id" or by "sku"; give exactly one of them.', 'ONE_OF');
     }
-    return id != null ? findProduct(context, { id }) : findProduct(context, { sku: (sku as string).normalize('NFC') });
+    return id != null ? findProduct(context, { id }) : findProduct(context, { sku: sku as string });
   }
 
   @Directive('@cacheControl(of: ["Product"])')
@@ -161,8 +161,15 @@ export async function findProduct(
   { id, sku }: { readonly id?: string; readonly sku?: string },
 ): Promise<Product | null> {
   const row =
-    id !== undefined ? await context.product.load(id) : sku !== undefined ? await context.productBySku.load(sku) : null;
+    id !== undefined ? await context.product.load(id) : sku !== undefined ? await loadBySku(context, sku) : null;
   return row && showProduct(row);
+}
+
+/** As the SKU is given first: one that an earlier release stored may not be in composed form (NFC). */
+async function loadBySku({ productBySku }: ProductsContext, sku: string): Promise<ProductRow | null> {
+  const composed = sku.normalize('NFC');
+  const [asGiven, asComposed] = await Promise.all([productBySku.load(sku), productBySku.load(composed)]);
+  return asGiven ?? asComposed;
 }
 
 function showProduct(row: ProductRow): Product {

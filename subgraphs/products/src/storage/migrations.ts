@@ -3,7 +3,7 @@ import { createConsumerTables } from '@tributary/shared/events/positions';
 import { MAX_JSON_DEPTH } from '@tributary/shared/json-value';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
-import { createSearchWords } from '@tributary/shared/postgres/search-words';
+import { createSearchWords, FOLDED_TEXT } from '@tributary/shared/postgres/search-words';
 import { type Kysely, sql } from 'kysely';
 
 /** What an event of a product says of its row. */
@@ -185,7 +185,7 @@ export const migrations: Migrations = {
         -- Of the punctuation a search keeps quotes, and a hyphen that begins a word: "a phrase", -without.
         create function search_query(text) returns tsquery language sql immutable strict parallel safe
         return websearch_to_tsquery('english', regexp_replace(
-          regexp_replace(lower(normalize($1) collate "und-x-icu"), '[^[:alnum:]"-]+', ' ', 'g'),
+          regexp_replace(${FOLDED_TEXT}, '[^[:alnum:]"-]+', ' ', 'g'),
           '(?<=[[:alnum:]])-+|-+(?![[:alnum:]"])', ' ', 'g'
         ));
 
