@@ -3,6 +3,7 @@ import { OrdersOperations } from '@tributary/orders/operations';
 import Big from 'big.js';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
+import { unsettled } from '../faults/order-accounts.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { ask, type GraphQLAnswer } from '../harness/graphql-client.ts';
 import { Random } from '../harness/random.ts';
@@ -157,28 +158,6 @@ function startWithLogs() {
   return { logged, logger: pino({ level: 'error' }, stream) };
 }
 
-/** Placements that are not over, and events that a service has not applied yet. */
-async function unsettled({ databases }: TestGraph): Promise<number> {
-  const [sagas] = await databases.query(
-    'orders',
-    'select count(*)::int as count from placement_sagas where finished_at is null',
-  );
-  let behind = 0;
-  for (const [consumer, source] of [
-    ['users', 'orders'],
-    ['products', 'orders'],
-    ['orders', 'users'],
-    ['orders', 'products'],
-  ] as const) {
-    const [applied] = await databases.query(consumer, 'select position from consumer_positions where source = $1', [
-      source,
-    ]);
-    const [log] = await databases.query(source, 'select count(*) as count from outbox');
-    behind += Number(log?.count) - Number(applied?.position);
-  }
-  return Number(sagas?.count) + behind;
-}
-
 test(`${COMMANDS} random commands by ${CLIENTS} clients (seed ${SEED})`, {
   timeout: 240_000 + COMMANDS * 60,
 }, async () => {
@@ -197,7 +176,7 @@ test(`${COMMANDS} random commands by ${CLIENTS} clients (seed ${SEED})`, {
     await clients.run(COMMANDS);
     await clients.settle(new Random(SEED));
     await until(
-      () => unsettled(graph),
+      () => unsettled(graph.databases.query),
       (left) => left === 0,
       60_000,
     );

@@ -1,6 +1,7 @@
 import { OrdersOperations } from '@tributary/orders/operations';
 import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
 import { expect } from 'vitest';
+import type { ServiceName } from '../harness/databases.ts';
 import type { FaultStack } from '../harness/fault-stack.ts';
 import { ask } from '../harness/graphql-client.ts';
 import type { ClientOrder } from './order-clients.ts';
@@ -34,11 +35,10 @@ export async function expectOrdersInOrder(stack: Stack, clientOrders: readonly C
 }
 
 /** Placements that are not over, and events that some service has not applied yet. */
-export async function unsettled({ query }: Stack): Promise<number> {
-  const [sagas] = await query<{ count: number }>(
-    'orders',
-    'select count(*)::int as count from placement_sagas where finished_at is null',
-  );
+export async function unsettled(
+  query: (service: ServiceName, sql: string, values?: unknown[]) => Promise<Record<string, unknown>[]>,
+): Promise<number> {
+  const [sagas] = await query('orders', 'select count(*)::int as count from placement_sagas where finished_at is null');
   let behind = 0;
   for (const [consumer, source] of [
     ['users', 'orders'],
@@ -46,12 +46,8 @@ export async function unsettled({ query }: Stack): Promise<number> {
     ['orders', 'users'],
     ['orders', 'products'],
   ] as const) {
-    const [applied] = await query<{ position: string }>(
-      consumer,
-      'select position from consumer_positions where source = $1',
-      [source],
-    );
-    const [ledger] = await query<{ count: string }>(source, 'select count(*) as count from outbox');
+    const [applied] = await query(consumer, 'select position from consumer_positions where source = $1', [source]);
+    const [ledger] = await query(source, 'select count(*) as count from outbox');
     behind += Number(ledger?.count) - Number(applied?.position);
   }
   return Number(sagas?.count) + behind;

@@ -64,7 +64,7 @@ test(`${ORDERS} orders by ${CLIENTS} clients under ${FAULTS} kills and pauses (s
   await injector.allBack();
   const backAt = Date.now();
   await until(
-    () => unsettled(stack as FaultStack),
+    () => unsettled((stack as FaultStack).query),
     (left) => left === 0,
     SETTLE_MS,
   );

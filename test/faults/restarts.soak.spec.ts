@@ -63,7 +63,7 @@ test(`${ORDERS} orders while the whole stack is killed ${KILLS} times (seed ${SE
   }
   await placing;
   await until(
-    () => unsettled(stack()),
+    () => unsettled(stack().query),
     (left) => left === 0,
     60_000,
   );
