@@ -218,7 +218,7 @@ describe("the operators' commands", () => {
     expect(JSON.parse(verified.output)).toEqual([
       { copy: 'users', differences: [], repaired: 0 },
       { copy: 'products', differences: [], repaired: 0 },
-      { check: 'money and stock', findings: [] },
+      { check: 'money and stock', findings: [], failures: [] },
     ]);
     expect((await operate('verify')).output).toContain('Money and stock agree.\n');
 
