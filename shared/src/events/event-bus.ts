@@ -6,6 +6,8 @@ export interface LedgerHead {
   readonly position: number;
   /** Everything that was committed before this time, in milliseconds since 1970, is at or below `position`; taken before the owner looked. */
   readonly at: number;
+  /** The term of the relay that says so; those of an earlier term than one that was heard of are ignored. */
+  readonly term?: number;
 }
 
 export interface EventListener {
@@ -19,15 +21,19 @@ export interface EventListener {
  * memory) not at all; consumers make up for it from the owner's ledger. It keeps the order.
  */
 export interface EventBus {
-  /** Resolves when the events are kept safely, in the order given. @throws when they are not */
+  /**
+   * Resolves when the events are kept safely, in the order given. An event that is too large for the bus is left out: consumers read it
+   * from the event log.
+   * @throws when they are not kept
+   */
   publish(source: string, events: readonly LedgerEvent[]): Promise<void>;
-  /** Best effort. */
+  /** Best effort; never throws. */
   announce(source: string, head: LedgerHead): void;
   /** Forgets what it keeps of an aggregate, whose personal data was erased. */
   forget(source: string, aggregateType: string, aggregateId: string): Promise<void>;
   /** Listens to a source under a name that stays the same from run to run. @returns how to stop */
   subscribe(source: string, consumer: string, listener: EventListener): Promise<() => Promise<void>>;
-  /** Best effort, to whoever listens now. */
+  /** Best effort, to whoever listens now; never throws. What is too large for one message is split, and a single position that is too large is left out, which listeners notice as a gap. */
   tell(source: string, touches: Touches): void;
   /** Hears from now on what is told of a source; also after the connection was lost. @returns how to stop */
   listen(source: string, listener: TouchListener): Promise<() => void>;

@@ -5,6 +5,8 @@ export interface Touches {
   readonly to: number;
   /** Everything that was committed before this time, in milliseconds since 1970, is at or below `to`; taken before the owner looked. */
   readonly at: number;
+  /** The term of the relay that says so, where a relay does; those of an earlier term than one that was heard of are ignored. */
+  readonly term?: number;
   readonly touched: readonly Touch[];
 }
 
@@ -12,6 +14,8 @@ export interface Touch {
   readonly position: number;
   /** `Type:id` of every entity with a field, in this service, that the event may have changed. */
   readonly entities: readonly string[];
+  /** The personal data of these entities was erased: whoever keeps any of it deletes it. */
+  readonly erased?: true;
 }
 
 /** Hears what changes in services. What it does not hear (the positions then have a gap) is not told again. */

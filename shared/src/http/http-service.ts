@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { ApiError } from '../errors.js';
 import { metricsReader } from '../service/processes.js';
+import { Health } from './health.js';
 import { Servers } from './servers.js';
 import { dropMalformedTraceHeaders } from './trace-context.js';
 
@@ -39,6 +40,8 @@ export interface HttpServiceOptions {
 export interface HttpService {
   readonly app: FastifyInstance;
   readonly metrics: Registry;
+  /** What `/health/ready` tells of, besides `readiness`. */
+  readonly health: Health;
   /** @returns the URL it listens on, without a trailing slash */
   listen(): Promise<string>;
   /**
@@ -109,11 +112,22 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
 
   const startedAt = performance.now();
   app.get('/health/live', async () => ({ status: 'live', service: name, uptimeSeconds: secondsSince(startedAt) }));
+  const health = new Health();
+  // Ready: 200. Degraded: 200 too, it serves what it can, and `degraded` says what it does without. Not ready: 503.
   app.get('/health/ready', async (_request, reply) => {
     const { ready, ...details } = servers.draining
       ? { ready: false, reason: 'it is about to end' }
       : await options.readiness();
-    return reply.status(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', service: name, ...details });
+    const { notReady, degraded } = health.read();
+    const isReady = ready && Object.keys(notReady).length === 0;
+    const isDegraded = Object.keys(degraded).length > 0;
+    return reply.status(isReady ? 200 : 503).send({
+      status: isReady ? (isDegraded ? 'degraded' : 'ready') : 'not ready',
+      service: name,
+      ...details,
+      ...(Object.keys(notReady).length > 0 && { notReady }),
+      ...(isDegraded && { degraded }),
+    });
   });
   const readMetrics = metricsReader(metrics);
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await readMetrics()));
@@ -121,6 +135,7 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
   return {
     app,
     metrics,
+    health,
     async listen() {
       const url = await app.listen({ host: options.host, port: options.port });
       if (options.host === 'localhost') await servers.listenAtAllOf(options.host);

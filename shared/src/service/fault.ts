@@ -1,0 +1,77 @@
+import { performance } from 'node:perf_hooks';
+import type { Logger } from 'pino';
+
+export interface FaultOptions {
+  readonly logger: Logger;
+  /** Logged when the fault begins, with its cause. */
+  readonly began: string;
+  /** Logged when it is over. */
+  readonly ended: string;
+  /** What else is logged with both messages. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** A fault that is over within so many milliseconds is not reported. Default 0. */
+  readonly patienceMs?: number;
+  readonly level?: 'warn' | 'error';
+}
+
+/**
+ * A fault of one kind that comes and goes. It is logged once when it begins and once when it is over, however often its cause is
+ * reported meanwhile, and `cause` is for `/health/ready`.
+ */
+export class Fault {
+  readonly #options: FaultOptions;
+  #cause: string | null = null;
+  #beganAt = 0;
+  #logged = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: FaultOptions) {
+    this.#options = options;
+  }
+
+  /** Why something does not work now; null while it does, and until `patienceMs` have passed. */
+  get cause(): string | null {
+    return this.#logged ? this.#cause : null;
+  }
+
+  /** Something did not work. */
+  failed(cause: string): void {
+    if (this.#cause === null) {
+      this.#beganAt = performance.now();
+      const { patienceMs = 0 } = this.#options;
+      if (patienceMs > 0) this.#timer = setTimeout(() => this.#logBeginning(), patienceMs).unref();
+    }
+    this.#cause = cause;
+    if (!this.#timer) this.#logBeginning();
+  }
+
+  /** It works. */
+  worked(): void {
+    if (this.#cause === null) return;
+    this.#clear();
+    if (!this.#logged) return;
+    this.#logged = false;
+    const { logger, ended, details } = this.#options;
+    logger.info({ ...details, seconds: Math.round((performance.now() - this.#beganAt) / 100) / 10 }, ended);
+  }
+
+  /** Nothing more is reported: it is shut down. */
+  stop(): void {
+    this.#clear();
+    this.#logged = false;
+  }
+
+  #clear(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#cause = null;
+  }
+
+  #logBeginning(): void {
+    this.#timer = undefined;
+    if (this.#logged) return;
+    this.#logged = true;
+    const { logger, began, details, level = 'warn' } = this.#options;
+    logger[level]({ ...details, cause: this.#cause }, began);
+  }
+}
