@@ -105,7 +105,7 @@ async function startServices(
     bus,
   );
   const url = await listen(gateway);
-  const telling = setInterval(() => void tellHowFar(serviceUrls, say), TELL_MS);
+  const telling = setInterval(() => tellHowFar(serviceUrls, say).catch(() => undefined), TELL_MS);
   await Promise.race([Promise.all([gateway.ready, ...level]), aborted(stopped)]).finally(() => clearInterval(telling));
   stopped.throwIfAborted();
   data.note(environment);

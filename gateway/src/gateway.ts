@@ -51,7 +51,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   });
   await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));
-  service.app.addHook('onClose', () => loading.close());
+  service.onClose('supergraph', () => loading.close());
 
   return { ...service, ready: loading.load(), heard: (source) => cache?.heard(source) ?? 0 };
 }
@@ -60,7 +60,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
 async function openCache(
   config: GatewayConfig,
   logger: Logger,
-  { app, metrics }: HttpService,
+  { clocks, metrics, onClose }: HttpService,
   givenBus: EventBus | undefined,
 ): Promise<ResponseCache | null> {
   const { NATS_URL, REDIS_URL, CACHE, CACHE_MAX_BYTES, SUBGRAPHS, SUPERGRAPH_PATH } = config;
@@ -70,7 +70,11 @@ async function openCache(
   const store = new CacheStore({ maxBytes: CACHE_MAX_BYTES, redisUrl: REDIS_URL, logger, metrics });
   const sources = SUBGRAPHS.map(({ name }) => name);
   await streams.listen((givenBus ?? ownBus) as EventBus, sources);
-  app.addHook('onClose', async () => {
+  for (const source of sources) {
+    const effect = 'nothing of a service whose clock is more than 1.5 s behind is cached';
+    clocks.add({ source, offsetMs: () => streams.clockOffsetMs(source), effect });
+  }
+  onClose('cache', async () => {
     streams.stop();
     await store.close();
     await ownBus?.close();

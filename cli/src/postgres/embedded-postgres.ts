@@ -181,7 +181,10 @@ async function launch(
       fail(`it was not ready after ${START_TIMEOUT_MS / 1000} s.`);
     }, START_TIMEOUT_MS);
     child.once('error', (error) => fail(error.message));
-    ended.then(() => fail('it ended.')).finally(() => clearTimeout(timer));
+    void ended.then(() => {
+      clearTimeout(timer);
+      fail('it ended.');
+    });
     child.stderr?.on('data', (chunk: Buffer) => {
       log.write(chunk);
       said = (said + chunk).slice(-4000);

@@ -83,6 +83,11 @@ export class Streams implements TouchListener {
     this.#stops = await Promise.all(sources.map((source) => bus.listen(source, this)));
   }
 
+  /** By how much a source's clock is ahead of this process's clock; see SenderClock. */
+  clockOffsetMs(source: string): number | null {
+    return this.#streams.get(source)?.clock.offsetMs ?? null;
+  }
+
   stop(): void {
     for (const stop of this.#stops) stop();
     for (const wake of this.#waiting) wake();

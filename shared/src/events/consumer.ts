@@ -94,6 +94,11 @@ export class EventConsumer<Tables> {
     };
   }
 
+  /** By how much the owner's clock is ahead of this process's clock; see SenderClock. */
+  get ownerClockOffsetMs(): number | null {
+    return this.#ownerClock.offsetMs;
+  }
+
   async start(): Promise<void> {
     const { bus, feed, name } = this.#options;
     this.#unsubscribe = await bus.subscribe(feed.source, name, {

@@ -36,10 +36,11 @@ export function serveLedger<Tables>(
   const wholeTables = openAuditDatabase<Tables>(audit.databaseUrl, 'tributary-audit', stopped.signal);
   app.addHook('preClose', async () => stopped.abort());
   app.addHook('onClose', () => wholeTables.destroy());
-  app.register(async (guarded) => {
+  app.register((guarded, _options, done) => {
     guarded.addHook('onRequest', refuseStrangers);
     serveAggregates(guarded, { db, wholeTables }, views);
     serveAudit(guarded, wholeTables, audit.checks);
+    done();
   });
 
   app.get('/ledger', { onRequest: refuseStrangers }, async (request, reply) => {

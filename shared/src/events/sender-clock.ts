@@ -2,8 +2,10 @@ import { performance } from 'node:perf_hooks';
 
 /** `Date.now()` has whole milliseconds: the difference of two readings is less than this too small. */
 const RESOLUTION_MS = 1;
-/** How long it is remembered that a sender's clock was ahead; after that it may have been set right. */
+/** How long the quickest message is remembered; after that the sender's clock may have been set right. */
 const MEMORY_MS = 60_000;
+/** So many messages in a row that all look late are evidence that the sender's clock is behind: some ten seconds of a relay's heads. */
+const EVIDENCE = 40;
 
 /**
  * Translates the timestamps of one sender into readings of this process's monotonic clock.
@@ -13,21 +15,40 @@ const MEMORY_MS = 60_000;
  * behind makes its messages look older than they are.
  */
 export class SenderClock {
-  /** By how many milliseconds the sender's clock was seen to be ahead, in this period and in the one before. */
-  #ahead = 0;
-  #aheadBefore = 0;
+  /** The shortest time that a message seems to have taken, in this period and in the one before: below 0 when the sender's clock is ahead. */
+  #quickest = Number.POSITIVE_INFINITY;
+  #quickestBefore = Number.POSITIVE_INFINITY;
+  #messages = 0;
+  #messagesBefore = 0;
   #periodEndsAt = 0;
 
   /** @param at milliseconds since 1970 by the sender's clock @returns the same moment by `performance.now()` */
   toLocal(at: number): number {
     const now = performance.now();
-    if (now >= this.#periodEndsAt) {
-      this.#aheadBefore = this.#ahead;
-      this.#ahead = 0;
-      this.#periodEndsAt = now + MEMORY_MS;
-    }
+    this.#beginPeriod(now);
     const apparentDelay = Date.now() - at;
-    this.#ahead = Math.max(this.#ahead, -apparentDelay);
-    return now - (apparentDelay + Math.max(this.#ahead, this.#aheadBefore) + RESOLUTION_MS);
+    this.#quickest = Math.min(this.#quickest, apparentDelay);
+    this.#messages += 1;
+    const ahead = Math.max(0, -Math.min(this.#quickest, this.#quickestBefore));
+    return now - (apparentDelay + ahead + RESOLUTION_MS);
+  }
+
+  /**
+   * By how many milliseconds the sender's clock is ahead of this process's clock. Below 0 it is behind, or each of its messages was
+   * late by so much: from here the two look the same. Null while too little was heard to tell.
+   */
+  get offsetMs(): number | null {
+    this.#beginPeriod(performance.now());
+    const quickest = Math.min(this.#quickest, this.#quickestBefore);
+    return quickest < 0 || this.#messages + this.#messagesBefore >= EVIDENCE ? -quickest : null;
+  }
+
+  #beginPeriod(now: number): void {
+    if (now < this.#periodEndsAt) return;
+    this.#quickestBefore = this.#quickest;
+    this.#messagesBefore = this.#messages;
+    this.#quickest = Number.POSITIVE_INFINITY;
+    this.#messages = 0;
+    this.#periodEndsAt = now + MEMORY_MS;
   }
 }

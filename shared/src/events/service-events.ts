@@ -25,7 +25,7 @@ export interface ServiceParts {
 /** The event bus of a service that runs alone; it is closed with the service. */
 export function ownEventBus(service: HttpService, name: string, settings: EventSettings, logger: Logger): EventBus {
   const bus = openEventBus(settings, name, logger);
-  service.app.addHook('onClose', () => bus.close());
+  service.onClose('event bus', () => bus.close());
   return bus;
 }
 
@@ -65,7 +65,7 @@ export function publishEvents(
   sayPositions(service.app, { source: name, db, bus, touchedBy });
   serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
   service.app.addHook('onListen', async () => relay.start());
-  service.app.addHook('onClose', async () => {
+  service.onClose('relay', async () => {
     await relay.stop();
     await db.destroy();
   });
@@ -95,6 +95,10 @@ export function consumeEvents<Tables>(
   const consumers = feeds.map(
     (feed) => new EventConsumer<Tables>({ name, feed, db, bus, pollIntervalMs, logger, metrics }),
   );
+  for (const [i, { source }] of feeds.entries()) {
+    const effect = 'a clock that is behind makes the copy look older than it is';
+    service.clocks.add({ source, offsetMs: () => consumers[i]?.ownerClockOffsetMs ?? null, effect });
+  }
   waitForCopies(service.app, new Map(consumers.map((consumer, i) => [(feeds[i] as Feed<Tables>).source, consumer])));
   // For operators, and for whoever must know how fresh an answer is.
   service.app.get('/copies', async () =>
@@ -113,7 +117,7 @@ export function consumeEvents<Tables>(
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));
   });
-  service.app.addHook('onClose', async () => {
+  service.onClose('consumers', async () => {
     await verification.stop();
     await Promise.all(consumers.map((consumer) => consumer.stop()));
     await db.destroy();

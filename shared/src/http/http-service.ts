@@ -6,16 +6,23 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, 
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { ApiError } from '../errors.js';
+import { Clocks } from '../service/clocks.js';
+import { CLOSING_MS, Closing } from '../service/closing.js';
 import { metricsReader } from '../service/processes.js';
+import { countUnexpectedErrors } from '../service/unexpected-errors.js';
 import { Health } from './health.js';
 import { Servers } from './servers.js';
 import { dropMalformedTraceHeaders } from './trace-context.js';
+import { UnansweredRequests } from './unanswered-requests.js';
 
 /** The largest request body that is read, in bytes. */
 export const BODY_LIMIT = 1024 * 1024;
 /** How much of a body that is too large is read and thrown away, so that the client can read the answer. */
 const DRAIN_LIMIT = 32 * 1024 * 1024;
+/** How long requests under way may take when a service is closed. */
 const SHUTDOWN_GRACE_MS = 10_000;
+/** The most that `close` takes, besides `delayMs` and `patienceMs`. */
+export const CLOSE_MS = SHUTDOWN_GRACE_MS + CLOSING_MS;
 
 /** What a process says of itself at `/health/ready`. */
 export interface Readiness {
@@ -42,10 +49,19 @@ export interface HttpService {
   readonly metrics: Registry;
   /** What `/health/ready` tells of, besides `readiness`. */
   readonly health: Health;
+  /** Clocks that this process's clock is compared with. */
+  readonly clocks: Clocks;
   /** @returns the URL it listens on, without a trailing slash */
   listen(): Promise<string>;
   /**
-   * Stops taking connections, lets requests under way end (at most 10 s), then closes every connection.
+   * Closes a part of the service when requests are over. What was added last is closed first; one that hangs is logged and left behind.
+   *
+   * @param name what is closed, for the log: `consumers`
+   */
+  onClose(name: string, close: () => unknown): void;
+  /**
+   * Stops taking connections, lets requests under way end (at most 10 s; then they are answered with an error), closes every
+   * connection, and then the parts of the service, which takes 4 s at most.
    *
    * @param options.delayMs how long it takes connections all the same, and says at `/health/ready` that it will not
    * @param options.patienceMs how long clients that keep a connection may still use it, once
@@ -76,11 +92,14 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [metrics],
   });
+  const requests = new UnansweredRequests();
+  requests.track(app);
   app.addHook('onRequest', (request, _reply, done) => {
     dropMalformedTraceHeaders(request.headers);
     done();
   });
-  app.addHook('onSend', (_request, reply, payload, done) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
+    reply.header('x-request-id', request.id);
     if (servers.draining) reply.header('connection', 'close');
     done(null, payload);
   });
@@ -110,6 +129,7 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
   });
   app.setNotFoundHandler((request, reply) => answerNotFound(request, reply));
 
+  const closing = new Closing(logger);
   const startedAt = performance.now();
   app.get('/health/live', async () => ({ status: 'live', service: name, uptimeSeconds: secondsSince(startedAt) }));
   const health = new Health();
@@ -129,6 +149,10 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
       ...(isDegraded && { degraded }),
     });
   });
+  countUnexpectedErrors(metrics);
+  const clocks = new Clocks(logger, metrics);
+  health.add({ name: 'clocks', required: false, check: () => clocks.problem });
+  closing.add('clocks', () => clocks.stop());
   const readMetrics = metricsReader(metrics);
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await readMetrics()));
 
@@ -136,6 +160,8 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
     app,
     metrics,
     health,
+    clocks,
+    onClose: (part, close) => closing.add(part, close),
     async listen() {
       const url = await app.listen({ host: options.host, port: options.port });
       if (options.host === 'localhost') await servers.listenAtAllOf(options.host);
@@ -147,9 +173,13 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
       servers.announceEnd();
       if (delayMs > 0) await sleep(delayMs);
       await servers.drain(patienceMs);
-      const cutOff = setTimeout(() => servers.closeAll(), SHUTDOWN_GRACE_MS);
-      await app.close();
-      clearTimeout(cutOff);
+      const cut = await requests.finish(SHUTDOWN_GRACE_MS);
+      if (cut > 0)
+        logger.warn({ requests: cut }, 'requests took too long to wait for; they were answered with an error');
+      servers.closeAll();
+      // Nothing is asked any more: its sockets are closed.
+      closing.add('HTTP server', () => app.close());
+      await closing.run();
     },
   };
 }

@@ -53,7 +53,7 @@ export class Servers {
 
   /**
    * Takes no more connections, and lets those that are there end: each with its next answer, which must say
-   * `connection: close`. Idle ones are closed after a while.
+   * `connection: close`. Idle ones are closed after `patienceMs`.
    */
   async drain(patienceMs: number): Promise<void> {
     this.#draining = true;
@@ -64,8 +64,8 @@ export class Servers {
     for (const server of this.#servers) server.closeIdleConnections();
   }
 
-  /** Cuts what is left. */
+  /** Closes every connection once what was written to it is sent. One that sends no request is closed, too. */
   closeAll(): void {
-    for (const server of this.#servers) server.closeAllConnections();
+    for (const socket of this.#connections) socket.destroySoon();
   }
 }

@@ -1,15 +1,17 @@
 import cluster, { type Worker } from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import prometheus, { type Registry } from 'prom-client';
 import { z } from 'zod';
+import { handleUnexpectedErrors } from './unexpected-errors.js';
 
 /** A new process must serve within this time, or the old ones stay. */
 const START_MS = 60_000;
-/** A process that is told to end is killed after this. */
-const END_MS = 30_000;
+/** How much longer than it may take a process that is told to end is waited for, before it is killed. */
+const KILL_AFTER_MS = 1000;
+/** One Ctrl-C may arrive twice: from the terminal, and from npm. A second signal is one that comes later than this. */
+const SAME_SIGNAL_MS = 500;
 /** How long until a process that ended by itself is started again; it doubles while that goes on. */
 const RESTART_MS = 250;
 const MAX_RESTART_MS = 30_000;
@@ -38,45 +40,62 @@ export function tellServing(): void {
   process.send?.({ tell: 'serving' } satisfies Message);
 }
 
+export interface ProcessesOptions {
+  readonly count: number;
+  /** The longest that one of them takes to end. */
+  readonly endMs: number;
+  readonly logger: Logger;
+}
+
 /**
  * Serves in so many processes, which take turns at one port. One that ends by itself is started anew; SIGHUP replaces them
  * one by one, each when the next serves, by whatever program is there now (but ends them when a terminal is closed); SIGTERM and SIGINT
- * end them all.
+ * end them all, and a second signal at once. They end when the process that started them is killed.
  *
  * @param serve what each of them does; with one process, this one does it
  */
-export async function serveInProcesses(count: number, logger: Logger, serve: () => Promise<void>): Promise<void> {
+export async function serveInProcesses(options: ProcessesOptions, serve: () => Promise<void>): Promise<void> {
   if (cluster.isWorker) {
     // For the metrics of all of them.
     new prometheus.AggregatorRegistry();
     await serve();
-  } else if (count === 1) await serve();
-  else new Processes(count, logger).start();
+  } else if (options.count === 1) await serve();
+  else new Processes(options).start();
 }
 
 class Processes {
   readonly #count: number;
+  readonly #endMs: number;
   readonly #logger: Logger;
   readonly #metrics = new prometheus.AggregatorRegistry();
   /** Those that are not about to end. */
   readonly #workers = new Set<Worker>();
   readonly #serving = new WeakSet<Worker>();
   #everServed = false;
-  #ending = false;
+  #endingSince: number | null = null;
   #replacing: Promise<void> | null = null;
   #replaceAgain = false;
   #restartMs = RESTART_MS;
 
-  constructor(count: number, logger: Logger) {
+  constructor({ count, endMs, logger }: ProcessesOptions) {
     this.#count = count;
+    this.#endMs = endMs;
     this.#logger = logger;
+  }
+
+  get #ending(): boolean {
+    return this.#endingSince !== null;
   }
 
   start(): void {
     cluster.on('message', (worker, message: Message) => void this.#hear(worker, message));
     // From a terminal it means that this was closed.
     process.on('SIGHUP', () => (process.stdout.isTTY ? void this.#end() : this.#replaceAll()));
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#end());
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#onSignal(signal));
+    handleUnexpectedErrors(this.#logger, () => {
+      process.exitCode = 1;
+      void this.#end();
+    });
     for (let i = 0; i < this.#count; i++) this.#fork();
     this.#logger.info({ processes: this.#count, pid: process.pid }, 'starts processes');
   }
@@ -162,18 +181,27 @@ class Processes {
     if (worker.isDead()) return;
     const ended = new Promise((resolve) => worker.once('exit', resolve));
     worker.process.kill('SIGTERM');
-    const tooLong = new AbortController();
-    sleep(END_MS, undefined, { signal: tooLong.signal }).then(
-      () => worker.process.kill('SIGKILL'),
-      () => undefined,
-    );
+    const tooLong = setTimeout(() => {
+      this.#logger.error({ pid: worker.process.pid }, 'a process does not end; it is killed');
+      worker.process.kill('SIGKILL');
+    }, this.#endMs + KILL_AFTER_MS);
     await ended;
-    tooLong.abort();
+    clearTimeout(tooLong);
+  }
+
+  #onSignal(signal: NodeJS.Signals): void {
+    if (this.#endingSince === null) {
+      void this.#end();
+    } else if (performance.now() - this.#endingSince > SAME_SIGNAL_MS) {
+      this.#logger.warn({ signal }, 'told to stop a second time; every process ends at once');
+      for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL');
+      process.exit(1);
+    }
   }
 
   async #end(): Promise<void> {
     if (this.#ending) return;
-    this.#ending = true;
+    this.#endingSince = performance.now();
     await Promise.all(Object.values(cluster.workers ?? {}).map((worker) => worker && this.#retire(worker)));
     process.exit();
   }

@@ -2,18 +2,13 @@ import { type Logger, pino } from 'pino';
 import type { z } from 'zod';
 import { ConfigurationError, duration, host, logLevel } from '../config/environment.js';
 import type { HttpService } from '../http/http-service.js';
+import { privateLogs } from './log-privacy.js';
 import { isOneOfSeveral, processCount, serveInProcesses, tellServing } from './processes.js';
+import { END_MS, Shutdown } from './shutdown.js';
 
-/** How long clients that keep a connection may use it once more after SIGTERM. */
-const PATIENCE_MS = 1000;
-
-/** A logger that writes JSON lines to standard output and leaves out what could hold a secret. */
+/** A logger that writes JSON lines to standard output, without secrets and data of users. */
 export function createLogger(name: string, level: string): Logger {
-  return pino({
-    name,
-    level,
-    redact: ['*.authorization', '*.password', '*.connectionString', 'req.headers.authorization', 'req.headers.cookie'],
-  });
+  return pino({ ...privateLogs, name, level });
 }
 
 /** Ends the process with a plain message when the start fails; a wrong configuration needs no stack trace. */
@@ -40,37 +35,29 @@ export const serveSettings = {
 /** What is served: it listens, and may want something to be there first. */
 type Served = Pick<HttpService, 'listen' | 'close'> & { readonly ready?: Promise<unknown> };
 
-/** Serves until SIGTERM or SIGINT, then drains and ends; in as many processes as the settings say. */
+/**
+ * Serves until SIGTERM or SIGINT, or until an exception that nothing handled; then it drains and ends. In as many processes as the
+ * settings say.
+ */
 export async function serve(
   name: string,
   settings: z.infer<z.ZodObject<typeof serveSettings>>,
   create: (logger: Logger) => Promise<Served>,
 ): Promise<void> {
   const logger = createLogger(name, settings.LOG_LEVEL);
-  await serveInProcesses(settings.PROCESSES, logger, async () => {
+  const endMs = settings.SHUTDOWN_DELAY + END_MS;
+  await serveInProcesses({ count: settings.PROCESSES, endMs, logger }, async () => {
+    const shutdown = new Shutdown(settings.SHUTDOWN_DELAY, logger);
     const service = await create(logger);
-    stopOnSignal(service, settings.SHUTDOWN_DELAY, logger);
-    // One that is alone listens at once, to say at /health/ready what it waits for; one of several would be asked.
-    if (isOneOfSeveral()) await service.ready;
-    await Promise.all([service.listen(), service.ready]);
-    tellServing();
+    shutdown.closes(service);
+    try {
+      // One that is alone listens at once, to say at /health/ready what it waits for; one of several would be asked.
+      if (isOneOfSeveral()) await service.ready;
+      await Promise.all([service.listen(), service.ready]);
+      tellServing();
+    } catch (error) {
+      // What is closed while it starts cannot start, and ends in order.
+      if (!shutdown.begun) throw error;
+    }
   });
-}
-
-function stopOnSignal(service: Served, delayMs: number, logger: Logger): void {
-  let stopping = false;
-  const stop = (signal: NodeJS.Signals) => {
-    if (stopping) return;
-    stopping = true;
-    logger.info({ signal }, 'stopping');
-    service.close({ delayMs, patienceMs: PATIENCE_MS }).then(
-      () => process.exit(0),
-      (error) => {
-        logger.error({ err: error }, 'could not stop cleanly');
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
 }

@@ -6,6 +6,7 @@ import { type GraphQLRequest, serveGraphQL } from '../http/graphql-endpoint.js';
 import { createHttpService, type HttpService } from '../http/http-service.js';
 import { operationRunner } from '../http/operations.js';
 import { openDatabase, pingDatabase, type StatementListener } from '../postgres/database.js';
+import { DatabaseClock } from '../postgres/database-clock.js';
 
 export interface SubgraphServiceOptions<Tables, Context> {
   readonly name: string;
@@ -64,8 +65,15 @@ export async function createSubgraphService<Tables, Context>(
     statements.inc();
     options.onStatement?.(query, durationMs);
   };
-  service.app.addHook('onClose', () => {
+  const clock = new DatabaseClock(db as unknown as Kysely<unknown>);
+  service.clocks.add({
+    source: 'database',
+    offsetMs: () => clock.offsetMs,
+    effect: 'the ages of sagas, events and reservations are wrong by that much',
+  });
+  service.onClose('database', () => {
     closing = true;
+    clock.stop();
     return db.destroy();
   });
 

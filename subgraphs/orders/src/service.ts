@@ -113,7 +113,7 @@ export async function createOrdersService(
   const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copies, events, (db, stopped) =>
     audit(db, copies, stopped),
   );
-  consumers.caughtUp.then(() => {
+  void consumers.caughtUp.then(() => {
     caughtUp = true;
   });
   runSagas(service, config, background, settings, waiters, logger);
@@ -147,7 +147,7 @@ function runSagas(
       }),
     );
   });
-  service.app.addHook('onClose', async () => {
+  service.onClose('sagas', async () => {
     await Promise.all(stops.map((stop) => stop()));
     await db.destroy();
   });

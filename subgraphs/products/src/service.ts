@@ -82,7 +82,7 @@ function releaseOverdueStock(service: HttpService, url: string, logger: Logger):
       logger,
     });
   });
-  service.app.addHook('onClose', async () => {
+  service.onClose('reservations', async () => {
     await stop();
     await db.destroy();
   });
