@@ -1,10 +1,13 @@
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
 import { createGateway } from '@tributary/gateway/gateway';
 import type { Freshness } from '@tributary/shared/events/consumer';
 import { InProcessBus } from '@tributary/shared/events/in-process-bus';
 import type { HttpService } from '@tributary/shared/http/http-service';
+import { privateLogs } from '@tributary/shared/service/log-privacy';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
+import { handleUnexpectedErrors } from '@tributary/shared/service/unexpected-errors';
 import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 import { type Logger, pino } from 'pino';
 import pretty from 'pino-pretty';
@@ -16,6 +19,8 @@ import { UserError } from './user-error.js';
 
 /** How often somebody who waits is told how far it is. */
 const TELL_MS = 5000;
+/** How long services and PostgreSQL may take to stop, after the gateway has answered its requests. */
+const STOP_MS = 4500;
 
 export interface StartOptions extends LocalDataOptions {
   readonly gatewayPort: number;
@@ -32,8 +37,8 @@ export interface LocalStack {
   readonly serviceUrls: Readonly<Record<string, string>>;
   /** Resolves when the database server ends, asked to or not. */
   readonly databaseEnded: Promise<void>;
-  /** Drains the gateway, then the services, then stops PostgreSQL. */
-  stop(): Promise<void>;
+  /** Drains the gateway, then the services, then stops PostgreSQL. @returns whether all of it stopped in time */
+  stop(): Promise<boolean>;
 }
 
 /**
@@ -53,8 +58,12 @@ export async function startLocalStack(
   const data = await startLocalData(services, options, say, stopped);
   const started: HttpService[] = [];
   const stop = async () => {
-    for (const service of started.reverse()) await service.close();
-    await data.stop();
+    const [gateway, ...others] = started.splice(0).reverse();
+    await gateway?.close();
+    const stopping = Promise.all(others.map((service) => service.close())).then(() => data.stop());
+    const inTime = new AbortController();
+    const tooLong = sleep(STOP_MS, false, { signal: inTime.signal }).catch(() => false);
+    return Promise.race([stopping.then(() => true), tooLong]).finally(() => inTime.abort());
   };
   try {
     return {
@@ -125,8 +134,9 @@ async function tellHowFar(serviceUrls: Readonly<Record<string, string>>, say: (l
 }
 
 function createLocalLogger(level: string): Logger {
-  if (!process.stderr.isTTY) return pino({ level }, pino.destination(2));
-  return pino({ level }, pretty({ destination: 2, ignore: 'pid,hostname', sync: true }));
+  const options = { ...privateLogs, level };
+  if (!process.stderr.isTTY) return pino(options, pino.destination(2));
+  return pino(options, pretty({ destination: 2, ignore: 'pid,hostname', sync: true }));
 }
 
 /** Better to know before PostgreSQL starts and data is imported. */
@@ -154,11 +164,13 @@ function portInUse(port: number): Promise<boolean> {
 export async function runStart(options: StartOptions): Promise<void> {
   const startedAt = performance.now();
   const say = (line: string) => process.stdout.write(`${line}\n`);
-  const stopped = listenForStop();
+  const failed = new AbortController();
+  const stopped = AbortSignal.any([listenForStop(), failed.signal]);
+  handleUnexpectedErrors(createLocalLogger(options.logLevel), () => failed.abort());
   const stack = await unlessStopped(stopped, startLocalStack(options, say, stopped));
   if (!stack) {
     say('\nStopped.');
-    process.exit(0);
+    process.exit(failed.signal.aborted ? 1 : 0);
   }
   say(welcome(stack, since(startedAt)));
 
@@ -166,9 +178,13 @@ export async function runStart(options: StartOptions): Promise<void> {
   const lostDatabase = !stopped.aborted;
   if (lostDatabase) process.stderr.write('PostgreSQL ended; see postgres.log in the data folder.\n');
   else say('\nStopping …');
-  await stack.stop();
-  say('Stopped.');
-  process.exit(lostDatabase ? 1 : 0);
+  const inTime = await stack.stop();
+  if (inTime) say('Stopped.');
+  else
+    process.stderr.write(
+      'A service or PostgreSQL did not stop in time. PostgreSQL was told to, and may still be running.\n',
+    );
+  process.exit(lostDatabase || failed.signal.aborted || !inTime ? 1 : 0);
 }
 
 function welcome({ url, serviceUrls }: LocalStack, took: string): string {

@@ -1,7 +1,16 @@
-/** Aborts at the first Ctrl-C (or SIGTERM, or a closed terminal); from then on those signals do nothing more. */
+/** One Ctrl-C may arrive twice: from the terminal, and from npm. A second signal is one that comes later than this. */
+const SAME_SIGNAL_MS = 500;
+
+/** Aborts at the first Ctrl-C (or SIGTERM, or a closed terminal); a second one ends the process at once. */
 export function listenForStop(): AbortSignal {
   const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort());
+  let stoppingSince = 0;
+  const stop = () => {
+    if (!stopping.signal.aborted) stoppingSince = performance.now();
+    else if (performance.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(1);
+    stopping.abort();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   return stopping.signal;
 }
 

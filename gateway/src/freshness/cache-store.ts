@@ -62,6 +62,7 @@ export class CacheStore {
       name: 'gateway_cache_bytes',
       help: 'What the cache of this process holds',
       registers: [metrics],
+      aggregator: 'sum',
       collect() {
         this.set(near.calculatedSize);
       },

@@ -73,6 +73,7 @@ export class Streams implements TouchListener {
       help: 'How long ago a source was last heard of; what is cached of it is not served beyond 1.5',
       labelNames,
       registers: [metrics],
+      aggregator: 'max',
       collect() {
         for (const [source, { levelAt }] of streams) this.set({ source }, (performance.now() - levelAt) / 1000);
       },

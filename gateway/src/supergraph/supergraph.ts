@@ -71,12 +71,14 @@ export class Supergraph {
       help: '1 while a subgraph is not asked because it did not answer',
       labelNames: ['subgraph'] as const,
       registers: [metrics],
+      aggregator: 'max',
     });
     const source = this.#source;
     new Gauge({
       name: 'gateway_supergraph_stale',
       help: '1 while the newest supergraph could not be loaded and an older one (or none) is served',
       registers: [metrics],
+      aggregator: 'max',
       collect() {
         this.set(source.problem === null ? 0 : 1);
       },
@@ -86,6 +88,7 @@ export class Supergraph {
       name: 'gateway_operations_bytes',
       help: 'Estimated memory of the operations that are kept planned',
       registers: [metrics],
+      aggregator: 'sum',
       collect() {
         this.set(operationsWeight());
       },

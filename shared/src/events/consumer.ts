@@ -334,6 +334,7 @@ export class ConsumerMetrics {
         help,
         labelNames: ['source'],
         registers: [metrics],
+        aggregator: 'max',
         collect() {
           for (const [source, freshness] of tracked) this.set({ source }, read(freshness()));
         },

@@ -63,6 +63,7 @@ export class Relay<Tables> {
       name: 'relay_leading',
       help: '1 while this process publishes the outbox',
       registers: [metrics],
+      aggregator: 'max',
       collect() {
         this.set(relay.#leading ? 1 : 0);
       },
@@ -71,6 +72,7 @@ export class Relay<Tables> {
       name: 'relay_backlog_events',
       help: 'Events that are committed and not yet published',
       registers: [metrics],
+      aggregator: 'max',
       async collect() {
         const { rows } = await sql<{ backlog: number }>`
           select head - published + (select count(*) from outbox where position is null) as backlog from ledger

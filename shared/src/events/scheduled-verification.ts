@@ -38,11 +38,13 @@ export function scheduleVerification<Tables>(
     help: 'Rows of the copy that were not what their owner had, when last compared',
     labelNames: ['source'],
     registers: [metrics],
+    aggregator: 'max',
   });
   new Gauge({
     name: 'dead_letters',
     help: 'Events that could not be applied, or wait behind one that could not',
     registers: [metrics],
+    aggregator: 'max',
     async collect() {
       const { rows } = await sql<{ count: number }>`select count(*) as count from dead_letters`.execute(db);
       this.set(rows[0]?.count ?? 0);
@@ -95,11 +97,13 @@ function auditor(
     name: 'audit_findings',
     help: 'What did not add up in money and stock, across the services, when last checked',
     registers: [metrics],
+    aggregator: 'max',
   });
   const failed = new Gauge({
     name: 'audit_failed',
     help: '1 when a part of the last check of money and stock could not be done, else 0',
     registers: [metrics],
+    aggregator: 'max',
   });
   const report = (findings: readonly Finding[]) => {
     for (const finding of findings.slice(0, MAX_LOGGED)) logger.error(finding, 'money or stock does not add up');

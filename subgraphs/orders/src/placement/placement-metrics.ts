@@ -45,6 +45,7 @@ export class PlacementMetrics {
       help: 'Placements that are not over, by status; FAILED waits for an operator',
       labelNames: ['status'],
       registers: [metrics],
+      aggregator: 'max',
       async collect() {
         const rows = await read();
         this.reset();
@@ -55,6 +56,7 @@ export class PlacementMetrics {
       name: 'sagas_stuck',
       help: 'Placements that failed, or that are not over after SAGA_STUCK_AFTER',
       registers: [metrics],
+      aggregator: 'max',
       async collect() {
         this.set((await read()).reduce((sum, row) => sum + row.stuck, 0));
       },
@@ -63,6 +65,7 @@ export class PlacementMetrics {
       name: 'saga_oldest_seconds',
       help: 'Age of the oldest placement that is not over; 0 when all are',
       registers: [metrics],
+      aggregator: 'max',
       async collect() {
         this.set(Math.max(0, ...(await read()).map((row) => row.oldest)));
       },
