@@ -73,7 +73,8 @@ test('after an exception a process answers what it was asked, and ends with stat
     startUsers({ USERS_DATABASE_URL: through(proxy, databases.urls.users) }),
     startUsers({ PROCESSES: '2' }),
   ]);
-  const pids = () => [...several.program.output().matchAll(/"pid":(\d+)[^\n]*users listens/g)].map(([, pid]) => Number(pid));
+  const pids = () =>
+    [...several.program.output().matchAll(/"pid":(\d+)[^\n]*users listens/g)].map(([, pid]) => Number(pid));
   await until(
     async () => pids().length,
     (n) => n === 2,

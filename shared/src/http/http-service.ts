@@ -61,7 +61,7 @@ export interface HttpService {
   onClose(name: string, close: () => unknown): void;
   /**
    * Stops taking connections, lets requests under way end (at most 10 s; then they are answered with an error), closes every
-   * connection, and then the parts of the service, which takes 4 s at most.
+   * connection, and then the parts of the service, which takes 3.5 s at most.
    *
    * @param options.delayMs how long it takes connections all the same, and says at `/health/ready` that it will not
    * @param options.patienceMs how long clients that keep a connection may still use it, once

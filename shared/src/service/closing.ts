@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 
 /** One part may take so long to close. */
-const STEP_MS = 1500;
+const STEP_MS = 1200;
 /** All parts together; those that are left then are told to close, and not waited for. */
-const TOTAL_MS = 3000;
+const TOTAL_MS = 2500;
 const LATE_STEP_MS = 100;
 
 /** The most that `Closing.run` takes, with ten parts that hang. */
