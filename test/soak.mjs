@@ -52,6 +52,14 @@ const SUITES = {
     size: 600,
     env: (size, seed) => ({ FAULT_ORDERS: size, FAULT_SEED: seed }),
   },
+  starts: {
+    about:
+      'programs are started and stopped at random moments under load; each ends in time, and leaves nothing behind',
+    file: 'test/faults/lifecycle',
+    unit: 'starts and stops',
+    size: 200,
+    env: (size, seed) => ({ STARTS: size, FAULT_SEED: seed }),
+  },
 };
 const SEED = 14;
 

@@ -17,6 +17,8 @@ export function haveNats(): boolean {
 /** A NATS server of a test's own, with JetStream on a disk that can be lost. */
 export interface TestNats {
   readonly url: string;
+  /** Where its monitoring endpoints are: `/connz` and others. */
+  readonly monitorUrl: string;
   /** The process number of the server, while it runs. */
   readonly pid: number | undefined;
   start(): Promise<void>;
@@ -29,16 +31,21 @@ export interface TestNats {
 
 export async function startNats(): Promise<TestNats> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-nats-'));
-  const port = await freePort();
+  const [port, monitorPort] = [await freePort(), await freePort()];
   const url = `nats://127.0.0.1:${port}`;
   let server: ChildProcess | null = null;
   const nats: TestNats = {
     url,
+    monitorUrl: `http://127.0.0.1:${monitorPort}`,
     get pid() {
       return server?.pid;
     },
     async start() {
-      server = spawn('nats-server', ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], { stdio: 'ignore' });
+      server = spawn(
+        'nats-server',
+        ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort), '-js', '-sd', folder],
+        { stdio: 'ignore' },
+      );
       await until(
         async () => {
           const connection = await connect({ servers: url, timeout: 500, reconnect: false }).catch(() => null);
