@@ -72,7 +72,5 @@ export class Clocks {
 
 function describe(source: string, offsetMs: number): string {
   const seconds = `${(Math.abs(offsetMs) / 1000).toFixed(1)} s`;
-  return offsetMs > 0
-    ? `The clock of ${source} is at least ${seconds} ahead.`
-    : `The clock of ${source} is up to ${seconds} behind.`;
+  return `The clock of ${source} is about ${seconds} ${offsetMs > 0 ? 'ahead' : 'behind'}.`;
 }
