@@ -130,3 +130,21 @@ test.skipIf(!haveNats())('orders are placed and settled across processes, also w
   const after = await ask('{ user(id: "CG-12520") { orders { totalCount } } }', {}, last);
   expect(after.data.user.orders.totalCount - before.data.user.orders.totalCount).toBe(answers.length);
 });
+
+test.skipIf(!haveNats())('a gauge of several processes says what one of them says, not the sum', async () => {
+  const figure = (metrics: string, name: string) =>
+    Number(new RegExp(`^${name}\\{source="users"[^}]*\\} (.+)$`, 'm').exec(metrics)?.[1]);
+  const [metrics, copies] = await until(
+    async () => {
+      const text = await (await fetch(`${ordersUrl}/metrics`)).text();
+      const { users } = (await (await fetch(`${ordersUrl}/copies`)).json()) as {
+        users: { position: number; head: number };
+      };
+      return [text, users] as const;
+    },
+    ([text, users]) => figure(text, 'copy_lag_seconds') === 0 && users.position === users.head,
+  );
+  expect(copies.position).toBeGreaterThan(0);
+  expect(figure(metrics, 'copy_position')).toBe(copies.position);
+  expect(figure(metrics, 'copy_head')).toBe(copies.head);
+});

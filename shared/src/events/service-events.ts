@@ -13,6 +13,7 @@ import { serveLedger } from './ledger-endpoint.js';
 import { sayPositions, waitForCopies } from './read-positions.js';
 import { Relay } from './relay.js';
 import { type Audit, scheduleVerification } from './scheduled-verification.js';
+import { measureUnpublishedEvents } from './unpublished-events.js';
 import type { VerifiableCopy } from './verify.js';
 
 /** What a program that runs several services in one process hands to each of them; a service alone makes its own. */
@@ -62,6 +63,7 @@ export function publishEvents(
     touchedBy,
     retentionMs: settings.LEDGER_RETENTION,
   });
+  measureUnpublishedEvents(db, service.metrics);
   sayPositions(service.app, { source: name, db, bus, touchedBy });
   serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
   service.app.addHook('onListen', async () => relay.start());
