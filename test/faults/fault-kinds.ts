@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { connect } from 'nats';
 import type { ServiceName } from '../harness/databases.ts';
 import { type FaultStack, type Part, type Program, readyStatus } from '../harness/fault-stack.ts';
@@ -85,9 +87,9 @@ export function faultKinds(world: FaultWorld): readonly FaultKind[] {
     {
       name: 'nats-login-refused',
       area: 'nats',
-      begin: () => restartNats({ refuseLogin: true }, 1000 + random.below(5000)),
+      begin: () => restartNats(['-js', '--user', 'tests', '--pass', 'tests-only'], 1000 + random.below(5000)),
     },
-    { name: 'jetstream-off', area: 'nats', begin: () => restartNats({ jetStream: false }, 8000) },
+    { name: 'jetstream-off', area: 'nats', begin: () => restartNats([], 8000) },
     { name: 'streams-deleted', area: 'nats', begin: () => deleteFromJetStream('streams') },
     { name: 'consumers-deleted', area: 'nats', begin: () => deleteFromJetStream('consumers') },
     { name: 'messages-too-large', area: null, begin: () => sendLargeOrders(world) },
@@ -147,9 +149,9 @@ export function faultKinds(world: FaultWorld): readonly FaultKind[] {
     };
   }
 
-  async function restartNats(settings: Parameters<typeof nats.start>[0], lastsMs: number): Promise<RunningFault> {
+  async function restartNats(args: readonly string[], lastsMs: number): Promise<RunningFault> {
     await nats.kill();
-    await nats.start(settings);
+    await nats.start(args);
     return {
       target: 'nats',
       lastsMs,
@@ -323,8 +325,10 @@ async function runEarlierRelease({ stack, clients, random }: FaultWorld, release
 /** Orders of 100 products meet a NATS that takes no message of their size: they, and all others, go on. */
 async function sendLargeOrders({ stack, clients, products }: FaultWorld): Promise<RunningFault> {
   const { nats, programs } = stack;
+  const configFile = join(stack.folder, 'small-payload.conf');
+  writeFileSync(configFile, `max_payload: ${SMALL_PAYLOAD}\n`);
   await nats.kill();
-  await nats.start({ maxPayload: SMALL_PAYLOAD });
+  await nats.start(['-js', '-c', configFile]);
   const items = products.slice(0, LARGE_ORDER_LINES).map((productId) => ({ productId, quantity: 1 }));
   await Promise.all(
     Array.from({ length: LARGE_ORDERS }, (_, i) => clients.place(stack.gateways[i % 2] as string, 0, items)),

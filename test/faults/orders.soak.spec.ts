@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type FaultStack, startFaultStack } from '../harness/fault-stack.ts';
 import { haveNats } from '../harness/nats.ts';
@@ -17,17 +18,24 @@ const SEED = Number(process.env.FAULT_SEED ?? 14);
 /** The kinds of fault to choose from, with commas; by default all. */
 const KINDS = process.env.FAULT_KINDS?.split(',');
 const REPORT = process.env.FAULT_REPORT;
+/** A folder for what the programs logged. */
+const LOGS = process.env.FAULT_LOGS;
 const EARLIER_RELEASE = process.env.TRIBUTARY_EARLIER_RELEASE;
-const CLIENTS = 10;
+const CLIENTS = 6;
 /** How long a client rests after an order: faults are looked for here, not the limits of the machine. */
-const REST_MS = 200;
+const REST_MS = 300;
 const SETTLE_MS = 60_000;
 
 let stack: FaultStack | undefined;
 beforeAll(async () => {
   if (haveNats()) stack = await startFaultStack(0.05);
 }, 120_000);
-afterAll(() => stack?.stop(), 60_000);
+afterAll(async () => {
+  for (const { name, output } of Object.values((LOGS && stack?.programs) || {})) {
+    writeFileSync(join(LOGS as string, `${name}.log`), output());
+  }
+  await stack?.stop();
+}, 60_000);
 
 test(`orders by ${CLIENTS} clients under ${FAULTS} faults (seed ${SEED})`, {
   timeout: 240_000 + FAULTS * 60_000,

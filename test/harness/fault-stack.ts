@@ -55,6 +55,8 @@ export interface Program extends Part {
  * products, and two each of orders and of the gateway. Holds a small part of the history.
  */
 export interface FaultStack {
+  /** For files; it goes with the stack. */
+  readonly folder: string;
   readonly parts: readonly Part[];
   readonly programs: Readonly<Record<ProgramName, Program>>;
   readonly databases: readonly Part[];
@@ -123,6 +125,7 @@ export async function startFaultStack(scale: number): Promise<FaultStack> {
       ...env,
       PORT: ports[name],
       SUBGRAPHS,
+      LAST_SUPERGRAPH: join(folder, `${name}.graphql`),
       ...(redis && { REDIS_URL: redis.url }),
     });
   };
@@ -154,6 +157,7 @@ export async function startFaultStack(scale: number): Promise<FaultStack> {
   };
   const parts = [...list, ...databases, natsPart, ...(redisPart ? [redisPart] : [])];
   return {
+    folder,
     parts,
     programs: Object.fromEntries(list.map((program) => [program.name, program])) as FaultStack['programs'],
     databases,

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect as openSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '@tributary/cli/free-port';
@@ -14,21 +15,13 @@ export function haveNats(): boolean {
   return found;
 }
 
-/** How a NATS server runs; by default as the programs need it. */
-export interface NatsSettings {
-  /** It wants a name and a password that no program of ours has. */
-  readonly refuseLogin?: boolean;
-  readonly jetStream?: boolean;
-  /** The largest message that it takes, in bytes; 1 MiB by default. */
-  readonly maxPayload?: number;
-}
-
 /** A NATS server of a test's own, with JetStream on a disk that can be lost. */
 export interface TestNats {
   readonly url: string;
   /** The process number of the server, while it runs. */
   readonly pid: number | undefined;
-  start(settings?: NatsSettings): Promise<void>;
+  /** @param args in place of `-js`: a login that it asks for, or no JetStream; then it is waited for until it takes connections */
+  start(args?: readonly string[]): Promise<void>;
   /** kill -9 */
   kill(): Promise<void>;
   /** Only while it is down. */
@@ -40,32 +33,25 @@ export async function startNats(): Promise<TestNats> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-nats-'));
   const port = await freePort();
   const url = `nats://127.0.0.1:${port}`;
-  const configFile = join(folder, 'nats.conf');
   let server: ChildProcess | null = null;
   const nats: TestNats = {
     url,
     get pid() {
       return server?.pid;
     },
-    async start({ refuseLogin = false, jetStream = true, maxPayload = 1024 * 1024 } = {}) {
-      const login = refuseLogin ? ['--user', 'tests', '--pass', 'tests-only'] : [];
-      const storage = jetStream ? ['-js', '-sd', join(folder, 'streams')] : [];
-      // There is no flag for it.
-      writeFileSync(configFile, `max_payload: ${maxPayload}\n`);
-      const args = ['-c', configFile, '-a', '127.0.0.1', '-p', String(port), ...login, ...storage];
-      server = spawn('nats-server', args, { stdio: 'ignore' });
-      const credentials = refuseLogin ? { user: 'tests', pass: 'tests-only' } : {};
+    async start(args) {
+      const options = ['-a', '127.0.0.1', '-p', String(port), '-sd', folder, ...(args ?? ['-js'])];
+      server = spawn('nats-server', options, { stdio: 'ignore' });
       await until(
         async () => {
-          const options = { servers: url, timeout: 500, reconnect: false, ...credentials };
-          const connection = await connect(options).catch(() => null);
+          if (args) return takesConnections(port);
+          const connection = await connect({ servers: url, timeout: 500, reconnect: false }).catch(() => null);
           const ready =
             connection !== null &&
-            (!jetStream ||
-              (await connection.jetstreamManager().then(
-                () => true,
-                () => false,
-              )));
+            (await connection.jetstreamManager().then(
+              () => true,
+              () => false,
+            ));
           await connection?.close();
           return ready;
         },
@@ -78,7 +64,7 @@ export async function startNats(): Promise<TestNats> {
       await ended;
       server = null;
     },
-    loseDisk: () => rmSync(join(folder, 'streams'), { recursive: true, force: true }),
+    loseDisk: () => rmSync(folder, { recursive: true, force: true }),
     async remove() {
       if (server) await nats.kill();
       rmSync(folder, { recursive: true, force: true });
@@ -86,4 +72,12 @@ export async function startNats(): Promise<TestNats> {
   };
   await nats.start();
   return nats;
+}
+
+function takesConnections(port: number): Promise<boolean> {
+  const socket = openSocket(port, '127.0.0.1');
+  return new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true));
+    socket.once('error', () => resolve(false));
+  }).finally(() => socket.destroy());
 }
