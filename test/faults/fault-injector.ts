@@ -13,8 +13,8 @@ const GIVE_UP_MS = 45_000;
 const RESTART_MS = 120_000;
 /** How often two faults are under way at the same time. */
 const TOGETHER = 0.4;
-/** What a program may log of one round of faults, at `warn` and above, in lines. */
-const MAX_LOG_LINES = 200;
+/** What a program may log of one round of faults, at `warn` and above, in lines, besides what it logs of single requests. */
+const MAX_LOG_LINES = 100;
 
 export interface Fault {
   readonly kind: string;
@@ -120,6 +120,7 @@ export class FaultInjector {
 
   #loggedLines(): Map<Program, number> {
     const programs = Object.values(this.#world.stack.programs);
-    return new Map(programs.map((program) => [program, program.output().split('\n').length]));
+    const lines = (output: string) => output.split('\n').filter((line) => !line.includes('"reqId":')).length;
+    return new Map(programs.map((program) => [program, lines(program.output())]));
   }
 }

@@ -29,7 +29,7 @@ const SETTLE_MS = 60_000;
 let stack: FaultStack | undefined;
 beforeAll(async () => {
   if (haveNats()) stack = await startFaultStack(0.05);
-}, 120_000);
+}, 180_000);
 afterAll(async () => {
   for (const { name, output } of Object.values((LOGS && stack?.programs) || {})) {
     writeFileSync(join(LOGS as string, `${name}.log`), output());

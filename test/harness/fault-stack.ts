@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@tributary/cli/free-port';
 import { EmbeddedPostgres } from '@tributary/cli/postgres/embedded-postgres';
 import { createServiceDatabases } from '@tributary/cli/postgres/service-databases';
 import { setUpOrders } from '@tributary/orders/service';
@@ -12,6 +11,7 @@ import { setUpUsers } from '@tributary/users/service';
 import pg from 'pg';
 import { SERVICES, type ServiceName } from './databases.ts';
 import { startNats, type TestNats } from './nats.ts';
+import { restartablePort } from './ports.ts';
 import { type RunningProgram, runProgram } from './process.ts';
 import { haveRedis, startRedis, type TestRedis } from './redis.ts';
 import { startTcpProxy, type TcpProxy, through } from './tcp-proxy.ts';
@@ -75,8 +75,29 @@ export interface FaultStack {
 
 /** Starts it; `scale` is how much of the history it holds. */
 export async function startFaultStack(scale: number): Promise<FaultStack> {
+  // What is undone, last first.
+  const stops: (() => unknown)[] = [];
+  const stop = async () => {
+    for (const each of stops.reverse()) await each();
+  };
+  try {
+    return { ...(await startParts(scale, stops)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startParts(scale: number, stops: (() => unknown)[]): Promise<Omit<FaultStack, 'stop'>> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-faults-'));
+  stops.push(() => rmSync(folder, { recursive: true, force: true }));
   const databases = await Promise.all(SERVICES.map((name) => startDatabase(name, join(folder, name))));
+  for (const database of databases) {
+    stops.push(() => {
+      database.resume();
+      return database.kill();
+    });
+  }
   const urls = Object.fromEntries(databases.map(({ service, url }) => [service, url])) as FaultStack['databaseUrls'];
   const history = readSuperstore(scale);
   const request = { scale, readHistory: () => history };
@@ -86,15 +107,16 @@ export async function startFaultStack(scale: number): Promise<FaultStack> {
     setUpOrders({ ...request, databaseUrl: urls.orders }),
   ]);
   const nats = await startNats();
+  stops.push(() => nats.remove());
   const redis = haveRedis() ? await startRedis() : null;
+  if (redis) stops.push(() => redis.kill());
 
-  const ports = Object.fromEntries(await Promise.all(PROGRAMS.map(async (name) => [name, await freePort()])));
+  const ports = Object.fromEntries(await Promise.all(PROGRAMS.map(async (name) => [name, await restartablePort()])));
   const at = (name: ProgramName) => `http://localhost:${ports[name]}`;
-  const proxies: TcpProxy[] = [];
   const proxyTo = async (url: string) => {
     const { hostname, port } = new URL(url);
     const proxy = await startTcpProxy(hostname, Number(port));
-    proxies.push(proxy);
+    stops.push(() => proxy.close());
     return proxy;
   };
   const common = async () => {
@@ -137,6 +159,7 @@ export async function startFaultStack(scale: number): Promise<FaultStack> {
     gateway('gatewayA', 'ordersA'),
     gateway('gatewayB', 'ordersB'),
   ]);
+  stops.push(() => Promise.all(list.map((program) => program.kill())));
   await Promise.all(list.map((program) => program.start()));
   const natsPart: Part = {
     name: 'nats',
@@ -176,15 +199,6 @@ export async function startFaultStack(scale: number): Promise<FaultStack> {
         await client.end();
       }
     },
-    async stop() {
-      for (const part of parts) part.resume();
-      await Promise.all(list.map((program) => program.kill()));
-      await Promise.all(proxies.map((proxy) => proxy.close()));
-      await Promise.all(databases.map((database) => database.kill()));
-      await redis?.kill();
-      await nats.remove();
-      rmSync(folder, { recursive: true, force: true });
-    },
   };
 }
 
@@ -193,8 +207,8 @@ async function startDatabase(
   dataFolder: string,
 ): Promise<Part & { service: ServiceName; url: string }> {
   const launch = (port: number) => EmbeddedPostgres.start({ dataFolder, port, password: PASSWORD });
-  let server = await launch(0);
-  const { port } = server;
+  const port = await restartablePort();
+  let server = await launch(port);
   const passwords = { users: PASSWORD, products: PASSWORD, orders: PASSWORD };
   const urls = await createServiceDatabases(server, passwords);
   return {
@@ -210,7 +224,7 @@ async function startDatabase(
       ).then((started) => started as EmbeddedPostgres);
     },
     async kill() {
-      process.kill(server.pid, 'SIGKILL');
+      signalTree(server.pid, 'SIGKILL');
       await server.ended;
     },
     pause: () => signalTree(server.pid, 'SIGSTOP'),
@@ -234,13 +248,15 @@ function programPart(wiring: Wiring, entry: string, env: NodeJS.ProcessEnv): Pro
     },
     async start() {
       program.launch();
-      await until(
+      const started = running as RunningProgram;
+      const fail = (why: string) => new Error(`${name} did not become ready: ${why}\n${started.output()}`);
+      const ready = until(
         () => readyStatus(url),
         (status) => status === 200,
-        120_000,
-      ).catch((error) => {
-        throw new Error(`${name} did not become ready: ${error.message}\n${running?.output()}`);
-      });
+        60_000,
+      ).catch((error: Error) => Promise.reject(fail(error.message)));
+      const ended = started.ended.then((how) => Promise.reject(fail(`it ended with ${how}`)));
+      await Promise.race([ready, ended]);
     },
     async kill() {
       running?.kill('SIGKILL');

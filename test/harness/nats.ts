@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect as openSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@tributary/cli/free-port';
 import { connect } from 'nats';
 import { expect, inject } from 'vitest';
+import { restartablePort } from './ports.ts';
 import { until } from './until.ts';
 
 /** Whether there is a nats-server to test with; where services are required, its absence fails the test. */
@@ -31,7 +31,7 @@ export interface TestNats {
 
 export async function startNats(): Promise<TestNats> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-nats-'));
-  const port = await freePort();
+  const port = await restartablePort();
   const url = `nats://127.0.0.1:${port}`;
   let server: ChildProcess | null = null;
   const nats: TestNats = {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { freePort } from '@tributary/cli/free-port';
 import { Redis } from 'ioredis';
 import { expect, inject } from 'vitest';
+import { restartablePort } from './ports.ts';
 import { until } from './until.ts';
 
 /** Whether there is a redis-server to test with; where services are required, its absence fails the test. */
@@ -24,7 +24,7 @@ export interface TestRedis {
 }
 
 export async function startRedis(): Promise<TestRedis> {
-  const port = await freePort();
+  const port = await restartablePort();
   const url = `redis://127.0.0.1:${port}`;
   let server: ChildProcess | null = null;
   const connect = async () => {
@@ -50,6 +50,7 @@ export async function startRedis(): Promise<TestRedis> {
     },
     signal: (signal) => void server?.kill(signal),
     async kill() {
+      if (!server) return;
       const ended = new Promise((resolve) => server?.once('exit', resolve));
       server?.kill('SIGKILL');
       await ended;
