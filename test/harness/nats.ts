@@ -18,6 +18,8 @@ export function haveNats(): boolean {
 /** A NATS server of a test's own, with JetStream on a disk that can be lost. */
 export interface TestNats {
   readonly url: string;
+  /** Where its monitoring endpoints are: `/connz` and others. */
+  readonly monitorUrl: string;
   /** The process number of the server, while it runs. */
   readonly pid: number | undefined;
   /** @param args in place of `-js`: a login that it asks for, or no JetStream; then it is waited for until it takes connections */
@@ -31,17 +33,18 @@ export interface TestNats {
 
 export async function startNats(): Promise<TestNats> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-nats-'));
-  const port = await restartablePort();
+  const [port, monitorPort] = [await restartablePort(), await restartablePort()];
   const url = `nats://127.0.0.1:${port}`;
   let server: ChildProcess | null = null;
   const nats: TestNats = {
     url,
+    monitorUrl: `http://127.0.0.1:${monitorPort}`,
     get pid() {
       return server?.pid;
     },
     async start(args) {
-      const options = ['-a', '127.0.0.1', '-p', String(port), '-sd', folder, ...(args ?? ['-js'])];
-      server = spawn('nats-server', options, { stdio: 'ignore' });
+      const ports = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort)];
+      server = spawn('nats-server', [...ports, '-sd', folder, ...(args ?? ['-js'])], { stdio: 'ignore' });
       await until(
         async () => {
           if (args) return takesConnections(port);
