@@ -76,14 +76,14 @@ export function faultKinds(world: FaultWorld): readonly FaultKind[] {
     { name: 'database-killed', area: 'databases', begin: killed(databases) },
     { name: 'database-stopped', area: 'databases', begin: stopped(databases) },
     {
-      name: 'database-connections-forgotten',
+      name: 'database-connections-swallowed',
       area: 'databases',
-      begin: forgotten(services, ({ databaseProxy }) => databaseProxy),
+      begin: swallowed(services, ({ databaseProxy }) => databaseProxy),
     },
     { name: 'nats-killed', area: 'nats', begin: killed([natsPart]) },
     { name: 'nats-stopped', area: 'nats', begin: stopped([natsPart]) },
     { name: 'nats-disk-lost', area: 'nats', begin: killed([natsPart], true) },
-    { name: 'nats-connections-forgotten', area: 'nats', begin: forgotten(programs, ({ natsProxy }) => natsProxy) },
+    { name: 'nats-connections-swallowed', area: 'nats', begin: swallowed(programs, ({ natsProxy }) => natsProxy) },
     {
       name: 'nats-login-refused',
       area: 'nats',
@@ -135,7 +135,7 @@ export function faultKinds(world: FaultWorld): readonly FaultKind[] {
   }
 
   /** The connections that a program has go silent for good; new ones work. At the end the server closes its side of them. */
-  function forgotten(
+  function swallowed(
     of: readonly Program[],
     proxyOf: (program: Program) => Program['databaseProxy'],
   ): FaultKind['begin'] {
@@ -144,8 +144,8 @@ export function faultKinds(world: FaultWorld): readonly FaultKind[] {
       const program = deck.draw();
       const proxy = proxyOf(program);
       const lastsMs = 5000 + random.below(3000);
-      proxy?.forget();
-      return { target: program.name, lastsMs, end: async () => proxy?.endForgotten() };
+      proxy?.swallow();
+      return { target: program.name, lastsMs, end: async () => proxy?.endSwallowed() };
     };
   }
 

@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { createServer, connect as openSocket, type Socket } from 'node:net';
 
-/** Carries TCP connections to a server, and can make them slow, hold them up, cut them and forget them. */
+/** Carries TCP connections to a server, and can make them slow, hold them up, cut them and swallow what they carry. */
 export interface TcpProxy {
   readonly port: number;
   /** How many milliseconds the next piece of data takes, either way; pieces of a connection stay in order. */
@@ -12,12 +12,12 @@ export interface TcpProxy {
   /** Breaks every connection; new ones are taken. */
   cut(): void;
   /**
-   * Forgets the connections that exist, as a firewall does that lost its state: they carry nothing any more, and neither side is
-   * told. New ones work.
+   * Carries nothing any more over the connections that exist, and tells neither side, as a firewall does that lost its state.
+   * New ones work.
    */
-  forget(): void;
-  /** The server gives up on the connections that were forgotten and ends them; the client still hears nothing. */
-  endForgotten(): void;
+  swallow(): void;
+  /** The server gives up on the connections that were swallowed and ends them; the client still hears nothing. */
+  endSwallowed(): void;
   /** Breaks every connection; new ones go to another port of the same host. */
   redirect(port: number): void;
   close(): Promise<void>;
@@ -27,7 +27,7 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
   const sockets = new Set<Socket>();
   const held: (() => void)[] = [];
   /** Carry nothing: data, and the end of either side, stay here. */
-  const forgotten = new Set<Socket>();
+  const swallowed = new Set<Socket>();
   const upstreams = new Set<Socket>();
   let target = port;
   let paused = false;
@@ -49,13 +49,13 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
       if (last <= now && waiting.length === 1) release();
       else setTimeout(release, last - now);
     };
-    from.on('data', (piece) => later(() => !forgotten.has(from) && void to.write(piece)));
-    from.on('end', () => later(() => !forgotten.has(from) && void to.end()));
-    from.on('error', () => !forgotten.has(from) && to.destroy());
+    from.on('data', (piece) => later(() => !swallowed.has(from) && void to.write(piece)));
+    from.on('end', () => later(() => !swallowed.has(from) && void to.end()));
+    from.on('error', () => !swallowed.has(from) && to.destroy());
     from.on('close', () => {
-      const isForgotten = forgotten.delete(from);
+      const isSwallowed = swallowed.delete(from);
       for (const each of [sockets, upstreams]) each.delete(from);
-      if (!isForgotten && from.destroyed && !from.readableEnded) to.destroy();
+      if (!isSwallowed && from.destroyed && !from.readableEnded) to.destroy();
     });
   };
 
@@ -82,11 +82,11 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
       held.length = 0;
       for (const socket of sockets) socket.destroy();
     },
-    forget() {
-      for (const socket of sockets) forgotten.add(socket);
+    swallow() {
+      for (const socket of sockets) swallowed.add(socket);
     },
-    endForgotten() {
-      for (const socket of forgotten) if (upstreams.has(socket)) socket.destroy();
+    endSwallowed() {
+      for (const socket of swallowed) if (upstreams.has(socket)) socket.destroy();
     },
     redirect(newPort) {
       target = newPort;
