@@ -52,7 +52,9 @@ async function problemsOfProgram(program: Program): Promise<{ problems: string[]
     program.role === 'gateway' && metrics !== null ? problemOfSources(metrics) : null,
   ];
   return {
-    problems: problems.filter((problem) => problem !== null).map((problem) => `${program.name}: ${problem}`),
+    problems: problems
+      .filter((problem) => problem !== null)
+      .map((problem) => `${program.name}: ${problem.slice(0, 300)}`),
     leads: (metrics ?? []).some(({ metric, value }) => metric === 'relay_leading' && value === 1),
   };
 }
