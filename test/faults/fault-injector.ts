@@ -16,7 +16,7 @@ const TOGETHER = 0.4;
 /** What a program may log of one round of faults, at `warn` and above, in lines, besides what it logs of single requests. */
 const MAX_LOG_LINES = 100;
 
-export interface Fault {
+interface Fault {
   readonly kind: string;
   readonly target: string;
   readonly lastsMs: number;

@@ -22,7 +22,7 @@ export interface FaultWorld {
 }
 
 /** A fault that is under way. */
-export interface RunningFault {
+interface RunningFault {
   /** What is hurt, such as `ordersA`. */
   readonly target: string;
   /** How long until it is ended, in milliseconds. */
