@@ -1,70 +1,126 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Part } from '../harness/fault-stack.ts';
+import type { Program } from '../harness/fault-stack.ts';
 import type { Random } from '../harness/random.ts';
+import { until } from '../harness/until.ts';
+import { Deck } from './deck.ts';
+import { type FaultKind, type FaultWorld, isSettled } from './fault-kinds.ts';
+import { problemsOf } from './stack-health.ts';
 
-/** The longest that a part is away, in milliseconds. */
-const LONGEST_MS = 3000;
-/** How many parts may be hurt at the same time. */
-const AT_ONCE = 2;
+/** From the end of a fault until everything is well, without a command. */
+export const HEALTHY_WITHIN_MS = 10_000;
+/** How long it is watched beyond that, to say when it was well after all. Then everything is restarted, as an operator would. */
+const GIVE_UP_MS = 45_000;
+const RESTART_MS = 120_000;
+/** How often two faults are under way at the same time. */
+const TOGETHER = 0.4;
+/** What a program may log of one round of faults, at `warn` and above, in lines, besides what it logs of single requests. */
+const MAX_LOG_LINES = 100;
 
-export interface Fault {
-  readonly part: string;
-  readonly kind: 'kill' | 'pause';
-  readonly awayMs: number;
+interface Fault {
+  readonly kind: string;
+  readonly target: string;
+  readonly lastsMs: number;
 }
 
-/** Hurts parts of a stack, one after the other and sometimes two at once, and puts each right again. */
+/** One or two faults at the same time, and how the stack came out of them. */
+export interface Round {
+  readonly faults: readonly Fault[];
+  /** From the end of the faults until everything was well; null: it never was, and was restarted. */
+  readonly healthyAfterMs: number | null;
+  /** What should have been otherwise. */
+  readonly failures: readonly string[];
+}
+
+/** Makes faults of every kind, round by round, and waits after each until the stack is well. */
 export class FaultInjector {
-  readonly faults: Fault[] = [];
-  readonly #parts: readonly Part[];
+  readonly rounds: Round[] = [];
+  readonly #world: FaultWorld;
   readonly #random: Random;
-  readonly #hurt = new Map<Part, Promise<void>>();
-  #order: Part[] = [];
+  readonly #deck: Deck<FaultKind>;
 
-  constructor(parts: readonly Part[], random: Random) {
-    this.#parts = parts;
-    this.#random = random;
+  constructor(kinds: readonly FaultKind[], world: FaultWorld) {
+    this.#world = world;
+    this.#random = world.random;
+    this.#deck = new Deck(kinds, world.random);
   }
 
-  /** Hurts the next part. Resolves when it began; the part comes back by itself. */
-  async strike(): Promise<void> {
-    while (this.#hurt.size >= AT_ONCE) await Promise.race(this.#hurt.values());
-    const part = this.#nextPart();
-    const fault: Fault = {
-      part: part.name,
-      kind: this.#random.next() < 0.6 ? 'kill' : 'pause',
-      awayMs: this.#random.below(LONGEST_MS),
-    };
-    const loseMemory = this.#random.next() < 0.3;
-    this.faults.push(fault);
-    const healed = this.#hurtFor(part, fault, loseMemory).finally(() => this.#hurt.delete(part));
-    this.#hurt.set(part, healed);
-    // Whoever waits for it to come back hears of a failure; nobody has to.
-    healed.catch(() => undefined);
+  get faults(): number {
+    return this.rounds.reduce((sum, { faults }) => sum + faults.length, 0);
   }
 
-  /** Resolves when everything is back. @throws when something does not come back */
-  async allBack(): Promise<void> {
-    await Promise.all(this.#hurt.values());
-  }
-
-  async #hurtFor(part: Part, { kind, awayMs }: Fault, loseMemory: boolean): Promise<void> {
-    if (kind === 'pause') part.pause();
-    else await part.kill(loseMemory);
-    await sleep(awayMs);
-    if (kind === 'pause') part.resume();
-    else await part.start();
-  }
-
-  /** Every part has its turn before one has it again. */
-  #nextPart(): Part {
-    if (this.#order.length === 0) {
-      const rest = [...this.#parts];
-      while (rest.length > 0) this.#order.push(...rest.splice(this.#random.below(rest.length), 1));
+  /** @throws when the stack is not well even after a restart */
+  async round(): Promise<Round> {
+    const kinds = this.#drawKinds();
+    const logged = this.#loggedLines();
+    const failures: string[] = [];
+    const running = [];
+    for (const kind of kinds) running.push({ kind: kind.name, ...(await kind.begin()) });
+    await Promise.all(
+      running.map(async ({ kind, lastsMs, during, end }) => {
+        const checked = during?.().catch((error: Error) => failures.push(`${kind}: ${error.message}`));
+        await Promise.all([sleep(lastsMs), checked]);
+        await end();
+      }),
+    );
+    const { healthyAfterMs, problems } = await this.#waitUntilHealthy();
+    if (healthyAfterMs === null || healthyAfterMs > HEALTHY_WITHIN_MS) failures.push(...problems);
+    for (const [program, lines] of this.#loggedLines()) {
+      const more = lines - (logged.get(program) ?? 0);
+      if (more > MAX_LOG_LINES) failures.push(`${program.name} logged ${more} lines`);
     }
-    const free = this.#order.findIndex((part) => !this.#hurt.has(part));
-    if (free >= 0) return this.#order.splice(free, 1)[0] as Part;
-    this.#order = [];
-    return this.#nextPart();
+    const faults = running.map(({ kind, target, lastsMs }) => ({ kind, target, lastsMs }));
+    const round = { faults, healthyAfterMs, failures };
+    this.rounds.push(round);
+    if (healthyAfterMs === null) await this.#restartAll();
+    return round;
+  }
+
+  #drawKinds(): FaultKind[] {
+    const first = this.#deck.draw();
+    if (first.area === null || this.#random.next() >= TOGETHER) return [first];
+    const second = this.#deck.drawWhere(({ area }) => area !== null && area !== first.area);
+    return second ? [first, second] : [first];
+  }
+
+  /** @returns `problems`: what was wrong when it should have been well */
+  async #waitUntilHealthy(): Promise<{ healthyAfterMs: number | null; problems: string[] }> {
+    const endedAt = performance.now();
+    let problems: string[] = [];
+    for (;;) {
+      const found = await this.#problems();
+      const passedMs = performance.now() - endedAt;
+      if (found.length === 0) return { healthyAfterMs: passedMs, problems };
+      if (passedMs < HEALTHY_WITHIN_MS || problems.length === 0) problems = found;
+      if (passedMs > GIVE_UP_MS) return { healthyAfterMs: null, problems };
+      await sleep(100);
+    }
+  }
+
+  /** What operators see, and, when they see nothing, whether clients can place orders. */
+  async #problems(): Promise<string[]> {
+    const { stack, clients } = this.#world;
+    const problems = await problemsOf(stack);
+    if (problems.length > 0) return problems;
+    const statuses = await Promise.all(stack.gateways.map((gateway) => clients.place(gateway, 3000)));
+    return statuses.flatMap((status, i) =>
+      isSettled(status) ? [] : [`an order through ${['gatewayA', 'gatewayB'][i]} is answered with ${status}`],
+    );
+  }
+
+  async #restartAll(): Promise<void> {
+    const programs = Object.values(this.#world.stack.programs);
+    await Promise.all(programs.map((program) => program.kill()));
+    await Promise.all(programs.map((program) => program.start()));
+    await until(
+      () => this.#problems(),
+      (problems) => problems.length === 0,
+      RESTART_MS,
+    );
+  }
+
+  #loggedLines(): Map<Program, number> {
+    const programs = Object.values(this.#world.stack.programs);
+    const lines = (output: string) => output.split('\n').filter((line) => !line.includes('"reqId":')).length;
+    return new Map(programs.map((program) => [program, lines(program.output())]));
   }
 }

@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import type { ServiceName } from '../harness/databases.ts';
 import type { FaultStack } from '../harness/fault-stack.ts';
 import { ask } from '../harness/graphql-client.ts';
+import { runProgram } from '../harness/process.ts';
 import type { ClientOrder } from './order-clients.ts';
 
 /** What is asked of a stack to look into it. */
@@ -32,6 +33,7 @@ export async function expectOrdersInOrder(stack: Stack, clientOrders: readonly C
   await expectWholeLedgers(stack);
   await expectCopies(stack);
   await expectRebuiltEqual(stack);
+  await expectVerified(stack);
 }
 
 /** Placements that are not over, and events that some service has not applied yet. */
@@ -162,6 +164,21 @@ async function expectRebuiltEqual(stack: Stack): Promise<void> {
   await operations.rebuild('orders');
   await operations.close();
   expect(await readModels()).toEqual(live);
+}
+
+/** As an operator asks: copies, money and stock. */
+async function expectVerified({ databaseUrls, urls, internalSecret }: Stack): Promise<void> {
+  const verify = runProgram('cli/dist/main.js', ['verify'], {
+    USERS_URL: urls.users,
+    PRODUCTS_URL: urls.products,
+    ORDERS_URL: urls.orders,
+    USERS_DATABASE_URL: databaseUrls.users,
+    PRODUCTS_DATABASE_URL: databaseUrls.products,
+    ORDERS_DATABASE_URL: databaseUrls.orders,
+    ...(internalSecret && { INTERNAL_SECRET: internalSecret }),
+  });
+  const status = await verify.ended;
+  expect({ status, output: status === 0 ? '' : verify.output() }).toEqual({ status: 0, output: '' });
 }
 
 function ordersOperations({ databaseUrls, urls, internalSecret }: Stack): OrdersOperations {

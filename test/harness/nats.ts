@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect as openSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@tributary/cli/free-port';
 import { connect } from 'nats';
 import { expect, inject } from 'vitest';
+import { restartablePort } from './ports.ts';
 import { until } from './until.ts';
 
 /** Whether there is a nats-server to test with; where services are required, its absence fails the test. */
@@ -21,7 +22,8 @@ export interface TestNats {
   readonly monitorUrl: string;
   /** The process number of the server, while it runs. */
   readonly pid: number | undefined;
-  start(): Promise<void>;
+  /** @param args in place of `-js`: a login that it asks for, or no JetStream; then it is waited for until it takes connections */
+  start(args?: readonly string[]): Promise<void>;
   /** kill -9 */
   kill(): Promise<void>;
   /** Only while it is down. */
@@ -31,7 +33,7 @@ export interface TestNats {
 
 export async function startNats(): Promise<TestNats> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-nats-'));
-  const [port, monitorPort] = [await freePort(), await freePort()];
+  const [port, monitorPort] = [await restartablePort(), await restartablePort()];
   const url = `nats://127.0.0.1:${port}`;
   let server: ChildProcess | null = null;
   const nats: TestNats = {
@@ -40,14 +42,12 @@ export async function startNats(): Promise<TestNats> {
     get pid() {
       return server?.pid;
     },
-    async start() {
-      server = spawn(
-        'nats-server',
-        ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort), '-js', '-sd', folder],
-        { stdio: 'ignore' },
-      );
+    async start(args) {
+      const ports = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort)];
+      server = spawn('nats-server', [...ports, '-sd', folder, ...(args ?? ['-js'])], { stdio: 'ignore' });
       await until(
         async () => {
+          if (args) return takesConnections(port);
           const connection = await connect({ servers: url, timeout: 500, reconnect: false }).catch(() => null);
           const ready =
             connection !== null &&
@@ -75,4 +75,12 @@ export async function startNats(): Promise<TestNats> {
   };
   await nats.start();
   return nats;
+}
+
+function takesConnections(port: number): Promise<boolean> {
+  const socket = openSocket(port, '127.0.0.1');
+  return new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true));
+    socket.once('error', () => resolve(false));
+  }).finally(() => socket.destroy());
 }

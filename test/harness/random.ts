@@ -22,4 +22,12 @@ export class Random {
   pick<T>(items: readonly T[]): T {
     return items[this.below(items.length)] as T;
   }
+
+  /** All of them, in another order. */
+  shuffle<T>(items: readonly T[]): T[] {
+    const rest = [...items];
+    const shuffled: T[] = [];
+    while (rest.length > 0) shuffled.push(...rest.splice(this.below(rest.length), 1));
+    return shuffled;
+  }
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { freePort } from '@tributary/cli/free-port';
 import { Redis } from 'ioredis';
 import { expect, inject } from 'vitest';
+import { restartablePort } from './ports.ts';
 import { until } from './until.ts';
 
 /** Whether there is a redis-server to test with; where services are required, its absence fails the test. */
@@ -19,12 +19,20 @@ export interface TestRedis {
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void;
   /** kill -9 */
   kill(): Promise<void>;
+  /** Sends a command, such as `CONFIG SET`. */
+  command(name: string, ...args: string[]): Promise<unknown>;
 }
 
 export async function startRedis(): Promise<TestRedis> {
-  const port = await freePort();
+  const port = await restartablePort();
   const url = `redis://127.0.0.1:${port}`;
   let server: ChildProcess | null = null;
+  const connect = async () => {
+    const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
+  };
   const redis: TestRedis = {
     url,
     async start() {
@@ -32,24 +40,29 @@ export async function startRedis(): Promise<TestRedis> {
       server = spawn('redis-server', args, { stdio: 'ignore' });
       await until(
         async () => {
-          const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
-          client.on('error', () => undefined);
-          const ready = await client.connect().then(
-            () => client.ping().then(() => true),
-            () => false,
-          );
-          client.disconnect();
-          return ready;
+          const client = await connect().catch(() => null);
+          const answer = await client?.ping().catch(() => null);
+          client?.disconnect();
+          return answer === 'PONG';
         },
         (ready) => ready,
       );
     },
     signal: (signal) => void server?.kill(signal),
     async kill() {
+      if (!server) return;
       const ended = new Promise((resolve) => server?.once('exit', resolve));
       server?.kill('SIGKILL');
       await ended;
       server = null;
+    },
+    async command(name, ...args) {
+      const client = await connect();
+      try {
+        return await client.call(name, ...args);
+      } finally {
+        client.disconnect();
+      }
     },
   };
   await redis.start();

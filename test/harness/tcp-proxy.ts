@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { createServer, connect as openSocket, type Socket } from 'node:net';
 
-/** Carries TCP connections to a server, and can make them slow, hold them up and cut them. */
+/** Carries TCP connections to a server, and can make them slow, hold them up, cut them and swallow what they carry. */
 export interface TcpProxy {
   readonly port: number;
   /** How many milliseconds the next piece of data takes, either way; pieces of a connection stay in order. */
@@ -11,6 +11,13 @@ export interface TcpProxy {
   resume(): void;
   /** Breaks every connection; new ones are taken. */
   cut(): void;
+  /**
+   * Carries nothing any more over the connections that exist, and tells neither side, as a firewall does that lost its state.
+   * New ones work.
+   */
+  swallow(): void;
+  /** The server gives up on the connections that were swallowed and ends them; the client still hears nothing. */
+  endSwallowed(): void;
   /** Breaks every connection; new ones go to another port of the same host. */
   redirect(port: number): void;
   close(): Promise<void>;
@@ -19,6 +26,9 @@ export interface TcpProxy {
 export async function startTcpProxy(host: string, port: number, delay: () => number = () => 0): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const held: (() => void)[] = [];
+  /** Carry nothing: data, and the end of either side, stay here. */
+  const swallowed = new Set<Socket>();
+  const upstreams = new Set<Socket>();
   let target = port;
   let paused = false;
 
@@ -39,18 +49,20 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
       if (last <= now && waiting.length === 1) release();
       else setTimeout(release, last - now);
     };
-    from.on('data', (piece) => later(() => void to.write(piece)));
-    from.on('end', () => later(() => void to.end()));
-    from.on('error', () => to.destroy());
+    from.on('data', (piece) => later(() => !swallowed.has(from) && void to.write(piece)));
+    from.on('end', () => later(() => !swallowed.has(from) && void to.end()));
+    from.on('error', () => !swallowed.has(from) && to.destroy());
     from.on('close', () => {
-      sockets.delete(from);
-      if (from.destroyed && !from.readableEnded) to.destroy();
+      const isSwallowed = swallowed.delete(from);
+      for (const each of [sockets, upstreams]) each.delete(from);
+      if (!isSwallowed && from.destroyed && !from.readableEnded) to.destroy();
     });
   };
 
   const server = createServer((client) => {
     const upstream = openSocket({ host, port: target });
     for (const socket of [client, upstream]) sockets.add(socket.setNoDelay());
+    upstreams.add(upstream);
     carry(client, upstream);
     carry(upstream, client);
   });
@@ -69,6 +81,12 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
     cut() {
       held.length = 0;
       for (const socket of sockets) socket.destroy();
+    },
+    swallow() {
+      for (const socket of sockets) swallowed.add(socket);
+    },
+    endSwallowed() {
+      for (const socket of swallowed) if (upstreams.has(socket)) socket.destroy();
     },
     redirect(newPort) {
       target = newPort;
