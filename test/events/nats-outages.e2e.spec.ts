@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { LedgerEvent } from '@tributary/shared/events/event';
 import { NatsBus } from '@tributary/shared/events/nats-bus';
 import { readConfig } from '@tributary/users/config';
@@ -101,8 +100,6 @@ describe('everything subscribed to comes again', () => {
       (problem) => problem?.includes('refused the login') ?? false,
     );
     expect(receiver.connected()).toBe(false);
-    // By now the client's library has given up for good.
-    await sleep(2000);
     await nats.kill();
     await nats.start();
     await flows();
