@@ -118,10 +118,14 @@ test('a LISTEN connection that is silent is replaced within seconds', async () =
 
 test('a pool closes within 5 s whatever its statements wait for', async () => {
   const { proxy, url } = await openThroughProxy();
-  const db = openDatabase({ url, applicationName: 'test' });
-  await sql`select 1`.execute(db);
+  const db = openDatabase({ url, applicationName: 'test-closing' });
+  const waiting = sql`select pg_sleep(60)`.execute(db).catch((error: Error) => error);
+  await until(
+    () =>
+      databases.query('users', `select from pg_stat_activity where query like '%pg_sleep(60)' and state = 'active'`),
+    (running) => running.length === 1,
+  );
   proxy.pause();
-  const waiting = sql`select 1`.execute(db).catch((error: Error) => error);
   const begunAt = performance.now();
   await db.destroy();
   expect(performance.now() - begunAt).toBeLessThan(5000);
@@ -132,7 +136,11 @@ test('waiting for a lock is a passing failure, and a statement that takes too lo
   const { direct } = await openThroughProxy();
   const db = openDatabase({ url: direct, applicationName: 'test', statementTimeoutMs: 400 });
   cleanUps.push(() => db.destroy());
-  const failure = (run: () => Promise<unknown>) => run().then(expect.fail, (error: { code?: string }) => error);
+  const failure = (run: () => Promise<unknown>) =>
+    run().then(
+      () => expect.fail('it did not fail'),
+      (error: { code?: string }) => error,
+    );
   const tooSlow = await failure(() => sql`select pg_sleep(5)`.execute(db));
   expect([tooSlow.code, isPassing(tooSlow)]).toEqual(['57014', false]);
   await db.transaction().execute(async (transaction) => {
