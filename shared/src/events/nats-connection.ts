@@ -56,6 +56,11 @@ export class NatsConnectionKeeper {
     return this.#current;
   }
 
+  /** It was closed, and opens no more connections. */
+  get closed(): boolean {
+    return this.#stopped.signal.aborted;
+  }
+
   /** Why there is no connection; null while there is one, and until the loss has lasted `PATIENCE_MS`. */
   get problem(): string | null {
     return this.#fault.cause;

@@ -57,7 +57,7 @@ export class NatsSubscription {
   async #run(): Promise<void> {
     const { connections, receive } = this.#options;
     const { signal } = this.#stopped;
-    while (!signal.aborted) {
+    while (!signal.aborted && !connections.closed) {
       let connection: NatsConnection | null = null;
       try {
         connection = await connections.open(signal);
