@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect, type NatsConnection } from 'nats';
+import { connect, ErrorCode, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { Fault } from '../service/fault.js';
 import { unlessAborted } from '../service/unless-aborted.js';
@@ -14,6 +14,8 @@ const PING_INTERVAL_MS = 1000;
 const MAX_PINGS_OUT = 2;
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 2000;
+/** How often the client itself tries a server that hangs: it knows more addresses than are tried by a plain socket. */
+const HUNG_RETRY_MS = 30_000;
 /** A loss that is over within so many milliseconds is not reported. */
 export const PATIENCE_MS = 2000;
 /** How long a connection may take to close: what it still has to send waits for the server. */
@@ -86,11 +88,14 @@ export class NatsConnectionKeeper {
     const { signal } = this.#stopped;
     let pauseMs = FIRST_RETRY_MS;
     let answered = true;
+    let attemptedAt = 0;
     while (!signal.aborted) {
       const openedAt = performance.now();
       try {
-        // The client leaves a socket behind with each attempt that times out, so a server that hung is tried by a plain socket.
-        if (!answered) await waitForGreeting(this.#options.url, CONNECT_TIMEOUT_MS, signal);
+        // The client leaves a socket behind with each attempt that times out, so a server that hangs is tried by a plain socket.
+        if (!answered && openedAt - attemptedAt < HUNG_RETRY_MS)
+          await waitForGreeting([this.#options.url, ...this.#clusterServers], CONNECT_TIMEOUT_MS, signal);
+        attemptedAt = openedAt;
         answered = false;
         const connection = await this.#connect(signal);
         answered = true;
@@ -170,5 +175,5 @@ export class NatsConnectionKeeper {
 }
 
 function isTimeout(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === 'TIMEOUT';
+  return (error as { code?: unknown } | null)?.code === ErrorCode.Timeout;
 }
