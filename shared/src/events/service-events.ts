@@ -59,8 +59,10 @@ export function publishEvents(
     bus,
     logger,
     metrics: service.metrics,
+    health: service.health,
     touchedBy,
     retentionMs: settings.LEDGER_RETENTION,
+    consumers: settings.LEDGER_CONSUMERS ?? [],
   });
   sayPositions(service.app, { source: name, db, bus, touchedBy });
   serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
