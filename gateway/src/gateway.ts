@@ -1,4 +1,5 @@
 import cors from '@fastify/cors';
+import { reportBus } from '@tributary/shared/events/bus-health';
 import type { EventBus } from '@tributary/shared/events/event-bus';
 import { NatsBus } from '@tributary/shared/events/nats-bus';
 import { serveGraphQL } from '@tributary/shared/http/graphql-endpoint';
@@ -60,7 +61,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
 async function openCache(
   config: GatewayConfig,
   logger: Logger,
-  { app, metrics }: HttpService,
+  { app, metrics, health }: HttpService,
   givenBus: EventBus | undefined,
 ): Promise<ResponseCache | null> {
   const { NATS_URL, REDIS_URL, CACHE, CACHE_MAX_BYTES, SUBGRAPHS, SUPERGRAPH_PATH } = config;
@@ -69,7 +70,9 @@ async function openCache(
   const streams = new Streams(metrics);
   const store = new CacheStore({ maxBytes: CACHE_MAX_BYTES, redisUrl: REDIS_URL, logger, metrics });
   const sources = SUBGRAPHS.map(({ name }) => name);
-  await streams.listen((givenBus ?? ownBus) as EventBus, sources);
+  const listenedTo = (givenBus ?? ownBus) as EventBus;
+  reportBus({ health, metrics }, listenedTo);
+  await streams.listen(listenedTo, sources);
   app.addHook('onClose', async () => {
     streams.stop();
     await store.close();

@@ -1,5 +1,5 @@
 import { GraphQLError } from 'graphql';
-import { isPassing } from './postgres/failure.js';
+import { isPassing, tookTooLong } from './postgres/failure.js';
 
 /** The codes that a client may find in `errors[].extensions.code`. */
 export type ErrorCode =
@@ -54,7 +54,7 @@ const REFUSED_VALUES: Readonly<Record<string, readonly [reason: string, message:
 
 /**
  * What a client is shown of any error: errors with a code as they are; errors of the request itself (syntax,
- * validation, variables) as BAD_USER_INPUT; a database that cannot be asked as SUBGRAPH_UNAVAILABLE; everything else masked, after `report` has been told the cause.
+ * validation, variables) as BAD_USER_INPUT; a database that cannot be asked as SUBGRAPH_UNAVAILABLE, one that takes too long as TIMEOUT; everything else masked, after `report` has been told the cause.
  */
 export function presentError(
   error: Readonly<GraphQLError | Error>,
@@ -75,6 +75,7 @@ export function presentError(
   if (isPassing(cause)) {
     return withCode(error, 'SUBGRAPH_UNAVAILABLE', 'The service cannot reach its data at the moment; try again.');
   }
+  if (tookTooLong(cause)) return withCode(error, 'TIMEOUT', 'The database took too long; ask for less, or try again.');
   return withCode(error, 'INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.');
 }
 

@@ -2,6 +2,8 @@ import type { LedgerEvent } from '@tributary/shared/events/event';
 import type { EventBus } from '@tributary/shared/events/event-bus';
 import { InProcessBus } from '@tributary/shared/events/in-process-bus';
 import { NatsBus } from '@tributary/shared/events/nats-bus';
+import type { Touches } from '@tributary/shared/events/touches';
+import { connect } from 'nats';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
@@ -163,5 +165,166 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
       (there) => there,
     );
     expect(JSON.stringify(got)).not.toContain('secret');
+  });
+});
+
+describe('over NATS, the bus', () => {
+  const openNats = (skip: (why: string) => void, log: string[] = []) => {
+    if (!nats) skip('nats-server is not installed');
+    const logger = pino({ level: 'info' }, { write: (line: string) => void log.push(line) });
+    const carrier = new NatsBus({ url: (nats as TestNats).url, name: 'test', logger });
+    open.push(carrier);
+    return carrier;
+  };
+  const MEGABYTE = 1024 * 1024;
+
+  test('leaves out an event that is too large, whatever else it carries, and reports it once without its data', async ({
+    skip,
+  }) => {
+    const log: string[] = [];
+    const carrier = openNats(skip, log);
+    const source = newSource();
+    const got: number[] = [];
+    await carrier.subscribe(source, 'reader', {
+      onEvents: async (batch) => void got.push(...batch.map(({ position }) => position)),
+      onHead: () => undefined,
+    });
+    const large = event(source, 2, { secret: 'x'.repeat(2 * MEGABYTE) });
+    const batch = [event(source, 1), large, event(source, 3)];
+    await carrier.publish(source, batch);
+    await carrier.publish(source, batch);
+    await until(
+      async () => got,
+      (positions) => positions.includes(3),
+    );
+    expect(got).not.toContain(2);
+    expect(log.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({ id: large.id, position: 2, type: 'Tested', bytes: expect.any(Number) }),
+    ]);
+    expect(log[0]).not.toContain('xxx');
+    // The stream may have a limit of its own.
+    const connection = await connect({ servers: (nats as TestNats).url });
+    const manager = await connection.jetstreamManager();
+    await manager.streams.update(`tributary_${source}`, { max_msg_size: 10_000 });
+    await connection.close();
+    await carrier.publish(source, [event(source, 4, { secret: 'x'.repeat(20_000) }), event(source, 5)]);
+    await until(
+      async () => got,
+      (positions) => positions.includes(5),
+    );
+    expect(log).toHaveLength(2);
+  });
+
+  test('splits invalidations by bytes, and leaves a gap where those of one position do not fit', async ({ skip }) => {
+    const carrier = openNats(skip);
+    const source = newSource();
+    const heard: Touches[] = [];
+    await carrier.listen(source, { onTouches: (_source, touches) => heard.push(touches) });
+    const at = Date.now();
+    await until(
+      async () => {
+        carrier.tell(source, { from: 100, to: 100, at, touched: [] });
+        return heard.length;
+      },
+      (length) => length > 0,
+    );
+    const touch = (position: number, bytes: number) => ({ position, entities: [`Order:${'x'.repeat(bytes)}`] });
+    const touched = [
+      ...Array.from({ length: 50 }, (_, i) => touch(101 + i, 60_000)),
+      touch(151, 2 * MEGABYTE),
+      touch(152, 10),
+      touch(160, 2 * MEGABYTE),
+    ];
+    carrier.tell(source, { from: 100, to: 160, at, touched });
+    await until(
+      async () => heard.at(-1)?.to,
+      (to) => to === 160,
+    );
+    const parts = heard.filter(({ to }) => to > 100);
+    const before = parts.filter(({ to }) => to <= 150);
+    expect(before.length).toBeGreaterThan(2);
+    expect(before.map(({ from }) => from)).toEqual([100, ...before.slice(0, -1).map(({ to }) => to)]);
+    expect(before.at(-1)?.to).toBe(150);
+    expect(before.flatMap(({ touched }) => touched)).toEqual(touched.slice(0, 50));
+    expect(parts.slice(before.length)).toEqual([
+      { from: 151, to: 159, at: 0, touched: [touched[51]] },
+      { from: 160, to: 160, at, touched: [] },
+    ]);
+    // Until everything was told, nothing is known of the time.
+    expect(parts.slice(0, -1).every((part) => part.at === 0)).toBe(true);
+  });
+
+  test('ignores what a relay of an earlier term sends', async ({ skip }) => {
+    const carrier = openNats(skip);
+    const source = newSource();
+    const heads: number[] = [];
+    const told: number[] = [];
+    await carrier.subscribe(source, 'reader', {
+      onEvents: async () => undefined,
+      onHead: ({ position }) => heads.push(position),
+    });
+    await carrier.listen(source, { onTouches: (_source, { to }) => told.push(to) });
+    const send = (position: number, term?: number) => {
+      carrier.announce(source, { position, at: Date.now(), ...(term && { term }) });
+      carrier.tell(source, { from: position, to: position, at: Date.now(), ...(term && { term }), touched: [] });
+    };
+    await until(
+      async () => {
+        send(1, 7);
+        return Math.min(heads.length, told.length);
+      },
+      (length) => length > 0,
+    );
+    send(2, 6);
+    send(3);
+    send(4, 7);
+    await until(
+      async () => [heads.at(-1), told.at(-1)],
+      (last) => last.every((position) => position === 4),
+    );
+    expect([heads, told].map((positions) => new Set(positions))).toEqual([new Set([1, 3, 4]), new Set([1, 3, 4])]);
+  });
+
+  test('skips a message that is no event', async ({ skip }) => {
+    const log: string[] = [];
+    const carrier = openNats(skip, log);
+    const source = newSource();
+    await carrier.publish(source, events(source, 1, 1));
+    const connection = await connect({ servers: (nats as TestNats).url });
+    await connection.jetstream().publish(`tributary.events.${source}.Test.x`, 'no event');
+    await connection.close();
+    await carrier.publish(source, events(source, 2, 2));
+    const got: number[] = [];
+    await carrier.subscribe(source, 'reader', {
+      onEvents: async (batch) => void got.push(...batch.map(({ position }) => position)),
+      onHead: () => undefined,
+    });
+    await until(
+      async () => got,
+      (positions) => positions.includes(1) && positions.includes(2),
+    );
+    expect(log.map((line) => JSON.parse(line).msg)).toEqual(['a message in the stream is no event; it is skipped']);
+  });
+
+  test('stops within 5 s while a listener hangs', async ({ skip }) => {
+    const carrier = openNats(skip);
+    const source = newSource();
+    let began = false;
+    const stop = await carrier.subscribe(source, 'reader', {
+      onEvents: () => {
+        began = true;
+        return new Promise(() => undefined);
+      },
+      onHead: () => undefined,
+    });
+    await carrier.publish(source, events(source, 1, 1));
+    await until(
+      async () => began,
+      (there) => there,
+    );
+    const stoppedAt = performance.now();
+    await stop();
+    await carrier.close();
+    expect(performance.now() - stoppedAt).toBeLessThan(5000);
   });
 });

@@ -37,6 +37,7 @@ export class ControlledBus implements EventBus {
   forget = (...parameters: Parameters<EventBus['forget']>) => this.#bus.forget(...parameters);
   tell = (...parameters: Parameters<EventBus['tell']>) => this.#bus.tell(...parameters);
   connected = () => this.#bus.connected();
+  problem = () => this.#bus.problem();
 
   subscribe(source: string, consumer: string, { onEvents, onHead }: EventListener): Promise<() => Promise<void>> {
     return this.#bus.subscribe(source, consumer, {

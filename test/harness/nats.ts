@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect as openSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '@tributary/cli/free-port';
@@ -19,7 +20,8 @@ export interface TestNats {
   readonly url: string;
   /** The process number of the server, while it runs. */
   readonly pid: number | undefined;
-  start(): Promise<void>;
+  /** @param args in place of `-js`: a login that it asks for, or no JetStream; then it is waited for until it takes connections */
+  start(args?: readonly string[]): Promise<void>;
   /** kill -9 */
   kill(): Promise<void>;
   /** Only while it is down. */
@@ -37,10 +39,12 @@ export async function startNats(): Promise<TestNats> {
     get pid() {
       return server?.pid;
     },
-    async start() {
-      server = spawn('nats-server', ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], { stdio: 'ignore' });
+    async start(args) {
+      const options = ['-a', '127.0.0.1', '-p', String(port), '-sd', folder, ...(args ?? ['-js'])];
+      server = spawn('nats-server', options, { stdio: 'ignore' });
       await until(
         async () => {
+          if (args) return takesConnections(port);
           const connection = await connect({ servers: url, timeout: 500, reconnect: false }).catch(() => null);
           const ready =
             connection !== null &&
@@ -68,4 +72,12 @@ export async function startNats(): Promise<TestNats> {
   };
   await nats.start();
   return nats;
+}
+
+function takesConnections(port: number): Promise<boolean> {
+  const socket = openSocket(port, '127.0.0.1');
+  return new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true));
+    socket.once('error', () => resolve(false));
+  }).finally(() => socket.destroy());
 }

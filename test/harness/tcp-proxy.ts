@@ -9,6 +9,8 @@ export interface TcpProxy {
   /** Lets nothing through until it is resumed. */
   pause(): void;
   resume(): void;
+  /** Keeps every connection that is there open and lets nothing through any more, as a firewall does that forgot it; new ones are served. */
+  swallow(): void;
   /** Breaks every connection; new ones are taken. */
   cut(): void;
   /** Breaks every connection; new ones go to another port of the same host. */
@@ -21,6 +23,7 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
   const held: (() => void)[] = [];
   let target = port;
   let paused = false;
+  const swallowed = new WeakSet<Socket>();
 
   const carry = (from: Socket, to: Socket) => {
     let last = 0;
@@ -39,8 +42,8 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
       if (last <= now && waiting.length === 1) release();
       else setTimeout(release, last - now);
     };
-    from.on('data', (piece) => later(() => void to.write(piece)));
-    from.on('end', () => later(() => void to.end()));
+    from.on('data', (piece) => later(() => void (swallowed.has(from) || to.write(piece))));
+    from.on('end', () => later(() => void (swallowed.has(from) || to.end())));
     from.on('error', () => to.destroy());
     from.on('close', () => {
       sockets.delete(from);
@@ -65,6 +68,9 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
     resume() {
       paused = false;
       for (const send of held.splice(0)) send();
+    },
+    swallow() {
+      for (const socket of sockets) swallowed.add(socket);
     },
     cut() {
       held.length = 0;

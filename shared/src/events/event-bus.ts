@@ -39,5 +39,7 @@ export interface EventBus {
   listen(source: string, listener: TouchListener): Promise<() => void>;
   /** Whether it can be reached now. */
   connected(): boolean;
+  /** Why it does not bring what is subscribed to; null while it does, and during the first 2 s of a fault. */
+  problem(): string | null;
   close(): Promise<void>;
 }

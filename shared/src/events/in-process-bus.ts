@@ -51,6 +51,10 @@ export class InProcessBus implements EventBus {
     return !this.#closed;
   }
 
+  problem(): null {
+    return null;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     const all = [...this.#subscriptions.values()].flatMap((subscriptions) => [...subscriptions]);

@@ -1,29 +1,26 @@
-import {
-  AckPolicy,
-  type ConsumerMessages,
-  connect,
-  DeliverPolicy,
-  type JetStreamClient,
-  type JetStreamManager,
-  type JsMsg,
-  type Msg,
-  type NatsConnection,
-  type NatsError,
-  nanos,
-  StorageType,
-} from 'nats';
+import type { JetStreamClient, JetStreamManager, Msg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
-import { type LedgerEvent, ledgerEventSchema } from './event.js';
+import { Fault } from '../service/fault.js';
+import type { LedgerEvent } from './event.js';
 import type { EventBus, EventListener, LedgerHead } from './event-bus.js';
+import { LatestTerms } from './latest-terms.js';
+import { NatsConnectionKeeper } from './nats-connection.js';
+import { NatsConsumer } from './nats-consumer.js';
+import { isTooLarge, natsErrorInWords } from './nats-failure.js';
+import { ensureStream, streamOf, subjectOf } from './nats-streams.js';
+import { NatsSubscription, receiveSubject } from './nats-subscription.js';
+import { touchMessages } from './touch-messages.js';
 import type { Touches, TouchListener } from './touches.js';
 
-const PUBLISH_TIMEOUT_MS = 5000;
-/** Redelivered when not acknowledged within; longer than a batch takes. */
-const ACK_WAIT_MS = 30_000;
-const MAX_IN_FLIGHT = 1000;
-const REDELIVER_AFTER_MS = 1000;
-/** The stream is a carrier, not the archive: what is older is read from the ledger. */
-const MAX_AGE_MS = 24 * 3_600_000;
+const REQUEST_TIMEOUT_MS = 5000;
+/** How long a publisher waits for a connection. */
+const CONNECTION_TIMEOUT_MS = 2000;
+/** The most events, and bytes of them, that are sent before they are acknowledged. */
+const MAX_UNACKNOWLEDGED = 250;
+const MAX_UNACKNOWLEDGED_BYTES = 4 * 1024 * 1024;
+
+const headsOf = (source: string) => `tributary.heads.${source}`;
+const touchesOf = (source: string) => `tributary.touches.${source}`;
 
 export interface NatsBusOptions {
   readonly url: string;
@@ -31,312 +28,208 @@ export interface NatsBusOptions {
   readonly logger: Logger;
 }
 
-/** Events over NATS JetStream: a stream per source, a durable consumer per name. */
+/** Events over NATS JetStream: a stream per source, a durable consumer per name. Heads and touches go to whoever listens now. */
 export class NatsBus implements EventBus {
-  readonly #options: NatsBusOptions;
-  readonly #ensured = new Set<string>();
-  #connection: NatsConnection | null = null;
-  #opening: Promise<NatsConnection> | null = null;
-  #closed = false;
+  readonly #logger: Logger;
+  readonly #connections: NatsConnectionKeeper;
+  readonly #subscriptions = new Set<NatsSubscription>();
+  readonly #terms = new LatestTerms();
+  readonly #closed = new AbortController();
+  readonly #sending: Fault;
+  /** The streams that are known to be there, by connection. */
+  #ensured = new WeakMap<NatsConnection, Set<string>>();
+  /** For each source, the last event that was reported as too large. */
+  readonly #reportedTooLarge = new Map<string, number>();
 
   constructor(options: NatsBusOptions) {
-    this.#options = options;
+    this.#logger = options.logger;
+    this.#connections = new NatsConnectionKeeper(options);
+    this.#sending = new Fault({
+      logger: options.logger,
+      began: 'heads and invalidations cannot be sent over NATS; gateways do not cache',
+      ended: 'heads and invalidations are sent over NATS again',
+    });
   }
 
   async publish(source: string, events: readonly LedgerEvent[]): Promise<void> {
-    const { jetstream } = await this.#stream(source);
+    const { connection, jetstream } = await this.#jetstream(source);
     try {
-      // One connection keeps the order; the acknowledgements are awaited together.
-      await Promise.all(
-        events.map((event) =>
-          jetstream.publish(subjectOf(event), JSON.stringify(event), {
-            msgID: `${source}:${event.position}`,
-            timeout: PUBLISH_TIMEOUT_MS,
-          }),
-        ),
-      );
+      for (const batch of batches(events))
+        await Promise.all(batch.map(({ event, text }) => this.#publishOne(jetstream, event, text)));
     } catch (error) {
       // The server may have lost its streams (and its disk): make sure again before the next attempt.
-      this.#ensured.delete(source);
-      throw error;
+      this.#ensured.delete(connection);
+      throw new Error(natsErrorInWords(error), { cause: error });
     }
+  }
+
+  /** What JetStream has stored before is recognised by its id, and not stored again. */
+  async #publishOne(jetstream: JetStreamClient, event: LedgerEvent, text: string): Promise<void> {
+    try {
+      const msgID = `${event.source}:${event.position}`;
+      await jetstream.publish(subjectOf(event), text, { msgID, timeout: REQUEST_TIMEOUT_MS });
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      this.#reportTooLarge(event, Buffer.byteLength(text));
+    }
+  }
+
+  #reportTooLarge({ id, source, position, type }: LedgerEvent, bytes: number): void {
+    if (position <= (this.#reportedTooLarge.get(source) ?? 0)) return;
+    this.#reportedTooLarge.set(source, position);
+    const maxBytes = this.#connections.current?.info?.max_payload;
+    this.#logger.warn(
+      { id, source, position, type, bytes, maxBytes },
+      'an event is too large for NATS; consumers read it from the event log',
+    );
   }
 
   announce(source: string, head: LedgerHead): void {
-    if (this.#connection && !this.#connection.isClosed())
-      this.#connection.publish(`tributary.heads.${source}`, JSON.stringify(head));
-  }
-
-  async forget(source: string, aggregateType: string, aggregateId: string): Promise<void> {
-    const { manager } = await this.#stream(source);
-    await manager.streams.purge(streamOf(source), { filter: subjectOf({ source, aggregateType, aggregateId }) });
-  }
-
-  async subscribe(source: string, consumer: string, listener: EventListener): Promise<() => Promise<void>> {
-    const subscription = new NatsSubscription(listener, this.#options.logger, async () => {
-      const { connection, jetstream, manager } = await this.#stream(source);
-      const durable = `${consumer}_from_${source}`;
-      await ensureConsumer(manager, streamOf(source), durable);
-      const handle = await jetstream.consumers.get(streamOf(source), durable);
-      return {
-        connection,
-        messages: await handle.consume({ max_messages: MAX_IN_FLIGHT }),
-        heads: `tributary.heads.${source}`,
-      };
-    });
-    subscription.start();
-    return () => subscription.stop();
+    this.#send((connection) => connection.publish(headsOf(source), JSON.stringify(head)));
   }
 
   tell(source: string, touches: Touches): void {
-    if (this.#connection && !this.#connection.isClosed() && this.#reachable)
-      this.#connection.publish(`tributary.touches.${source}`, JSON.stringify(touches));
+    this.#send((connection) => {
+      const maxBytes = connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
+      const messages = touchMessages(touches, maxBytes, (position, bytes) =>
+        this.#logger.warn(
+          { source, position, bytes, maxBytes },
+          'the invalidations of an event are too large for NATS; gateways discard what they cached of this service',
+        ),
+      );
+      for (const message of messages) connection.publish(touchesOf(source), message);
+    });
+  }
+
+  /** Best effort: without a connection nothing is sent, which whoever keeps the connection reports. */
+  #send(send: (connection: NatsConnection) => void): void {
+    const connection = this.#connections.current;
+    if (!connection || connection.isClosed()) return;
+    try {
+      send(connection);
+      this.#sending.worked();
+    } catch (error) {
+      this.#sending.failed(natsErrorInWords(error));
+    }
+  }
+
+  async forget(source: string, aggregateType: string, aggregateId: string): Promise<void> {
+    const { connection, manager } = await this.#jetstream(source);
+    try {
+      await manager.streams.purge(streamOf(source), { filter: subjectOf({ source, aggregateType, aggregateId }) });
+    } catch (error) {
+      this.#ensured.delete(connection);
+      throw new Error(natsErrorInWords(error), { cause: error });
+    }
+  }
+
+  async subscribe(source: string, name: string, listener: EventListener): Promise<() => Promise<void>> {
+    const onEvents = (events: readonly LedgerEvent[]) => listener.onEvents(events);
+    const durable = `${name}_from_${source}`;
+    const consumer = new NatsConsumer({ source, durable, logger: this.#logger, onEvents });
+    const events = this.#begin(`events of ${source}`, (...parameters) => consumer.receive(...parameters));
+    const heads = this.#receive(`heads of ${source}`, headsOf(source), (message) => {
+      const head = message.json<LedgerHead>();
+      if (this.#terms.accepts(source, head.term)) listener.onHead(head);
+    });
+    return async () => {
+      await Promise.all([this.#end(events), this.#end(heads)]);
+      await consumer.stop();
+    };
   }
 
   async listen(source: string, listener: TouchListener): Promise<() => void> {
-    let stopped = false;
-    let stop: () => void = () => undefined;
-    const subscribe = async () => {
-      while (!stopped) {
-        try {
-          const connection = await this.#connect();
-          // It outlives reconnections.
-          const subscription = connection.subscribe(`tributary.touches.${source}`, {
-            callback: reader<Touches>(this.#options.logger, (touches) => listener.onTouches(source, touches)),
-          });
-          stop = () => subscription.unsubscribe();
-          if (stopped) stop();
-          return;
-        } catch (error) {
-          this.#options.logger.debug({ err: error }, 'changes cannot be heard of; trying again');
-          await new Promise((resolve) => setTimeout(resolve, REDELIVER_AFTER_MS));
-        }
-      }
-    };
-    void subscribe();
-    return () => {
-      stopped = true;
-      stop();
-    };
+    const subscription = this.#receive(`invalidations of ${source}`, touchesOf(source), (message) => {
+      const touches = message.json<Touches>();
+      if (this.#terms.accepts(source, touches.term)) listener.onTouches(source, touches);
+    });
+    return () => void this.#end(subscription);
   }
 
   connected(): boolean {
-    return this.#connection !== null && !this.#connection.isClosed() && this.#reachable;
+    return this.#connections.current !== null;
+  }
+
+  problem(): string | null {
+    if (this.#connections.problem !== null) return this.#connections.problem;
+    for (const { problem } of this.#subscriptions) if (problem !== null) return problem;
+    return this.#sending.cause;
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    await this.#connection?.close();
+    this.#closed.abort();
+    this.#sending.stop();
+    await Promise.all([...this.#subscriptions].map((subscription) => this.#end(subscription)));
+    await this.#connections.close();
   }
 
-  #reachable = false;
-
-  async #connect(): Promise<NatsConnection> {
-    if (this.#closed) throw new Error('The event bus is closed.');
-    if (this.#connection && !this.#connection.isClosed()) return this.#connection;
-    this.#opening ??= this.#open().finally(() => {
-      this.#opening = null;
-    });
-    return this.#opening;
+  #begin(what: string, receive: (...parameters: Parameters<NatsConsumer['receive']>) => Promise<void>) {
+    const subscription = new NatsSubscription({ connections: this.#connections, logger: this.#logger, what, receive });
+    this.#subscriptions.add(subscription);
+    return subscription;
   }
 
-  async #open(): Promise<NatsConnection> {
-    const connection = await connect({
-      servers: this.#options.url,
-      name: this.#options.name,
-      timeout: 3000,
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 250,
-      pingInterval: 5000,
-    });
-    this.#connection = connection;
-    this.#reachable = true;
-    void this.#followStatus(connection);
-    return connection;
+  async #end(subscription: NatsSubscription): Promise<void> {
+    this.#subscriptions.delete(subscription);
+    await subscription.stop();
   }
 
-  async #followStatus(connection: NatsConnection): Promise<void> {
-    for await (const { type } of connection.status()) {
-      if (type === 'disconnect') this.#reachable = false;
-      if (type === 'reconnect') {
-        this.#reachable = true;
-        this.#ensured.clear();
-      }
-    }
-    this.#reachable = false;
-  }
-
-  async #stream(
-    source: string,
-  ): Promise<{ connection: NatsConnection; jetstream: JetStreamClient; manager: JetStreamManager }> {
-    const connection = await this.#connect();
-    if (!this.#reachable) throw new Error('NATS cannot be reached.');
-    const manager = await connection.jetstreamManager({ checkAPI: false, timeout: PUBLISH_TIMEOUT_MS });
-    if (!this.#ensured.has(source)) {
-      await ensureStream(manager, source);
-      this.#ensured.add(source);
-    }
-    return { connection, jetstream: connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS }), manager };
-  }
-}
-
-/** A durable consumer that comes back after every loss, of the connection, the stream or the server's disk. */
-class NatsSubscription {
-  readonly #listener: EventListener;
-  readonly #logger: Logger;
-  readonly #open: () => Promise<{ connection: NatsConnection; messages: ConsumerMessages; heads: string }>;
-  #messages: ConsumerMessages | null = null;
-  #stopped = false;
-  #running: Promise<void> = Promise.resolve();
-
-  constructor(
-    listener: EventListener,
-    logger: Logger,
-    open: () => Promise<{ connection: NatsConnection; messages: ConsumerMessages; heads: string }>,
-  ) {
-    this.#listener = listener;
-    this.#logger = logger;
-    this.#open = open;
-  }
-
-  start(): void {
-    this.#running = this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#messages?.close();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#stopped) {
+  #receive(what: string, subject: string, read: (message: Msg) => void): NatsSubscription {
+    let reported = false;
+    const onMessage = (message: Msg) => {
       try {
-        const { connection, messages, heads } = await this.#open();
-        this.#messages = messages;
-        // It was stopped while it opened: nobody else closes this.
-        if (this.#stopped) {
-          await messages.close();
-          return;
-        }
-        const headSubscription = connection.subscribe(heads, {
-          callback: reader<LedgerHead>(this.#logger, (head) => this.#listener.onHead(head)),
-        });
-        try {
-          await this.#consume(messages);
-        } finally {
-          headSubscription.unsubscribe();
-        }
+        read(message);
       } catch (error) {
-        this.#logger.debug({ err: error }, 'events cannot be received; trying again');
+        if (!reported) this.#logger.warn({ err: error }, `a message with ${what} could not be read`);
+        reported = true;
       }
-      if (!this.#stopped) await new Promise((resolve) => setTimeout(resolve, REDELIVER_AFTER_MS));
-    }
+    };
+    return this.#begin(what, (connection, working, signal) =>
+      receiveSubject(connection, subject, onMessage, working, signal),
+    );
   }
 
-  async #consume(messages: ConsumerMessages): Promise<void> {
-    let waiting: JsMsg[] = [];
-    let wake: () => void = () => undefined;
-    let over = false;
-    const status = await messages.status();
-    void (async () => {
-      // The stream or the consumer is gone: begin anew.
-      for await (const { type } of status)
-        if (type === 'consumer_deleted' || type === 'stream_not_found' || type === 'consumer_not_found')
-          messages.stop();
-    })();
-    const worker = (async () => {
-      while (!over || waiting.length > 0) {
-        if (waiting.length === 0) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-          continue;
-        }
-        const batch = waiting;
-        waiting = [];
-        await this.#take(batch);
-      }
-    })();
+  async #jetstream(source: string) {
+    const connection = await this.#openConnection();
     try {
-      for await (const message of messages) {
-        waiting.push(message);
-        wake();
-      }
-    } finally {
-      over = true;
-      wake();
-      await worker;
-    }
-  }
-
-  async #take(batch: readonly JsMsg[]): Promise<void> {
-    try {
-      const events = batch.map((message) => ledgerEventSchema.parse(message.json()));
-      await this.#listener.onEvents(events);
-      for (const message of batch) message.ack();
+      const manager = await connection.jetstreamManager({ checkAPI: false, timeout: REQUEST_TIMEOUT_MS });
+      await this.#ensureStream(connection, manager, source);
+      return { connection, manager, jetstream: connection.jetstream({ timeout: REQUEST_TIMEOUT_MS }) };
     } catch (error) {
-      this.#logger.debug({ err: error }, 'events were not applied; they come again');
-      for (const message of batch) message.nak(REDELIVER_AFTER_MS);
+      throw new Error(natsErrorInWords(error), { cause: error });
     }
   }
-}
 
-/** Reads messages as JSON. What is none, and what the server says in place of a message (that a subject is forbidden, say), is logged. */
-function reader<T>(logger: Logger, read: (value: T) => void): (error: NatsError | null, message: Msg) => void {
-  return (error, message) => {
+  async #openConnection(): Promise<NatsConnection> {
+    if (this.#closed.signal.aborted) throw new Error('The event bus is closed.');
+    if (this.#connections.problem !== null) throw new Error(this.#connections.problem);
     try {
-      if (error) throw error;
-      read(message.json<T>());
-    } catch (problem) {
-      logger.warn({ err: problem }, 'a message from NATS could not be read');
+      return await this.#connections.open(AbortSignal.timeout(CONNECTION_TIMEOUT_MS));
+    } catch (error) {
+      throw new Error('NATS cannot be reached', { cause: error });
     }
-  };
-}
+  }
 
-async function ensureStream(manager: JetStreamManager, source: string): Promise<void> {
-  const config = {
-    name: streamOf(source),
-    subjects: [`tributary.events.${source}.>`],
-    storage: StorageType.File,
-    max_age: nanos(MAX_AGE_MS),
-    duplicate_window: nanos(120_000),
-  };
-  try {
-    await manager.streams.update(config.name, config);
-  } catch {
-    await manager.streams.add(config);
+  async #ensureStream(connection: NatsConnection, manager: JetStreamManager, source: string): Promise<void> {
+    const ensured = this.#ensured.get(connection) ?? new Set();
+    if (ensured.has(source)) return;
+    await ensureStream(manager, source);
+    this.#ensured.set(connection, ensured.add(source));
   }
 }
 
-async function ensureConsumer(manager: JetStreamManager, stream: string, durable: string): Promise<void> {
-  const config = {
-    durable_name: durable,
-    ack_policy: AckPolicy.Explicit,
-    ack_wait: nanos(ACK_WAIT_MS),
-    max_ack_pending: MAX_IN_FLIGHT,
-    deliver_policy: DeliverPolicy.All,
-  };
-  try {
-    await manager.consumers.info(stream, durable);
-    await manager.consumers.update(stream, durable, {
-      ack_wait: config.ack_wait,
-      max_ack_pending: config.max_ack_pending,
-    });
-  } catch {
-    await manager.consumers.add(stream, config);
+/** Splits events into batches that may be sent before any of them is acknowledged. */
+function* batches(events: readonly LedgerEvent[]): Generator<{ readonly event: LedgerEvent; readonly text: string }[]> {
+  let batch: { event: LedgerEvent; text: string }[] = [];
+  let bytes = 0;
+  for (const event of events) {
+    const text = JSON.stringify(event);
+    if (batch.length === MAX_UNACKNOWLEDGED || (batch.length > 0 && bytes + text.length > MAX_UNACKNOWLEDGED_BYTES)) {
+      yield batch;
+      [batch, bytes] = [[], 0];
+    }
+    batch.push({ event, text });
+    bytes += text.length;
   }
-}
-
-function streamOf(source: string): string {
-  return `tributary_${source}`;
-}
-
-/** One subject per aggregate. Ids are encoded: a subject's parts may hold neither dots nor spaces nor wildcards. */
-function subjectOf({
-  source,
-  aggregateType,
-  aggregateId,
-}: Pick<LedgerEvent, 'source' | 'aggregateType' | 'aggregateId'>): string {
-  return `tributary.events.${source}.${aggregateType}.${Buffer.from(aggregateId).toString('base64url')}`;
+  if (batch.length > 0) yield batch;
 }

@@ -4,6 +4,7 @@ import type { HttpService } from '../http/http-service.js';
 import { openDatabase, type StatementListener } from '../postgres/database.js';
 import type { StateSource } from './aggregates.js';
 import { type AuditCheck, openAuditDatabase } from './audit.js';
+import { reportBus } from './bus-health.js';
 import { ConsumerMetrics, EventConsumer } from './consumer.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
@@ -64,6 +65,7 @@ export function publishEvents(
     retentionMs: settings.LEDGER_RETENTION,
     consumers: settings.LEDGER_CONSUMERS ?? [],
   });
+  reportBus(service, bus);
   sayPositions(service.app, { source: name, db, bus, touchedBy });
   serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
   service.app.addHook('onListen', async () => relay.start());

@@ -1,4 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
+
+/** The server ends the connection, and with it the lock, when this process says nothing on it for so long. */
+const SILENCE_TIMEOUT_SECONDS = 60;
+const SIGN_OF_LIFE_MS = 10_000;
 
 /** Something that only one may do at a time is done by somebody else at the moment. */
 export class AlreadyRunningError extends Error {
@@ -7,7 +12,7 @@ export class AlreadyRunningError extends Error {
 
 /**
  * Runs work that no other process may do at the same time, under an advisory lock of the database. The lock has a connection
- * of its own, and ends with it.
+ * of its own, and ends with it; when this process hangs, the server ends that connection after a minute.
  *
  * @param name what is done, for the lock and the message: `rebuild users_copy`
  * @throws AlreadyRunningError when somebody else is at it
@@ -22,9 +27,31 @@ export async function exclusively<Tables, Result>(
     const { rows } = await sql<{ locked: boolean }>`select pg_try_advisory_lock(${key}) as locked`.execute(connection);
     if (!rows[0]?.locked) throw new AlreadyRunningError(`"${name}" is running already; wait until it has ended.`);
     try {
-      return await run();
+      return await keepingAlive(connection, run);
     } finally {
       await sql`select pg_advisory_unlock(${key})`.execute(connection);
     }
   });
+}
+
+/** Runs work while a connection gives signs of life; the server ends the connection when these are missing. */
+async function keepingAlive<Tables, Result>(connection: Kysely<Tables>, run: () => Promise<Result>): Promise<Result> {
+  const over = new AbortController();
+  const { signal } = over;
+  const giveSigns = async () => {
+    while (!signal.aborted) {
+      await sql`select 1`.execute(connection);
+      await sleep(SIGN_OF_LIFE_MS, undefined, { signal }).catch(() => undefined);
+    }
+  };
+  await sql`select set_config('idle_session_timeout', ${`${SILENCE_TIMEOUT_SECONDS}s`}, false)`.execute(connection);
+  // When the connection is lost, the statement that gives the lock back fails, too, and says so.
+  const signs = giveSigns().catch(() => undefined);
+  try {
+    return await run();
+  } finally {
+    over.abort();
+    await signs;
+    await sql`reset idle_session_timeout`.execute(connection);
+  }
 }

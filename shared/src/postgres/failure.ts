@@ -1,9 +1,38 @@
+/** What pg, its pool and Kysely say, without a code, when there is no way to the database. */
+const NO_CONNECTION = new Set([
+  'timeout exceeded when trying to connect',
+  'timeout expired',
+  'Connection terminated',
+  'Connection terminated unexpectedly',
+  'Connection terminated due to connection timeout',
+  'Query read timeout',
+  'Client was closed and is not queryable',
+  'Client has encountered a connection error and is not queryable',
+  'Cannot use a pool after calling end on the pool',
+  'driver has already been destroyed',
+]);
+
+const STATEMENT_CANCELLED = '57014';
+
 /**
  * Whether an error is of the database or the way to it, and no fault of what was asked: connection lost (08), resources (53),
- * shut down (57), deadlock (40), lock not available (55), a transaction that hung (25P03), or no answer at all.
+ * shut down (57P), deadlock (40), lock not available (55), a transaction that hung (25P03), or no answer at all. A statement that
+ * was cancelled because it took too long (57014) is a fault of what was asked: waiting for a lock ends earlier, as 55P03.
  */
 export function isPassing(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === undefined) return /connection|timeout/i.test((error as Error).message);
+  const { code, message = '' } = (error ?? {}) as NodeJS.ErrnoException;
+  if (code === undefined) return NO_CONNECTION.has(message);
+  if (tookTooLong(error)) return false;
   return /^(08|53|57|40|55|25P03)/.test(code) || /^E[A-Z]+$/.test(code);
+}
+
+/** Whether the server cancelled a statement because it took longer than `statement_timeout`. */
+export function tookTooLong(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException | null)?.code === STATEMENT_CANCELLED;
+}
+
+/** Whether the server did not answer a statement within the client's own time limit. */
+export function isReadTimeout(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
+  return code === undefined && message === 'Query read timeout';
 }

@@ -1,7 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { unlessAborted } from '../service/unless-aborted.js';
+import { destroySocket } from './connections.js';
 
 const RETRY_MS = 500;
+const CONNECTION_TIMEOUT_MS = 3000;
+/** How often the connection is asked whether it still answers, and how long it may take. */
+const CHECK_INTERVAL_MS = 3000;
+const CHECK_TIMEOUT_MS = 2000;
+const STOP_TIMEOUT_MS = 2000;
+const KEEP_ALIVE_AFTER_MS = 10_000;
 
 export interface NotificationsOptions {
   readonly url: string;
@@ -13,43 +21,55 @@ export interface NotificationsOptions {
   readonly onListening: () => void;
 }
 
-/** Listens to a channel of a database on a connection of its own, and again when that breaks. @returns how to stop */
+/**
+ * Listens to a channel of a database on a connection of its own, and again when that breaks or no longer answers, which is noticed
+ * within 5 s. @returns how to stop, which takes at most 2 s
+ */
 export function listenToNotifications(options: NotificationsOptions): () => Promise<void> {
   const stopped = new AbortController();
   const running = listenAgainAndAgain(options, stopped.signal);
   return async () => {
     stopped.abort();
-    await running;
+    await unlessAborted(running, AbortSignal.timeout(STOP_TIMEOUT_MS)).catch(() => undefined);
   };
 }
 
-async function listenAgainAndAgain(
+async function listenAgainAndAgain(options: NotificationsOptions, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await listen(options, signal);
+    await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Listens on one connection until that breaks or the signal is aborted. */
+async function listen(
   { url, applicationName, channel, onPayload, onListening }: NotificationsOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  while (!signal.aborted) {
-    const client = new pg.Client({
-      connectionString: url,
-      application_name: applicationName,
-      connectionTimeoutMillis: 5000,
-      keepAlive: true,
-    });
-    const over = new Promise<void>((resolve) => {
-      client.on('error', () => resolve());
-      client.on('end', () => resolve());
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    client.on('notification', ({ payload = '' }) => onPayload(payload));
-    try {
-      await client.connect();
-      await client.query(`listen ${client.escapeIdentifier(channel)}`);
-      onListening();
-      await over;
-    } catch {
-      // The database is down; whoever asks it otherwise says so.
-    } finally {
-      await client.end().catch(() => undefined);
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: applicationName,
+    connectionTimeoutMillis: CONNECTION_TIMEOUT_MS,
+    query_timeout: CHECK_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
+  });
+  const broken = new AbortController();
+  const over = AbortSignal.any([signal, broken.signal]);
+  client.on('error', () => broken.abort());
+  client.on('end', () => broken.abort());
+  client.on('notification', ({ payload = '' }) => onPayload(payload));
+  try {
+    await unlessAborted(client.connect(), over);
+    await unlessAborted(client.query(`listen ${client.escapeIdentifier(channel)}`), over);
+    onListening();
+    while (!over.aborted) {
+      await sleep(CHECK_INTERVAL_MS, undefined, { signal: over });
+      await unlessAborted(client.query('select 1'), over);
     }
-    await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+  } catch {
+    // Stopped, or the database is away or silent; whoever asks it otherwise says so.
+  } finally {
+    destroySocket(client);
   }
 }

@@ -1,0 +1,140 @@
+import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
+import type pg from 'pg';
+import { unlessAborted } from '../service/unless-aborted.js';
+import { isReadTimeout } from './failure.js';
+
+/** A connection that was idle for longer is asked whether it still answers, before a statement is sent on it. */
+const CHECK_AFTER_IDLE_MS = 1000;
+const CHECK_TIMEOUT_MS = 1000;
+/** How long statements under way may take when the pool is closed. */
+const END_TIMEOUT_MS = 3000;
+
+/**
+ * A pool that hands out connections that answer. A connection may be lost without a word (a firewall or load balancer drops it, the
+ * host is gone): whatever is sent on it is swallowed. One that does not answer in time is destroyed, and with it go all
+ * that have been silent since before it was asked, since they probably take the same way. So one time-out heals the pool.
+ */
+export class CheckedPool implements PostgresPool {
+  readonly #pool: pg.Pool;
+  readonly #onSilence: (error: Error) => void;
+  readonly #clients = new Set<pg.PoolClient>();
+  /** When each connection last answered; all times are by `performance.now()`. */
+  readonly #answeredAt = new WeakMap<pg.PoolClient, number>();
+  /** A connection that has not answered since is not handed out again. */
+  #distrustedUntil = 0;
+  #lastAnswerAt = Number.NEGATIVE_INFINITY;
+
+  /** @param onSilence told of each connection that did not answer */
+  constructor(pool: pg.Pool, onSilence: (error: Error) => void) {
+    this.#pool = pool;
+    this.#onSilence = onSilence;
+    pool.on('connect', (client) => {
+      this.#clients.add(client);
+      this.noteAnswer(client);
+    });
+    pool.on('remove', (client) => this.#clients.delete(client as pg.PoolClient));
+  }
+
+  async connect(): Promise<PostgresPoolClient> {
+    return new CheckedClient(await this.#takeAnswering(CHECK_AFTER_IDLE_MS), this);
+  }
+
+  /**
+   * Resolves when the database has answered just now, or answers within `timeoutMs`. Does not wait for a free connection longer than that.
+   *
+   * @throws when it does not
+   */
+  async ping(timeoutMs: number): Promise<void> {
+    if (performance.now() - this.#lastAnswerAt < timeoutMs / 2) return;
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const pinging = this.#takeAnswering(0).then((client) => client.release());
+    try {
+      await unlessAborted(pinging, timeout);
+    } catch (error) {
+      if (!timeout.aborted) throw error;
+      throw new Error(`The database did not answer within ${timeoutMs / 1000} s.`);
+    }
+  }
+
+  /** Waits for statements under way, at most 3 s; then they are cut off. */
+  async end(): Promise<void> {
+    try {
+      await unlessAborted(this.#pool.end(), AbortSignal.timeout(END_TIMEOUT_MS));
+    } catch {
+      for (const client of this.#clients) destroySocket(client);
+    }
+  }
+
+  noteAnswer(client: pg.PoolClient): void {
+    this.#lastAnswerAt = performance.now();
+    this.#answeredAt.set(client, this.#lastAnswerAt);
+  }
+
+  /** @param askedAt when the statement was sent that was not answered */
+  noteSilence(client: pg.PoolClient, askedAt: number): void {
+    this.#distrustedUntil = Math.max(this.#distrustedUntil, askedAt);
+    // With a statement under way this closes the socket at once, and the pool drops the connection when it is released.
+    client.end().catch(() => undefined);
+    this.#onSilence(new Error('a database connection no longer answers'));
+  }
+
+  /** Each turn takes one connection out of the pool, so it comes to an end: a new one needs no check. */
+  async #takeAnswering(checkAfterMs: number): Promise<pg.PoolClient> {
+    for (;;) {
+      const client = await this.#pool.connect();
+      const answeredAt = this.#answeredAt.get(client) ?? 0;
+      const idleMs = performance.now() - answeredAt;
+      const trusted = answeredAt > this.#distrustedUntil;
+      if (trusted && (idleMs < checkAfterMs || (await this.#answers(client)))) return client;
+      client.release(true);
+      destroySocket(client);
+    }
+  }
+
+  async #answers(client: pg.PoolClient): Promise<boolean> {
+    const askedAt = performance.now();
+    try {
+      await client.query({ text: 'select 1', query_timeout: CHECK_TIMEOUT_MS } as pg.QueryConfig);
+      this.noteAnswer(client);
+      return true;
+    } catch (error) {
+      if (isReadTimeout(error)) this.noteSilence(client, askedAt);
+      return false;
+    }
+  }
+}
+
+class CheckedClient implements PostgresPoolClient {
+  readonly #client: pg.PoolClient;
+  readonly #pool: CheckedPool;
+
+  constructor(client: pg.PoolClient, pool: CheckedPool) {
+    this.#client = client;
+    this.#pool = pool;
+  }
+
+  // Cursors are not used: this is all of Kysely's interface that is called.
+  query = (async (sql: string, parameters: readonly unknown[]) => {
+    const askedAt = performance.now();
+    try {
+      const result = await this.#client.query(sql, parameters as unknown[]);
+      this.#pool.noteAnswer(this.#client);
+      return result as PostgresQueryResult<unknown>;
+    } catch (error) {
+      if (isReadTimeout(error)) this.#pool.noteSilence(this.#client, askedAt);
+      throw error;
+    }
+  }) as PostgresPoolClient['query'];
+
+  release(): void {
+    this.#client.release();
+  }
+}
+
+/** Closes a connection's socket at once; an orderly end would wait for a server that may no longer answer. */
+export function destroySocket(client: pg.ClientBase): void {
+  // Not in the types; pg's pool does the same with a connection that cannot be opened in time.
+  (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+}
