@@ -2,8 +2,13 @@ import Big from 'big.js';
 import { badUserInput } from './errors.js';
 import { isWellFormed } from './unicode.js';
 
-/** The longest id that an object of the graph can have. */
+/** The longest id that anything stored can have, in characters: earlier releases took any reference of this length. */
 export const MAX_ID_LENGTH = 200;
+/**
+ * The longest id that a command may name, in bytes of UTF-8. The services give out UUIDs, and the history has shorter ids. Ids travel in
+ * events and invalidations, many of them in one message.
+ */
+const MAX_ID_BYTES = 128;
 export const MAX_SEARCH_LENGTH = 200;
 export const MAX_SEARCH_WORDS = 20;
 
@@ -49,7 +54,7 @@ export function optionalExact(field: string, value: string | null | undefined, m
 
 /** Checks the id that a command names. (A query answers null for an id that cannot exist.) */
 export function requireId(field: string, value: string): string {
-  return requireLength(field, requireCharacters(field, value, CONTROL), MAX_ID_LENGTH);
+  return requireBytes(field, requireCharacters(field, value, CONTROL), MAX_ID_BYTES);
 }
 
 /**
@@ -71,6 +76,12 @@ export function optionalSearch(field: string, value: string | null | undefined):
 function requireLength(field: string, text: string, max: number): string {
   if (text.length <= max) return text;
   throw badUserInput(field, `"${field}" may have at most ${max} characters, got ${text.length}.`, 'TOO_LONG');
+}
+
+function requireBytes(field: string, text: string, max: number): string {
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= max) return text;
+  throw badUserInput(field, `"${field}" may have at most ${max} bytes in UTF-8, got ${bytes}.`, 'TOO_LONG');
 }
 
 function requireCharacters(field: string, text: string, unfit: RegExp): string {
@@ -102,18 +113,28 @@ export function requireQuantity(field: string, value: number, min = 1, max = 1_0
 }
 
 /**
- * Checks a text that is compared with stored ones, and never shown: an id that a command refers to, or an idempotency key. Blanks
- * around it are left out; else it stays as it is, so that what earlier releases stored is found again.
+ * Checks an id that a command refers to, of something that another service owns. Blanks around it are left out; else it stays as it is, so
+ * that what earlier releases stored is found again.
  *
- * @throws ApiError BAD_USER_INPUT when it is empty, longer than 200 characters, or cannot be stored
+ * @throws ApiError BAD_USER_INPUT when it is empty, longer than 128 bytes in UTF-8, or cannot be stored
  */
 export function requireReference(field: string, value: string): string {
-  const text = requireCharacters(field, value.trim(), NUL);
-  if (text === '') throw badUserInput(field, `"${field}" must not be empty.`, 'EMPTY');
-  return requireLength(field, text, MAX_ID_LENGTH);
+  return requireBytes(field, requireStorable(field, value), MAX_ID_BYTES);
 }
 
-/** Checks the key under which a client repeats a request safely. @see requireReference */
+/**
+ * Checks the key under which a client repeats a request safely. It is compared with stored ones, and never shown.
+ *
+ * @throws ApiError BAD_USER_INPUT when it is empty, longer than 200 characters, or cannot be stored
+ * @see requireReference
+ */
 export function requireIdempotencyKey(value: string): string {
-  return requireReference('idempotencyKey', value);
+  const field = 'idempotencyKey';
+  return requireLength(field, requireStorable(field, value), MAX_ID_LENGTH);
+}
+
+function requireStorable(field: string, value: string): string {
+  const text = requireCharacters(field, value.trim(), NUL);
+  if (text === '') throw badUserInput(field, `"${field}" must not be empty.`, 'EMPTY');
+  return text;
 }

@@ -34,7 +34,7 @@ export class ControlledBus implements EventBus {
 
   publish = (...parameters: Parameters<EventBus['publish']>) => this.#bus.publish(...parameters);
   announce = (...parameters: Parameters<EventBus['announce']>) => this.#bus.announce(...parameters);
-  forget = () => this.#bus.forget();
+  forget = (...parameters: Parameters<EventBus['forget']>) => this.#bus.forget(...parameters);
   tell = (...parameters: Parameters<EventBus['tell']>) => this.#bus.tell(...parameters);
   connected = () => this.#bus.connected();
   problem = () => this.#bus.problem();

@@ -3,10 +3,12 @@ import { buildSubgraphSchema } from '@apollo/subgraph';
 import type { LedgerEvent } from '@tributary/shared/events/event';
 import type { EventBus } from '@tributary/shared/events/event-bus';
 import type { EventSettings } from '@tributary/shared/events/event-settings';
+import { createRelayLease } from '@tributary/shared/events/lease';
 import { ledgerClient } from '@tributary/shared/events/ledger-client';
 import { createNumbering, createOutbox, type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { consumeEvents, publishEvents } from '@tributary/shared/events/service-events';
+import type { TouchedBy } from '@tributary/shared/events/touches';
 import { serveGraphQL } from '@tributary/shared/http/graphql-endpoint';
 import { createHttpService } from '@tributary/shared/http/http-service';
 import { operationRunner } from '@tributary/shared/http/operations';
@@ -43,6 +45,10 @@ export interface Surroundings {
   readonly bus: EventBus;
   readonly logger?: Logger;
   readonly pollIntervalMs?: number;
+  /** What an event touched; its aggregate unless given. */
+  readonly touchedBy?: TouchedBy;
+  /** Nothing is deleted unless given. */
+  readonly retention?: { readonly afterMs: number; readonly consumers: readonly string[] };
 }
 
 /** Two databases: that of the service that owns items, and that of the one that shows them, on shelves, from a copy. */
@@ -71,6 +77,7 @@ export async function createItemDatabases(count: number): Promise<ItemDatabases>
     const db = openDatabase<unknown>({ url, applicationName: 'test', maxConnections: 1 });
     await createOutbox(db);
     await createNumbering(db);
+    await createRelayLease(db);
     await createConsumerTables(db);
     const table = service === 'items' ? 'items' : 'items_copy';
     await sql`create table ${sql.table(table)} (id text primary key, version integer not null)`.execute(db);
@@ -190,7 +197,7 @@ export function startShelves(
 async function startService(
   name: string,
   databaseUrl: string,
-  { database, bus, logger = silent, pollIntervalMs = 500 }: Surroundings,
+  { database, bus, logger = silent, pollIntervalMs = 500, touchedBy = aggregateOf, retention }: Surroundings,
   typeDefs: string,
   resolversOf: (db: Kysely<unknown>) => Record<string, Record<string, unknown>>,
   feeds: Parameters<typeof consumeEvents<unknown>>[1] = [],
@@ -208,14 +215,19 @@ async function startService(
     service.app,
     operationRunner(schema, async () => ({})),
   );
-  const settings: EventSettings = { EVENT_POLL_INTERVAL: pollIntervalMs, LEDGER_RETENTION: 0, VERIFY_INTERVAL: 0 };
+  const settings: EventSettings = {
+    EVENT_POLL_INTERVAL: pollIntervalMs,
+    LEDGER_RETENTION: retention?.afterMs ?? 0,
+    LEDGER_CONSUMERS: retention?.consumers,
+    VERIFY_INTERVAL: 0,
+  };
   const events = {
     name,
     databaseUrl: through(database, databaseUrl),
     settings,
     bus,
     logger,
-    touchedBy: ({ aggregateType, aggregateId }: LedgerEvent) => [`${aggregateType}:${aggregateId}`],
+    touchedBy,
   };
   publishEvents(service, events, {});
   const { caughtUp } = consumeEvents<unknown>(service, feeds, [], events);
@@ -230,6 +242,8 @@ async function startService(
     },
   };
 }
+
+const aggregateOf: TouchedBy = ({ aggregateType, aggregateId }) => [`${aggregateType}:${aggregateId}`];
 
 /** One more of something, with its event. @returns how many there are now, once that is committed */
 function grow(db: Kysely<unknown>, table: string, column: string, id: string, aggregateType: string): Promise<number> {

@@ -252,8 +252,25 @@ describe('an id that is too long to exist', () => {
     ['restock(id: "FUR-BO-10001798", quantity: 1, idempotencyKey: $id) { id }', 'idempotencyKey'],
   ])('is refused by the command %s', async (command, field) => {
     const answer = await graph.ask(`mutation Long($id: ID!) { ${command} }`, { id: LONG });
-    expectRefused(answer, /at most 200 characters/);
+    expectRefused(answer, field === 'idempotencyKey' ? /at most 200 characters/ : /at most 128 bytes in UTF-8/);
     expect(answer.errors?.[0]?.extensions).toMatchObject({ field, reason: 'TOO_LONG' });
+  });
+
+  test('is refused by an order, however few characters it has', async () => {
+    const place = (customerId: string, productId: string) =>
+      graph.ask(
+        `mutation Place($input: PlaceOrderInput!) { placeOrder(input: $input, idempotencyKey: "bytes") { id } }`,
+        { input: { customerId, items: [{ productId, quantity: 1 }] } },
+      );
+    const long = '長'.repeat(50);
+    const wrongs: [Awaited<ReturnType<typeof place>>, string][] = [
+      [await place(long, 'FUR-BO-10001798'), 'customerId'],
+      [await place('CG-12520', long), 'items[0].productId'],
+    ];
+    for (const [answer, field] of wrongs) {
+      expectRefused(answer, /at most 128 bytes in UTF-8, got 150/);
+      expect(answer.errors?.[0]?.extensions).toMatchObject({ field, reason: 'TOO_LONG' });
+    }
   });
 });
 

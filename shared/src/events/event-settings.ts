@@ -28,7 +28,20 @@ export const eventSettings = {
   VERIFY_INTERVAL: duration('1h').describe('how often copies are compared with their owners; 0: never'),
 };
 
-export type EventSettings = z.infer<z.ZodObject<typeof eventSettings>>;
+export type EventSettings = z.infer<z.ZodObject<typeof eventSettings>> & {
+  readonly LEDGER_CONSUMERS?: readonly string[] | undefined;
+};
+
+/** The services that read a service's event log, as its deployment declares them. */
+export const ledgerConsumers = (preset: string) =>
+  z
+    .string()
+    .regex(/^[\w-]+(\s*,\s*[\w-]+)*$/, 'expected names of services, such as users,products')
+    .default(preset)
+    .transform((names) => names.split(',').map((name) => name.trim()))
+    .describe(
+      'the services that read this event log: with `LEDGER_RETENTION`, no event is deleted before each of them applied it',
+    );
 
 /** The event bus that the settings ask for. */
 export function openEventBus(settings: EventSettings, name: string, logger: Logger): EventBus {

@@ -4,6 +4,8 @@ import type { EventBus, EventListener, LedgerHead } from './event-bus.js';
 import type { Touches, TouchListener } from './touches.js';
 
 const RETRY_MS = 100;
+/** How long the end of a subscription waits for a listener that has events in hand. */
+const STOP_MS = 2000;
 /** The most events that wait for one listener; beyond, it reads them from the ledger. */
 const MAX_WAITING = 10_000;
 
@@ -21,8 +23,8 @@ export class InProcessBus implements EventBus {
     for (const { listener } of this.#of(source)) listener.onHead(head);
   }
 
-  async forget(): Promise<void> {
-    // Nothing is kept beyond its delivery.
+  async forget(source: string, aggregateType: string, aggregateId: string): Promise<void> {
+    for (const subscription of this.#of(source)) subscription.forget(aggregateType, aggregateId);
   }
 
   async subscribe(source: string, _consumer: string, listener: EventListener): Promise<() => Promise<void>> {
@@ -68,35 +70,50 @@ export class InProcessBus implements EventBus {
 /** Hands a listener all that waits, again until it is taken. */
 class Subscription {
   readonly listener: EventListener;
+  readonly #stopped = new AbortController();
   #waiting: LedgerEvent[] = [];
+  /** What the listener has now; it waits again when the listener does not take it. */
+  #inHand: LedgerEvent[] = [];
   #running: Promise<void> | null = null;
-  #stopped = false;
 
   constructor(listener: EventListener) {
     this.listener = listener;
   }
 
   deliver(events: readonly LedgerEvent[]): void {
-    if (this.#stopped) return;
+    if (this.#stopped.signal.aborted) return;
     this.#waiting = [...this.#waiting, ...events].slice(-MAX_WAITING);
     this.#running ??= this.#run();
   }
 
+  /** Drops what waits of an aggregate; the listener reads the gap from the event log. */
+  forget(aggregateType: string, aggregateId: string): void {
+    const isOther = (event: LedgerEvent) => event.aggregateType !== aggregateType || event.aggregateId !== aggregateId;
+    this.#waiting = this.#waiting.filter(isOther);
+    this.#inHand = this.#inHand.filter(isOther);
+  }
+
+  /** Resolves when the listener has nothing in hand any more, or does not come to an end with it. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#running;
+    this.#stopped.abort();
+    if (!this.#running) return;
+    const patience = new AbortController();
+    await Promise.race([this.#running, sleep(STOP_MS, undefined, { signal: patience.signal }).catch(() => undefined)]);
+    patience.abort();
   }
 
   async #run(): Promise<void> {
-    while (this.#waiting.length > 0 && !this.#stopped) {
-      const batch = this.#waiting;
+    const { signal } = this.#stopped;
+    while (this.#waiting.length > 0 && !signal.aborted) {
+      this.#inHand = this.#waiting;
       this.#waiting = [];
       try {
-        await this.listener.onEvents(batch);
+        await this.listener.onEvents(this.#inHand);
       } catch {
-        this.#waiting = [...batch, ...this.#waiting].slice(-MAX_WAITING);
-        await sleep(RETRY_MS);
+        this.#waiting = [...this.#inHand, ...this.#waiting].slice(-MAX_WAITING);
+        await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
       }
+      this.#inHand = [];
     }
     this.#running = null;
   }

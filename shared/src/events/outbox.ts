@@ -5,6 +5,8 @@ import type { LedgerEvent, Origin } from './event.js';
 
 /** The channel on which the database tells that something was committed to the outbox. */
 export const OUTBOX_CHANNEL = 'outbox';
+/** How many events a reader of the log gives positions at most. */
+const MAX_NUMBERED = 1000;
 
 /** An event to be, as a command states it. */
 export interface NewEvent {
@@ -24,7 +26,7 @@ export interface NewEvent {
  * A migration step: the outbox, which is also the service's ledger.
  *
  * `sequence` is taken inside a transaction, so a lower one may be committed later: nobody reads in its order.
- * `position` is given afterwards, by the relay, to what is committed. Both are the relay's business.
+ * `position` is given afterwards, by the relay or by whoever reads the log, to what is committed.
  */
 export async function createOutbox(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -199,7 +201,7 @@ export class LedgerGoneError extends Error {
 }
 
 /**
- * The events after a position, in order.
+ * The events after a position, in order. What is committed and has no position yet gets one first, so that readers need no relay.
  *
  * @throws LedgerGoneError when retention has deleted some of them
  */
@@ -209,18 +211,29 @@ export async function readLedger<Tables>(
   after: number,
   limit: number,
 ): Promise<LedgerPage> {
-  const { rows: state } = await sql<{ head: number; deleted_to: number; more: boolean }>`
-    select head, deleted_to,
-      (select sequence from outbox where position is null order by sequence limit 1) is not null as more
-    from ledger
-  `.execute(db);
-  const { head = 0, deleted_to: deletedTo = 0, more = false } = state[0] ?? {};
+  let { head, deletedTo, more } = await readState(db);
+  if (more) {
+    await numberEvents(db, MAX_NUMBERED);
+    ({ head, deletedTo, more } = await readState(db));
+  }
   if (after < deletedTo) {
     throw new LedgerGoneError(
       `The ledger of ${source} begins after position ${deletedTo}; wanted what follows ${after}.`,
     );
   }
   return { head, more, events: await readEvents(db, source, after, head, limit) };
+}
+
+async function readState<Tables>(
+  db: Kysely<Tables>,
+): Promise<{ readonly head: number; readonly deletedTo: number; readonly more: boolean }> {
+  const { rows } = await sql<{ head: number; deleted_to: number; more: boolean }>`
+    select head, deleted_to,
+      (select sequence from outbox where position is null order by sequence limit 1) is not null as more
+    from ledger
+  `.execute(db);
+  const { head = 0, deleted_to: deletedTo = 0, more = false } = rows[0] ?? {};
+  return { head, deletedTo, more };
 }
 
 /** The events after one position up to another, in order. */

@@ -1,7 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { EventConsumer } from './consumer.js';
-import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
 import { numberEvents, readEvents } from './outbox.js';
 import {
@@ -13,6 +12,7 @@ import {
   writePositions,
   writeTouches,
 } from './positions-header.js';
+import { type TouchedBy, touchOf } from './touches.js';
 
 /** How long an answer waits for a copy that is behind what the reader has seen. */
 const PATIENCE_MS = 250;
@@ -43,7 +43,7 @@ export interface PositionsOptions {
   readonly source: string;
   readonly db: Kysely<unknown>;
   readonly bus: EventBus;
-  readonly touchedBy: (event: LedgerEvent) => readonly string[];
+  readonly touchedBy: TouchedBy;
 }
 
 /**
@@ -78,13 +78,16 @@ export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy 
         notePositions(positions, copies.get(app));
         if (from !== null && to - from <= MAX_TOLD) {
           const events = await readEvents(db, source, from, to, MAX_TOLD);
-          const touched = events.map((event) => ({ position: event.position, entities: touchedBy(event) }));
+          const touched = events.map((event) => touchOf(event, touchedBy));
           const told = writeTouches({ from, to, at, touched });
           if (told) reply.header(TOUCHES_HEADER, told);
         }
       } catch (error) {
         // What the mutation did stands, and is answered; only the session will not know of it.
-        request.log.warn({ err: error }, 'the position of a mutation could not be told');
+        request.log.warn(
+          { err: error },
+          'the answer to a mutation does not say what it changed; caches hear of it by the event bus',
+        );
       }
     }
     if (positions.size > 0) reply.header(POSITIONS_HEADER, writePositions(positions));

@@ -1,22 +1,38 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
 import { sql } from 'kysely';
-import pg from 'pg';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
+import type { Health } from '../http/health.js';
+import { listenToNotifications } from '../postgres/notifications.js';
+import { Fault } from '../service/fault.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
-import { numberEvents, OUTBOX_CHANNEL, readEvents } from './outbox.js';
+import { claimLead, releaseLead } from './lease.js';
+import { OUTBOX_CHANNEL, readEvents } from './outbox.js';
+import { deleteOldEvents } from './retention.js';
+import { type Touch, type TouchedBy, type Touches, touchOf } from './touches.js';
 
 const BATCH = 500;
-/** Heads are announced, and a missed notification is made up for, at least this often. */
+/** Heads are announced, a missed notification is made up for, and an expired lease is found, at least this often. */
 const TICK_MS = 250;
-const RETRY_MS = 1000;
+/** How long after a failure the outbox is published again. */
+const RETRY_MS = 500;
+/** Events that wait for a shorter time are not reported. */
+const PATIENCE_MS = 1000;
 /** How long what was published waits until it is noted in the database. */
 const MARK_MS = 100;
-/** Any number, the same in every relay: whoever holds this lock in a service's database is its relay. */
-const LEADER_LOCK = 7_402_113;
-const NOTHING_KNOWN: LedgerHead = { position: 0, at: 0 };
+const RETENTION_INTERVAL_MS = 2000;
+/** A declared consumer that is not known is reported after so long, or once it keeps something from being deleted. */
+const RETENTION_PATIENCE_MS = 60_000;
+/** How long the metrics wait for the database. */
+const METRICS_MS = 1000;
+/** So many aggregates wait at most to be purged from the bus; then publishing waits for them. */
+const MAX_PURGES = 1000;
+const STOP_MS = 2000;
 
 export interface RelayOptions<Tables> {
   readonly source: string;
@@ -25,230 +41,431 @@ export interface RelayOptions<Tables> {
   readonly bus: EventBus;
   readonly logger: Logger;
   readonly metrics: Registry;
+  readonly health: Health;
   /** The entities of the graph that an event touches: `Type:id`. */
-  readonly touchedBy: (event: LedgerEvent) => readonly string[];
+  readonly touchedBy: TouchedBy;
   /** How long events are kept after every known consumer has applied them, in milliseconds; 0 keeps them for ever. */
   readonly retentionMs: number;
+  /** The consumers that the deployment has: nothing is deleted before each of them is known. */
+  readonly consumers: readonly string[];
+}
+
+/** One term of a relay's lead. */
+interface Lead {
+  readonly term: number;
+  /** By `performance.now()`: nobody else leads before. */
+  until: number;
+  /** The last position given. */
+  head: number;
+  /** The last position published. */
+  published: number;
+  /** The last position that listeners were told of. */
+  told: number;
+  /** Whatever was committed before `at` has a position up to `position`. */
+  complete: LedgerHead;
+  /** Whatever was committed before this time was told of; milliseconds since 1970. */
+  toldAt: number;
+  /** By `performance.now()`. */
+  announcedAt: number;
+  /** Aggregates whose personal data the bus still keeps, by type and id, with the event that erased it. */
+  readonly purges: Map<string, LedgerEvent>;
 }
 
 /**
- * Publishes a service's outbox. Of all relays of a service one leads; another takes over when its connection ends.
+ * Publishes a service's outbox. Of all relays of a service one leads: the one that holds the lease in the database.
  *
  * What is committed gets the next positions when the relay first sees it, so positions have no gaps and never come late.
- * Then it is published in their order, at least once.
+ * Listeners are told what it touched at once; beside that it is published in the order of positions, at least once. Neither waits for
+ * the other, and what fails in one never stops the other.
+ *
+ * The leader counts its lease on its own monotonic clock, from before it asked for it, and looks at it before each message: after it was
+ * stopped for a while it sends nothing. What was on its way then, and what a relay of an earlier release sends (it leads by an advisory
+ * lock, beside this one), is harmless: events that come twice are skipped by their position, and heads and touches of an earlier term
+ * are ignored.
  */
 export class Relay<Tables> {
   readonly #options: RelayOptions<Tables>;
+  /** Readable for whoever looks into the database. */
+  readonly #id = `${hostname()} ${process.pid} ${randomUUID()}`;
   readonly #stopped = new AbortController();
+  readonly #waits: Fault;
+  readonly #untold: Fault;
+  readonly #unpurged: Fault;
+  readonly #unretained: Fault;
+  #lead: Lead | null = null;
   #wake: () => void = () => undefined;
   #awake = false;
+  #stopListening: () => Promise<void> = async () => undefined;
   #running: Promise<void> = Promise.resolve();
-  #leading = false;
-  /** While leading: the last position published. */
-  #published: number | null = null;
-  /** While leading: the last position that was told of. */
-  #told: number | null = null;
-  /** While leading: whatever was committed before `at` has a position up to `position`. */
-  #complete: LedgerHead = NOTHING_KNOWN;
-  /** While leading: whatever was committed before this time was told of; milliseconds since 1970. */
-  #toldAt = NOTHING_KNOWN.at;
+  #publishing: Promise<void> | null = null;
+  #publishAgainAt = 0;
+  /** How many events are published together: fewer after a failure, so that a part of them may get through. */
+  #batch = BATCH;
+  #purging: Promise<void> | null = null;
+  #purgeAgainAt = 0;
   #marking: Promise<void> | null = null;
-  #problem: string | null = null;
+  /** The position to note in the database as published. */
+  #toMark = 0;
+  #retaining: Promise<void> | null = null;
+  #retainAt = 0;
 
   constructor(options: RelayOptions<Tables>) {
     this.#options = options;
+    const { logger, health } = options;
+    this.#waits = new Fault({
+      logger,
+      began: 'events wait in the outbox',
+      ended: 'events are published again',
+      patienceMs: PATIENCE_MS,
+    });
+    this.#untold = new Fault({
+      logger,
+      level: 'error',
+      began: 'caches could not be told what some events changed; they drop what they have of this service',
+      ended: 'caches are told of changes again',
+    });
+    this.#unpurged = new Fault({
+      logger,
+      began: 'erased personal data could not be purged from the event bus yet; the purge is repeated',
+      ended: 'erased personal data was purged from the event bus',
+    });
+    this.#unretained = new Fault({
+      logger,
+      began: 'retention deletes no events',
+      ended: 'retention deletes events again',
+      patienceMs: Math.min(RETENTION_PATIENCE_MS, options.retentionMs),
+    });
+    const check = (name: string, fault: Fault, meaning: string) =>
+      health.add({
+        name,
+        required: false,
+        check: () => (fault.cause === null ? null : `${meaning}: ${fault.cause}`),
+      });
+    check('events', this.#waits, 'events wait in the outbox');
+    check('erasure from the event bus', this.#unpurged, 'the event bus keeps erased personal data for now');
+    check('retention', this.#unretained, 'no events are deleted');
+    this.#addMetrics();
+  }
+
+  start(): void {
+    const { source, databaseUrl } = this.#options;
+    this.#stopListening = listenToNotifications({
+      url: databaseUrl,
+      applicationName: `tributary-${source}-relay`,
+      channel: OUTBOX_CHANNEL,
+      onPayload: () => this.#wakeUp(),
+      onListening: () => this.#wakeUp(),
+    });
+    this.#running = this.#run();
+  }
+
+  /** Gives up the lead. Resolves within 2 s, whatever hangs. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#wakeUp();
+    for (const fault of [this.#waits, this.#untold, this.#unpurged, this.#unretained]) fault.stop();
+    const end = async () => {
+      await Promise.all([this.#running, this.#publishing, this.#purging, this.#retaining, this.#stopListening()]);
+      await this.#marking;
+      await releaseLead(this.#options.db, this.#id);
+    };
+    await within(
+      STOP_MS,
+      end().catch((error) => this.#options.logger.warn({ err: error }, 'the relay could not give up its lead')),
+    );
+  }
+
+  #addMetrics(): void {
     const relay = this;
-    const { db, metrics } = options;
+    const { db, metrics, logger } = this.#options;
     new Gauge({
       name: 'relay_leading',
       help: '1 while this process publishes the outbox',
+      aggregator: 'max',
       registers: [metrics],
       aggregator: 'max',
       collect() {
-        this.set(relay.#leading ? 1 : 0);
+        this.set(relay.#holds(relay.#lead) ? 1 : 0);
       },
     });
     new Gauge({
       name: 'relay_backlog_events',
       help: 'Events that are committed and not yet published',
+      aggregator: 'max',
       registers: [metrics],
       aggregator: 'max',
       async collect() {
-        const { rows } = await sql<{ backlog: number }>`
+        const count = sql<{ backlog: number }>`
           select head - published + (select count(*) from outbox where position is null) as backlog from ledger
         `.execute(db);
-        this.set(rows[0]?.backlog ?? 0);
+        // Without the database the other metrics are wanted all the more.
+        await within(
+          METRICS_MS,
+          count.then(
+            ({ rows }) => this.set(rows[0]?.backlog ?? 0),
+            (error) => logger.debug({ err: error }, 'the backlog could not be counted'),
+          ),
+        );
       },
     });
   }
 
-  start(): void {
-    this.#running = this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped.abort();
-    this.#wake();
-    await this.#running;
-    await this.#marking;
+  #holds(lead: Lead | null): lead is Lead {
+    return lead !== null && lead === this.#lead && performance.now() < lead.until && !this.#stopped.signal.aborted;
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
-      const client = new pg.Client({
-        connectionString: this.#options.databaseUrl,
-        application_name: `tributary-${this.#options.source}-relay`,
-        connectionTimeoutMillis: 5000,
-        keepAlive: true,
-      });
-      let lost = false;
-      client.on('error', () => {
-        lost = true;
-        this.#wake();
-      });
-      client.on('end', () => {
-        lost = true;
-        this.#wake();
-      });
-      client.on('notification', () => {
-        this.#awake = true;
-        this.#wake();
-      });
       try {
-        await client.connect();
-        await client.query(`listen ${OUTBOX_CHANNEL}`);
-        while (!signal.aborted && !lost) {
-          if (!this.#leading) {
-            const { rows } = await client.query('select pg_try_advisory_lock($1) as leading', [LEADER_LOCK]);
-            this.#leading = rows[0].leading;
-          }
-          if (this.#leading && (await this.#relayAll())) continue;
-          await this.#waitForWork();
-        }
+        if (await this.#relay()) continue;
       } catch (error) {
-        this.#report((error as Error).message);
+        this.#waits.failed((error as Error).message);
         await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
-      } finally {
-        this.#leading = false;
-        this.#published = null;
-        this.#told = null;
-        this.#complete = NOTHING_KNOWN;
-        this.#toldAt = NOTHING_KNOWN.at;
-        await client.end().catch(() => undefined);
       }
+      await this.#waitForWork();
     }
   }
 
   /** @returns whether there may be more to do at once */
-  async #relayAll(): Promise<boolean> {
+  async #relay(): Promise<boolean> {
+    const { db, source } = this.#options;
     // Taken before the look: what is committed while it, or the publishing, goes on is not in it.
     const at = Date.now();
-    // What is committed gets its position here; it is safe with a relay that does not know yet that it lost the lead.
-    const { numbered, head } = await numberEvents(this.#options.db, BATCH);
-    // After a full batch there may be more that was committed before.
-    if (numbered < BATCH) this.#complete = { position: head, at };
-    const published = await this.#publish(head);
-    await this.#forgetOldEvents();
-    return numbered === BATCH || published === BATCH;
-  }
-
-  async #publish(head: number): Promise<number> {
-    const { source, db, bus } = this.#options;
-    const published = this.#published ?? (await this.#readPublished());
-    const events = await readEvents(db, source, published, head, BATCH);
-    this.#tell(published, events);
-    try {
-      for (const { data, aggregateType, aggregateId } of events) {
-        if (data.erased === true) await bus.forget(source, aggregateType, aggregateId);
-      }
-      if (events.length > 0) await bus.publish(source, events);
-      bus.announce(source, { position: head, at: this.#complete.at });
-      this.#report(null);
-    } catch (error) {
-      this.#report((error as Error).message);
-      return 0;
+    const askedAt = performance.now();
+    const claim = await claimLead(db, this.#id, BATCH);
+    if (!claim) {
+      this.#lead = null;
+      // Whatever it was, it is the leader's to report now.
+      this.#waits.worked();
+      this.#unpurged.worked();
+      this.#unretained.worked();
+      return false;
     }
-    const last = events.at(-1)?.position;
-    if (last !== undefined) this.#markPublished(last);
-    return events.length;
+    const lead = this.#lead?.term === claim.term ? this.#lead : await this.#begin(claim.term);
+    lead.until = askedAt + claim.remainingMs;
+    lead.head = claim.head;
+    // After a full batch there may be more that was committed before.
+    if (claim.numbered < BATCH) lead.complete = { position: claim.head, at };
+    const events = await readEvents(db, source, lead.told, lead.head, BATCH);
+    this.#tell(lead, events);
+    this.#publish(lead, events);
+    this.#purgeAgain(lead);
+    this.#retain(lead);
+    // What is committed meanwhile is taken together; but whoever caches does not wait for a bus that hangs.
+    if (this.#publishing) await within(TICK_MS, this.#publishing);
+    return this.#publishing !== null || claim.numbered === BATCH || events.length === BATCH;
   }
 
-  /** Whoever caches must know at once, and also that nothing happened; nobody is waited for. */
-  #tell(published: number, events: readonly LedgerEvent[]): void {
-    const { source, bus, touchedBy } = this.#options;
-    const from = this.#told ?? published;
-    const touched = events
-      .filter(({ position }) => position > from)
-      .map((event) => ({ position: event.position, entities: touchedBy(event) }));
-    const to = Math.max(from, events.at(-1)?.position ?? from);
-    if (to >= this.#complete.position) this.#toldAt = Math.max(this.#toldAt, this.#complete.at);
-    bus.tell(source, { from, to, at: this.#toldAt, touched });
-    this.#told = to;
-  }
-
-  async #readPublished(): Promise<number> {
+  async #begin(term: number): Promise<Lead> {
     const { rows } = await sql<{ published: number }>`
       select greatest(published, deleted_to) as published from ledger
     `.execute(this.#options.db);
-    return rows[0]?.published ?? 0;
+    const published = rows[0]?.published ?? 0;
+    this.#lead = {
+      term,
+      until: 0,
+      head: 0,
+      published,
+      told: published,
+      complete: { position: 0, at: 0 },
+      toldAt: 0,
+      announcedAt: 0,
+      purges: new Map(),
+    };
+    return this.#lead;
+  }
+
+  /** Whoever caches must know at once, and also that nothing happened; nobody is waited for. */
+  #tell(lead: Lead, events: readonly LedgerEvent[]): void {
+    if (!this.#holds(lead)) return;
+    let from = lead.told;
+    let touched: Touch[] = [];
+    let failure: string | null = null;
+    const send = (touches: Touches) => {
+      try {
+        this.#options.bus.tell(this.#options.source, touches);
+      } catch (error) {
+        failure = (error as Error).message;
+      }
+    };
+    const to = events.at(-1)?.position ?? lead.told;
+    for (const event of events) {
+      try {
+        touched.push(touchOf(event, this.#options.touchedBy));
+      } catch (error) {
+        failure = `${event.type} at position ${event.position}: ${(error as Error).message}`;
+        // What comes next begins after it: listeners see the gap, and keep nothing that it may have changed.
+        const before = event.position - 1;
+        if (before > from) send({ from, to: before, at: lead.toldAt, term: lead.term, touched });
+        from = event.position;
+        touched = [];
+      }
+    }
+    if (to >= lead.complete.position) lead.toldAt = Math.max(lead.toldAt, lead.complete.at);
+    send({ from, to, at: lead.toldAt, term: lead.term, touched });
+    // Also what could not be told: the next message then shows the gap.
+    lead.told = to;
+    if (failure !== null) this.#untold.failed(failure);
+    else if (events.length > 0) this.#untold.worked();
+  }
+
+  /** Publishes beside the turns of the relay, and announces how far the event log goes. @param events what was just told of */
+  #publish(lead: Lead, events: readonly LedgerEvent[]): void {
+    const isDone = lead.published >= lead.head;
+    if (isDone) this.#waits.worked();
+    // Consumers that hear of a head read the event log when nothing brings its events: they also do while the bus keeps none.
+    const isLate = performance.now() - lead.announcedAt > 2 * TICK_MS;
+    if (isDone || isLate) this.#announce(lead);
+    if (isDone || this.#publishing || performance.now() < this.#publishAgainAt) return;
+    this.#publishing = this.#publishAll(lead, events)
+      .catch((error) => {
+        this.#batch = Math.max(1, Math.floor(this.#batch / 2));
+        this.#publishAgainAt = performance.now() + RETRY_MS;
+        if (this.#holds(lead)) this.#waits.failed((error as Error).message);
+      })
+      .finally(() => {
+        this.#publishing = null;
+      });
+  }
+
+  async #publishAll(lead: Lead, given: readonly LedgerEvent[]): Promise<void> {
+    const { db, source, bus } = this.#options;
+    let events = given.slice(0, this.#batch);
+    do {
+      // Read anew after a failure: personal data may have been erased since.
+      if (events[0]?.position !== lead.published + 1) {
+        events = await readEvents(db, source, lead.published, lead.head, this.#batch);
+      }
+      const last = events.at(-1);
+      if (!last) throw new Error(`the event log has no events after position ${lead.published}`);
+      await this.#purgeBefore(lead, events);
+      if (!this.#holds(lead)) return;
+      await bus.publish(source, events);
+      lead.published = last.position;
+      this.#batch = BATCH;
+      this.#waits.worked();
+      this.#markPublished(lead);
+      this.#announce(lead);
+      events = [];
+    } while (lead.published < lead.head);
+  }
+
+  /**
+   * Purges from the bus what it keeps of aggregates whose personal data was erased, before the erasure itself is published. A purge that
+   * fails is repeated beside the publishing, also by the next leader: until then the position is not noted as published.
+   */
+  async #purgeBefore(lead: Lead, events: readonly LedgerEvent[]): Promise<void> {
+    for (const event of events) {
+      const key = `${event.aggregateType} ${event.aggregateId}`;
+      if (event.data.erased === true && !lead.purges.has(key)) lead.purges.set(key, event);
+    }
+    if (lead.purges.size > MAX_PURGES)
+      throw new Error(`${lead.purges.size} aggregates wait to be purged from the event bus`);
+    if (this.#unpurged.cause === null) await this.#purge(lead);
+  }
+
+  #purgeAgain(lead: Lead): void {
+    if (this.#unpurged.cause === null || this.#purging || performance.now() < this.#purgeAgainAt) return;
+    this.#purging = this.#purge(lead).finally(() => {
+      this.#purging = null;
+    });
+  }
+
+  async #purge(lead: Lead): Promise<void> {
+    const { source, bus } = this.#options;
+    for (const [key, { aggregateType, aggregateId }] of lead.purges) {
+      if (!this.#holds(lead)) return;
+      try {
+        await bus.forget(source, aggregateType, aggregateId);
+        lead.purges.delete(key);
+      } catch (error) {
+        this.#purgeAgainAt = performance.now() + RETRY_MS;
+        this.#unpurged.failed((error as Error).message);
+        return;
+      }
+    }
+    if (this.#unpurged.cause === null) return;
+    this.#unpurged.worked();
+    this.#markPublished(lead);
+  }
+
+  #announce(lead: Lead): void {
+    if (!this.#holds(lead)) return;
+    lead.announcedAt = performance.now();
+    try {
+      this.#options.bus.announce(this.#options.source, { position: lead.head, at: lead.complete.at, term: lead.term });
+    } catch (error) {
+      this.#options.logger.debug({ err: error }, 'the end of the event log could not be announced');
+    }
   }
 
   /** Written now and then: what is published twice, after a restart, is skipped by consumers. */
-  #markPublished(position: number): void {
-    this.#published = position;
-    this.#marking ??= this.#mark();
+  #markPublished(lead: Lead): void {
+    const unpurged = [...lead.purges.values()].map(({ position }) => position - 1);
+    this.#toMark = Math.min(lead.published, ...unpurged);
+    this.#marking ??= this.#mark().finally(() => {
+      this.#marking = null;
+    });
   }
 
   async #mark(): Promise<void> {
     const { db, logger } = this.#options;
-    let marked: number | null = null;
-    while (this.#published !== null && this.#published !== marked) {
+    let marked = 0;
+    while (marked < this.#toMark) {
       await sleep(MARK_MS, undefined, { signal: this.#stopped.signal }).catch(() => undefined);
-      marked = this.#published;
+      marked = this.#toMark;
       try {
         await sql`update ledger set published = greatest(published, ${marked})`.execute(db);
       } catch (error) {
-        logger.warn({ problem: (error as Error).message }, 'it could not be noted what was published');
-        break;
+        logger.debug({ err: error }, 'it could not be noted what was published; it is published again after a restart');
+        return;
       }
     }
-    this.#marking = null;
   }
 
-  /** Deletes what is old, published, and applied by every consumer that was ever known. */
-  async #forgetOldEvents(): Promise<void> {
-    const { db, retentionMs } = this.#options;
-    if (retentionMs === 0) return;
-    await sql`
-      with deletable as (
-        select max(position) as last from outbox, ledger
-        where recorded_at < now() - make_interval(secs => ${retentionMs / 1000})
-          and position <= least(ledger.published, (select min(position) from ledger_consumers))
-      ), gone as (
-        delete from outbox using deletable where position <= deletable.last
-      )
-      update ledger set deleted_to = greatest(deleted_to, deletable.last) from deletable where deletable.last is not null
-    `.execute(db);
+  /** Deletes old events now and then, beside the turns of the relay. */
+  #retain(lead: Lead): void {
+    const { db, retentionMs, consumers, logger } = this.#options;
+    if (retentionMs === 0 || this.#retaining || performance.now() < this.#retainAt || !this.#holds(lead)) return;
+    this.#retainAt = performance.now() + RETENTION_INTERVAL_MS;
+    this.#retaining = deleteOldEvents(db, retentionMs, consumers)
+      .then(({ more, missing }) => {
+        if (more) this.#retainAt = 0;
+        if (missing.length === 0) this.#unretained.worked();
+        else
+          this.#unretained.failed(
+            `LEDGER_CONSUMERS has ${missing.map((name) => `"${name}"`).join(', ')}, of which no position is known`,
+          );
+      })
+      .catch((error) => logger.debug({ err: error }, 'old events could not be deleted; trying again'))
+      .finally(() => {
+        this.#retaining = null;
+      });
+  }
+
+  #wakeUp(): void {
+    // Who does not lead looks for an expired lease now and then; commits are nothing to it.
+    if (this.#lead === null && !this.#stopped.signal.aborted) return;
+    this.#awake = true;
+    this.#wake();
   }
 
   async #waitForWork(): Promise<void> {
     // Something may have been committed since we looked; its notification has come already.
-    if (!this.#awake) {
+    if (!this.#awake && !this.#stopped.signal.aborted) {
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
-      const tick = new AbortController();
-      await Promise.race([woken, sleep(TICK_MS, undefined, { signal: tick.signal }).catch(() => undefined)]);
-      tick.abort();
+      await within(TICK_MS, woken);
     }
     this.#awake = false;
   }
+}
 
-  #report(problem: string | null): void {
-    if (problem === this.#problem) return;
-    if (problem !== null) this.#options.logger.warn({ problem }, 'events wait in the outbox');
-    else this.#options.logger.info('events are published again');
-    this.#problem = problem;
-  }
+/** Waits for something that never fails, but no longer than so many milliseconds. */
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  const patience = new AbortController();
+  await Promise.race([promise, sleep(ms, undefined, { signal: patience.signal }).catch(() => undefined)]);
+  patience.abort();
 }

@@ -61,8 +61,10 @@ export function publishEvents(
     bus,
     logger,
     metrics: service.metrics,
+    health: service.health,
     touchedBy,
     retentionMs: settings.LEDGER_RETENTION,
+    consumers: settings.LEDGER_CONSUMERS ?? [],
   });
   measureUnpublishedEvents(db, service.metrics);
   reportBus(service, bus);

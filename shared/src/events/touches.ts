@@ -1,3 +1,5 @@
+import type { LedgerEvent } from './event.js';
+
 /** What changed in a service: the entities of the graph that its events from one position to another touched. */
 export interface Touches {
   /** The position before the first of the events; the same as `to` when there are none, which says that nothing happened. */
@@ -16,6 +18,17 @@ export interface Touch {
   readonly entities: readonly string[];
   /** The personal data of these entities was erased: whoever keeps any of it deletes it. */
   readonly erased?: true;
+}
+
+/** The entities of the graph that an event of a service may have changed: `Type:id`. */
+export type TouchedBy = (event: LedgerEvent) => readonly string[];
+
+/** What an event touched. The deletion of personal data touches its aggregate, whatever else. @throws whatever `touchedBy` does */
+export function touchOf(event: LedgerEvent, touchedBy: TouchedBy): Touch {
+  const { position, data, aggregateType, aggregateId } = event;
+  const entities = touchedBy(event);
+  if (data.erased !== true) return { position, entities };
+  return { position, entities: [...new Set([`${aggregateType}:${aggregateId}`, ...entities])], erased: true };
 }
 
 /** Hears what changes in services. What it does not hear (the positions then have a gap) is not told again. */

@@ -1,5 +1,5 @@
 import { databaseUrl, duration, port, readEnvironment, serviceUrl } from '@tributary/shared/config/environment';
-import { eventSettings } from '@tributary/shared/events/event-settings';
+import { eventSettings, ledgerConsumers } from '@tributary/shared/events/event-settings';
 import { serveSettings } from '@tributary/shared/service/run-service';
 
 /** What the orders service reads from its environment. */
@@ -13,6 +13,7 @@ export const settings = {
   ),
   SAGA_STUCK_AFTER: duration('1m').describe('after which a saga that is not over counts as stuck'),
   ...eventSettings,
+  LEDGER_CONSUMERS: ledgerConsumers('users,products'),
   ...serveSettings,
 };
 

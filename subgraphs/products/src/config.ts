@@ -1,5 +1,5 @@
 import { databaseUrl, duration, port, readEnvironment, serviceUrl } from '@tributary/shared/config/environment';
-import { eventSettings } from '@tributary/shared/events/event-settings';
+import { eventSettings, ledgerConsumers } from '@tributary/shared/events/event-settings';
 import { serveSettings } from '@tributary/shared/service/run-service';
 
 /** What the products service reads from its environment. */
@@ -9,6 +9,7 @@ export const settings = {
   ORDERS_URL: serviceUrl(4003).describe('whose ledger brings what orders ask of the stock'),
   RESERVATION_TTL: duration('15m').describe('how long an order holds stock that it neither takes nor gives back'),
   ...eventSettings,
+  LEDGER_CONSUMERS: ledgerConsumers('orders'),
   ...serveSettings,
 };
 

@@ -1,5 +1,5 @@
 import { databaseUrl, port, readEnvironment, serviceUrl } from '@tributary/shared/config/environment';
-import { eventSettings } from '@tributary/shared/events/event-settings';
+import { eventSettings, ledgerConsumers } from '@tributary/shared/events/event-settings';
 import { serveSettings } from '@tributary/shared/service/run-service';
 import { z } from 'zod';
 
@@ -18,6 +18,7 @@ export const settings = {
     .describe("the identity provider's public keys, in place of `AUTH_SECRET`"),
   ORDERS_URL: serviceUrl(4003).describe('whose ledger brings what orders ask of accounts'),
   ...eventSettings,
+  LEDGER_CONSUMERS: ledgerConsumers('orders'),
   ...serveSettings,
 };
 

@@ -1,3 +1,4 @@
+import { createRelayLease } from '@tributary/shared/events/lease';
 import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
@@ -139,6 +140,12 @@ export const migrations: Migrations = {
         alter table user_order_stats alter column total_spent type numeric;
         alter table product_sales alter column revenue type numeric;
       `.execute(db);
+    },
+  },
+
+  '0007-relay-lease': {
+    async up(db) {
+      await createRelayLease(db);
     },
   },
 };

@@ -1,3 +1,4 @@
+import { createRelayLease } from '@tributary/shared/events/lease';
 import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { MAX_JSON_DEPTH } from '@tributary/shared/json-value';
@@ -197,6 +198,12 @@ export const migrations: Migrations = {
         ) stored;
         create index products_search on products using gin (search)
       `.execute(db);
+    },
+  },
+
+  '0006-relay-lease': {
+    async up(db) {
+      await createRelayLease(db);
     },
   },
 };

@@ -1,3 +1,4 @@
+import { createRelayLease } from '@tributary/shared/events/lease';
 import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
 import { createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
@@ -155,6 +156,12 @@ export const migrations: Migrations = {
           generated always as (array_to_tsvector(search_words(name || ' ' || email))) stored;
         create index users_search on users using gin (search)
       `.execute(db);
+    },
+  },
+
+  '0006-relay-lease': {
+    async up(db) {
+      await createRelayLease(db);
     },
   },
 };

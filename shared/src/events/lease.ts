@@ -1,0 +1,89 @@
+import { type Kysely, sql } from 'kysely';
+
+/**
+ * How long a relay leads without renewing its lease: a leader that hangs or cannot reach the database is replaced after this time and a
+ * tick of another relay. Shorter would make a slow moment of the database a change of leaders.
+ */
+const LEASE_SECONDS = 2;
+
+/**
+ * A migration step: who leads the relays of a service, in which term and until when, by the database's clock.
+ *
+ * `lead_outbox` claims or renews the lease and assigns positions, in one round trip. A leader renews when a quarter of the lease has
+ * passed; a look that finds nothing to do takes no lock and writes nothing. Each take-over begins a new term. A term is at least the time
+ * of the take-over, in milliseconds since 1970: terms also grow when the database was put back from a backup.
+ */
+export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    alter table ledger add column leader text, add column term bigint not null default 0, add column lease_until timestamptz;
+
+    create function lead_outbox(
+      candidate text, lease interval, most integer,
+      out term bigint, out remaining_ms double precision, out numbered bigint, out head bigint
+    ) language plpgsql
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    declare
+      seen record;
+    begin
+      select l.leader, l.term, l.lease_until, l.head,
+        (select o.sequence from outbox o where o.position is null order by o.sequence limit 1) is null as complete
+      into seen from ledger l;
+      if seen.leader is distinct from candidate and seen.lease_until > clock_timestamp() then
+        return;
+      end if;
+      if seen.leader = candidate and seen.lease_until > clock_timestamp() + lease * 0.75 then
+        term := seen.term;
+      else
+        -- Whoever waits for the lock looks again at what the other one has left.
+        update ledger l
+        set leader = candidate, lease_until = clock_timestamp() + lease,
+          term = case when l.leader = candidate then l.term
+            else greatest(l.term + 1, floor(extract(epoch from clock_timestamp()) * 1000)) end
+        where l.leader = candidate or l.lease_until is null or l.lease_until <= clock_timestamp()
+        returning l.term, l.lease_until into term, seen.lease_until;
+        if term is null then
+          return;
+        end if;
+      end if;
+      if seen.complete then
+        numbered := 0;
+        head := seen.head;
+      else
+        select n.numbered, n.head into numbered, head from number_outbox(most) n;
+      end if;
+      remaining_ms := extract(epoch from seen.lease_until - clock_timestamp()) * 1000;
+    end $$;
+  `.execute(db);
+}
+
+/** The lead over a service's outbox, for a while. */
+export interface Claim {
+  readonly term: number;
+  /** For how many milliseconds, from the moment in which it was asked for, nobody else leads. */
+  readonly remainingMs: number;
+  /** How many events were given their positions now. */
+  readonly numbered: number;
+  /** The last position given. */
+  readonly head: number;
+}
+
+/**
+ * Claims or renews the lead, and assigns positions to what is committed.
+ *
+ * @param candidate the same for all claims of a relay, and of no other
+ * @param limit how many events are given positions at most
+ * @returns null while another relay leads
+ */
+export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, limit: number): Promise<Claim | null> {
+  const { rows } = await sql<{ term: number | null; remaining_ms: number; numbered: number; head: number }>`
+    select * from lead_outbox(${candidate}, make_interval(secs => ${LEASE_SECONDS}), ${limit})
+  `.execute(db);
+  const [row] = rows;
+  if (!row || row.term === null) return null;
+  return { term: row.term, remainingMs: row.remaining_ms, numbered: row.numbered, head: row.head };
+}
+
+/** Gives up the lead, if it is this relay's: another one takes over at once. */
+export async function releaseLead<Tables>(db: Kysely<Tables>, candidate: string): Promise<void> {
+  await sql`update ledger set leader = null, lease_until = null where leader = ${candidate}`.execute(db);
+}
