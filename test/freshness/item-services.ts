@@ -5,7 +5,7 @@ import type { EventBus } from '@tributary/shared/events/event-bus';
 import type { EventSettings } from '@tributary/shared/events/event-settings';
 import { ledgerClient } from '@tributary/shared/events/ledger-client';
 import { createNumbering, createOutbox, type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
-import { createConsumerTables } from '@tributary/shared/events/positions';
+import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
 import { consumeEvents, publishEvents } from '@tributary/shared/events/service-events';
 import { serveGraphQL } from '@tributary/shared/http/graphql-endpoint';
 import { createHttpService } from '@tributary/shared/http/http-service';
@@ -72,6 +72,7 @@ export async function createItemDatabases(count: number): Promise<ItemDatabases>
     await createOutbox(db);
     await createNumbering(db);
     await createConsumerTables(db);
+    await addInSyncTimes(db);
     const table = service === 'items' ? 'items' : 'items_copy';
     await sql`create table ${sql.table(table)} (id text primary key, version integer not null)`.execute(db);
     await sql`insert into ${sql.table(table)} select id, 0 from unnest(${ids}::text[]) as ids (id)`.execute(db);

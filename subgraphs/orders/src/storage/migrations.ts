@@ -1,5 +1,5 @@
 import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
-import { createConsumerTables } from '@tributary/shared/events/positions';
+import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
 import { type Kysely, sql } from 'kysely';
@@ -139,6 +139,12 @@ export const migrations: Migrations = {
         alter table user_order_stats alter column total_spent type numeric;
         alter table product_sales alter column revenue type numeric;
       `.execute(db);
+    },
+  },
+
+  '0007-copies-in-sync': {
+    async up(db) {
+      await addInSyncTimes(db);
     },
   },
 };

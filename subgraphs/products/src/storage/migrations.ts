@@ -1,5 +1,5 @@
 import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
-import { createConsumerTables } from '@tributary/shared/events/positions';
+import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
 import { MAX_JSON_DEPTH } from '@tributary/shared/json-value';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
@@ -197,6 +197,12 @@ export const migrations: Migrations = {
         ) stored;
         create index products_search on products using gin (search)
       `.execute(db);
+    },
+  },
+
+  '0006-copies-in-sync': {
+    async up(db) {
+      await addInSyncTimes(db);
     },
   },
 };

@@ -1,5 +1,5 @@
 import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
-import { createConsumerTables } from '@tributary/shared/events/positions';
+import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
 import { createSearchWords } from '@tributary/shared/postgres/search-words';
@@ -155,6 +155,12 @@ export const migrations: Migrations = {
           generated always as (array_to_tsvector(search_words(name || ' ' || email))) stored;
         create index users_search on users using gin (search)
       `.execute(db);
+    },
+  },
+
+  '0006-copies-in-sync': {
+    async up(db) {
+      await addInSyncTimes(db);
     },
   },
 };
