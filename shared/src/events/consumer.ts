@@ -162,7 +162,8 @@ export class EventConsumer<Tables> {
     const { source } = this.#options.feed;
     const cause = this.#gone.cause ?? this.#unapplied.cause ?? this.#unread.cause;
     const lateMs = LATE_MS + Math.min(this.#options.pollIntervalMs, MAX_POLL_COUNTED_MS);
-    const late = !this.#reachedEnd || this.#state.inSyncAt === null || this.#state.unconfirmedMs > lateMs;
+    const { confirmed, inSyncAt, unconfirmedMs } = this.#state;
+    const late = !confirmed || inSyncAt === null || unconfirmedMs > lateMs;
     if (!late) return cause;
     return cause === null ? this.#state.describeAge(source) : `${this.#state.describeAge(source)}: ${cause}`;
   }
@@ -476,14 +477,11 @@ export class EventConsumer<Tables> {
 
   async #recall(): Promise<void> {
     const { db, name, feed } = this.#options;
-    const { position, everInSync, inSyncAt } = await readCopyState(db, name, feed.source);
+    const stored = await readCopyState(db, name, feed.source);
     this.#recalled = true;
-    this.#stored = position;
-    this.#state.moveTo(position);
-    if (!everInSync) return;
-    this.#state.everInSync = true;
-    if (inSyncAt !== null) this.#state.inSyncAsOf(inSyncAt);
-    this.#inSyncOnce();
+    this.#stored = stored.position;
+    this.#state.recall(stored);
+    if (stored.everInSync) this.#inSyncOnce();
   }
 
   async #loadPosition(): Promise<void> {

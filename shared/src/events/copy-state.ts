@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { LedgerHead } from './event-bus.js';
+import type { StoredCopyState } from './positions.js';
 import { SenderClock } from './sender-clock.js';
 
 /** A head that is older says nothing about now: the owner, or the way to it, is down. */
@@ -35,6 +36,8 @@ export class CopyState {
   inSyncAt: number | null = null;
   /** Whether the copy was ever in sync, in this process or in an earlier one. */
   everInSync = false;
+  /** Whether this process has seen it in sync. */
+  confirmed = false;
   readonly #startedAt = performance.now();
   readonly #ownerClock = new SenderClock();
   /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
@@ -67,8 +70,16 @@ export class CopyState {
     this.#noteHeadsReached();
   }
 
+  /** What an earlier process noted. */
+  recall({ position, everInSync, inSyncAt }: StoredCopyState): void {
+    this.everInSync ||= everInSync;
+    this.moveTo(position);
+    this.inSyncAt ??= inSyncAt;
+  }
+
   inSyncAsOf(at: number): void {
     this.everInSync = true;
+    this.confirmed = true;
     this.inSyncAt = Math.max(this.inSyncAt ?? at, at);
   }
 
