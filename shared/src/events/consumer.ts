@@ -35,9 +35,10 @@ const LATE_MS = 5000;
 const MAX_POLL_COUNTED_MS = 30_000;
 /** How often the owner is told the position when it has not changed: its database may have been put back since. */
 const REPORT_MS = 60_000;
-/** How long `recall` and `stop` wait for what may hang. */
+/** How long `recall` waits for the database. */
 const RECALL_MS = 2000;
-const STOP_MS = 2000;
+/** How long `stop` waits for a transaction under way. */
+const STOP_MS = 800;
 
 export interface ConsumerOptions<Tables> {
   /** Stays the same from run to run: the position is kept under it. */
@@ -150,7 +151,7 @@ export class EventConsumer<Tables> {
     await this.#subscription;
   }
 
-  /** Ends within two seconds. What hangs longer ends when the database's connections are closed. */
+  /** Ends within a second. What hangs longer ends when the database's connections are closed. */
   async stop(): Promise<void> {
     this.#stopped.abort();
     const unsubscribed = this.#subscription.then((unsubscribe) => unsubscribe());

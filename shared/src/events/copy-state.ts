@@ -42,15 +42,9 @@ export class CopyState {
   readonly #ownerClock = new SenderClock();
   /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
   readonly #headsAhead: LedgerHead[] = [];
-  /** The newest term of the owner's relay that was heard of. */
-  #term = 0;
 
-  /** The owner announced how far its log goes. A relay that lost its lead is ignored. */
-  hearOfHead({ position, at, term }: LedgerHead): void {
-    if (term !== undefined) {
-      if (term < this.#term) return;
-      this.#term = term;
-    }
+  /** The owner announced how far its log goes. */
+  hearOfHead({ position, at }: LedgerHead): void {
     this.sawHead(position);
     // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
     this.#headsAhead.splice(MAX_HEADS_AHEAD - 1);
