@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { isPassing } from '../postgres/failure.js';
 import { Fault } from '../service/fault.js';
+import { settledWithin, Turns } from '../service/turns.js';
 import { inOneLine } from './audit.js';
 import { CopyState, type Freshness } from './copy-state.js';
 import { applyOrPark, hasDeadLetters } from './dead-letters.js';
@@ -402,10 +403,10 @@ export class EventConsumer<Tables> {
         this.#noteCommit(null);
         this.#batchSize = Math.min(PAGE, this.#batchSize * 2);
       } catch (error) {
+        this.#noteCommit(error);
         // What takes too long may be quick enough in smaller parts. What fails for another reason is tried again later, in smaller parts, too.
         this.#batchSize = Math.ceil(batch.length / 2);
         if (isTooLong(error) && batch.length > 1) continue;
-        this.#noteCommit(error);
         throw error;
       }
       if (state.position <= before) return;
@@ -501,37 +502,10 @@ export class EventConsumer<Tables> {
   }
 }
 
-/**
- * Whether a transaction took longer than it may: the server cancelled its statement or ended it while it was idle, or the
- * client gave up.
- */
+/** Whether the server ended a transaction because a statement took too long, or because it was idle for too long. */
 function isTooLong(error: unknown): boolean {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return code === '57014' || code === '25P03' || message === 'Query read timeout';
-}
-
-/** Runs what it is given one after the other. */
-class Turns {
-  #last: Promise<unknown> = Promise.resolve();
-
-  take<T>(run: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(run);
-    this.#last = result.catch(() => undefined);
-    return result;
-  }
-
-  /** Resolves when all that was given until now is done. */
-  get over(): Promise<unknown> {
-    return this.#last;
-  }
-}
-
-/** Waits until all is settled, or the time is over. */
-async function settledWithin(timeoutMs: number, promises: readonly Promise<unknown>[]): Promise<void> {
-  const settled = new AbortController();
-  const time = sleep(timeoutMs, undefined, { signal: settled.signal }).catch(() => undefined);
-  await Promise.race([Promise.allSettled(promises), time]);
-  settled.abort();
+  const { code } = error as NodeJS.ErrnoException;
+  return code === '57014' || code === '25P03';
 }
 
 /** The freshness of all copies of a service, for Prometheus. */
