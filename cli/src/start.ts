@@ -21,6 +21,8 @@ import { UserError } from './user-error.js';
 const TELL_MS = 5000;
 /** How long services and PostgreSQL may take to stop, after the gateway has answered its requests. */
 const STOP_MS = 4500;
+/** How long the start waits for copies that are behind, but were in sync once. */
+const CATCH_UP_MS = 5000;
 
 export interface StartOptions extends LocalDataOptions {
   readonly gatewayPort: number;
@@ -101,7 +103,7 @@ async function startServices(
   for (const { name, create } of services) {
     const service = await create({ ...environment, ...secrets }, logger.child({ name }), { bus });
     serviceUrls[name] = await listen(service);
-    if (service.caughtUp) level.push(service.caughtUp);
+    if (service.caughtUp) level.push(Promise.race([service.caughtUp, afterAWhile(service.inSyncOnce)]));
   }
   const gateway = await createGateway(
     readGatewayConfig({
@@ -119,6 +121,12 @@ async function startServices(
   stopped.throwIfAborted();
   data.note(environment);
   return { url, serviceUrls };
+}
+
+/** A copy that was in sync before can be shown; it is waited for a moment so that nobody sees the start of its catching up. */
+async function afterAWhile(inSyncOnce: Promise<unknown> | undefined): Promise<void> {
+  await inSyncOnce;
+  await sleep(CATCH_UP_MS, undefined, { ref: false });
 }
 
 /** After an import there are many events; who waits for the copies that are made from them wants to know how far they are. */

@@ -6,7 +6,7 @@ import type { EventSettings } from '@tributary/shared/events/event-settings';
 import { createRelayLease } from '@tributary/shared/events/lease';
 import { ledgerClient } from '@tributary/shared/events/ledger-client';
 import { createNumbering, createOutbox, type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
-import { createConsumerTables } from '@tributary/shared/events/positions';
+import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
 import { consumeEvents, publishEvents } from '@tributary/shared/events/service-events';
 import type { TouchedBy } from '@tributary/shared/events/touches';
 import { serveGraphQL } from '@tributary/shared/http/graphql-endpoint';
@@ -79,6 +79,7 @@ export async function createItemDatabases(count: number): Promise<ItemDatabases>
     await createNumbering(db);
     await createRelayLease(db);
     await createConsumerTables(db);
+    await addInSyncTimes(db);
     const table = service === 'items' ? 'items' : 'items_copy';
     await sql`create table ${sql.table(table)} (id text primary key, version integer not null)`.execute(db);
     await sql`insert into ${sql.table(table)} select id, 0 from unnest(${ids}::text[]) as ids (id)`.execute(db);

@@ -1,28 +1,45 @@
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Kysely, sql } from 'kysely';
+import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { isPassing } from '../postgres/failure.js';
+import { Fault } from '../service/fault.js';
+import { settledWithin, Turns } from '../service/turns.js';
+import { inOneLine } from './audit.js';
+import { CopyState, type Freshness } from './copy-state.js';
 import { applyOrPark, hasDeadLetters } from './dead-letters.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
 import type { ApplyEvents, Feed } from './feed.js';
-import { lockPosition, storePosition } from './positions.js';
-import { SenderClock } from './sender-clock.js';
+import { LedgerGoneError, type LedgerPage } from './outbox.js';
+import { lockPosition, readCopyState, storeInSyncTime, storePosition } from './positions.js';
 
+export type { Freshness } from './copy-state.js';
+
+/** The most events that are read from the log, or applied in one transaction, at a time. */
 const PAGE = 500;
-/** How often the ledger is read until the copy is level for the first time: the start waits for it. */
+/** How often the event log is read until the copy is level for the first time: the start waits for it. */
 const FIRST_POLLS_MS = 50;
+/** The longest pause after a look at the event log that failed. */
+const MAX_RETRY_MS = 1000;
 /** How long after a head that is ahead of us the position in the database is looked at. */
 const LOOK_MS = 20;
-/** A problem is told of when it lasts longer. */
+/** How long nothing leads to a head until the event log is read; up to half as much is added, so that of several processes one reads. */
+const GAP_MS = 200;
+/** A fault is reported when it lasts longer. */
 const PATIENCE_MS = 2000;
-/** A head that is older says nothing about now: the owner, or the way to it, is down. */
-const HEAD_VALID_MS = 3000;
-/** How many heads beyond the copy's position are remembered; beyond, the newest takes the place of the one before it. */
-const MAX_HEADS_AHEAD = 64;
-/** The age of a copy that is not known to have been in sync ever. */
-const UNKNOWN_AGE_MS = 999_999_999_999;
+/** How often it is noted in the database as of when the copy was in sync. */
+const NOTE_MS = 3000;
+/** A copy that was not known to be in sync for so long, and for the time between two looks at the log, is late. */
+const LATE_MS = 5000;
+const MAX_POLL_COUNTED_MS = 30_000;
+/** How often the owner is told the position when it has not changed: its database may have been put back since. */
+const REPORT_MS = 60_000;
+/** How long `recall` waits for the database. */
+const RECALL_MS = 2000;
+/** How long `stop` waits for a transaction under way. */
+const STOP_MS = 800;
 
 export interface ConsumerOptions<Tables> {
   /** Stays the same from run to run: the position is kept under it. */
@@ -36,16 +53,12 @@ export interface ConsumerOptions<Tables> {
   readonly metrics: ConsumerMetrics;
 }
 
-/** How fresh a copy is. */
-export interface Freshness {
-  /** The last event that took effect. */
-  readonly position: number;
-  /** The last event of the owner's ledger, as far as is known. */
-  readonly head: number;
-  /** For how long, in seconds, the copy may have been behind its owner; 0 when it is known to be level. */
-  readonly lagSeconds: number;
-  /** The copy has everything that its owner had committed so many milliseconds ago; UNKNOWN_AGE_MS when it was never known to be in sync. */
-  readonly ageMs: number;
+/** A page of the owner's event log. */
+interface Page extends LedgerPage {
+  /** It has the events after this position. */
+  readonly after: number;
+  /** When it was asked for, by `performance.now()`. */
+  readonly askedAt: number;
 }
 
 /**
@@ -56,96 +69,138 @@ export interface Freshness {
 export class EventConsumer<Tables> {
   readonly #options: ConsumerOptions<Tables>;
   readonly #stopped = new AbortController();
-  #position = 0;
+  readonly #state = new CopyState();
   /** The position as it is kept in the database, as far as we know; what lies between has no effect. */
   #stored = 0;
-  #head = 0;
-  /** The copy has everything that its owner had committed at this time, by `performance.now()`; null when that is not known of any time. */
-  #levelAt: number | null = null;
-  readonly #startedAt = performance.now();
-  readonly #ownerClock = new SenderClock();
-  /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time (by `performance.now()`). */
-  readonly #headsAhead: LedgerHead[] = [];
+  /** The in-sync time that was last noted in the database, by `performance.now()`. */
+  #notedInSyncAt = Number.NEGATIVE_INFINITY;
+  #recalled = false;
+  #reachedEnd = false;
+  /** How many events are read, or applied, at a time: fewer after a failure, which may be because there were too many. */
+  #batchSize = PAGE;
+  #commitFails = false;
+  /** The reader of the event log has more than a page to go. */
+  #catchingUp = false;
   #looking = false;
+  #fillingGap = false;
+  #noting = false;
   #reportedMismatch = false;
-  #queue: Promise<unknown> = Promise.resolve();
-  #unsubscribe: () => Promise<void> = async () => undefined;
+  readonly #database = new Turns();
+  readonly #log = new Turns();
+  #subscription: Promise<() => Promise<void>> = Promise.resolve(async () => undefined);
   #polling: Promise<void> = Promise.resolve();
+  readonly #unread: Fault;
+  readonly #gone: Fault;
+  readonly #unapplied: Fault;
+  readonly #unreported: Fault;
   #caughtUp: () => void = () => undefined;
+  #inSyncOnce: () => void = () => undefined;
   /** Resolves when the consumer has first reached the end of the ledger. */
   readonly caughtUp: Promise<void>;
+  /** Resolves when the copy was in sync with its owner once, in this process or in an earlier one. */
+  readonly inSyncOnce: Promise<void>;
 
   constructor(options: ConsumerOptions<Tables>) {
     this.#options = options;
+    const { feed, logger, metrics } = options;
+    const fault = (began: string, ended: string, level: 'warn' | 'error' = 'warn') =>
+      new Fault({ logger, began, ended, level, details: { source: feed.source }, patienceMs: PATIENCE_MS });
+    this.#unread = fault(
+      'the event log cannot be read; what the event bus does not bring is missing in the copy',
+      'the event log can be read again',
+    );
+    this.#gone = fault(
+      'the owner has deleted events that the copy has not applied; run "tributary verify --repair"',
+      'the copy follows the event log again',
+      'error',
+    );
+    this.#unapplied = fault('events cannot be applied; the copy falls behind', 'events are applied again');
+    this.#unreported = fault(
+      'the position cannot be reported to the owner, which keeps events until it is',
+      'the position is reported again',
+    );
     this.caughtUp = new Promise((resolve) => {
       this.#caughtUp = resolve;
     });
-    options.metrics.track(options.feed.source, () => this.freshness);
+    this.inSyncOnce = new Promise((resolve) => {
+      this.#inSyncOnce = resolve;
+    });
+    metrics.track(feed.source, () => this.freshness);
   }
 
   get freshness(): Freshness {
-    const age = performance.now() - (this.#levelAt ?? this.#startedAt);
-    const level = this.#levelAt !== null && this.#position >= this.#head && age < HEAD_VALID_MS;
-    return {
-      position: this.#position,
-      head: this.#head,
-      lagSeconds: level ? 0 : age / 1000,
-      ageMs: this.#levelAt === null ? UNKNOWN_AGE_MS : Math.ceil(age),
-    };
+    return this.#state.freshness(this.#problem());
   }
 
   /** By how much the owner's clock is ahead of this process's clock; see SenderClock. */
   get ownerClockOffsetMs(): number | null {
-    return this.#ownerClock.offsetMs;
+    return this.#state.ownerClockOffsetMs;
   }
 
+  /**
+   * Reads how far the copy is and as of when it was in sync, as an earlier process noted it. It gives up after two seconds;
+   * then the copy counts as never in sync until the database answers.
+   */
+  async recall(): Promise<void> {
+    await settledWithin(RECALL_MS, [this.#database.take(() => this.#recall())]);
+  }
+
+  /** Begins to apply events. */
   async start(): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
     const { bus, feed, name } = this.#options;
-    this.#unsubscribe = await bus.subscribe(feed.source, name, {
-      onEvents: (events) => this.#oneAtATime(() => this.#take(events)),
+    this.#subscription = bus.subscribe(feed.source, name, {
+      onEvents: (events) => this.#take(events),
       onHead: (head) => this.#hearOfHead(head),
     });
     this.#polling = this.#poll();
+    await this.#subscription;
   }
 
+  /** Ends within a second. What hangs longer ends when the database's connections are closed. */
   async stop(): Promise<void> {
     this.#stopped.abort();
-    await this.#unsubscribe();
-    await this.#polling;
-    await this.#queue;
+    const unsubscribed = this.#subscription.then((unsubscribe) => unsubscribe());
+    await settledWithin(STOP_MS, [unsubscribed, this.#polling, this.#log.over, this.#database.over]);
+    for (const fault of [this.#unread, this.#gone, this.#unapplied, this.#unreported]) fault.stop();
   }
 
-  #oneAtATime<T>(run: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(run);
-    this.#queue = result.catch(() => undefined);
-    return result;
+  #problem(): string | null {
+    const { source } = this.#options.feed;
+    const cause = this.#gone.cause ?? this.#unapplied.cause ?? this.#unread.cause;
+    const lateMs = LATE_MS + Math.min(this.#options.pollIntervalMs, MAX_POLL_COUNTED_MS);
+    const { confirmed, inSyncAt, unconfirmedMs } = this.#state;
+    const late = !confirmed || inSyncAt === null || unconfirmedMs > lateMs;
+    if (!late) return cause;
+    return cause === null ? this.#state.describeAge(source) : `${this.#state.describeAge(source)}: ${cause}`;
   }
 
-  #hearOfHead({ position, at }: LedgerHead): void {
-    this.#head = Math.max(this.#head, position);
-    // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
-    this.#headsAhead.splice(MAX_HEADS_AHEAD - 1);
-    this.#headsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
-    this.#noteHeadsReached();
-    if (this.#position < position) void this.#lookBeside(position);
+  #hearOfHead(head: LedgerHead): void {
+    this.#state.hearOfHead(head);
+    this.#noteProgress();
+    if (this.#state.position < head.position) void this.#lookBeside(head.position);
   }
 
-  #noteHeadsReached(): void {
-    for (let head = this.#headsAhead[0]; head && head.position <= this.#position; head = this.#headsAhead[0]) {
-      this.#inSyncAsOf(head.at);
-      this.#headsAhead.shift();
+  #noteProgress(): void {
+    if (!this.#state.everInSync) return;
+    this.#inSyncOnce();
+    if (!this.#noting && this.#hasNewInSyncTime()) void this.#note();
+  }
+
+  #hasNewInSyncTime(): boolean {
+    const { inSyncAt } = this.#state;
+    return inSyncAt !== null && inSyncAt - this.#notedInSyncAt >= NOTE_MS;
+  }
+
+  async #note(): Promise<void> {
+    this.#noting = true;
+    try {
+      await this.#database.take(() => this.#keepPosition());
+    } catch {
+      // Noted with the next head; that the database is away is said by whoever applies events.
+    } finally {
+      this.#noting = false;
     }
-  }
-
-  #inSyncAsOf(at: number): void {
-    this.#levelAt = Math.max(this.#levelAt ?? at, at);
-  }
-
-  #moveTo(position: number): void {
-    // Somebody put the position back: the copy is older again, nobody knows by how much.
-    if (position < this.#position) this.#levelAt = null;
-    this.#position = position;
-    this.#noteHeadsReached();
   }
 
   /** Another process of this service may have applied what the bus did not bring to this one. */
@@ -154,7 +209,8 @@ export class EventConsumer<Tables> {
     this.#looking = true;
     try {
       await sleep(LOOK_MS, undefined, { signal: this.#stopped.signal });
-      if (this.#position < position) await this.#oneAtATime(() => this.#loadPosition());
+      if (this.#state.position < position) await this.#database.take(() => this.#loadPosition());
+      if (this.#state.position < position) void this.#fillGap(position);
     } catch {
       // Stopped; or the database is away, which whoever applies events says.
     } finally {
@@ -162,51 +218,94 @@ export class EventConsumer<Tables> {
     }
   }
 
-  /** Reads the ledger now and then: at the start, when the bus is silent, and to say how far we are. */
+  /** Reads the event log when nothing brings what leads to a head: the bus leaves out what is too large for it, and may lose the rest. */
+  async #fillGap(position: number): Promise<void> {
+    if (this.#fillingGap) return;
+    this.#fillingGap = true;
+    const before = this.#state.position;
+    try {
+      await sleep(GAP_MS * (1 + Math.random() / 2), undefined, { signal: this.#stopped.signal });
+      if (this.#state.position !== before || before >= position) return;
+      await this.#database.take(() => this.#loadPosition());
+      if (this.#state.position === before) await this.#log.take(() => this.#readOn(Number.POSITIVE_INFINITY));
+    } catch {
+      // Stopped, or a fault that was noted where it occurred. The next head leads here again.
+    } finally {
+      this.#fillingGap = false;
+    }
+  }
+
+  /** Reads the event log now and then: at the start, when the bus is silent, and to say how far we are. */
   async #poll(): Promise<void> {
     const { signal } = this.#stopped;
-    const { name, pollIntervalMs, logger } = this.#options;
-    const { ledger, source } = this.#options.feed;
-    let reported = -1;
-    let failingSince: number | null = null;
-    let told = false;
-    let pause = Math.min(pollIntervalMs, FIRST_POLLS_MS);
+    const { pollIntervalMs } = this.#options;
+    const report = this.#reporter();
+    let failures = 0;
     while (!signal.aborted) {
       try {
-        if (await this.#oneAtATime(() => this.#readOn(Number.POSITIVE_INFINITY))) {
-          pause = pollIntervalMs;
-          this.#caughtUp();
-        }
-        await this.#oneAtATime(() => this.#keepPosition());
-        // It may grow while it is being told.
-        const position = this.#stored;
-        if (position !== reported) await ledger.reportPosition(name, position);
-        reported = position;
-        if (told) logger.info({ source }, 'events are applied again');
-        failingSince = null;
-        told = false;
-      } catch (error) {
-        failingSince ??= performance.now();
-        // While services start and stop beside each other, one of them is away for a moment.
-        const problem = (error as Error).message;
-        if (!told && !signal.aborted && performance.now() - failingSince > PATIENCE_MS) {
-          logger.warn({ source, problem }, 'events cannot be read or applied');
-          told = true;
-        }
+        if (await this.#log.take(() => this.#readOn(Number.POSITIVE_INFINITY))) this.#noteEnd();
+        await this.#database.take(() => this.#keepPosition());
+        await report();
+        failures = 0;
+      } catch {
+        // It was noted where it occurred.
+        failures += 1;
       }
+      const soon = Math.min(FIRST_POLLS_MS * 2 ** Math.min(failures, 10), MAX_RETRY_MS, pollIntervalMs);
+      const pause = failures > 0 || !this.#reachedEnd ? soon : pollIntervalMs;
       await sleep(pause, undefined, { signal }).catch(() => undefined);
     }
+    // What was reached since is worth keeping: the next process begins there.
+    await this.#database.take(() => this.#keepPosition(0)).catch(() => undefined);
+  }
+
+  #noteEnd(): void {
+    this.#reachedEnd = true;
+    // Also of a copy that is beyond the end of the log, which is in sync as of no time.
+    this.#state.everInSync = true;
+    // Nothing is left that could not be applied.
+    this.#noteCommit(null);
+    this.#caughtUp();
+    this.#inSyncOnce();
+  }
+
+  /** @returns what tells the owner how far the copy is, so that it keeps what is not applied */
+  #reporter(): () => Promise<void> {
+    const { name, feed } = this.#options;
+    let reported = -1;
+    let reportedAt = Number.NEGATIVE_INFINITY;
+    return async () => {
+      // It may grow while it is being reported.
+      const position = this.#stored;
+      if (position === reported && performance.now() - reportedAt < REPORT_MS) return;
+      try {
+        await feed.ledger.reportPosition(name, position, this.#stopped.signal);
+        [reported, reportedAt] = [position, performance.now()];
+        this.#unreported.worked();
+      } catch (error) {
+        this.#noteFault(this.#unreported, error);
+      }
+    };
+  }
+
+  #noteFault(fault: Fault, error: unknown): void {
+    if (!this.#stopped.signal.aborted) fault.failed(inOneLine(error));
   }
 
   async #take(events: readonly LedgerEvent[]): Promise<void> {
     const inOrder = events.toSorted((a, b) => a.position - b.position);
-    let rest = inOrder.filter((event) => event.position > this.#position);
+    let rest = inOrder.filter((event) => event.position > this.#state.position);
     while (rest[0]) {
-      const before = rest[0].position - 1;
-      if (before > this.#position) await this.#readOn(before);
-      // Whoever comes next is given the rest.
       this.#stopped.signal.throwIfAborted();
-      if (before > this.#position) {
+      const before = rest[0].position - 1;
+      if (before > this.#state.position) {
+        // The reader of the log comes by here. Events that wait for it would only take memory.
+        if (this.#catchingUp) return;
+        await this.#log.take(() => this.#readOn(before));
+        // Whoever comes next is given the rest.
+        this.#stopped.signal.throwIfAborted();
+      }
+      if (before > this.#state.position) {
         // What is published has its place in the ledger before. These are events that the owner does not have (any more).
         this.#reportMismatch(
           'the event bus has events beyond the end of the event log; they are ignored',
@@ -214,55 +313,124 @@ export class EventConsumer<Tables> {
         );
         return;
       }
-      const first = this.#position + 1;
+      const first = this.#state.position + 1;
       rest = rest.filter((event) => event.position >= first);
       // As many as follow each other; a duplicate of one of them is dropped.
       const run: LedgerEvent[] = [];
       for (const event of rest) if (event.position === first + run.length) run.push(event);
-      await this.#commit(run);
-      rest = rest.filter((event) => event.position > this.#position);
+      await this.#apply(run);
+      rest = rest.filter((event) => event.position > this.#state.position);
     }
   }
 
-  /** Applies the ledger up to a position, or to its end. @returns whether the copy is level with its owner */
+  /** Applies the event log up to a position, or to its end; one reader at a time. @returns whether the copy is level with its owner */
   async #readOn(until: number): Promise<boolean> {
-    const { ledger, source } = this.#options.feed;
-    for (;;) {
-      await this.#loadPosition();
-      if (this.#position >= until || this.#stopped.signal.aborted) return false;
-      const askedAt = performance.now();
-      const { head, more, events } = await ledger.read(this.#position, PAGE, this.#stopped.signal);
-      this.#head = Math.max(this.#head, head);
-      const whole = events.every((event, i) => event.position === this.#position + 1 + i);
-      if (!whole) throw new Error(`The ledger of ${source} has a hole after ${this.#position}.`);
-      if (events.length > 0) await this.#commit(events);
-      if (this.#position > head) {
-        this.#reportMismatch('the copy is beyond the end of the event log; rebuild it', this.#position);
-        return !more;
+    const state = this.#state;
+    const over = new AbortController();
+    const signal = AbortSignal.any([this.#stopped.signal, over.signal]);
+    let next: { readonly after: number; readonly page: Promise<Page> } | null = null;
+    try {
+      for (;;) {
+        await this.#database.take(() => this.#loadPosition());
+        if (state.position >= until || this.#stopped.signal.aborted) return false;
+        const page: Page = await (next?.after === state.position ? next.page : this.#readPage(state.position, signal));
+        const { after, askedAt, head, more, events } = page;
+        const last = events.at(-1)?.position ?? after;
+        this.#catchingUp = until === Number.POSITIVE_INFINITY && last < head;
+        // The next page comes while this one is applied.
+        next =
+          last > after && last < Math.min(head, until) ? { after: last, page: this.#readPage(last, signal) } : null;
+        next?.page.catch(() => undefined);
+        await this.#apply(events);
+        if (after > head) {
+          this.#reportMismatch('the copy is beyond the end of the event log; rebuild it', after);
+          return !more;
+        }
+        if (state.position >= head) {
+          if (!more) state.inSyncAsOf(askedAt);
+          return !more;
+        }
       }
-      if (this.#position === head) {
-        if (!more) this.#inSyncAsOf(askedAt);
-        return !more;
-      }
-      if (events.length === 0) throw new Error(`The ledger of ${source} has a hole after ${this.#position}.`);
+    } finally {
+      this.#catchingUp = false;
+      over.abort();
     }
+  }
+
+  async #readPage(after: number, signal: AbortSignal): Promise<Page> {
+    const { ledger, source } = this.#options.feed;
+    const askedAt = performance.now();
+    try {
+      const page = await ledger.read(after, this.#batchSize, signal);
+      const whole = page.events.every((event, i) => event.position === after + 1 + i);
+      if (!whole || (page.events.length === 0 && after < page.head))
+        throw new Error(`The event log of ${source} has a hole after ${after}.`);
+      this.#state.sawHead(page.head);
+      this.#unread.worked();
+      this.#gone.worked();
+      return { ...page, after, askedAt };
+    } catch (error) {
+      // Otherwise nobody needs the page any more.
+      if (!signal.aborted) {
+        this.#shrink();
+        this.#noteFault(error instanceof LedgerGoneError ? this.#gone : this.#unread, error);
+      }
+      throw error;
+    }
+  }
+
+  #shrink(): void {
+    this.#batchSize = Math.ceil(this.#batchSize / 2);
   }
 
   /** The owner's event log is shorter than what came from it: it was put back from a backup, say. Reported once. */
   #reportMismatch(message: string, position: number): void {
     if (this.#reportedMismatch) return;
     this.#reportedMismatch = true;
-    this.#options.logger.error({ source: this.#options.feed.source, position, head: this.#head }, message);
+    this.#options.logger.error({ source: this.#options.feed.source, position, head: this.#state.head }, message);
   }
 
-  /** Gives events that follow each other, from the next one on, their effect. */
+  /**
+   * Gives events that follow each other their effect, in batches that fit. It returns early when they do not follow the position (any more).
+   *
+   * @throws when they cannot be applied now
+   */
+  async #apply(events: readonly LedgerEvent[]): Promise<void> {
+    const state = this.#state;
+    for (;;) {
+      const before = state.position;
+      const rest = events.filter((event) => event.position > before);
+      if (rest[0]?.position !== before + 1) return;
+      this.#stopped.signal.throwIfAborted();
+      const batch = rest.slice(0, this.#batchSize);
+      try {
+        await this.#database.take(() => this.#commit(batch));
+        this.#noteCommit(null);
+        this.#batchSize = Math.min(PAGE, this.#batchSize * 2);
+      } catch (error) {
+        this.#noteCommit(error);
+        // What takes too long may be quick enough in smaller parts. What fails for another reason is tried again later, in smaller parts, too.
+        this.#batchSize = Math.ceil(batch.length / 2);
+        if (isTooLong(error) && batch.length > 1) continue;
+        throw error;
+      }
+      if (state.position <= before) return;
+    }
+  }
+
+  #noteCommit(error: unknown): void {
+    this.#commitFails = error !== null;
+    if (error === null) this.#unapplied.worked();
+    else this.#noteFault(this.#unapplied, error);
+  }
+
   async #commit(events: readonly LedgerEvent[]): Promise<void> {
     const { name, feed } = this.#options;
     const last = events.at(-1);
     if (last && !events.some(feed.wants)) {
       // Nothing to do: the position is kept with the next effect, or at the next look at the ledger.
-      this.#head = Math.max(this.#head, last.position);
-      this.#moveTo(last.position);
+      this.#state.sawHead(last.position);
+      if (events[0]?.position === this.#state.position + 1) this.#state.moveTo(last.position);
       return;
     }
     const park: ApplyEvents<Tables> = (transaction, wanted) => applyOrPark(transaction, name, wanted, feed.apply);
@@ -272,7 +440,7 @@ export class EventConsumer<Tables> {
         await (careful ? park : feed.apply)(transaction, wanted);
       });
     } catch (error) {
-      if (isPassing(error)) throw error;
+      if (isTooLong(error) ? events.length > 1 : isPassing(error)) throw error;
       // Something in the batch is bad.
       await this.#commitBy(events, park);
     }
@@ -283,7 +451,7 @@ export class EventConsumer<Tables> {
     const reached = await db.transaction().execute(async (transaction) => {
       const stored = await lockPosition(transaction, name, feed.source);
       // Another process of this service may have been here. What it has not seen of what we passed over has no effect.
-      const before = stored < this.#stored ? stored : Math.max(stored, this.#position);
+      const before = stored < this.#stored ? stored : Math.max(stored, this.#state.position);
       const fresh = events.filter((event) => event.position > before);
       const last = fresh.at(-1);
       if (!last || fresh[0]?.position !== before + 1) return { stored, position: before };
@@ -293,33 +461,56 @@ export class EventConsumer<Tables> {
       return { stored: last.position, position: last.position };
     });
     this.#stored = reached.stored;
-    this.#head = Math.max(this.#head, reached.position);
-    this.#moveTo(reached.position);
+    this.#state.sawHead(reached.position);
+    this.#state.moveTo(reached.position);
   }
 
-  /** Keeps the position, when it moved without an effect. */
-  async #keepPosition(): Promise<void> {
+  /** Keeps the position when it moved without an effect, and as of when the copy was in sync when that is `sinceMs` newer than what was noted. */
+  async #keepPosition(sinceMs = NOTE_MS): Promise<void> {
     const { name, db, feed } = this.#options;
-    const position = this.#position;
-    if (position <= this.#stored) return;
+    const { position, inSyncAt } = this.#state;
+    const isNewer = inSyncAt !== null && inSyncAt - this.#notedInSyncAt > sinceMs;
+    if (position <= this.#stored && !isNewer) return;
     await db.transaction().execute(async (transaction) => {
       const stored = await lockPosition(transaction, name, feed.source);
-      if (stored >= this.#stored && stored < position) await storePosition(transaction, name, feed.source, position);
+      // Somebody put it back.
+      if (stored < this.#stored) return;
+      if (stored < position) await storePosition(transaction, name, feed.source, position);
+      if (isNewer) await storeInSyncTime(transaction, name, feed.source, inSyncAt);
     });
-    this.#stored = position;
+    this.#stored = Math.max(this.#stored, position);
+    if (isNewer) this.#notedInSyncAt = inSyncAt;
+  }
+
+  async #recall(): Promise<void> {
+    const { db, name, feed } = this.#options;
+    const stored = await readCopyState(db, name, feed.source);
+    this.#recalled = true;
+    this.#stored = stored.position;
+    this.#state.recall(stored);
+    if (stored.everInSync) this.#inSyncOnce();
   }
 
   async #loadPosition(): Promise<void> {
-    const { db, name } = this.#options;
-    const { source } = this.#options.feed;
-    const { rows } = await sql<{ position: number }>`
-      select position from consumer_positions where consumer = ${name} and source = ${source}
-    `.execute(db);
-    const stored = rows[0]?.position ?? 0;
-    // What we passed over since needs not be read again, unless the position was put back.
-    if (stored < this.#stored || stored > this.#position) this.#moveTo(stored);
-    this.#stored = stored;
+    const { db, name, feed } = this.#options;
+    try {
+      if (!this.#recalled) await this.#recall();
+      const { position: stored } = await readCopyState(db, name, feed.source);
+      // What we passed over since needs not be read again, unless the position was put back.
+      if (stored < this.#stored || stored > this.#state.position) this.#state.moveTo(stored);
+      this.#stored = stored;
+      if (!this.#commitFails) this.#unapplied.worked();
+    } catch (error) {
+      this.#noteFault(this.#unapplied, error);
+      throw error;
+    }
   }
+}
+
+/** Whether the server ended a transaction because a statement took too long, or because it was idle for too long. */
+function isTooLong(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === '57014' || code === '25P03';
 }
 
 /** The freshness of all copies of a service, for Prometheus. */
@@ -334,6 +525,7 @@ export class ConsumerMetrics {
         help,
         labelNames: ['source'],
         registers: [metrics],
+        // Of the processes behind one port, the worst counts.
         aggregator: 'max',
         collect() {
           for (const [source, freshness] of tracked) this.set({ source }, read(freshness()));

@@ -4,15 +4,15 @@ import { AUDIT_TIMEOUT_MS, type Finding, findingSchema } from './audit.js';
 import { ledgerEventSchema } from './event.js';
 import { LedgerGoneError, type LedgerPage } from './outbox.js';
 
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 5000;
 const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.array(ledgerEventSchema) });
 
 /** Another service's ledger. */
 export interface LedgerClient {
   /** @throws LedgerGoneError when retention has deleted what was asked for, or whatever `signal` says when it ends the request */
   read(after: number, limit: number, signal?: AbortSignal): Promise<LedgerPage>;
-  /** Tells the owner how far a consumer is, so that it keeps what is not applied. */
-  reportPosition(consumer: string, position: number): Promise<void>;
+  /** Tells the owner how far a consumer is, so that it keeps what is not applied; `signal` ends the wait. */
+  reportPosition(consumer: string, position: number, signal?: AbortSignal): Promise<void>;
   /** Checksums of all that the owner has of a type, by range. It may take minutes; `signal` ends the wait. */
   rangeChecksums(aggregateType: string, signal?: AbortSignal): Promise<RangeChecksum[]>;
   /** What the owner has of a type in one range. It may take minutes; `signal` ends the wait. */
@@ -34,7 +34,9 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
     const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
     const timeout = AbortSignal.timeout(timeoutMs);
     const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
-    const response = await fetch(url + path, { ...init, headers, signal });
+    const response = await fetch(url + path, { ...init, headers, signal }).catch((error: unknown) => {
+      throw unreachable(url, error, timeout.aborted ? timeoutMs : null);
+    });
     if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
     if (!response.ok) throw new Error(`${url}${path} answered ${response.status}.`);
     return response;
@@ -46,10 +48,11 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
       const response = await call(`/ledger?after=${after}&limit=${limit}`, signal ? { signal } : {});
       return pageSchema.parse(await response.json());
     },
-    async reportPosition(consumer, position) {
+    async reportPosition(consumer, position, signal) {
       await call(`/ledger/consumers/${encodeURIComponent(consumer)}`, {
         method: 'PUT',
         body: JSON.stringify({ position }),
+        signal: signal ?? null,
       });
     },
     async rangeChecksums(aggregateType, signal) {
@@ -68,4 +71,11 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
       return z.array(findingSchema).parse(await readWholeTable('/audit', signal));
     },
   };
+}
+
+/** Says who did not answer, and why. @param timeoutMs how long it had, when that is why */
+function unreachable(url: string, error: unknown, timeoutMs: number | null): Error {
+  const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
+  const why = timeoutMs === null ? (cause?.code ?? message) : `no answer within ${timeoutMs / 1000} s`;
+  return new Error(`${url} cannot be reached: ${why}`);
 }

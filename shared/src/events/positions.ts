@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { type Kysely, sql } from 'kysely';
 
 /** A migration step: how far each consumer is, and what it could not apply. */
@@ -25,6 +26,65 @@ export async function createConsumerTables(db: Kysely<unknown>): Promise<void> {
     );
     create index dead_letters_by_aggregate on dead_letters (consumer, source, aggregate_type, aggregate_id, position);
   `.execute(db);
+}
+
+/**
+ * A migration step: as of when each copy was last known to be in sync, by the clock of this database, and the position that it had
+ * reached then. Null where it never was, as far as is known.
+ */
+export async function addInSyncTimes(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    alter table consumer_positions add column in_sync_at timestamptz, add column in_sync_position bigint
+  `.execute(db);
+}
+
+/** What the database knows of a copy. */
+export interface StoredCopyState {
+  readonly position: number;
+  /** Whether the copy was ever known to be in sync with its owner. */
+  readonly everInSync: boolean;
+  /** The copy has everything that its owner had committed at this time, by `performance.now()`; null when that is not known. */
+  readonly inSyncAt: number | null;
+}
+
+/** Reads how far a copy is, and as of when it was last known to be in sync. */
+export async function readCopyState<Tables>(
+  db: Kysely<Tables>,
+  consumer: string,
+  source: string,
+): Promise<StoredCopyState> {
+  // The age is that of the moment when the database reads its clock, which is later: the copy may look older, never fresher.
+  const askedAt = performance.now();
+  const { rows } = await sql<{ position: number; everInSync: boolean; ageMs: number | null }>`
+    select position, in_sync_at is not null as "everInSync",
+      -- A position below the one that was in sync was put back: the copy is older, by an unknown time.
+      case when position >= in_sync_position then extract(epoch from clock_timestamp() - in_sync_at)::float8 * 1000 end as "ageMs"
+    from consumer_positions where consumer = ${consumer} and source = ${source}
+  `.execute(db);
+  const { position = 0, everInSync = false, ageMs = null } = rows[0] ?? {};
+  // A time in the future: the database's clock was set back.
+  return { position, everInSync, inSyncAt: ageMs === null || ageMs < 0 ? null : askedAt - ageMs };
+}
+
+/**
+ * Notes that a copy, at the position that is stored and locked, has everything that its owner had committed at a time.
+ *
+ * @param inSyncAt that time, by `performance.now()`
+ */
+export async function storeInSyncTime<Tables>(
+  transaction: Kysely<Tables>,
+  consumer: string,
+  source: string,
+  inSyncAt: number,
+): Promise<void> {
+  const { rows } = await sql<{ now: string }>`select clock_timestamp()::text as now`.execute(transaction);
+  // Measured after the database read its clock: the time that is stored may be too early, never too late.
+  const ageMs = performance.now() - inSyncAt;
+  await sql`
+    update consumer_positions set in_sync_position = position,
+      in_sync_at = greatest(in_sync_at, ${rows[0]?.now}::timestamptz - make_interval(secs => ${ageMs / 1000}))
+    where consumer = ${consumer} and source = ${source}
+  `.execute(transaction);
 }
 
 /** The position of a consumer, locked until the transaction ends: nobody else applies or retries meanwhile. */

@@ -81,10 +81,13 @@ export function publishEvents(
 export interface ServiceConsumers {
   /** Resolves when every copy has first been level with its owner. */
   readonly caughtUp: Promise<unknown>;
+  /** Resolves when every copy was in sync with its owner once, in this process or in an earlier one: it has no holes. */
+  readonly inSyncOnce: Promise<unknown>;
 }
 
 /**
- * Gives other services' events their effect while the service listens, and compares `copies` with their owners.
+ * Gives other services' events their effect while the service listens, and compares `copies` with their owners. The service is
+ * not ready before each of `copies` was in sync once, and says at `/health/ready` what lags behind its owner.
  *
  * @param audit run after each comparison
  */
@@ -95,7 +98,8 @@ export function consumeEvents<Tables>(
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
   audit?: Audit<Tables>,
 ): ServiceConsumers {
-  const db = openBackgroundDatabase<Tables>(name, databaseUrl);
+  const cut = new AbortController();
+  const db = openBackgroundDatabase<Tables>(name, databaseUrl, cut.signal);
   const metrics = new ConsumerMetrics(service.metrics);
   const pollIntervalMs = settings.EVENT_POLL_INTERVAL;
   const consumers = feeds.map(
@@ -106,6 +110,17 @@ export function consumeEvents<Tables>(
     service.clocks.add({ source, offsetMs: () => consumers[i]?.ownerClockOffsetMs ?? null, effect });
   }
   waitForCopies(service.app, new Map(consumers.map((consumer, i) => [(feeds[i] as Feed<Tables>).source, consumer])));
+  for (const [i, { source }] of feeds.entries()) {
+    const consumer = consumers[i] as EventConsumer<Tables>;
+    const isNeeded = copies.some((copy) => copy.source === source);
+    const check = (required: boolean) => () => {
+      const { everInSync, problem } = consumer.freshness;
+      return (isNeeded && !everInSync) === required ? problem : null;
+    };
+    for (const required of [true, false]) {
+      service.health.add({ name: `copy of ${source}`, required, check: check(required) });
+    }
+  }
   // For operators, and for whoever must know how fresh an answer is.
   service.app.get('/copies', async () =>
     Object.fromEntries(feeds.map(({ source }, i) => [source, consumers[i]?.freshness])),
@@ -120,18 +135,28 @@ export function consumeEvents<Tables>(
     metrics: service.metrics,
     audit,
   });
+  // Before it listens, so that a service that may serve is ready at once.
+  service.app.addHook('onReady', async () => {
+    await Promise.all(consumers.map((consumer) => consumer.recall()));
+  });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));
   });
   service.onClose('consumers', async () => {
-    await verification.stop();
-    await Promise.all(consumers.map((consumer) => consumer.stop()));
+    await Promise.all([verification.stop(), ...consumers.map((consumer) => consumer.stop())]);
+    // What still hangs is cut off.
+    cut.abort();
     await db.destroy();
   });
-  return { caughtUp };
+  return { caughtUp, inSyncOnce: Promise.all(consumers.map((consumer) => consumer.inSyncOnce)) };
 }
 
 /** Apart from the pool that answers requests, so that neither waits for the other. */
-function openBackgroundDatabase<Tables>(name: string, url: string): Kysely<Tables> {
-  return openDatabase<Tables>({ url, applicationName: `tributary-${name}-events`, maxConnections: 4 });
+function openBackgroundDatabase<Tables>(name: string, url: string, signal?: AbortSignal): Kysely<Tables> {
+  return openDatabase<Tables>({
+    url,
+    applicationName: `tributary-${name}-events`,
+    maxConnections: 4,
+    ...(signal && { signal }),
+  });
 }

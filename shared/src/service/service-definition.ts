@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { ServiceParts } from '../events/service-events.js';
+import type { ServiceConsumers, ServiceParts } from '../events/service-events.js';
 import type { HttpService } from '../http/http-service.js';
 import type { SetUpRequest } from './set-up-database.js';
 
@@ -16,5 +16,5 @@ export interface ServiceDefinition {
     env: NodeJS.ProcessEnv,
     logger: Logger,
     parts: ServiceParts,
-  ) => Promise<HttpService & { readonly caughtUp?: Promise<unknown> }>;
+  ) => Promise<HttpService & Partial<ServiceConsumers>>;
 }

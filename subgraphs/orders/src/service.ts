@@ -1,4 +1,10 @@
-import { consumeEvents, ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
+import {
+  consumeEvents,
+  ownEventBus,
+  publishEvents,
+  type ServiceConsumers,
+  type ServiceParts,
+} from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { openDatabase } from '@tributary/shared/postgres/database';
 import { listenToNotifications } from '@tributary/shared/postgres/notifications';
@@ -55,10 +61,8 @@ export async function rebuildReadModels(databaseUrl: string): Promise<number> {
   }
 }
 
-/** The orders service: ready when its copies have first been level with their owners. */
-export interface OrdersService extends HttpService {
-  readonly caughtUp: Promise<unknown>;
-}
+/** The orders service: ready when its copies were in sync with their owners once, in this process or in an earlier one. */
+export interface OrdersService extends HttpService, ServiceConsumers {}
 
 type OrdersConfig = ReturnType<typeof readConfig>;
 
@@ -71,7 +75,6 @@ export async function createOrdersService(
   logger: Logger,
   { bus, onStatement }: ServiceParts = {},
 ): Promise<OrdersService> {
-  let caughtUp = false;
   const waiters = new OrderWaiters();
   // The schema is wanted before the service is there that counts.
   const metrics = new Registry();
@@ -98,7 +101,6 @@ export async function createOrdersService(
     },
     createContext: async (db, request) =>
       createContext(new Orders(db), new OrderEventStore(db), new SagaStore(db), request),
-    notReady: () => (caughtUp ? null : 'the copies of users and products are being brought up to date'),
   });
   const events = {
     name: CONSUMER,
@@ -113,11 +115,8 @@ export async function createOrdersService(
   const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copies, events, (db, stopped) =>
     audit(db, copies, stopped),
   );
-  void consumers.caughtUp.then(() => {
-    caughtUp = true;
-  });
   runSagas(service, config, background, settings, waiters, logger);
-  return { ...service, caughtUp: consumers.caughtUp };
+  return { ...service, ...consumers };
 }
 
 /** Moves overdue sagas on, and tells waiting requests of orders that were settled, here or in another process. */

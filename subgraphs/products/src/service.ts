@@ -1,4 +1,10 @@
-import { consumeEvents, ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
+import {
+  consumeEvents,
+  ownEventBus,
+  publishEvents,
+  type ServiceConsumers,
+  type ServiceParts,
+} from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { openDatabase } from '@tributary/shared/postgres/database';
 import { repeat } from '@tributary/shared/service/repeat';
@@ -27,10 +33,8 @@ export const setUpProducts = (request: SetUpRequest): Promise<boolean> =>
 const EXPIRY_INTERVAL_MS = 1000;
 const EXPIRY_BATCH = 100;
 
-/** The products service: ready when it has first given effect to all that orders published. */
-export interface ProductsService extends HttpService {
-  readonly caughtUp: Promise<unknown>;
-}
+/** The products service. It serves without orders' events; `caughtUp` and `inSyncOnce` tell how far it is with them. */
+export interface ProductsService extends HttpService, ServiceConsumers {}
 
 /** The products subgraph: catalogue and stock, on a database of its own. */
 export async function createProductsService(
@@ -57,9 +61,9 @@ export async function createProductsService(
     touchedBy,
   };
   publishEvents(service, events, { Product: 'product_states', OrderStock: STOCK_BY_ORDER }, CHECKS);
-  const { caughtUp } = consumeEvents<ProductsTables>(service, feedsOf(config), [], events);
+  const consumers = consumeEvents<ProductsTables>(service, feedsOf(config), [], events);
   releaseOverdueStock(service, config.PRODUCTS_DATABASE_URL, logger);
-  return { ...service, caughtUp };
+  return { ...service, ...consumers };
 }
 
 /** The schema of this subgraph. Nothing is asked of the database until a field is. */

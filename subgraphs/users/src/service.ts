@@ -1,4 +1,10 @@
-import { consumeEvents, ownEventBus, publishEvents, type ServiceParts } from '@tributary/shared/events/service-events';
+import {
+  consumeEvents,
+  ownEventBus,
+  publishEvents,
+  type ServiceConsumers,
+  type ServiceParts,
+} from '@tributary/shared/events/service-events';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { viewerReader } from '@tributary/shared/http/viewer';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
@@ -24,10 +30,8 @@ import { Users } from './users.js';
 export const setUpUsers = (request: SetUpRequest): Promise<boolean> =>
   setUpDatabase('users', migrations, loadCustomers, request);
 
-/** The users service: level with orders when `caughtUp` resolves. */
-export interface UsersService extends HttpService {
-  readonly caughtUp: Promise<unknown>;
-}
+/** The users service. It serves without orders' events; `caughtUp` and `inSyncOnce` tell how far it is with them. */
+export interface UsersService extends HttpService, ServiceConsumers {}
 
 /** The users subgraph: accounts of people, on a database of its own. */
 export async function createUsersService(
@@ -55,8 +59,8 @@ export async function createUsersService(
     touchedBy,
   };
   publishEvents(service, events, { User: 'user_states', OrderPayment: PAID_BY_ORDER }, CHECKS);
-  const { caughtUp } = consumeEvents<UsersTables>(service, feedsOf(config), [], events);
-  return { ...service, caughtUp };
+  const consumers = consumeEvents<UsersTables>(service, feedsOf(config), [], events);
+  return { ...service, ...consumers };
 }
 
 /** The schema of this subgraph. Nothing is asked of the database until a field is. */

@@ -1,6 +1,6 @@
 import { createRelayLease } from '@tributary/shared/events/lease';
 import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
-import { createConsumerTables } from '@tributary/shared/events/positions';
+import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
 import { type Kysely, sql } from 'kysely';
@@ -146,6 +146,12 @@ export const migrations: Migrations = {
   '0007-relay-lease': {
     async up(db) {
       await createRelayLease(db);
+    },
+  },
+
+  '0008-copies-in-sync': {
+    async up(db) {
+      await addInSyncTimes(db);
     },
   },
 };

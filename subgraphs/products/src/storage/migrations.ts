@@ -1,6 +1,6 @@
 import { createRelayLease } from '@tributary/shared/events/lease';
 import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
-import { createConsumerTables } from '@tributary/shared/events/positions';
+import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
 import { MAX_JSON_DEPTH } from '@tributary/shared/json-value';
 import { createImportsTable } from '@tributary/shared/postgres/import-once';
 import type { Migrations } from '@tributary/shared/postgres/migrate';
@@ -204,6 +204,12 @@ export const migrations: Migrations = {
   '0006-relay-lease': {
     async up(db) {
       await createRelayLease(db);
+    },
+  },
+
+  '0007-copies-in-sync': {
+    async up(db) {
+      await addInSyncTimes(db);
     },
   },
 };
