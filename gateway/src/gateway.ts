@@ -33,7 +33,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     readiness: async () => supergraph?.state ?? { ready: false },
   });
   const cache = await openCache(config, logger, service, bus);
-  const loading = new Supergraph(config, logger, service.metrics, cache);
+  const loading = new Supergraph(config, { logger, metrics: service.metrics, health: service.health }, cache);
   supergraph = loading;
 
   // Lets a page on the public web (Apollo's Sandbox) ask a server on this machine. Before CORS, which answers preflights.
