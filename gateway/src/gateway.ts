@@ -6,6 +6,7 @@ import { createHttpService, type HttpService } from '@tributary/shared/http/http
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
 import { CacheStore } from './freshness/cache-store.js';
+import { Erasures } from './freshness/erasures.js';
 import { ResponseCache } from './freshness/response-cache.js';
 import { Streams } from './freshness/streams.js';
 import { serveExplorerPages } from './http/explorer-pages.js';
@@ -60,18 +61,25 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
 async function openCache(
   config: GatewayConfig,
   logger: Logger,
-  { app, metrics }: HttpService,
+  { app, metrics, health }: HttpService,
   givenBus: EventBus | undefined,
 ): Promise<ResponseCache | null> {
   const { NATS_URL, REDIS_URL, CACHE, CACHE_MAX_BYTES, SUBGRAPHS, SUPERGRAPH_PATH } = config;
   if (!CACHE || SUPERGRAPH_PATH || !(givenBus || NATS_URL)) return null;
   const ownBus = givenBus ? null : new NatsBus({ url: NATS_URL as string, name: 'gateway', logger });
-  const streams = new Streams(metrics);
+  const streams = new Streams(metrics, logger);
   const store = new CacheStore({ maxBytes: CACHE_MAX_BYTES, redisUrl: REDIS_URL, logger, metrics });
+  const erasures = new Erasures(store, streams);
+  streams.observe(erasures);
   const sources = SUBGRAPHS.map(({ name }) => name);
+  if (REDIS_URL) health.add({ name: 'Redis', required: false, check: () => store.farProblem });
+  for (const source of sources) {
+    health.add({ name: `source ${source}`, required: false, check: () => streams.problem(source) });
+  }
   await streams.listen((givenBus ?? ownBus) as EventBus, sources);
   app.addHook('onClose', async () => {
     streams.stop();
+    erasures.close();
     await store.close();
     await ownBus?.close();
   });
