@@ -52,6 +52,11 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   });
   await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));
+  // Before the HTTP server has ended, which waits for requests under way, and after.
+  service.app.addHook('preClose', (done) => {
+    loading.endSoon();
+    done();
+  });
   service.app.addHook('onClose', () => loading.close());
 
   return { ...service, ready: loading.load(), heard: (source) => cache?.heard(source) ?? 0 };

@@ -23,6 +23,8 @@ export class CacheRedis {
   readonly #redis: Redis;
   readonly #failures: Counter;
   readonly #fault: Fault;
+  /** What Redis, or the connection, said was wrong since the fault began: more telling than that it was late. */
+  #refusal: string | null = null;
   #late = 0;
   #restUntil = 0;
   #probe: NodeJS.Timeout | undefined;
@@ -78,7 +80,8 @@ export class CacheRedis {
       this.#late = 0;
       return outcome.value;
     }
-    this.failed(outcome === 'late' ? `it did not answer within ${PATIENCE_MS} ms` : outcome.message);
+    if (outcome === 'late') this.#noteFailure(this.#refusal ?? `it did not answer within ${PATIENCE_MS} ms`);
+    else this.failed(outcome.message);
     this.#late += 1;
     if (this.#late >= FAILURES_TO_REST) {
       this.#restUntil = performance.now() + REST_MS;
@@ -99,8 +102,13 @@ export class CacheRedis {
     );
   }
 
-  /** Something did not work. */
+  /** Redis refused something, or there is no connection. */
   failed(cause: string): void {
+    this.#refusal = cause;
+    this.#noteFailure(cause);
+  }
+
+  #noteFailure(cause: string): void {
     if (this.#closed) return;
     this.#failures.inc();
     this.#fault.failed(cause);
@@ -120,8 +128,10 @@ export class CacheRedis {
     const works = redis && (await this.timed(redis.set(PROBE_KEY, '', 'PX', PROBE_MS))) !== null;
     this.#probe = undefined;
     if (this.#closed) return;
-    if (works) this.#fault.worked();
-    else this.#probe = setTimeout(() => void this.#try(), PROBE_MS).unref();
+    if (works) {
+      this.#refusal = null;
+      this.#fault.worked();
+    } else this.#probe = setTimeout(() => void this.#try(), PROBE_MS).unref();
   }
 }
 

@@ -34,6 +34,8 @@ interface Stream {
   levelAt: number;
   /** When the last message came, by `performance.now()`. */
   heardAt: number;
+  /** Of which time it said so. */
+  saidOf: number;
   /** The latest term of the source's relay that was heard of. */
   term: number;
   readonly clock: SenderClock;
@@ -134,7 +136,8 @@ export class Streams implements TouchListener {
         this.#gaps.inc({ source });
       }
       stream.position = Math.max(stream.position, to);
-      stream.levelAt = Math.max(stream.levelAt, stream.clock.toLocal(at));
+      stream.saidOf = stream.clock.toLocal(at);
+      stream.levelAt = Math.max(stream.levelAt, stream.saidOf);
       stream.heardAt = performance.now();
       stream.term = Math.max(stream.term, term);
     }
@@ -170,6 +173,7 @@ export class Streams implements TouchListener {
       floor: to,
       levelAt,
       heardAt: performance.now(),
+      saidOf: levelAt,
       term,
       clock,
       distrusted,
@@ -184,13 +188,13 @@ export class Streams implements TouchListener {
   /** Which sources are heard of as they should be. */
   #look(): void {
     const now = performance.now();
-    for (const { levelAt, heardAt, distrusted } of this.#streams.values()) {
+    for (const { levelAt, heardAt, saidOf, distrusted } of this.#streams.values()) {
       const seconds = (since: number) => Math.round((now - since) / 1000);
       if (now - levelAt <= DISTRUST_AFTER_MS) distrusted.worked();
       else if (now - heardAt > DISTRUST_AFTER_MS)
         distrusted.failed(`not heard of for ${seconds(heardAt)} s: nothing of it is cached`);
       else
-        distrusted.failed(`its messages are ${seconds(levelAt)} s old (is its clock behind?): nothing of it is cached`);
+        distrusted.failed(`its messages are ${seconds(saidOf)} s old (is its clock behind?): nothing of it is cached`);
     }
   }
 

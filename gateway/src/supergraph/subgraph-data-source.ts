@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { GraphQLDataSource, GraphQLDataSourceProcessOptions } from '@apollo/gateway/dist/datasources/types.js';
 import { ApiError, type ErrorCode, type ErrorDetails } from '@tributary/shared/errors';
 import {
@@ -49,8 +48,6 @@ const FINAL_STATUSES = new Set([401, 403, 429, 502, 503, 504]);
 const isRefusal = (status: number): boolean => status >= 400 && status < 500 && status !== 404 && status !== 405;
 /** A failure that is over within this time is in the metrics, and not in the log. */
 const FAULT_PATIENCE_MS = 1000;
-/** How long requests that are under way may still take when the gateway closes. */
-const CLOSE_GRACE_MS = 2000;
 
 export interface SubgraphOptions {
   /** For one request, all of it. */
@@ -198,15 +195,11 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
   }
 
-  /** Lets requests that are under way end, for a moment, then ends them. */
+  /** Ends requests that are under way, too: with an error, at once. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#failing.stop();
     this.#circuit.stop();
-    const grace = new AbortController();
-    const ended = this.#pool.close().catch(() => undefined);
-    await Promise.race([ended, sleep(CLOSE_GRACE_MS, undefined, { signal: grace.signal }).catch(() => undefined)]);
-    grace.abort();
     await this.#pool.destroy();
   }
 

@@ -32,6 +32,9 @@ import { SharedQueries } from './shared-queries.js';
 import { SubgraphDataSource, type SubgraphOptions } from './subgraph-data-source.js';
 import { SupergraphFile } from './supergraph-file.js';
 
+/** How long requests that are under way may still take when the gateway closes. */
+const CLOSE_GRACE_MS = 3000;
+
 /** The supergraph that is served now. */
 interface LoadedSupergraph {
   readonly id: string;
@@ -66,6 +69,7 @@ export class Supergraph {
   #refusal: string | null = null;
   #loading: Promise<unknown> = Promise.resolve();
   #closing = false;
+  #ending: NodeJS.Timeout | undefined;
 
   constructor(config: GatewayConfig, { logger, metrics, health }: SupergraphReports, cache: ResponseCache | null) {
     this.#config = config;
@@ -304,12 +308,26 @@ export class Supergraph {
     return headers;
   }
 
+  /** It is about to be closed: requests under way that take longer than a moment are answered without what their subgraphs owe. */
+  endSoon(): void {
+    this.#closing = true;
+    this.#source.stop();
+    this.#ending = setTimeout(() => void this.#closeDataSources(), CLOSE_GRACE_MS).unref();
+  }
+
+  /** Ends what is left. */
   async close(): Promise<void> {
+    clearTimeout(this.#ending);
     this.#closing = true;
     this.#source.stop();
     this.#last?.close();
     await this.#loading.catch(() => undefined);
     if (this.#loaded) await this.#gateway.stop();
+    await this.#closeDataSources();
+  }
+
+  /** Requests that wait for a subgraph are answered with an error. */
+  async #closeDataSources(): Promise<void> {
     const dataSources = [...this.#dataSources.values(), ...this.#earlierDataSources];
     await Promise.all(dataSources.map((dataSource) => dataSource.close()));
   }
