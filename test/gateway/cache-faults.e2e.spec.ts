@@ -34,15 +34,25 @@ async function start() {
   const client = new Redis(redis.url);
   client.on('error', () => undefined);
   cleanUps.push(() => client.disconnect());
-  const env = { SUBGRAPHS: `items=${items.url}`, REDIS_URL: redis.url, SUPERGRAPH_POLL_INTERVAL: '1h' };
-  const running = await gateway(env, bus);
-  await running.gateway.ready;
+  // Each read of the second gateway is of something that it has not in memory: nothing fits in there.
+  const startGateway = async (more: NodeJS.ProcessEnv = {}) => {
+    const env = { SUBGRAPHS: `items=${items.url}`, REDIS_URL: redis.url, SUPERGRAPH_POLL_INTERVAL: '1h' };
+    const started = await gateway({ ...env, ...more }, bus);
+    await started.gateway.ready;
+    return started;
+  };
+  const running = await startGateway();
+  const query = 'query Item($id: ID!) { item(id: $id) { size } }';
   let count = 0;
   const read = () => {
     count += 1;
-    return ask(running.url, 'query Item($id: ID!) { item(id: $id) { size } }', { id: `i${count}` });
+    return ask(running.url, query, { id: `i${count}` });
   };
-  return { ...running, redis, client, read, clock };
+  const another = async () => {
+    const started = await startGateway({ CACHE_MAX_BYTES: '1' });
+    return { ...started, readFirst: () => ask(started.url, query, { id: 'i1' }) };
+  };
+  return { ...running, redis, client, read, another, clock };
 }
 
 test.skipIf(!needed)(
@@ -135,5 +145,46 @@ test.skipIf(!needed)(
       expect(logs.filter(({ source }) => source === 'items').map(({ level }) => level)).toEqual([40, 30]);
     });
     await Promise.all(checks);
+  },
+);
+
+test.skipIf(!needed)(
+  `whatever else is found in Redis in place of an entry costs a fetch, and no answer${without}`,
+  { timeout: 60_000 },
+  async () => {
+    const first = await start();
+    const second = await first.another();
+    const keys = await until(
+      async () => {
+        await first.read();
+        return (await first.client.keys('tributary:2:*')).filter((key) => !key.endsWith(':lease'));
+      },
+      (found) => found.length >= 3,
+    );
+    const entry = JSON.parse((await first.client.get(keys[0] as string)) as string);
+    const found = [
+      '',
+      'no JSON',
+      '5',
+      '[]',
+      '{}',
+      JSON.stringify({ ...entry, text: 'no JSON' }),
+      JSON.stringify({ ...entry, text: '5' }),
+      JSON.stringify({ ...entry, text: '[]' }),
+      JSON.stringify({ ...entry, text: 'null' }),
+      JSON.stringify({ ...entry, text: '{"item":5}' }),
+      JSON.stringify({ ...entry, positions: ['items', 1] }),
+      JSON.stringify({ ...entry, positions: [['items', '1']] }),
+      JSON.stringify({ ...entry, entities: null }),
+      JSON.stringify({ ...entry, owner: 7, positions: {} }),
+    ];
+    for (const value of found) {
+      for (const key of keys) await first.client.set(key, value);
+      const { status, data } = await second.readFirst();
+      expect([status, Object.keys(data ?? {})], value).toEqual([200, ['item']]);
+    }
+    for (const key of keys) await first.client.del(key).then(() => first.client.hset(key, 'a', 'b'));
+    expect((await second.readFirst()).status).toBe(200);
+    expect([...first.logs, ...second.logs].filter(({ level }) => level >= 50)).toEqual([]);
   },
 );
