@@ -9,7 +9,7 @@ import type { LastSupergraph } from './last-supergraph.js';
 import { SteadySchema } from './steady-schema.js';
 
 const FIRST_RETRY_MS = 250;
-/** Until there is something to serve, what has answered is looked at so often. */
+/** While subgraphs are being asked, what has come is looked at so often. */
 const LOOK_MS = 100;
 /** Subgraphs have so long to answer at the start before the supergraph that was served last is. */
 const LAST_AFTER_MS = 1000;
@@ -117,7 +117,6 @@ export class ComposedSupergraph implements SupergraphManager {
   async #follow(hooks: Hooks): Promise<undefined> {
     const { signal } = this.#stopped;
     const pause = (ms: number) => sleep(ms, undefined, { signal }).catch(() => undefined);
-    const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     let failures = 0;
     while (!signal.aborted) {
       const reading = { isOver: false };
@@ -125,7 +124,7 @@ export class ComposedSupergraph implements SupergraphManager {
         reading.isOver = true;
       });
       while (!reading.isOver && !signal.aborted) {
-        await Promise.race([all, stopped, ...(this.#servedSchemas ? [] : [pause(LOOK_MS)])]);
+        await Promise.race([all, pause(LOOK_MS)]);
         if (!signal.aborted) await this.#update(reading.isOver);
       }
       const isWell = this.#sources.every(({ failure }) => failure === null);
