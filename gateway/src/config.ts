@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { duration, port, readEnvironment } from '@tributary/shared/config/environment';
+import { ConfigurationError, duration, port, readEnvironment } from '@tributary/shared/config/environment';
 import { natsUrl } from '@tributary/shared/events/event-settings';
 import { serveSettings } from '@tributary/shared/service/run-service';
 import { z } from 'zod';
@@ -109,6 +109,12 @@ export const settings = {
     .optional()
     .describe('a file with a composed supergraph, in place of `SUBGRAPHS`; then nothing is cached'),
   SUPERGRAPH_POLL_INTERVAL: duration('5s').describe('how often schemas, or the file, are looked at again'),
+  LAST_SUPERGRAPH: z
+    .string()
+    .optional()
+    .describe(
+      'where the last supergraph is kept: the path of a file, or `redis` (needs `REDIS_URL`). A gateway that starts while a subgraph is down serves it; without it, a supergraph of the subgraphs that answer',
+    ),
   SUBGRAPH_TIMEOUT: duration('5s').describe(
     'how long one fetch may take. A batch of entity fetches that timed out is sent once more, fetch by fetch, so a response may take twice as long',
   ),
@@ -169,7 +175,13 @@ export const settings = {
   ...serveSettings,
 };
 
-export const readConfig = (env: NodeJS.ProcessEnv = process.env) =>
-  readEnvironment(settings, { ...env, GATEWAY_PORT: env.GATEWAY_PORT || env.PORT });
+/** @throws ConfigurationError */
+export function readConfig(env: NodeJS.ProcessEnv = process.env) {
+  const config = readEnvironment(settings, { ...env, GATEWAY_PORT: env.GATEWAY_PORT || env.PORT });
+  if (config.LAST_SUPERGRAPH === 'redis' && !config.REDIS_URL) {
+    throw new ConfigurationError('LAST_SUPERGRAPH: "redis" needs REDIS_URL, which is not set.');
+  }
+  return config;
+}
 
 export type GatewayConfig = ReturnType<typeof readConfig>;

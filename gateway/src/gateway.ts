@@ -7,6 +7,7 @@ import { createHttpService, type HttpService } from '@tributary/shared/http/http
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
 import { CacheStore } from './freshness/cache-store.js';
+import { Erasures } from './freshness/erasures.js';
 import { ResponseCache } from './freshness/response-cache.js';
 import { Streams } from './freshness/streams.js';
 import { serveExplorerPages } from './http/explorer-pages.js';
@@ -34,7 +35,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     readiness: async () => supergraph?.state ?? { ready: false },
   });
   const cache = await openCache(config, logger, service, bus);
-  const loading = new Supergraph(config, logger, service.metrics, cache);
+  const loading = new Supergraph(config, { logger, metrics: service.metrics, health: service.health }, cache);
   supergraph = loading;
 
   // Lets a page on the public web (Apollo's Sandbox) ask a server on this machine. Before CORS, which answers preflights.
@@ -52,6 +53,11 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   });
   await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));
+  // Before the HTTP server has ended, which waits for requests under way, and after.
+  service.app.addHook('preClose', (done) => {
+    loading.endSoon();
+    done();
+  });
   service.onClose('supergraph', () => loading.close());
 
   return { ...service, ready: loading.load(), heard: (source) => cache?.heard(source) ?? 0 };
@@ -67,18 +73,23 @@ async function openCache(
   const { NATS_URL, REDIS_URL, CACHE, CACHE_MAX_BYTES, SUBGRAPHS, SUPERGRAPH_PATH } = config;
   if (!CACHE || SUPERGRAPH_PATH || !(givenBus || NATS_URL)) return null;
   const ownBus = givenBus ? null : new NatsBus({ url: NATS_URL as string, name: 'gateway', logger });
-  const streams = new Streams(metrics);
+  const streams = new Streams(metrics, logger);
   const store = new CacheStore({ maxBytes: CACHE_MAX_BYTES, redisUrl: REDIS_URL, logger, metrics });
+  const erasures = new Erasures(store, streams);
+  streams.observe(erasures);
   const sources = SUBGRAPHS.map(({ name }) => name);
   const listenedTo = (givenBus ?? ownBus) as EventBus;
   reportBus({ health, metrics }, listenedTo);
-  await streams.listen(listenedTo, sources);
+  if (REDIS_URL) health.add({ name: 'Redis', required: false, check: () => store.farProblem });
   for (const source of sources) {
+    health.add({ name: `source ${source}`, required: false, check: () => streams.problem(source) });
     const effect = 'nothing of a service whose clock is more than 1.5 s behind is cached';
     clocks.add({ source, offsetMs: () => streams.clockOffsetMs(source), effect });
   }
+  await streams.listen(listenedTo, sources);
   onClose('cache', async () => {
     streams.stop();
+    erasures.close();
     await store.close();
     await ownBus?.close();
   });

@@ -166,7 +166,8 @@ function isEntity({ directives = [] }: ObjectTypeDefinitionNode): boolean {
 /** A cache in this process that has heard of every subgraph; `hear` says that nothing changed until now. */
 export function cacheFor({ subgraphs }: FederatedCase) {
   const metrics = new Registry();
-  const streams = new Streams(metrics);
+  const logger = pino({ level: 'silent' });
+  const streams = new Streams(metrics, logger);
   const hear = () => {
     for (const name of Object.keys(subgraphs)) streams.onTouches(name, { from: 1, to: 1, at: Date.now(), touched: [] });
   };
@@ -174,7 +175,7 @@ export function cacheFor({ subgraphs }: FederatedCase) {
   const store = new CacheStore({
     maxBytes: 50_000_000,
     redisUrl: undefined,
-    logger: pino({ level: 'silent' }),
+    logger,
     metrics,
   });
   return { cache: new ResponseCache(store, streams, metrics), hear };

@@ -32,6 +32,18 @@ export class ControlledBus implements EventBus {
     return next?.touches;
   }
 
+  /** Loses what is held. @returns what it was */
+  lose(): readonly Touches[] {
+    return (this.#held?.splice(0) ?? []).map(({ touches }) => touches);
+  }
+
+  /** Lets what is held be heard, and holds nothing more. */
+  resume(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const { hear } of held) hear();
+  }
+
   publish = (...parameters: Parameters<EventBus['publish']>) => this.#bus.publish(...parameters);
   announce = (...parameters: Parameters<EventBus['announce']>) => this.#bus.announce(...parameters);
   forget = (...parameters: Parameters<EventBus['forget']>) => this.#bus.forget(...parameters);

@@ -2,6 +2,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { codesOf } from '../harness/graphql-client.ts';
+import { until } from '../harness/until.ts';
 
 let graph: TestGraph;
 beforeAll(async () => {
@@ -64,8 +65,20 @@ test('a non-null field that only products knows takes its order with it, and say
 test('health and metrics tell it', async () => {
   const ready = await fetch(`${graph.urls.users}/health/ready`);
   expect(await ready.json()).toMatchObject({ status: 'ready', service: 'users', database: 'up' });
-  const gateway = (await (await fetch(`${graph.urls.gateway}/health/ready`)).json()) as { status: string };
-  expect(gateway.status).toBe('ready');
+  const { status, body } = await until(
+    async () => {
+      const response = await fetch(`${graph.urls.gateway}/health/ready`);
+      return { status: response.status, body: (await response.json()) as { status: string; degraded?: object } };
+    },
+    ({ body: said }) => said.status === 'degraded' && Object.keys(said.degraded ?? {}).length === 2,
+  );
+  expect(status).toBe(200);
+  expect(body.degraded).toEqual({
+    'subgraph products': expect.stringMatching(/^Subgraph "products" cannot be reached/),
+    supergraph: expect.stringMatching(
+      /^composed at 20.*; products does not answer: Subgraph "products" cannot be reached/,
+    ),
+  });
   const metrics = await (await fetch(`${graph.urls.gateway}/metrics`)).text();
   expect(metrics).toMatch(
     /gateway_subgraph_fetch_duration_seconds_count\{(?=.*subgraph="products")(?=.*outcome="SUBGRAPH_UNAVAILABLE").*\} [1-9]/,

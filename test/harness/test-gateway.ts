@@ -1,5 +1,6 @@
 import { readConfig } from '@tributary/gateway/config';
 import { createGateway, type Gateway } from '@tributary/gateway/gateway';
+import type { EventBus } from '@tributary/shared/events/event-bus';
 import { pino } from 'pino';
 import { afterEach } from 'vitest';
 import { startTestSubgraph, type TestSubgraph } from './test-subgraph.ts';
@@ -16,17 +17,57 @@ export async function subgraph(sdl: string): Promise<TestSubgraph> {
   return started;
 }
 
+/** A line of a log, as an object. */
+export interface LogLine {
+  readonly level: number;
+  readonly msg: string;
+  readonly [detail: string]: unknown;
+}
+
+export interface TestGateway {
+  readonly url: string;
+  readonly gateway: Gateway;
+  /** What it has logged so far, from level info on. */
+  readonly logs: readonly LogLine[];
+  /** What it says at `/health/ready`. */
+  readiness(): Promise<{
+    status: number;
+    body: Readonly<Record<string, unknown>> & { degraded?: Record<string, string> };
+  }>;
+  /** The value of a metric, by the text that its line begins with; undefined when there is none. */
+  metric(start: RegExp): Promise<number | undefined>;
+}
+
 /** A gateway that runs until the end of the test; it listens, and may not be ready yet. */
-export async function gateway(env: NodeJS.ProcessEnv): Promise<{ url: string; gateway: Gateway }> {
+export async function gateway(env: NodeJS.ProcessEnv, bus?: EventBus): Promise<TestGateway> {
   const config = readConfig({ GATEWAY_PORT: '0', SUPERGRAPH_POLL_INTERVAL: '50ms', SUBGRAPH_TIMEOUT: '400ms', ...env });
-  const created = await createGateway(config, pino({ level: 'silent' }));
+  const logs: LogLine[] = [];
+  const logger = pino({ level: 'info' }, { write: (line: string) => void logs.push(JSON.parse(line)) });
+  const created = await createGateway(config, logger, bus);
   created.ready.catch(() => undefined);
   cleanUps.push(() => created.close());
-  return { url: await created.listen(), gateway: created };
+  const url = await created.listen();
+  return {
+    url,
+    gateway: created,
+    logs,
+    async readiness() {
+      const response = await fetch(`${url}/health/ready`);
+      return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+    },
+    async metric(start) {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      const line = text.split('\n').find((each) => start.test(each));
+      return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ') + 1));
+    },
+  };
 }
 
 /** A gateway that is ready, over these subgraphs. */
-export async function gatewayOver(subgraphs: Record<string, TestSubgraph>, env: NodeJS.ProcessEnv = {}) {
+export async function gatewayOver(
+  subgraphs: Record<string, TestSubgraph>,
+  env: NodeJS.ProcessEnv = {},
+): Promise<TestGateway> {
   const started = await gateway({ ...over(subgraphs), ...env });
   await started.gateway.ready;
   return started;

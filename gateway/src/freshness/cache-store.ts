@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { Redis } from 'ioredis';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { Counter, Gauge, type Registry } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
 import { z } from 'zod';
+import { CacheRedis } from './cache-redis.js';
 import type { Positions } from './streams.js';
 
 /** Something that was read, as JSON, and what must not have changed for it to be what would be read now. */
@@ -28,34 +29,31 @@ export interface CacheStoreOptions {
   readonly metrics: Registry;
 }
 
-/** Redis has so long; what it has not said by then is fetched. */
-const REDIS_PATIENCE_MS = 5;
-const FAILURES_TO_REST = 3;
-const REST_MS = 1000;
 const REDIS_TTL_S = 600;
 /** Longer than a fetch mostly takes; who died while he fetched holds the others up no longer. */
 const LEASE_MS = 150;
 const OVERHEAD_BYTES = 300;
 /** Of what is in Redis; a gateway of another release that has another one does not see it. */
 const ENTRY_FORMAT = 2;
+const KEY_PREFIX = `tributary:${ENTRY_FORMAT}:`;
+/** How many keys Redis goes through, and how many entries are read, at a time: requests wait for no more than that. */
+const SCAN_COUNT = 500;
+const READ_COUNT = 100;
+/** How many entries in memory are looked at before other work has its turn. */
+const NEAR_COUNT = 5000;
+/** Sets a number unless there is a larger one. */
+const RAISE = `if tonumber(ARGV[1]) > tonumber(redis.call('get', KEYS[1]) or '-1') then
+  redis.call('set', KEYS[1], ARGV[1], 'EX', ARGV[2]) end return 1`;
 
 /** A bounded cache in this process, in front of one in Redis that other gateways share; Redis may be slow, dead or not there at all. */
 export class CacheStore {
   readonly #near: LRUCache<string, CacheEntry>;
-  readonly #redis: Redis | null;
-  readonly #redisFailures: Counter;
-  #failures = 0;
-  #restUntil = 0;
+  readonly #redis: CacheRedis | null;
 
   constructor({ maxBytes, redisUrl, logger, metrics }: CacheStoreOptions) {
     this.#near = new LRUCache({
       maxSize: Math.max(1, maxBytes),
       sizeCalculation: ({ text }, key) => 2 * (text.length + key.length) + OVERHEAD_BYTES,
-    });
-    this.#redisFailures = new Counter({
-      name: 'gateway_cache_redis_failures_total',
-      help: 'Times that Redis did not answer in time',
-      registers: [metrics],
     });
     const near = this.#near;
     new Gauge({
@@ -67,7 +65,7 @@ export class CacheStore {
         this.set(near.calculatedSize);
       },
     });
-    this.#redis = redisUrl ? connect(redisUrl, logger) : null;
+    this.#redis = redisUrl ? new CacheRedis(redisUrl, logger, metrics) : null;
   }
 
   /** What is kept in this process. */
@@ -75,95 +73,120 @@ export class CacheStore {
     return this.#near.get(key);
   }
 
+  /** Keeps what Redis had in this process, too. */
+  keepNear(key: string, entry: CacheEntry): void {
+    this.#near.set(key, entry);
+  }
+
   /** What Redis has, in the order of the keys, in one round trip; null when it is not asked. */
   far(keys: readonly string[]): Promise<(CacheEntry | undefined)[]> | null {
-    const redis = this.#available();
-    if (!redis || keys.length === 0) return null;
-    return this.#timed(redis.mget(keys.map(farKey))).then(
-      (values) =>
-        values?.map((value, i) => {
-          const entry = value === null ? undefined : readEntry(value);
-          if (entry) this.#near.set(keys[i] as string, entry);
-          return entry;
-        }) ?? keys.map(() => undefined),
-    );
+    const redis = this.#redis?.forRequests;
+    if (!this.#redis || !redis || keys.length === 0) return null;
+    return this.#redis
+      .timed(redis.mget(keys.map(farKey)))
+      .then((values) => keys.map((_key, i) => readEntry(values?.[i] ?? null)));
   }
 
   /**
    * Announces that these are being fetched here. @returns for each whether nobody else had announced it; null when Redis is not asked
    */
   lease(keys: readonly string[]): Promise<boolean[]> | null {
-    const redis = this.#available();
-    if (!redis || keys.length === 0) return null;
+    const redis = this.#redis?.forRequests;
+    if (!this.#redis || !redis || keys.length === 0) return null;
     const pipeline = redis.pipeline();
     for (const key of keys) pipeline.set(`${farKey(key)}:lease`, '', 'PX', LEASE_MS, 'NX');
-    return this.#timed(pipeline.exec()).then((results) => keys.map((_key, i) => !results || results[i]?.[1] !== null));
+    return this.#redis.timedAll(pipeline.exec()).then((results) => keys.map((_key, i) => results?.[i] !== null));
   }
 
   /** @param fetched what is not being fetched any more, kept or not */
   store(entries: readonly (readonly [key: string, entry: CacheEntry])[], fetched: readonly string[]): void {
     for (const [key, entry] of entries) this.#near.set(key, entry);
-    const redis = this.#available();
+    const redis = this.#redis?.forRequests;
     if (!redis || fetched.length === 0) return;
     const pipeline = redis.pipeline().del(fetched.map((key) => `${farKey(key)}:lease`));
     for (const [key, entry] of entries) pipeline.set(farKey(key), JSON.stringify(entry), 'EX', REDIS_TTL_S);
-    // Nobody waits for it.
-    void this.#timed(pipeline.exec());
+    // Nobody waits for it. It is on its way to Redis before this method returns: a scan that begins later finds what it wrote.
+    void this.#redis?.timedAll(pipeline.exec());
+  }
+
+  /** Whether there is a Redis. */
+  get hasFar(): boolean {
+    return this.#redis !== null;
+  }
+
+  get isFarConnected(): boolean {
+    return this.#redis?.connected != null;
+  }
+
+  /** Why Redis is of no use now; null when it is, or when there is none. */
+  get farProblem(): string | null {
+    return this.#redis?.problem ?? null;
+  }
+
+  /** Work in the background did not succeed. */
+  farFailed(cause: string): void {
+    this.#redis?.failed(cause);
+  }
+
+  /** Deletes entries in this process; others are read and kept meanwhile. */
+  async deleteNear(isDoomed: (entry: CacheEntry) => boolean): Promise<void> {
+    const keys = [...this.#near.keys()];
+    for (let i = 0; i < keys.length; i++) {
+      if (i % NEAR_COUNT === NEAR_COUNT - 1) await nextTurn();
+      const entry = this.#near.peek(keys[i] as string);
+      if (entry && isDoomed(entry)) this.#near.delete(keys[i] as string);
+    }
+  }
+
+  /**
+   * Deletes entries in Redis, and what is in their place and cannot be read, a part at a time: it takes as long as Redis has keys.
+   *
+   * @param isOver whether it should be given up
+   * @throws when Redis cannot be reached, or fails
+   */
+  async deleteFar(isDoomed: (entry: CacheEntry) => boolean, isOver: () => boolean): Promise<void> {
+    if (!this.#redis) return;
+    let cursor = '0';
+    do {
+      const redis = this.#redis.connected;
+      if (!redis) throw new Error('it cannot be reached');
+      const [next, keys] = await redis.scan(cursor, 'MATCH', `${KEY_PREFIX}*`, 'COUNT', SCAN_COUNT);
+      cursor = next;
+      const entryKeys = keys.filter((key) => !key.endsWith(':lease'));
+      for (let i = 0; i < entryKeys.length; i += READ_COUNT) {
+        const part = entryKeys.slice(i, i + READ_COUNT);
+        const values = await redis.mget(part);
+        const doomed = part.filter((_key, n) => {
+          const entry = readEntry(values[n] ?? null);
+          return !entry || isDoomed(entry);
+        });
+        if (doomed.length > 0) await redis.unlink(doomed);
+      }
+    } while (cursor !== '0' && !isOver());
+  }
+
+  /** Up to which position of a source gateways have carried out erasures in Redis; -1 when that is not known. @throws when Redis fails */
+  async erasedUpTo(source: string): Promise<number> {
+    const position = await this.#redis?.connected?.get(erasedKey(source));
+    return position == null ? -1 : Number(position);
+  }
+
+  /** @throws when Redis fails */
+  async noteErasedUpTo(source: string, position: number): Promise<void> {
+    await this.#redis?.connected?.eval(RAISE, 1, erasedKey(source), position, REDIS_TTL_S);
   }
 
   async close(): Promise<void> {
-    this.#redis?.disconnect();
-  }
-
-  #available(): Redis | null {
-    const redis = this.#redis;
-    return redis?.status === 'ready' && performance.now() >= this.#restUntil ? redis : null;
-  }
-
-  /** Null when it takes too long, or fails. */
-  async #timed<T>(command: Promise<T>): Promise<T | null> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<null>((resolve) => {
-      timer = setTimeout(() => resolve(null), REDIS_PATIENCE_MS);
-    });
-    const result = await Promise.race([command.catch(() => null), late]);
-    clearTimeout(timer);
-    if (result === null) this.#failed();
-    else this.#failures = 0;
-    return result;
-  }
-
-  #failed(): void {
-    this.#redisFailures.inc();
-    this.#failures += 1;
-    if (this.#failures < FAILURES_TO_REST) return;
-    this.#restUntil = performance.now() + REST_MS;
-    this.#failures = 0;
+    this.#redis?.close();
   }
 }
 
-function connect(url: string, logger: Logger): Redis {
-  const redis = new Redis(url, {
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    connectTimeout: 1000,
-    commandTimeout: 1000,
-    retryStrategy: (attempt) => Math.min(attempt * 100, 1000),
-  });
-  let told = false;
-  redis.on('error', (error) => {
-    if (!told) logger.warn({ problem: error.message }, 'Redis cannot be reached; the gateway goes on without it');
-    told = true;
-  });
-  redis.on('ready', () => {
-    if (told) logger.info('Redis can be reached again');
-    told = false;
-  });
-  return redis;
+function erasedKey(source: string): string {
+  return `tributary:erased:${ENTRY_FORMAT}:${source}`;
 }
 
 function farKey(key: string): string {
-  return `tributary:${ENTRY_FORMAT}:${createHash('sha256').update(key).digest('base64url')}`;
+  return `${KEY_PREFIX}${createHash('sha256').update(key).digest('base64url')}`;
 }
 
 /** Whatever else may be in Redis is no entry. */
@@ -176,7 +199,8 @@ const entrySchema = z.object({
   storedAt: z.number(),
 });
 
-function readEntry(text: string): CacheEntry | undefined {
+function readEntry(text: string | null): CacheEntry | undefined {
+  if (text === null) return undefined;
   try {
     return entrySchema.safeParse(JSON.parse(text)).data;
   } catch {

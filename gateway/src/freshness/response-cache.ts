@@ -156,7 +156,12 @@ export class ResponseCache {
   async #readFar(places: readonly Place[], requirements: Requirements): Promise<void> {
     const entries = await this.#store.far(places.map(({ key }) => key));
     if (!entries) return;
-    for (const [n, { found, index }] of places.entries()) found[index] = this.#usable(entries[n], requirements);
+    for (const [n, { key, found, index }] of places.entries()) {
+      const entry = entries[n];
+      // What was touched, or erased, since it was written is not taken over.
+      if (entry && this.#streams.isCurrent(entry)) this.#store.keepNear(key, entry);
+      found[index] = this.#usable(entry, requirements);
+    }
   }
 
   #claim(key: string, begunAt: number): Claim {

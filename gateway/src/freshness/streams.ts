@@ -2,13 +2,28 @@ import { performance } from 'node:perf_hooks';
 import type { EventBus } from '@tributary/shared/events/event-bus';
 import { SenderClock } from '@tributary/shared/events/sender-clock';
 import type { Touches, TouchListener } from '@tributary/shared/events/touches';
+import { Fault } from '@tributary/shared/service/fault';
 import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 /** Nothing was heard of a source for so long: what is cached of it is not to be trusted. */
 const DISTRUST_AFTER_MS = 1500;
 /** How many entities are remembered as touched; beyond, whatever was read before the oldest of them is distrusted. */
 const MAX_TOUCHED = 200_000;
+const LOOK_MS = 1000;
+/** A source that is silent for less than this is not reported. */
+const FAULT_PATIENCE_MS = 3000;
+
+/** What is told of what was heard, besides what decides whether something that was read is current. */
+export interface StreamObserver {
+  /** The personal data of these entities was erased. */
+  onErased(entities: readonly string[]): void;
+  /** A source is heard of for the first time; what it did up to this position was not heard of. */
+  onBeginning(source: string, position: number): void;
+  /** What a source did may have been missed, up to this position. */
+  onGap(source: string, position: number): void;
+}
 
 interface Stream {
   /** The last position that was heard of. */
@@ -17,7 +32,15 @@ interface Stream {
   floor: number;
   /** Up to this time, by `performance.now()`, everything that the source had committed is known here. */
   levelAt: number;
+  /** When the last message came, by `performance.now()`. */
+  heardAt: number;
+  /** Of which time it said so. */
+  saidOf: number;
+  /** The latest term of the source's relay that was heard of. */
+  term: number;
   readonly clock: SenderClock;
+  /** Nothing of it is cached. */
+  readonly distrusted: Fault;
 }
 
 /** From which state something was read: a position for each source. */
@@ -51,9 +74,13 @@ export class Streams implements TouchListener {
   readonly #invalidations: Counter<'source'>;
   readonly #gaps: Counter<'source'>;
   readonly #waiting = new Set<() => void>();
+  readonly #logger: Logger;
+  #observer: StreamObserver | null = null;
   #stops: (() => void)[] = [];
+  #looks: NodeJS.Timeout | undefined;
 
-  constructor(metrics: Registry) {
+  constructor(metrics: Registry, logger: Logger) {
+    this.#logger = logger;
     const labelNames = ['source'] as const;
     this.#invalidations = new Counter({
       name: 'gateway_cache_invalidations_total',
@@ -80,7 +107,13 @@ export class Streams implements TouchListener {
     });
   }
 
+  /** Tells somebody what is heard from now on. */
+  observe(observer: StreamObserver): void {
+    this.#observer = observer;
+  }
+
   async listen(bus: EventBus, sources: readonly string[]): Promise<void> {
+    this.#looks = setInterval(() => this.#look(), LOOK_MS).unref();
     this.#stops = await Promise.all(sources.map((source) => bus.listen(source, this)));
   }
 
@@ -90,24 +123,28 @@ export class Streams implements TouchListener {
   }
 
   stop(): void {
+    clearInterval(this.#looks);
+    for (const { distrusted } of this.#streams.values()) distrusted.stop();
     for (const stop of this.#stops) stop();
     for (const wake of this.#waiting) wake();
   }
 
-  onTouches(source: string, { from, to, at, touched }: Touches): void {
+  onTouches(source: string, { from, to, at, term = 0, touched }: Touches): void {
     const stream = this.#streams.get(source);
+    // A relay that was replaced may say old things as if they were new.
+    if (stream && term !== 0 && term < stream.term) return;
     const isGap = stream !== undefined && from > stream.position;
-    if (!stream) {
-      const clock = new SenderClock();
-      // What was read before we listened may have changed before we listened.
-      this.#streams.set(source, { position: to, floor: to, levelAt: clock.toLocal(at), clock });
-    } else {
+    if (!stream) this.#begin(source, to, at, term);
+    else {
       if (isGap) {
         stream.floor = to;
         this.#gaps.inc({ source });
       }
       stream.position = Math.max(stream.position, to);
-      stream.levelAt = Math.max(stream.levelAt, stream.clock.toLocal(at));
+      stream.saidOf = stream.clock.toLocal(at);
+      stream.levelAt = Math.max(stream.levelAt, stream.saidOf);
+      stream.heardAt = performance.now();
+      stream.term = Math.max(stream.term, term);
     }
     // A gap may hide changes: what was begun before it is not for whoever asks after it.
     if (touched.length > 0 || isGap) this.#epoch += 1;
@@ -118,7 +155,57 @@ export class Streams implements TouchListener {
       }
       this.#invalidations.inc({ source }, entities.length);
     }
+    // Only now: from here on nothing that was read before is kept.
+    for (const { entities, erased } of touched) if (erased) this.#observer?.onErased(entities);
+    if (!stream) this.#observer?.onBeginning(source, to);
+    else if (isGap) this.#observer?.onGap(source, to);
     for (const wake of this.#waiting) wake();
+  }
+
+  #begin(source: string, to: number, at: number, term: number): void {
+    const clock = new SenderClock();
+    const levelAt = clock.toLocal(at);
+    const distrusted = new Fault({
+      logger: this.#logger,
+      began: 'nothing of a source is served from the cache, or kept',
+      ended: 'what is read of the source is cached again',
+      details: { source },
+      patienceMs: FAULT_PATIENCE_MS,
+    });
+    // What was read before we listened may have changed before we listened.
+    this.#streams.set(source, {
+      position: to,
+      floor: to,
+      levelAt,
+      heardAt: performance.now(),
+      saidOf: levelAt,
+      term,
+      clock,
+      distrusted,
+    });
+  }
+
+  /** Why nothing of a source is cached; null when it is, or when the source was never heard of. */
+  problem(source: string): string | null {
+    return this.#streams.get(source)?.distrusted.cause ?? null;
+  }
+
+  /** Which sources are heard of as they should be. */
+  #look(): void {
+    const now = performance.now();
+    for (const { levelAt, heardAt, saidOf, distrusted } of this.#streams.values()) {
+      const seconds = (since: number) => Math.round((now - since) / 1000);
+      if (now - levelAt <= DISTRUST_AFTER_MS) distrusted.worked();
+      else if (now - heardAt > DISTRUST_AFTER_MS)
+        distrusted.failed(`not heard of for ${seconds(heardAt)} s: nothing of it is cached`);
+      else
+        distrusted.failed(`its messages are ${seconds(saidOf)} s old (is its clock behind?): nothing of it is cached`);
+    }
+  }
+
+  /** The last position of each source that was heard of. */
+  positions(): Positions {
+    return [...this.#streams].map(([source, { position }]) => [source, position]);
   }
 
   /** A service told of its own changes beside the stream, with an answer. What would leave a gap has to come by the stream. */

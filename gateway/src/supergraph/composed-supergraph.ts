@@ -1,43 +1,102 @@
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { IntrospectAndCompose, type SupergraphManager, type SupergraphSdlHook } from '@apollo/gateway';
+import { SERVICE_DEFINITION_QUERY, type SupergraphManager, type SupergraphSdlHook } from '@apollo/gateway';
+import { Fault } from '@tributary/shared/service/fault';
 import type { Logger } from 'pino';
 import type { Subgraph } from '../config.js';
+import { composeSchemas, type Schemas } from './compose-schemas.js';
+import type { LastSupergraph } from './last-supergraph.js';
+import { SteadySchema } from './steady-schema.js';
 
 const FIRST_RETRY_MS = 250;
+/** While subgraphs are being asked, what has come is looked at so often. */
+const LOOK_MS = 100;
+/** Subgraphs have so long to answer at the start before the supergraph that was served last is. */
+const LAST_AFTER_MS = 1000;
+/** Without one, so long before a supergraph of those that answer is served. */
+const PARTIAL_AFTER_MS = 3000;
+const MAX_PROBLEM_LENGTH = 1000;
+/** What is over within this time, at a start for example, is not logged. */
+const FAULT_PATIENCE_MS = 1000;
+
+type Hooks = Parameters<SupergraphSdlHook>[0];
+
+export interface ComposedSupergraphOptions {
+  readonly subgraphs: readonly Subgraph[];
+  readonly pollIntervalMs: number;
+  readonly logger: Logger;
+  /** What was served last, also by earlier processes; null when that is not kept. */
+  readonly last: LastSupergraph | null;
+}
+
+/** A subgraph, and what is known of its schema. */
+interface Source extends Subgraph {
+  readonly steady: SteadySchema;
+  readonly alternating: Fault;
+  /** As it said last, here or to the process that kept it; null when it is not known. */
+  schema: string | null;
+  /** Why the newest attempt to read it failed; null when it did not. */
+  failure: string | null;
+}
 
 /**
- * Keeps a supergraph composed from running subgraphs: waits for them at the start, notices when a schema changes, and
- * says why when it cannot compose. The caller keeps serving what it was given last.
+ * Keeps a supergraph composed from running subgraphs, and notices when a schema changes. A subgraph that does not answer has the part that it
+ * had before; where that is not known, a supergraph is composed without it. What does not compose is reported, and the supergraph
+ * that was composed last stays.
  */
 export class ComposedSupergraph implements SupergraphManager {
-  readonly #subgraphs: readonly Subgraph[];
+  readonly #sources: readonly Source[];
   readonly #pollIntervalMs: number;
-  readonly #logger: Logger;
+  readonly #last: LastSupergraph | null;
+  readonly #fault: Fault;
   readonly #stopped = new AbortController();
+  readonly #startedAt = performance.now();
+  #serve: (supergraphSdl: string) => void = () => undefined;
+  /** What was composed last, and why it is not served, if it is not. */
+  #attempted = '';
+  #attemptProblem: string | null = null;
+  #composedAt: string | null = null;
+  #servedSchemas: Schemas | null = null;
   #problem: string | null = null;
 
-  constructor(subgraphs: readonly Subgraph[], pollIntervalMs: number, logger: Logger) {
-    this.#subgraphs = subgraphs;
+  constructor({ subgraphs, pollIntervalMs, logger, last }: ComposedSupergraphOptions) {
+    this.#sources = subgraphs.map(({ name, url }) => ({
+      name,
+      url,
+      steady: new SteadySchema(pollIntervalMs, () => performance.now()),
+      alternating: new Fault({
+        logger,
+        began: 'the schema of a subgraph alternates: an earlier one is served again when no other is seen for a while',
+        ended: 'the schema of the subgraph does not alternate any more',
+        details: { subgraph: name },
+      }),
+      schema: null,
+      failure: 'it has not answered yet',
+    }));
     this.#pollIntervalMs = pollIntervalMs;
-    this.#logger = logger;
+    this.#last = last;
+    this.#fault = new Fault({
+      logger,
+      began: 'the supergraph is not composed of what all subgraphs say now',
+      ended: 'the supergraph is composed of what all subgraphs say now',
+      patienceMs: FAULT_PATIENCE_MS,
+    });
   }
 
-  /** Why the newest attempt failed; null when it did not. */
+  /** Why the supergraph that is served, if any, is not composed of what all subgraphs say now; null when it is. */
   get problem(): string | null {
     return this.#problem;
   }
 
-  async initialize(
-    hooks: Parameters<SupergraphSdlHook>[0],
-  ): Promise<{ supergraphSdl: string; cleanup: () => Promise<void> }> {
-    let update: (supergraphSdl: string) => void = () => undefined;
+  /** Resolves when there is something to serve. @throws when it is stopped before */
+  async initialize(hooks: Hooks): Promise<{ supergraphSdl: string; cleanup: () => Promise<void> }> {
     const first = new Promise<string>((resolve) => {
-      update = resolve;
+      this.#serve = resolve;
     });
-    const following = this.#follow(hooks, (supergraphSdl) => update(supergraphSdl));
+    const following = this.#follow(hooks);
     const supergraphSdl = await Promise.race([first, following]);
     if (supergraphSdl === undefined) throw new Error('Stopped before a supergraph could be composed.');
-    update = hooks.update;
+    this.#serve = hooks.update;
     return {
       supergraphSdl,
       cleanup: async () => {
@@ -50,62 +109,133 @@ export class ComposedSupergraph implements SupergraphManager {
   /** Ends the waiting, too. */
   stop(): void {
     this.#stopped.abort();
+    for (const { alternating } of this.#sources) alternating.stop();
+    this.#fault.stop();
   }
 
-  /**
-   * Polls until stopped. After a failure it introspects every subgraph afresh: IntrospectAndCompose remembers the
-   * schemas that it saw in a failed round, so on its own it would miss a change that came with another's outage.
-   */
-  async #follow(hooks: Parameters<SupergraphSdlHook>[0], update: (supergraphSdl: string) => void): Promise<undefined> {
+  /** Reads all schemas, again and again, until it is stopped. */
+  async #follow(hooks: Hooks): Promise<undefined> {
     const { signal } = this.#stopped;
-    const whenStopped = new Promise<void>((resolve) =>
-      signal.addEventListener('abort', () => resolve(), { once: true }),
-    );
-    let attempts = 0;
+    const pause = (ms: number) => sleep(ms, undefined, { signal }).catch(() => undefined);
+    let failures = 0;
     while (!signal.aborted) {
-      let fail: () => void = () => undefined;
-      const failed = new Promise<void>((resolve) => {
-        fail = resolve;
+      const reading = { isOver: false };
+      const all = Promise.all(this.#sources.map((source) => this.#read(hooks, source))).then(() => {
+        reading.isOver = true;
       });
-      const introspection = new IntrospectAndCompose({
-        subgraphs: [...this.#subgraphs],
-        pollIntervalInMs: this.#pollIntervalMs,
-        logger: quietLogger((message) => {
-          this.#report(message);
-          fail();
-        }),
-      });
-      try {
-        const { supergraphSdl, cleanup } = await introspection.initialize({ ...hooks, update });
-        try {
-          update(supergraphSdl);
-          this.#report(null);
-          attempts = 0;
-          await Promise.race([failed, whenStopped]);
-        } finally {
-          await cleanup();
-        }
-      } catch (error) {
-        this.#report((error as Error).message);
+      while (!reading.isOver && !signal.aborted) {
+        await Promise.race([all, pause(LOOK_MS)]);
+        if (!signal.aborted) await this.#update(reading.isOver);
       }
-      const pause = Math.min(FIRST_RETRY_MS * 2 ** attempts++, this.#pollIntervalMs);
-      await sleep(pause, undefined, { signal }).catch(() => undefined);
+      const isWell = this.#sources.every(({ failure }) => failure === null);
+      failures = isWell ? 0 : failures + 1;
+      await pause(isWell ? this.#pollIntervalMs : Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), this.#pollIntervalMs));
     }
     return undefined;
   }
 
-  /** Logs a problem once, and its end. */
-  #report(message: string | null): void {
-    const problem =
-      message?.replace(/^IntrospectAndCompose failed to update supergraph with the following error: /, '') ?? null;
-    if (problem === this.#problem) return;
-    if (problem !== null) this.#logger.warn({ problem }, 'the supergraph could not be composed');
-    else if (this.#problem !== null) this.#logger.info('the supergraph composes again');
-    this.#problem = problem;
+  /** Reads the schema of a subgraph. Never throws. */
+  async #read(hooks: Hooks, source: Source): Promise<void> {
+    const { name, url, steady, alternating } = source;
+    try {
+      const dataSource = hooks.getDataSource({ name, url });
+      const request = { request: { query: SERVICE_DEFINITION_QUERY } } as Parameters<typeof dataSource.process>[0];
+      const { data, errors } = await dataSource.process(request);
+      const sdl: unknown = data?._service?.sdl;
+      if (errors || typeof sdl !== 'string') throw new Error(errors?.[0]?.message ?? 'It did not say its schema.');
+      source.schema = steady.choose(sdl);
+      source.failure = null;
+      if (this.#stopped.signal.aborted) return;
+      if (steady.alternates) alternating.failed('it answered with schemas that replaced each other lately');
+      else alternating.worked();
+    } catch (error) {
+      source.failure = (error as Error).message;
+    }
+  }
+
+  /** Serves what can be served now. @param isOver whether every subgraph answered, or failed to */
+  async #update(isOver: boolean): Promise<void> {
+    const isNew = this.#servedSchemas === null;
+    const waitedMs = performance.now() - this.#startedAt;
+    const missing = this.#sources.filter(({ failure }) => failure !== null);
+    if (missing.length === 0) this.#compose(this.#known(), missing);
+    else if (!isNew) {
+      if (isOver) this.#compose(this.#known(), missing);
+    } else {
+      const last = isOver || waitedMs >= LAST_AFTER_MS ? await this.#last?.read() : null;
+      if (last) {
+        for (const source of missing) source.schema ??= last.schemas.get(source.name) ?? null;
+        this.#compose(this.#known(), missing);
+        // Together they may not compose; what was served then does.
+        if (!this.#servedSchemas) this.#compose(last.schemas, missing, last.composedAt);
+      } else if (waitedMs >= PARTIAL_AFTER_MS && missing.length < this.#sources.length) {
+        this.#compose(this.#known(), missing);
+      }
+    }
+    if (this.#stopped.signal.aborted) return;
+    this.#report(this.#describe(missing));
+    this.#keep();
+  }
+
+  #known(): Schemas {
+    return new Map(this.#sources.flatMap(({ name, schema }) => (schema === null ? [] : [[name, schema] as const])));
+  }
+
+  /** Composes and serves schemas, unless that was done already. */
+  #compose(schemas: Schemas, missing: readonly Source[], composedAt = new Date().toISOString()): void {
+    const attempt = JSON.stringify([...schemas]);
+    if (attempt === this.#attempted) return;
+    this.#attempted = attempt;
+    try {
+      this.#serve(composeSchemas(this.#sources, schemas));
+      this.#attemptProblem = null;
+      this.#composedAt = composedAt;
+      this.#servedSchemas = schemas;
+      for (const { name, steady } of this.#sources) {
+        const schema = schemas.get(name);
+        if (schema !== undefined) steady.serve(schema);
+      }
+    } catch (error) {
+      // Without what is missing it need not compose.
+      this.#attemptProblem = missing.length > 0 && !this.#servedSchemas ? null : (error as Error).message;
+    }
+  }
+
+  #describe(missing: readonly Source[]): string | null {
+    const served = this.#servedSchemas;
+    const failures = missing.map(({ failure }) => failure).join(' ');
+    if (!served) {
+      const waiting = missing.map(
+        ({ name, url, failure }) => `the schema of "${name}" at ${url} could not be read: ${failure}`,
+      );
+      return this.#attemptProblem ?? (waiting.join(' ') || null);
+    }
+    const reasons = [
+      ...(this.#attemptProblem === null ? [] : [this.#attemptProblem]),
+      ...(missing.length === 0
+        ? []
+        : [`${list(missing)} ${missing.length > 1 ? 'do' : 'does'} not answer: ${failures}`]),
+    ];
+    if (reasons.length === 0) return null;
+    const absent = this.#sources.filter(({ name }) => !served.has(name));
+    const without = absent.length === 0 ? '' : ` without ${list(absent)}`;
+    return `composed at ${this.#composedAt}${without}; ${reasons.join('; ')}`;
+  }
+
+  /** Keeps what is served, for the next start. A supergraph that lacks a subgraph is not kept. */
+  #keep(): void {
+    const schemas = this.#servedSchemas;
+    if (!this.#last || !schemas || schemas.size < this.#sources.length) return;
+    void this.#last.write({ composedAt: this.#composedAt ?? '', schemas });
+  }
+
+  #report(problem: string | null): void {
+    this.#problem = problem === null ? null : problem.slice(0, MAX_PROBLEM_LENGTH);
+    if (this.#problem === null) this.#fault.worked();
+    else this.#fault.failed(this.#problem);
   }
 }
 
-function quietLogger(onError: (message: string) => void) {
-  const ignore = () => undefined;
-  return { debug: ignore, info: ignore, warn: ignore, error: (message?: unknown) => onError(String(message)) };
+function list(subgraphs: readonly Subgraph[]): string {
+  return subgraphs.map(({ name }) => name).join(', ');
 }

@@ -6,7 +6,9 @@ import {
   readTouches,
   TOUCHES_HEADER,
 } from '@tributary/shared/events/positions-header';
+import { Fault } from '@tributary/shared/service/fault';
 import type { ExecutionResult } from 'graphql';
+import type { Logger } from 'pino';
 import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
 import type { HeaderRule, Subgraph } from '../config.js';
@@ -39,8 +41,13 @@ const CONNECT_MS = 3000;
 const CODES: Readonly<Record<number, 'UNAUTHENTICATED' | 'FORBIDDEN'>> = { 401: 'UNAUTHENTICATED', 403: 'FORBIDDEN' };
 /** Statuses that hold for whatever is asked: the caller is refused, or the subgraph is overloaded or not there. */
 const FINAL_STATUSES = new Set([401, 403, 429, 502, 503, 504]);
-/** What a circuit breaker counts: the subgraph is not there, or does not answer. */
-const FAILURES = new Set(['SUBGRAPH_UNAVAILABLE', 'TIMEOUT']);
+/**
+ * Statuses of responses that are no GraphQL result and still no failure of the subgraph: the request itself was refused. Not 404 and 405:
+ * no client chooses the path or the method, so nothing that speaks GraphQL is at this address.
+ */
+const isRefusal = (status: number): boolean => status >= 400 && status < 500 && status !== 404 && status !== 405;
+/** A failure that is over within this time is in the metrics, and not in the log. */
+const FAULT_PATIENCE_MS = 1000;
 
 export interface SubgraphOptions {
   /** For one request, all of it. */
@@ -76,9 +83,13 @@ export class SubgraphDataSource implements GraphQLDataSource {
   readonly #observers = new Map<string, (seconds: number) => void>();
   /** Headers that clients send and only other subgraphs are to see. */
   readonly #withheld: readonly string[];
+  readonly #failing: Fault;
+  readonly #circuit: Fault;
+  #lastFailure = '';
   #toldOpen = false;
+  #closed = false;
 
-  constructor(subgraph: Subgraph, options: SubgraphOptions, metrics: SubgraphMetrics) {
+  constructor(subgraph: Subgraph, options: SubgraphOptions, metrics: SubgraphMetrics, logger: Logger) {
     const url = new URL(subgraph.url);
     const { timeoutMs, breakAfter, breakMs, headers } = options;
     this.#withheld = withheldFrom(subgraph.name, headers);
@@ -100,6 +111,25 @@ export class SubgraphDataSource implements GraphQLDataSource {
     this.#metrics = metrics;
     this.#breaker = new CircuitBreaker(breakAfter, breakMs, () => performance.now());
     metrics.open.set({ subgraph: subgraph.name }, 0);
+    const details = { subgraph: subgraph.name };
+    this.#failing = new Fault({
+      logger,
+      began: 'a subgraph fails: fields that only it has are null, with an error',
+      ended: 'the subgraph answers again',
+      details,
+      patienceMs: FAULT_PATIENCE_MS,
+    });
+    this.#circuit = new Fault({
+      logger,
+      began: 'the circuit of a subgraph opened: it is asked again now and then, and requests for it fail at once',
+      ended: 'the circuit of the subgraph closed',
+      details,
+    });
+  }
+
+  /** Why the subgraph does not answer as it should; null while it does. */
+  get problem(): string | null {
+    return this.#circuit.cause ?? this.#failing.cause;
   }
 
   /** Sends a request. What goes wrong comes as an error of the answer, never as an exception. */
@@ -112,11 +142,15 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
   };
 
-  /** For Apollo's gateway, which asks for a subgraph's schema this way. @throws FetchError when it cannot be asked */
+  /** Asks for the subgraph's schema. @throws when it cannot be asked, with the cause, also while the circuit is open */
   async process({ request: { query } }: GraphQLDataSourceProcessOptions): Promise<ExecutionResult> {
     const body = JSON.stringify({ query });
     const request = { body, headers: {}, repeatable: true, abandonment: null };
-    return this.#timed(request) as Promise<ExecutionResult>;
+    try {
+      return (await this.#timed(request)) as ExecutionResult;
+    } catch (error) {
+      throw this.#breaker.isOpen ? new Error(this.#lastFailure) : error;
+    }
   }
 
   /** @throws FetchError in place of whatever went wrong */
@@ -135,6 +169,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     try {
       const result = await this.#ask(request);
       this.#breaker.succeeded(permit);
+      this.#failing.worked();
       this.#observe(result.errors ? 'errors' : 'ok', started);
       return result;
     } catch (error) {
@@ -145,10 +180,14 @@ export class SubgraphDataSource implements GraphQLDataSource {
       }
       const shown = this.#explain(error);
       const code = String(shown.extensions.code);
-      const answered =
-        error instanceof NotGraphQLError || error instanceof TooLargeError || error instanceof UnreadableError;
-      if (FAILURES.has(code) && !answered) this.#breaker.failed(permit);
-      else this.#breaker.succeeded(permit);
+      // What is too large, or refused, was answered by the subgraph.
+      const answered = error instanceof TooLargeError || (error instanceof NotGraphQLError && isRefusal(error.status));
+      if (answered) this.#breaker.succeeded(permit);
+      else {
+        this.#breaker.failed(permit);
+        this.#lastFailure = shown.message;
+        if (!this.#closed) this.#failing.failed(shown.message);
+      }
       this.#observe(code, started);
       throw shown;
     } finally {
@@ -156,8 +195,12 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
   }
 
-  close(): Promise<void> {
-    return this.#pool.close();
+  /** Ends requests that are under way, too: with an error, at once. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#failing.stop();
+    this.#circuit.stop();
+    await this.#pool.destroy();
   }
 
   #tellCircuit(): void {
@@ -165,6 +208,8 @@ export class SubgraphDataSource implements GraphQLDataSource {
     if (isOpen === this.#toldOpen) return;
     this.#toldOpen = isOpen;
     this.#metrics.open.set({ subgraph: this.#subgraph.name }, isOpen ? 1 : 0);
+    if (isOpen && !this.#closed) this.#circuit.failed(this.#lastFailure);
+    else this.#circuit.worked();
   }
 
   #observe(outcome: string, started: number): void {

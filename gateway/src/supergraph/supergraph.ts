@@ -6,8 +6,9 @@ import {
   WrittenResult,
   write,
 } from '@tributary/shared/http/graphql-endpoint';
+import type { Health } from '@tributary/shared/http/health';
 import { refuseChange } from '@tributary/shared/http/operations';
-import { GraphQLError, OperationTypeNode } from 'graphql';
+import { GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { GatewayConfig, Subgraph } from '../config.js';
@@ -25,15 +26,30 @@ import {
 import type { ResponseCache } from '../freshness/response-cache.js';
 import { clientKey } from './client-key.js';
 import { ComposedSupergraph } from './composed-supergraph.js';
+import { LastSupergraph } from './last-supergraph.js';
+import { schemaChanges } from './schema-changes.js';
 import { SharedQueries } from './shared-queries.js';
 import { SubgraphDataSource, type SubgraphOptions } from './subgraph-data-source.js';
 import { SupergraphFile } from './supergraph-file.js';
+
+/** How long requests that are under way may still take when the gateway closes. */
+const CLOSE_GRACE_MS = 3000;
 
 /** The supergraph that is served now. */
 interface LoadedSupergraph {
   readonly id: string;
   readonly loadedAt: Date;
   readonly engine: Engine;
+  readonly schema: GraphQLSchema;
+  /** The names of its subgraphs. */
+  readonly subgraphs: ReadonlySet<string>;
+}
+
+/** What a supergraph reports to. */
+export interface SupergraphReports {
+  readonly logger: Logger;
+  readonly metrics: Registry;
+  readonly health: Health;
 }
 
 /** Loads the supergraph, keeps it current, and runs operations on it. */
@@ -47,18 +63,31 @@ export class Supergraph {
   readonly #defaultStalenessMs: number;
   readonly #cache: ResponseCache | null;
   readonly #sharedQueries = new SharedQueries();
+  readonly #last: LastSupergraph | null;
   #loaded: LoadedSupergraph | null = null;
+  /** Why the newest supergraph could not be put to use; null when it could. */
+  #refusal: string | null = null;
   #loading: Promise<unknown> = Promise.resolve();
   #closing = false;
+  #ending: NodeJS.Timeout | undefined;
 
-  constructor(config: GatewayConfig, logger: Logger, metrics: Registry, cache: ResponseCache | null) {
+  constructor(config: GatewayConfig, { logger, metrics, health }: SupergraphReports, cache: ResponseCache | null) {
     this.#config = config;
     this.#cache = cache;
     this.#defaultStalenessMs =
       config.MAX_STALENESS === undefined ? Number.POSITIVE_INFINITY : parseStaleness(config.MAX_STALENESS);
-    this.#source = config.SUPERGRAPH_PATH
-      ? new SupergraphFile(config.SUPERGRAPH_PATH, config.SUPERGRAPH_POLL_INTERVAL, logger)
-      : new ComposedSupergraph(config.SUBGRAPHS.map(withoutCredentials), config.SUPERGRAPH_POLL_INTERVAL, logger);
+    const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, LAST_SUPERGRAPH, REDIS_URL } = config;
+    const subgraphs = config.SUBGRAPHS.map(withoutCredentials);
+    const keepsLast = LAST_SUPERGRAPH !== undefined && !SUPERGRAPH_PATH;
+    this.#last = keepsLast ? new LastSupergraph(LAST_SUPERGRAPH, REDIS_URL, subgraphs, logger) : null;
+    this.#source = SUPERGRAPH_PATH
+      ? new SupergraphFile(SUPERGRAPH_PATH, pollIntervalMs, logger)
+      : new ComposedSupergraph({ subgraphs, pollIntervalMs, logger, last: this.#last });
+    health.add({
+      name: 'supergraph',
+      required: false,
+      check: () => (this.#loaded ? (this.#problem ?? this.#last?.problem ?? null) : null),
+    });
     const durations = new Histogram({
       name: 'gateway_subgraph_fetch_duration_seconds',
       help: 'Time that a fetch from a subgraph took',
@@ -73,14 +102,14 @@ export class Supergraph {
       registers: [metrics],
       aggregator: 'max',
     });
-    const source = this.#source;
+    const isStale = () => this.#problem !== null;
     new Gauge({
       name: 'gateway_supergraph_stale',
       help: '1 while the newest supergraph could not be loaded and an older one (or none) is served',
       registers: [metrics],
       aggregator: 'max',
       collect() {
-        this.set(source.problem === null ? 0 : 1);
+        this.set(isStale() ? 1 : 0);
       },
     });
     const operationsWeight = () => this.#loaded?.engine.operationsWeight ?? 0;
@@ -100,38 +129,67 @@ export class Supergraph {
       logger: apolloLogger(logger),
       buildService: ({ name, url = '' }) => {
         const configured = config.SUPERGRAPH_PATH ? undefined : config.SUBGRAPHS.find((each) => each.name === name);
-        const dataSource = new SubgraphDataSource(configured ?? { name, url }, subgraphOptions(config), {
-          durations,
-          open,
-        });
+        const reported = { durations, open };
+        const dataSource = new SubgraphDataSource(
+          configured ?? { name, url },
+          subgraphOptions(config),
+          reported,
+          logger,
+        );
         const earlier = this.#dataSources.get(name);
         if (earlier) this.#earlierDataSources.push(earlier);
+        else {
+          const check = () =>
+            this.#loaded?.subgraphs.has(name) ? (this.#dataSources.get(name)?.problem ?? null) : null;
+          health.add({ name: `subgraph ${name}`, required: false, check });
+        }
         this.#dataSources.set(name, dataSource);
         return dataSource;
       },
     });
     this.#gateway.onSchemaLoadOrUpdate(({ apiSchema, coreSupergraphSdl }) => {
-      const id = createHash('sha256').update(coreSupergraphSdl).digest('hex').slice(0, 12);
-      const fetchers = new Map([...this.#dataSources].map(([name, { send }]) => [name, send]));
-      const engine = new Engine({
-        supergraphSdl: coreSupergraphSdl,
-        apiSchema,
-        fetchers,
-        shareFetches: config.SUBGRAPH_FETCH_SHARING,
-        mergeFetches: config.SUBGRAPH_FETCH_MERGING,
-        limits: {
-          tokens: config.MAX_OPERATION_TOKENS,
-          depth: config.MAX_OPERATION_DEPTH,
-          aliases: config.MAX_OPERATION_ALIASES,
-          fields: config.MAX_OPERATION_FIELDS,
-        },
-        maxOperations: config.MAX_OPERATIONS,
-        labels: config.OVERRIDE_LABELS,
-        cache,
-      });
-      this.#loaded = { id, loadedAt: new Date(), engine };
-      logger.info({ supergraph: id }, 'serving a new supergraph');
+      // Apollo's gateway would only log it.
+      try {
+        this.#use(apiSchema, coreSupergraphSdl, logger);
+        this.#refusal = null;
+      } catch (error) {
+        this.#refusal = (error as Error).message;
+        logger.error({ err: error }, 'a new supergraph cannot be served; the one before is, if there is one');
+      }
     });
+  }
+
+  /** Serves a supergraph from now on. @throws when it cannot be */
+  #use(apiSchema: GraphQLSchema, supergraphSdl: string, logger: Logger): void {
+    const config = this.#config;
+    const id = createHash('sha256').update(supergraphSdl).digest('hex').slice(0, 12);
+    const fetchers = new Map([...this.#dataSources].map(([name, { send }]) => [name, send]));
+    const engine = new Engine({
+      supergraphSdl,
+      apiSchema,
+      fetchers,
+      shareFetches: config.SUBGRAPH_FETCH_SHARING,
+      mergeFetches: config.SUBGRAPH_FETCH_MERGING,
+      limits: {
+        tokens: config.MAX_OPERATION_TOKENS,
+        depth: config.MAX_OPERATION_DEPTH,
+        aliases: config.MAX_OPERATION_ALIASES,
+        fields: config.MAX_OPERATION_FIELDS,
+      },
+      maxOperations: config.MAX_OPERATIONS,
+      labels: config.OVERRIDE_LABELS,
+      cache: this.#cache,
+    });
+    const subgraphs = new Set(
+      [...supergraphSdl.matchAll(/@join__graph\(name: "([^"]+)"/g)].map(([, name = '']) => name),
+    );
+    const changes = this.#loaded && schemaChanges(this.#loaded.schema, apiSchema);
+    this.#loaded = { id, loadedAt: new Date(), engine, schema: apiSchema, subgraphs };
+    logger.info({ supergraph: id, ...changes }, 'serving a new supergraph');
+  }
+
+  get #problem(): string | null {
+    return this.#refusal ?? this.#source.problem;
   }
 
   /** Starts to load; resolves when there is something to serve, or when it was closed before. @throws when there never can be */
@@ -144,7 +202,7 @@ export class Supergraph {
 
   /** What operators are told. */
   get state() {
-    const { problem } = this.#source;
+    const problem = this.#problem;
     const loaded = this.#loaded && { id: this.#loaded.id, loadedAt: this.#loaded.loadedAt };
     return { ready: loaded !== null, supergraph: loaded, problem };
   }
@@ -153,7 +211,7 @@ export class Supergraph {
   async run(request: GraphQLRequest): Promise<WrittenResult> {
     const loaded = this.#loaded;
     if (!loaded) {
-      const why = this.#source.problem ?? 'it is being loaded';
+      const why = this.#problem ?? 'it is being loaded';
       throw new RequestRefusedError(503, 'SUBGRAPH_UNAVAILABLE', `There is no supergraph to serve yet: ${why}`);
     }
     const headers = this.#forwardedHeaders(request);
@@ -250,11 +308,26 @@ export class Supergraph {
     return headers;
   }
 
-  async close(): Promise<void> {
+  /** It is about to be closed: requests under way that take longer than a moment are answered without what their subgraphs owe. */
+  endSoon(): void {
     this.#closing = true;
     this.#source.stop();
+    this.#ending = setTimeout(() => void this.#closeDataSources(), CLOSE_GRACE_MS).unref();
+  }
+
+  /** Ends what is left. */
+  async close(): Promise<void> {
+    clearTimeout(this.#ending);
+    this.#closing = true;
+    this.#source.stop();
+    this.#last?.close();
     await this.#loading.catch(() => undefined);
     if (this.#loaded) await this.#gateway.stop();
+    await this.#closeDataSources();
+  }
+
+  /** Requests that wait for a subgraph are answered with an error. */
+  async #closeDataSources(): Promise<void> {
     const dataSources = [...this.#dataSources.values(), ...this.#earlierDataSources];
     await Promise.all(dataSources.map((dataSource) => dataSource.close()));
   }

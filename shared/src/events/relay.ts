@@ -181,7 +181,6 @@ export class Relay<Tables> {
     new Gauge({
       name: 'relay_leading',
       help: '1 while this process publishes the outbox',
-      aggregator: 'max',
       registers: [metrics],
       aggregator: 'max',
       collect() {
@@ -191,7 +190,6 @@ export class Relay<Tables> {
     new Gauge({
       name: 'relay_backlog_events',
       help: 'Events that are committed and not yet published',
-      aggregator: 'max',
       registers: [metrics],
       aggregator: 'max',
       async collect() {
@@ -253,7 +251,7 @@ export class Relay<Tables> {
     this.#purgeAgain(lead);
     this.#retain(lead);
     // What is committed meanwhile is taken together; but whoever caches does not wait for a bus that hangs.
-    if (this.#publishing) await within(TICK_MS, this.#publishing);
+    if (this.#publishing !== null) await within(TICK_MS, this.#publishing);
     return this.#publishing !== null || claim.numbered === BATCH || events.length === BATCH;
   }
 

@@ -1,0 +1,77 @@
+import { InProcessBus } from '@tributary/shared/events/in-process-bus';
+import { afterEach, expect, test } from 'vitest';
+import { ask } from '../harness/graphql-client.ts';
+import { haveRedis, startRedis } from '../harness/redis.ts';
+import { gateway, gatewayOver, over, subgraph, type TestGateway } from '../harness/test-gateway.ts';
+import { until } from '../harness/until.ts';
+
+const ENV = { SUBGRAPH_TIMEOUT: '60s', SUPERGRAPH_POLL_INTERVAL: '100ms', SUBGRAPH_BREAK_AFTER: '0' };
+const needed = haveRedis();
+
+const cleanUps: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+async function closesSoon({ gateway: running, logs }: TestGateway): Promise<void> {
+  const startedAt = performance.now();
+  await running.close();
+  expect(performance.now() - startedAt).toBeLessThan(5000);
+  expect(logs.filter(({ level }) => level >= 50)).toEqual([]);
+}
+
+test('a gateway that waits for the schema of a subgraph that hangs ends within 5 s', async () => {
+  const a = await subgraph('type Query { a: String }');
+  const b = await subgraph('type Query { b: String }');
+  b.answerWith(() => undefined);
+  const started = await gateway({ ...over({ a, b }), ...ENV });
+  await until(started.readiness, ({ body }) => body.problem !== null);
+  await closesSoon(started);
+  await started.gateway.ready;
+});
+
+test('a gateway whose subgraph hangs ends within 5 s, and answers what was asked', async () => {
+  const a = await subgraph('type Query { a: String b: String }');
+  const started = await gatewayOver({ a }, ENV);
+  let asked = 0;
+  a.answerWith(() => {
+    asked += 1;
+  });
+  const answers = ['query One { a }', 'query Two { b }', 'query Three { a b }'].map((query) => ask(started.url, query));
+  await until(
+    async () => asked,
+    (count) => count >= answers.length,
+  );
+  await closesSoon(started);
+  for (const { data, errors } of await Promise.all(answers)) {
+    expect(Object.values(data)).toEqual(Object.values(data).map(() => null));
+    expect(errors?.[0]?.extensions.code).toBe('SUBGRAPH_UNAVAILABLE');
+  }
+});
+
+test.skipIf(!needed)(
+  `a gateway whose Redis hangs ends within 5 s${needed ? '' : ' (redis-server is not installed)'}`,
+  async () => {
+    const a = await subgraph('type Query { a: String }');
+    const redis = await startRedis();
+    cleanUps.push(() => redis.kill());
+    const bus = new InProcessBus();
+    const beat = setInterval(() => bus.tell('a', { from: 1, to: 1, at: Date.now(), touched: [] }), 50);
+    cleanUps.push(() => clearInterval(beat));
+    const env = { ...over({ a }), ...ENV, REDIS_URL: redis.url, LAST_SUPERGRAPH: 'redis' };
+    const started = await gateway(env, bus);
+    await started.gateway.ready;
+    redis.signal('SIGSTOP');
+    bus.tell('a', { from: 1, to: 2, at: Date.now(), touched: [{ position: 2, entities: ['A:1'], erased: true }] });
+    a.serve('type Query { a: String more: String }');
+    await until(
+      () => ask(started.url, 'query Page { more }'),
+      ({ data }) => data?.more === 'more',
+    );
+    await closesSoon(started);
+    // One that starts while Redis hangs does so, too.
+    const second = await gateway(env, bus);
+    await second.gateway.ready;
+    await closesSoon(second);
+  },
+);

@@ -1,0 +1,161 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { describe, expect, test } from 'vitest';
+import { ask, codesOf } from '../harness/graphql-client.ts';
+import { haveRedis, startRedis } from '../harness/redis.ts';
+import { gateway, gatewayOver, subgraph, type TestGateway } from '../harness/test-gateway.ts';
+import { until } from '../harness/until.ts';
+
+const lines = ({ logs }: TestGateway, pattern: RegExp) => logs.filter(({ msg }) => pattern.test(msg));
+
+async function pair() {
+  const a = await subgraph('type Query { a: String }');
+  const b = await subgraph('type Query { b: String }');
+  return { a, b };
+}
+
+function path(): string {
+  return join(mkdtempSync(join(tmpdir(), 'tributary-last-')), 'supergraph.json');
+}
+
+describe('a gateway that starts while a subgraph is down', () => {
+  test('serves the supergraph that it served last, says so, and goes on with the subgraph when that is back', async () => {
+    const { a, b } = await pair();
+    const env = { LAST_SUPERGRAPH: path() };
+    const first = await gatewayOver({ a, b }, env);
+    await until(
+      async () => readFileSync(env.LAST_SUPERGRAPH, { encoding: 'utf8', flag: 'a+' }).length,
+      (length) => length > 0,
+    );
+    await first.gateway.close();
+    await b.down();
+    // Meanwhile another subgraph got another schema: that wins.
+    a.serve('type Query { a: String new: String }');
+
+    const startedAt = performance.now();
+    const second = await gatewayOver({ a, b }, env);
+    expect(performance.now() - startedAt).toBeLessThan(3000);
+    const answer = await ask(second.url, 'query Page { a new b }');
+    expect(answer.data).toEqual({ a: 'a', new: 'new', b: null });
+    expect(codesOf(answer)).toEqual(['SUBGRAPH_UNAVAILABLE']);
+    const { status, body } = await second.readiness();
+    expect(status).toBe(200);
+    expect(body.status).toBe('degraded');
+    expect(body.degraded?.supergraph).toMatch(/^composed at 20.*; b does not answer: .*ECONNREFUSED/);
+
+    await b.up();
+    b.serve('type Query { b: String newer: String }');
+    await until(
+      () => ask(second.url, 'query Page { b newer }'),
+      ({ data }) => data?.newer === 'newer',
+    );
+    await until(
+      () => second.readiness(),
+      ({ body: now }) => now.status === 'ready',
+    );
+  });
+
+  test('and hangs, does not wait for it', async () => {
+    const { a, b } = await pair();
+    const env = { LAST_SUPERGRAPH: path(), SUBGRAPH_TIMEOUT: '20s' };
+    const first = await gatewayOver({ a, b }, env);
+    await until(
+      async () => readFileSync(env.LAST_SUPERGRAPH, { encoding: 'utf8', flag: 'a+' }).length,
+      (length) => length > 0,
+    );
+    await first.gateway.close();
+    b.answerWith(() => undefined);
+    const startedAt = performance.now();
+    const second = await gatewayOver({ a, b }, env);
+    expect(performance.now() - startedAt).toBeLessThan(4000);
+    expect((await ask(second.url, 'query Page { a }')).data).toEqual({ a: 'a' });
+    expect((await second.readiness()).body.degraded?.supergraph).toMatch(/b does not answer/);
+    const closing = performance.now();
+    await second.gateway.close();
+    expect(performance.now() - closing).toBeLessThan(5000);
+  });
+
+  test('without any supergraph, serves those subgraphs that answer, and adds the others', async () => {
+    const { a, b } = await pair();
+    await b.down();
+    const started = await gatewayOver({ a, b });
+    expect((await ask(started.url, 'query Page { a }')).data).toEqual({ a: 'a' });
+    expect(codesOf(await ask(started.url, 'query Page { b }'))).toEqual(['BAD_USER_INPUT']);
+    const { status, body } = await started.readiness();
+    expect([status, body.status]).toEqual([200, 'degraded']);
+    expect(body.degraded?.supergraph).toMatch(/^composed at 20.* without b; b does not answer: .*ECONNREFUSED/);
+    await b.up();
+    await until(
+      () => ask(started.url, 'query Page { a b }'),
+      ({ data }) => data?.b === 'b',
+    );
+    expect(lines(started, /not composed of what all subgraphs say/)).toHaveLength(1);
+    expect(lines(started, /is composed of what all subgraphs say/)).toHaveLength(1);
+    const [, added] = lines(started, /serving a new supergraph/);
+    expect(added).toMatchObject({ added: ['Query.b'], removed: [] });
+  });
+
+  test('ignores what was kept when it is damaged, or of other subgraphs, and says so', async () => {
+    const { a, b } = await pair();
+    const env = { LAST_SUPERGRAPH: path() };
+    const first = await gatewayOver({ a, b }, env);
+    const text = await until(
+      async () => readFileSync(env.LAST_SUPERGRAPH, { encoding: 'utf8', flag: 'a+' }),
+      (kept) => kept.length > 0,
+    );
+    await first.gateway.close();
+    await b.down();
+    const damaged = [
+      text.slice(0, text.length / 2),
+      text.replace('b: String', 'b: {'),
+      text.replaceAll('"name":"b"', '"name":"c"'),
+      text.replaceAll('http://127.0.0.1', 'http://127.0.0.2'),
+      '[]',
+    ];
+    const checks = damaged.map(async (content) => {
+      const LAST_SUPERGRAPH = path();
+      writeFileSync(LAST_SUPERGRAPH, content);
+      const started = await gatewayOver({ a, b }, { LAST_SUPERGRAPH });
+      expect(codesOf(await ask(started.url, 'query Page { b }')), content).toEqual(['BAD_USER_INPUT']);
+      expect(lines(started, /it is ignored/), content).toHaveLength(1);
+    });
+    await Promise.all(checks);
+  });
+
+  const needed = haveRedis();
+  test.skipIf(!needed)(
+    `takes it from Redis, and goes on without when that hangs, too${needed ? '' : ' (redis-server is not installed)'}`,
+    async () => {
+      const { a, b } = await pair();
+      const redis = await startRedis();
+      const client = new Redis(redis.url);
+      client.on('error', () => undefined);
+      try {
+        const env = { LAST_SUPERGRAPH: 'redis', REDIS_URL: redis.url };
+        const first = await gatewayOver({ a, b }, env);
+        await until(
+          () => client.keys('tributary:supergraph:*'),
+          (keys) => keys.length === 1,
+        );
+        await first.gateway.close();
+        await b.down();
+        const second = await gatewayOver({ a, b }, env);
+        expect((await ask(second.url, 'query Page { a b }')).data).toEqual({ a: 'a', b: null });
+        await second.gateway.close();
+        // Redis hangs, too: those that answer are served.
+        redis.signal('SIGSTOP');
+        const third = await gatewayOver({ a, b }, env);
+        expect((await ask(third.url, 'query Page { a }')).data).toEqual({ a: 'a' });
+      } finally {
+        client.disconnect();
+        await redis.kill();
+      }
+    },
+  );
+});
+
+test('LAST_SUPERGRAPH=redis needs REDIS_URL', async () => {
+  await expect(gateway({ LAST_SUPERGRAPH: 'redis' })).rejects.toThrow('LAST_SUPERGRAPH: "redis" needs REDIS_URL');
+});
