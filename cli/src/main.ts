@@ -1,3 +1,4 @@
+import { LedgerGoneError } from '@tributary/shared/events/outbox';
 import { signToken } from '@tributary/shared/http/viewer';
 import { AlreadyRunningError } from '@tributary/shared/postgres/exclusive';
 import { ImportConflictError } from '@tributary/shared/postgres/import-once';
@@ -62,7 +63,9 @@ addOperatorCommands(program, dataDir);
 try {
   await program.parseAsync();
 } catch (error) {
-  const plain = [UserError, ImportConflictError, AlreadyRunningError, RangeError].some((type) => error instanceof type);
+  const plain = [UserError, ImportConflictError, AlreadyRunningError, LedgerGoneError, RangeError].some(
+    (type) => error instanceof type,
+  );
   process.stderr.write(`\n${plain ? (error as Error).message : error instanceof Error ? error.stack : error}\n`);
   process.exit(1);
 }

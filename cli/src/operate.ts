@@ -1,9 +1,10 @@
 import { OrdersOperations } from '@tributary/orders/operations';
 import { IncompleteAuditError, inOneLine } from '@tributary/shared/events/audit';
+import type { Gap } from '@tributary/shared/events/gap';
 import { type Command, InvalidArgumentError, type Option } from 'commander';
 import { z } from 'zod';
 import { addDeadLetterCommands } from './dead-letters.js';
-import { type OperateOptions, withOrders } from './operations.js';
+import { type OperateOptions, withConsumers, withOrders } from './operations.js';
 import { print } from './output.js';
 import { findConnections } from './running-stack.js';
 import { addSagaCommands } from './sagas.js';
@@ -37,7 +38,11 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
     program
       .command('verify')
       .description('Compare every copy with its owner, and check money and stock across the services.')
-      .option('--repair', 'repair copies that differ; money and stock are never changed', false),
+      .option(
+        '--repair',
+        'repair copies that differ, and let services go on after events that were deleted unread; money and stock are never changed',
+        false,
+      ),
   ).action((options: OperateOptions & { repair: boolean }) =>
     withOrders(options, async (operations) => {
       const failures: string[] = [];
@@ -53,12 +58,21 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
           .map(({ id }) => id)
           .join(' '),
       }));
+      const gaps = found.flatMap(({ gap }) => gap ?? []);
+      gaps.push(...(await checkOtherConsumers(options, failures)));
+      if (!options.repair) failures.push(...gaps.map((gap) => `${describeGap(gap)} "verify --repair" lets it go on.`));
       // Printed at once: the audit that follows may take minutes.
       if (!options.json && rows.length > 0) print(found, { ...options, rows, empty: '' });
+      if (!options.json && options.repair) for (const gap of gaps) process.stdout.write(describeSkip(gap));
       const { findings, failures: unchecked } = await auditWith(operations);
       failures.push(...unchecked.map((failure) => `money and stock could not be checked in full: ${failure}`));
       if (options.json) {
-        print([...found, { check: 'money and stock', findings, failures }], { ...options, rows: [], empty: '' });
+        const others = gaps.filter(({ consumer }) => consumer !== operations.consumer).map((gap) => ({ gap }));
+        print([...found, ...others, { check: 'money and stock', findings, failures }], {
+          ...options,
+          rows: [],
+          empty: '',
+        });
       } else {
         const lines = findings.map(({ service, check, id, problem }) => ({ service, check, id, problem }));
         if (lines.length > 0 || unchecked.length === 0) {
@@ -70,6 +84,42 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
       if (differs || findings.length > 0 || failures.length > 0) process.exitCode = 1;
     }),
   );
+}
+
+/** Whether users and products can read on in the event log of orders; with `repair`, lets them go on where they cannot. */
+async function checkOtherConsumers(
+  options: OperateOptions & { readonly repair: boolean },
+  failures: string[],
+): Promise<Gap[]> {
+  const gaps: Gap[] = [];
+  await withConsumers(options, async (consumers) => {
+    for (const consumer of consumers.filter((each) => each.consumer !== 'orders')) {
+      for (const source of consumer.sources) {
+        try {
+          const gap = await consumer.findGap(source);
+          if (gap && options.repair) await consumer.skipGap(gap);
+          if (gap) gaps.push(gap);
+        } catch (error) {
+          failures.push(`it could not be checked how far ${consumer.consumer} has read ${source}: ${inOneLine(error)}`);
+        }
+      }
+    }
+  });
+  return gaps;
+}
+
+const describeGap = ({ consumer, source, after }: Gap) =>
+  `${consumer} has stopped at event ${after} of ${source}: ${source} has deleted what follows (LEDGER_RETENTION).`;
+
+/** What an operator has to know of events that a service will never see. */
+function describeSkip(gap: Gap): string {
+  const missing = {
+    orders: `Answers to placements may have been among the deleted events. Orders asks again for what is overdue; "sagas list --failed" shows what waits for you, "sagas retry" asks once more.`,
+    users: 'Charges and refunds may have been among the deleted events. Orders asks again for what is overdue.',
+    products:
+      'Reservations may have been among the deleted events; orders asks again for what is overdue. Sales that were among them are missing in the order of best-sellers.',
+  }[gap.consumer];
+  return `${describeGap(gap)} It goes on after event ${gap.upTo}. ${missing}\n`;
 }
 
 /** Audits, and keeps what was found when a part of it fails. */

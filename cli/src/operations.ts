@@ -14,10 +14,10 @@ export interface OperateOptions {
 /** Makes a command one for operators: it takes OperateOptions. */
 export type Operator = (command: Command) => Command;
 
-/** A service's dead letters, whatever its tables. */
-export type DeadLetterOperations = Pick<
+/** What a service takes of others' events, whatever its tables. */
+export type Consumer = Pick<
   ConsumerOperations<unknown>,
-  'consumer' | 'deadLetters' | 'retryDeadLetters' | 'discardDeadLetter' | 'close'
+  'consumer' | 'sources' | 'deadLetters' | 'retryDeadLetters' | 'discardDeadLetter' | 'findGap' | 'skipGap' | 'close'
 >;
 
 /** Gives a command what it needs of the orders service of the stack. */
@@ -37,10 +37,10 @@ export async function withOrders(
 /** Gives a command every service that takes events of others. */
 export async function withConsumers(
   { dataDir }: OperateOptions,
-  run: (consumers: readonly DeadLetterOperations[]) => Promise<void>,
+  run: (consumers: readonly Consumer[]) => Promise<void>,
 ): Promise<void> {
   const connections = findConnections(dataDir);
-  const consumers: DeadLetterOperations[] = [
+  const consumers: Consumer[] = [
     new ConsumerOperations({
       consumer: USERS,
       databaseUrl: connections.USERS_DATABASE_URL,

@@ -8,6 +8,7 @@ import {
   retryDeadLetters,
 } from './dead-letters.js';
 import type { Feed } from './feed.js';
+import { findGap, type Gap, skipGap } from './gap.js';
 
 export interface ConsumerOperationsOptions<Tables> {
   /** The name under which the service keeps its positions and dead letters. */
@@ -45,6 +46,27 @@ export class ConsumerOperations<Tables> {
   /** @returns whether there was such a letter */
   discardDeadLetter(source: string, position: number): Promise<boolean> {
     return discardDeadLetter(this.db, { consumer: this.consumer, source, position });
+  }
+
+  /**
+   * Whether this service can read on in another one's event log, where it has stopped.
+   *
+   * @returns null when it can
+   * @throws when the owner does not answer
+   */
+  async findGap(source: string): Promise<Gap | null> {
+    const feed = this.#feeds.find((each) => each.source === source);
+    return feed ? findGap(this.db, this.consumer, feed) : null;
+  }
+
+  /** Goes on after the events that were deleted. @returns false when the service has moved on by itself */
+  skipGap(gap: Gap): Promise<boolean> {
+    return skipGap(this.db, gap);
+  }
+
+  /** The services whose events this one takes. */
+  get sources(): string[] {
+    return this.#feeds.map(({ source }) => source);
   }
 
   close(): Promise<void> {

@@ -3,13 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import { isPassing } from '../postgres/failure.js';
 import { Fault } from '../service/fault.js';
 import { settledWithin, Turns } from '../service/turns.js';
 import { inOneLine } from './audit.js';
 import { CopyState, type Freshness } from './copy-state.js';
-import { applyOrPark, hasDeadLetters } from './dead-letters.js';
-import type { LedgerEvent } from './event.js';
+import { applyOrPark } from './dead-letters.js';
+import { isErased, type LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
 import type { ApplyEvents, Feed } from './feed.js';
 import { LedgerGoneError, type LedgerPage } from './outbox.js';
@@ -433,21 +432,18 @@ export class EventConsumer<Tables> {
       if (events[0]?.position === this.#state.position + 1) this.#state.moveTo(last.position);
       return;
     }
-    const park: ApplyEvents<Tables> = (transaction, wanted) => applyOrPark(transaction, name, wanted, feed.apply);
-    try {
-      await this.#commitBy(events, async (transaction, wanted) => {
-        const careful = await hasDeadLetters(transaction, name, feed.source);
-        await (careful ? park : feed.apply)(transaction, wanted);
-      });
-    } catch (error) {
-      if (isTooLong(error) ? events.length > 1 : isPassing(error)) throw error;
-      // Something in the batch is bad.
-      await this.#commitBy(events, park);
-    }
+    await applyOrPark(events, {
+      consumer: name,
+      apply: feed.apply,
+      commit: (part, apply) => this.#commitBy(part, apply),
+      onParked: (event, error) => this.#reportParked(event, error),
+    });
   }
 
   async #commitBy(events: readonly LedgerEvent[], apply: ApplyEvents<Tables>): Promise<void> {
+    this.#stopped.signal.throwIfAborted();
     const { db, name, feed } = this.#options;
+    const whenCommitted: (() => void)[] = [];
     const reached = await db.transaction().execute(async (transaction) => {
       const stored = await lockPosition(transaction, name, feed.source);
       // Another process of this service may have been here. What it has not seen of what we passed over has no effect.
@@ -456,13 +452,25 @@ export class EventConsumer<Tables> {
       const last = fresh.at(-1);
       if (!last || fresh[0]?.position !== before + 1) return { stored, position: before };
       const wanted = fresh.filter(feed.wants);
-      if (wanted.length > 0) await apply(transaction, wanted);
+      if (wanted.length > 0) await apply(transaction, wanted, (run) => whenCommitted.push(run));
       await storePosition(transaction, name, feed.source, last.position);
       return { stored: last.position, position: last.position };
     });
+    for (const run of whenCommitted) run();
     this.#stored = reached.stored;
     this.#state.sawHead(reached.position);
     this.#state.moveTo(reached.position);
+  }
+
+  /** Without the event's data: it may be personal. */
+  #reportParked(event: LedgerEvent, error: string): void {
+    const { id, source, type, position, aggregateType, aggregateId } = event;
+    this.#options.logger.error(
+      { event: id, source, type, position, aggregate: `${aggregateType} ${aggregateId}`, error },
+      isErased(event)
+        ? 'a deletion could not be applied: its personal data stays in this copy until it is'
+        : 'an event could not be applied: it has no effect, and what follows of its aggregate waits behind it',
+    );
   }
 
   /** Keeps the position when it moved without an effect, and as of when the copy was in sync when that is `sinceMs` newer than what was noted. */

@@ -42,3 +42,9 @@ export function causedBy({ id, correlationId, traceparent }: LedgerEvent): Origi
 
 /** The command came from nowhere in particular: an import, a test. */
 export const NO_ORIGIN: Origin = { correlationId: null, traceparent: null };
+
+/**
+ * Whether the owner has erased what is personal in an event's aggregate, in this event and in all before it. So the aggregate is
+ * deleted, or the event that deletes it follows, and what came before has no meaning any more.
+ */
+export const isErased = ({ data }: Pick<LedgerEvent, 'data'>) => data.erased === true;

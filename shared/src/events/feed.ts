@@ -2,8 +2,19 @@ import type { Kysely } from 'kysely';
 import type { LedgerEvent } from './event.js';
 import type { LedgerClient } from './ledger-client.js';
 
-/** Gives events their effect, in order, all of them or (by throwing) none. They are of one source. */
-export type ApplyEvents<Tables> = (transaction: Kysely<Tables>, events: readonly LedgerEvent[]) => Promise<void>;
+/** Registers what is done once the transaction has committed: counting, for instance. A transaction that is rolled back does nothing of it. */
+export type OnCommit = (run: () => void) => void;
+
+/**
+ * Gives events their effect, in order, all of them or (by throwing) none. They are of one source.
+ *
+ * @param onCommit left out where nothing is to be counted: by repairs and commands beside the service
+ */
+export type ApplyEvents<Tables> = (
+  transaction: Kysely<Tables>,
+  events: readonly LedgerEvent[],
+  onCommit?: OnCommit,
+) => Promise<void>;
 
 /** What a service takes from the ledger of another. */
 export interface Feed<Tables> {

@@ -1,8 +1,10 @@
 import { type Kysely, sql } from 'kysely';
 import { exclusively } from '../postgres/exclusive.js';
-import { applyOrPark } from './dead-letters.js';
+import { inSavepoint } from '../postgres/savepoint.js';
+import { type Application, applyOrPark } from './dead-letters.js';
 import type { ApplyEvents } from './feed.js';
 import type { LedgerClient } from './ledger-client.js';
+import { LedgerGoneError } from './outbox.js';
 import { lockPosition } from './positions.js';
 
 const PAGE = 500;
@@ -21,6 +23,9 @@ export interface RebuildableCopy<Tables> {
  * Makes a copy anew from the first event on, while the old one is read and kept fresh: into a shadow table, until that is
  * level; then, in one transaction, the rows change places. Readers see the old rows or the new ones.
  *
+ * The shadow, and the dead letters that it makes, are temporary tables: nobody else sees them, and they end with the connection,
+ * however the rebuild ends.
+ *
  * @param onEvents told how many events were applied, as it goes
  * @returns how many events were applied
  * @throws LedgerGoneError when retention has deleted the beginning of the ledger
@@ -32,81 +37,83 @@ export function rebuildCopy<Tables>(
   copy: RebuildableCopy<Tables>,
   onEvents?: (count: number) => void,
 ): Promise<number> {
-  return exclusively(db, `rebuild ${copy.table}`, () => rebuildThroughShadow(db, consumer, copy, onEvents));
+  return exclusively(db, `rebuild ${copy.table}`, async (connection) => {
+    try {
+      return await rebuildThroughShadow(connection, consumer, copy, onEvents);
+    } catch (error) {
+      if (!(error instanceof LedgerGoneError)) throw error;
+      throw new LedgerGoneError(
+        `The copy of ${copy.source} cannot be rebuilt: ${copy.source} has deleted the beginning of its event log (LEDGER_RETENTION). "verify --repair" repairs the copy from what ${copy.source} has now.`,
+      );
+    } finally {
+      await dropShadow(connection, copy.table);
+    }
+  });
 }
 
+const shadowOf = (table: string) => ({ shadow: `${table}_shadow`, letters: `${table}_shadow_letters` });
+
 async function rebuildThroughShadow<Tables>(
-  db: Kysely<Tables>,
+  connection: Kysely<Tables>,
   consumer: string,
   copy: RebuildableCopy<Tables>,
   onEvents?: (count: number) => void,
 ): Promise<number> {
-  const shadow = `${copy.table}_shadow`;
-  const shadowConsumer = `${consumer} (rebuild)`;
+  const { shadow, letters } = shadowOf(copy.table);
   const apply = copy.applyTo(shadow);
-  await dropShadow(db, shadow, shadowConsumer, copy.source);
-  await sql`create table ${sql.table(shadow)} (like ${sql.table(copy.table)} including all)`.execute(db);
-  try {
-    let position = 0;
-    const applyPage = async (target: Kysely<Tables>, after: number): Promise<number> => {
-      const { events } = await copy.ledger.read(after, PAGE);
-      const last = events.at(-1);
-      if (!last) return after;
-      await applyOrPark(target, shadowConsumer, events, apply);
-      onEvents?.(events.length);
-      return last.position;
-    };
-    for (;;) {
-      const next = await db.transaction().execute((transaction) => applyPage(transaction, position));
-      if (next === position) break;
-      position = next;
+  await dropShadow(connection, copy.table);
+  await sql`
+    create temporary table ${sql.table(shadow)} (like ${sql.table(copy.table)} including all);
+    create temporary table ${sql.table(letters)} (like dead_letters including all)
+  `.execute(connection);
+  let position = 0;
+  /** Applies the next page of the event log. @returns whether there was one */
+  const applyPage = async (commit: Application<Tables>['commit']): Promise<boolean> => {
+    const { events } = await copy.ledger.read(position, PAGE);
+    const last = events.at(-1);
+    if (!last) return false;
+    await applyOrPark(events, { consumer, letters, apply, commit });
+    onEvents?.(events.length);
+    position = last.position;
+    return true;
+  };
+  const inTransaction: Application<Tables>['commit'] = (events, run) =>
+    connection.transaction().execute((transaction) => run(transaction, events));
+  for (let more = true; more; ) more = await applyPage(inTransaction);
+  await sql`analyze ${sql.table(shadow)}`.execute(connection);
+  await connection.transaction().execute(async (transaction) => {
+    const live = await lockPosition(transaction, consumer, copy.source);
+    // A look-up at the owner writes to the copy without the position. It waits from here on; readers do not.
+    await sql`lock table ${sql.table(copy.table)} in share row exclusive mode`.execute(transaction);
+    while (position < live) {
+      if (await applyPage((events, run) => inSavepoint(transaction, () => run(transaction, events)))) continue;
+      throw new Error(`The event log of ${copy.source} ends at ${position}, and this service has read it to ${live}.`);
     }
-    await db.transaction().execute(async (transaction) => {
-      const live = await lockPosition(transaction, consumer, copy.source);
-      // A look-up at the owner writes to the copy without the position. It waits from here on; readers do not.
-      await sql`lock table ${sql.table(copy.table)} in share row exclusive mode`.execute(transaction);
-      while (position < live) {
-        const next = await applyPage(transaction, position);
-        if (next === position) {
-          throw new Error(
-            `The event log of ${copy.source} ends at ${position}, and this service has read it to ${live}.`,
-          );
-        }
-        position = next;
-      }
-      // A row that is newer than the shadow's stays: a look-up brought it ahead of its event.
-      await sql`
-        delete from ${sql.table(copy.table)} as kept
-        where not exists (
-          select from ${sql.table(shadow)} as rebuilt where rebuilt.id = kept.id and rebuilt.version < kept.version
-        )
-      `.execute(transaction);
-      await sql`
-        insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)} on conflict (id) do nothing
-      `.execute(transaction);
-      // Other kinds of aggregates of this source feed other things, which are not made anew; so the consumer's position stays
-      // too, and what the shadow has seen beyond it changes nothing when it comes.
-      await sql`
-        delete from dead_letters
-        where consumer = ${consumer} and source = ${copy.source} and aggregate_type = ${copy.aggregateType}
-      `.execute(transaction);
-      await sql`
-        update dead_letters set consumer = ${consumer}
-        where consumer = ${shadowConsumer} and source = ${copy.source} and position <= ${live}
-      `.execute(transaction);
-    });
-    return position;
-  } finally {
-    await dropShadow(db, shadow, shadowConsumer, copy.source);
-  }
+    // A row that is newer than the shadow's stays: a look-up brought it ahead of its event.
+    await sql`
+      delete from ${sql.table(copy.table)} as kept
+      where not exists (
+        select from ${sql.table(shadow)} as rebuilt where rebuilt.id = kept.id and rebuilt.version < kept.version
+      )
+    `.execute(transaction);
+    await sql`
+      insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)} on conflict (id) do nothing
+    `.execute(transaction);
+    // Other kinds of aggregates of this source feed other things, which are not made anew; so the consumer's position stays
+    // too, and what the shadow has seen beyond it changes nothing when it comes.
+    await sql`
+      delete from dead_letters
+      where consumer = ${consumer} and source = ${copy.source} and aggregate_type = ${copy.aggregateType}
+    `.execute(transaction);
+    await sql`
+      insert into dead_letters select * from ${sql.table(letters)}
+      where aggregate_type = ${copy.aggregateType} and position <= ${live}
+    `.execute(transaction);
+  });
+  return position;
 }
 
-async function dropShadow<Tables>(
-  db: Kysely<Tables>,
-  shadow: string,
-  shadowConsumer: string,
-  source: string,
-): Promise<void> {
-  await sql`drop table if exists ${sql.table(shadow)}`.execute(db);
-  await sql`delete from dead_letters where consumer = ${shadowConsumer} and source = ${source}`.execute(db);
+async function dropShadow<Tables>(connection: Kysely<Tables>, table: string): Promise<void> {
+  const { shadow, letters } = shadowOf(table);
+  await sql`drop table if exists ${sql.table(shadow)}, ${sql.table(letters)}`.execute(connection);
 }

@@ -1,12 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Kysely, sql } from 'kysely';
+import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
+import type { Health } from '../http/health.js';
+import { Fault } from '../service/fault.js';
 import { type Finding, IncompleteAuditError, inOneLine } from './audit.js';
 import { findDifferences, type VerifiableCopy } from './verify.js';
 
 /** The most findings of one audit that are logged. */
 const MAX_LOGGED = 20;
+
+/** How long after rows were found that differ a copy is compared again, at most. */
+const AGAIN_MS = 60_000;
 
 /** Checks money and stock; the signal says that the service stops. */
 export type Audit<Tables> = (db: Kysely<Tables>, stopped: AbortSignal) => Promise<readonly Finding[]>;
@@ -17,6 +22,7 @@ export interface ScheduleOptions<Tables> {
   readonly after: Promise<unknown>;
   readonly logger: Logger;
   readonly metrics: Registry;
+  readonly health: Health;
   /** Also checks what no copy is concerned in; left out where there is nothing of that kind. */
   readonly audit?: Audit<Tables> | undefined;
 }
@@ -28,10 +34,9 @@ export interface ScheduleOptions<Tables> {
  *   stops
  */
 export function scheduleVerification<Tables>(
-  db: Kysely<Tables>,
   openDatabase: (stopped: AbortSignal) => Kysely<Tables>,
   copies: readonly VerifiableCopy<Tables>[],
-  { intervalMs, after, logger, metrics, audit }: ScheduleOptions<Tables>,
+  { intervalMs, after, logger, metrics, health, audit }: ScheduleOptions<Tables>,
 ): { stop(): Promise<void> } {
   const found = new Gauge({
     name: 'copy_differences',
@@ -40,20 +45,17 @@ export function scheduleVerification<Tables>(
     registers: [metrics],
     aggregator: 'max',
   });
-  new Gauge({
-    name: 'dead_letters',
-    help: 'Events that could not be applied, or wait behind one that could not',
-    registers: [metrics],
-    aggregator: 'max',
-    async collect() {
-      const { rows } = await sql<{ count: number }>`select count(*) as count from dead_letters`.execute(db);
-      this.set(rows[0]?.count ?? 0);
-    },
-  });
   const stopped = new AbortController();
   const comparing = openDatabase(stopped.signal);
   const runAudit = audit && auditor((signal) => audit(comparing, signal), logger, metrics);
-  const pause = () => sleep(intervalMs, undefined, { signal: stopped.signal }).catch(() => undefined);
+  const faults = new Map(copies.map(({ source }) => [source, differenceFault(source, logger)]));
+  for (const [source, fault] of faults) {
+    health.add({ name: `rows of ${source}`, required: false, check: () => fault.cause });
+  }
+  // Once rows differ, it is soon noticed that they were repaired.
+  const interval = () =>
+    [...faults.values()].some(({ cause }) => cause !== null) ? Math.min(intervalMs, AGAIN_MS) : intervalMs;
+  const pause = () => sleep(interval(), undefined, { signal: stopped.signal }).catch(() => undefined);
   const run = async () => {
     const stop = new Promise<void>((resolve) => stopped.signal.addEventListener('abort', () => resolve()));
     await Promise.race([after, stop]);
@@ -64,8 +66,13 @@ export function scheduleVerification<Tables>(
         try {
           const differences = await findDifferences(comparing, copy, stopped.signal);
           found.set({ source: copy.source }, differences.length);
-          if (differences.length > 0)
-            logger.error({ source: copy.source, rows: differences.length }, 'a copy differs from its owner');
+          const fault = faults.get(copy.source);
+          if (differences.length === 0) fault?.worked();
+          else {
+            fault?.failed(
+              `${differences.length} ${differences.length === 1 ? 'row differs' : 'rows differ'} from what ${copy.source} has: "npm run tributary -- verify --repair" repairs them`,
+            );
+          }
         } catch (error) {
           if (stopped.signal.aborted) return;
           logger.warn(
@@ -86,6 +93,15 @@ export function scheduleVerification<Tables>(
     },
   };
 }
+
+const differenceFault = (source: string, logger: Logger) =>
+  new Fault({
+    logger,
+    level: 'error',
+    began: 'a copy differs from its owner',
+    ended: 'the copy is again what its owner has',
+    details: { source },
+  });
 
 /** Runs an audit, and reports what it finds. */
 function auditor(

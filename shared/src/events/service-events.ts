@@ -6,6 +6,7 @@ import type { StateSource } from './aggregates.js';
 import { type AuditCheck, openAuditDatabase } from './audit.js';
 import { reportBus } from './bus-health.js';
 import { ConsumerMetrics, EventConsumer } from './consumer.js';
+import { DeadLetterWatch } from './dead-letter-watch.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
 import { type EventSettings, openEventBus } from './event-settings.js';
@@ -128,22 +129,26 @@ export function consumeEvents<Tables>(
   const caughtUp = Promise.all(consumers.map((consumer) => consumer.caughtUp));
   const openComparison = (stopped: AbortSignal) =>
     openAuditDatabase<Tables>(databaseUrl, `tributary-${name}-verify`, stopped);
-  const verification = scheduleVerification(db, openComparison, copies, {
+  const verification = scheduleVerification(openComparison, copies, {
     intervalMs: settings.VERIFY_INTERVAL,
     after: caughtUp,
     logger,
     metrics: service.metrics,
+    health: service.health,
     audit,
   });
   // Before it listens, so that a service that may serve is ready at once.
   service.app.addHook('onReady', async () => {
     await Promise.all(consumers.map((consumer) => consumer.recall()));
   });
+  const { metrics: registry, health } = service;
+  const deadLetters = new DeadLetterWatch({ db, consumer: name, feeds, logger, metrics: registry, health });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));
+    deadLetters.start();
   });
   service.onClose('consumers', async () => {
-    await Promise.all([verification.stop(), ...consumers.map((consumer) => consumer.stop())]);
+    await Promise.all([deadLetters.stop(), verification.stop(), ...consumers.map((consumer) => consumer.stop())]);
     // What still hangs is cut off.
     cut.abort();
     await db.destroy();

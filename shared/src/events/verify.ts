@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
+import { inSavepoint } from '../postgres/savepoint.js';
 import { type AggregateState, RANGE_OF_ID, rangeChecksums, rowsOfRange, type StateSource } from './aggregates.js';
 import type { LedgerEvent } from './event.js';
 import type { ApplyEvents } from './feed.js';
+import { inHalves } from './halves.js';
 import type { LedgerClient } from './ledger-client.js';
 import { lockPosition } from './positions.js';
 
@@ -51,7 +53,7 @@ export async function findDifferences<Tables>(
   return differences;
 }
 
-/** Puts right what differs, from the owner's present state. @returns how many rows */
+/** Puts right what differs, from the owner's present state, while events flow. @returns how many rows; the others cannot be applied */
 export async function repairDifferences<Tables>(
   db: Kysely<Tables>,
   consumer: string,
@@ -59,7 +61,7 @@ export async function repairDifferences<Tables>(
   differences: readonly Difference[],
 ): Promise<number> {
   if (differences.length === 0) return 0;
-  await db.transaction().execute(async (transaction) => {
+  return db.transaction().execute(async (transaction) => {
     // No event takes effect from here on until the rows are repaired, so none that is newer than the owner's state, which is
     // read after this, is undone. Those that come later are newer, or change nothing.
     await lockPosition(transaction, consumer, copy.source);
@@ -67,13 +69,46 @@ export async function repairDifferences<Tables>(
     for (const range of new Set(await rangesOf(transaction, differences))) {
       for (const state of await copy.ledger.aggregates(copy.aggregateType, range)) owned.set(state.id, state);
     }
-    for (const { id } of differences) {
-      await sql`delete from ${sql.table(copy.table)} where id = ${id}`.execute(transaction);
-      const state = owned.get(id);
-      if (state) await copy.apply(transaction, [stateEvent(copy, state)]);
-    }
+    let repaired = 0;
+    const repair = async (part: readonly Difference[]) => {
+      const ids = part.map(({ id }) => id);
+      const states = ids.flatMap((id) => owned.get(id) ?? []);
+      await sql`delete from ${sql.table(copy.table)} where id = any(${ids})`.execute(transaction);
+      if (states.length > 0) {
+        await copy.apply(
+          transaction,
+          states.map((state) => stateEvent(copy, state)),
+        );
+        await deleteObsolete(transaction, consumer, copy, states);
+      }
+    };
+    await inHalves(
+      differences,
+      async (part) => {
+        await inSavepoint(transaction, () => repair(part));
+        repaired += part.length;
+      },
+      // It stays different, and is reported so.
+      async () => undefined,
+    );
+    return repaired;
   });
-  return differences.length;
+}
+
+/** Deletes what is parked of aggregates whose later state has taken effect. */
+async function deleteObsolete<Tables>(
+  transaction: Kysely<Tables>,
+  consumer: string,
+  { source, aggregateType }: VerifiableCopy<Tables>,
+  states: readonly AggregateState[],
+): Promise<void> {
+  await sql`
+    delete from dead_letters using unnest(
+      ${states.map(({ id }) => id)}::text[], ${states.map(({ version }) => version)}::integer[]
+    ) as repaired (id, version)
+    where consumer = ${consumer} and source = ${source} and aggregate_type = ${aggregateType}
+      and aggregate_id = repaired.id and (event ->> 'aggregateVersion')::bigint <= repaired.version
+  `.execute(transaction);
 }
 
 /** Compares two sides at one moment each: what changes meanwhile may differ. */

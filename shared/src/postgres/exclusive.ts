@@ -15,19 +15,20 @@ export class AlreadyRunningError extends Error {
  * of its own, and ends with it; when this process hangs, the server ends that connection after a minute.
  *
  * @param name what is done, for the lock and the message: `rebuild users_copy`
+ * @param run given the connection that has the lock
  * @throws AlreadyRunningError when somebody else is at it
  */
 export async function exclusively<Tables, Result>(
   db: Kysely<Tables>,
   name: string,
-  run: () => Promise<Result>,
+  run: (connection: Kysely<Tables>) => Promise<Result>,
 ): Promise<Result> {
   return db.connection().execute(async (connection) => {
     const key = sql`hashtextextended(${name}, 0)`;
     const { rows } = await sql<{ locked: boolean }>`select pg_try_advisory_lock(${key}) as locked`.execute(connection);
     if (!rows[0]?.locked) throw new AlreadyRunningError(`"${name}" is running already; wait until it has ended.`);
     try {
-      return await keepingAlive(connection, run);
+      return await keepingAlive(connection, () => run(connection));
     } finally {
       await sql`select pg_advisory_unlock(${key})`.execute(connection);
     }

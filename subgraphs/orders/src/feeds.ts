@@ -11,9 +11,9 @@ export function feedsOf(owners: OwnerSettings, settings: PlacementSettings): Fee
     source,
     ledger,
     wants: (event) => event.aggregateType === aggregateType || isReply(event),
-    async apply(transaction, events) {
+    async apply(transaction, events, onCommit) {
       await apply(transaction, events);
-      await answer(transaction, events);
+      await answer(transaction, events, onCommit);
     },
   }));
 }

@@ -1,4 +1,5 @@
 import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
+import type { Gap } from '@tributary/shared/events/gap';
 import { rebuildCopy } from '@tributary/shared/events/rebuild';
 import { type Difference, findDifferences, repairDifferences } from '@tributary/shared/events/verify';
 import { type AuditFinding, audit } from './audit.js';
@@ -18,6 +19,8 @@ export interface VerifyResult {
   readonly copy: string;
   readonly differences: readonly Difference[];
   readonly repaired: number;
+  /** Events that its owner deleted before they took effect here, where there are any. With `repair`, orders goes on after them. */
+  readonly gap?: Gap;
 }
 
 /** What an operator does to the orders service's copies, read models and sagas, beside the running service. */
@@ -39,7 +42,8 @@ export class OrdersOperations extends ConsumerOperations<OrdersTables> {
   }
 
   /**
-   * Compares every copy with its owner, and mends what differs when asked to.
+   * Compares every copy with its owner, and repairs what differs when asked to, while events flow. Where the owner has deleted
+   * events that orders needs to go on, it goes on after them then: what they said is in the copy.
    *
    * @param onFailure told of a copy that could not be compared or repaired; without it, the first of them is an error
    */
@@ -47,9 +51,12 @@ export class OrdersOperations extends ConsumerOperations<OrdersTables> {
     const results: VerifyResult[] = [];
     for (const copy of this.#copies) {
       try {
+        // Before the comparison: what comes later than its end is read from the event log.
+        const gap = await this.findGap(copy.source);
         const differences = await findDifferences(this.db, copy);
         const repaired = repair ? await repairDifferences(this.db, CONSUMER, copy, differences) : 0;
-        results.push({ copy: copy.source, differences, repaired });
+        if (repair && gap) await this.skipGap(gap);
+        results.push({ copy: copy.source, differences, repaired, ...(gap && { gap }) });
       } catch (error) {
         if (!onFailure) throw error;
         onFailure(copy.source, error);

@@ -1,3 +1,4 @@
+import { describeFailure } from '@tributary/shared/events/dead-letters';
 import { isPassing } from '@tributary/shared/postgres/failure';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
@@ -32,22 +33,24 @@ export async function moveOverdueSagas(
 }
 
 /** @param onLocked told which sagas are about to be moved on */
-function moveDue(
+async function moveDue(
   db: Kysely<OrdersTables>,
   settings: PlacementSettings,
   limit: number,
   onLocked?: (sagas: readonly StoredSaga[]) => void,
 ): Promise<readonly StoredSaga[]> {
-  return db.transaction().execute(async (transaction) => {
+  const { sagas, batch } = await db.transaction().execute(async (transaction) => {
     const sagas = await new SagaStore(transaction).lockDue(limit);
     onLocked?.(sagas);
-    if (sagas.length === 0) return sagas;
+    if (sagas.length === 0) return { sagas, batch: null };
     const ids = sagas.map(({ id }) => id);
     const batch = await new PlacementBatch(transaction, settings).load(ids, sagas);
     for (const { id, origin } of sagas) batch.tell(id, { type: 'Due' }, origin);
     await batch.save();
-    return sagas;
+    return { sagas, batch };
   });
+  batch?.count();
+  return sagas;
 }
 
 /** Moves the oldest one on, or puts it off when it cannot be moved on. @returns whether there was one */
@@ -60,7 +63,7 @@ async function moveOldest(db: Kysely<OrdersTables>, settings: PlacementSettings,
     return moved.length > 0;
   } catch (error) {
     if (isPassing(error) || !oldest) throw error;
-    logger.error({ err: error, order: oldest.id }, 'an overdue saga could not be moved on');
+    logger.error({ problem: describeFailure(error), order: oldest.id }, 'an overdue saga could not be moved on');
     await new SagaStore(db).postpone(oldest.id, RETRY_MS);
     return true;
   }

@@ -129,7 +129,11 @@ export class PlacementBatch {
     if (events.length > 0 && first) await recordEvents(this.#transaction, events, first[1].origin);
     await this.#notify();
     if (appended.length > 0) await project(this.#transaction, appended);
-    for (const [, { saga, sagaBefore }] of orders) {
+  }
+
+  /** Counts what was saved. Call it after the commit: what is rolled back did not happen. */
+  count(): void {
+    for (const { saga, sagaBefore } of this.#orders.values()) {
       if (saga && saga !== sagaBefore) this.#settings.metrics?.observe(sagaBefore, saga, this.#now);
     }
   }

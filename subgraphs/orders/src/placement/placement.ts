@@ -136,7 +136,7 @@ export class Placement {
    */
   async cancel(orderId: string, reason: string, origin: Origin, mayWaitMs: number): Promise<void> {
     await this.#settled(orderId, Math.min(CANCEL_WAIT_MS, mayWaitMs), async () => {
-      await this.#again(() =>
+      const cancelled = await this.#again(() =>
         this.#db.transaction().execute(async (transaction) => {
           const sagas = await new SagaStore(transaction).lock([orderId]);
           const batch = await new PlacementBatch(transaction, this.#settings).load([orderId], sagas);
@@ -144,8 +144,10 @@ export class Placement {
           batch.decide(orderId, { type: 'CancelOrder', reason: requireText('reason', reason, 500) }, origin);
           batch.tell(orderId, { type: 'Cancelled' }, origin);
           await batch.save();
+          return batch;
         }),
       );
+      cancelled.count();
       return { id: orderId, look: true };
     });
   }
@@ -220,8 +222,8 @@ export class Placement {
     }
   }
 
-  #placeAll(orders: readonly NewOrder[]): Promise<(Placed | NotPlaced | Error)[]> {
-    return this.#db.transaction().execute(async (transaction) => {
+  async #placeAll(orders: readonly NewOrder[]): Promise<(Placed | NotPlaced | Error)[]> {
+    const { batch, outcomes } = await this.#db.transaction().execute(async (transaction) => {
       const sagas = new SagaStore(transaction);
       const references = await readReferences(transaction, orders);
       const missing = new Map(orders.map(({ id, ...order }) => [id, missingReferences(order, references)]));
@@ -238,13 +240,16 @@ export class Placement {
       }
       await batch.save();
       const placedBefore = await sagas.ofKeys(orders.filter(({ id }) => !numbers.has(id)));
-      return orders.map((order) => {
+      const outcomes = orders.map((order) => {
         if (numbers.has(order.id)) return { id: order.id, isNew: true };
         const known = placedBefore.get(keyOf(order));
         if (known) return known.request === order.request ? { id: known.orderId, isNew: false } : keyReused();
         return { missing: missing.get(order.id) ?? { users: [], products: [] } };
       });
+      return { batch, outcomes };
     });
+    batch.count();
+    return outcomes;
   }
 }
 

@@ -25,7 +25,7 @@ export const isReply = ({ aggregateType }: LedgerEvent) =>
 /** Moves sagas on by what the other services answered: reservations of products, payments of users. */
 export const applyReplies =
   (settings: PlacementSettings): ApplyEvents<OrdersTables> =>
-  async (transaction, events) => {
+  async (transaction, events, onCommit) => {
     const replies = events.flatMap(readReply);
     if (replies.length === 0) return;
     const orderIds = [...new Set(replies.map(({ event }) => event.aggregateId))];
@@ -34,6 +34,7 @@ export const applyReplies =
     const batch = await new PlacementBatch(transaction, settings).load(ours, sagas);
     for (const { event, input, prices } of replies) batch.tell(event.aggregateId, input, causedBy(event), prices);
     await batch.save();
+    onCommit?.(() => batch.count());
   };
 
 function readReply(event: LedgerEvent): Reply[] {

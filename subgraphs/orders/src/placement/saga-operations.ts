@@ -25,13 +25,15 @@ export async function tellSaga(
   orderId: string,
   input: Extract<SagaInput, { type: 'Retry' | 'Resolve' }>,
 ): Promise<boolean | null> {
-  return db.transaction().execute(async (transaction) => {
+  const batch = await db.transaction().execute(async (transaction) => {
     const sagas = await new SagaStore(transaction).lock([orderId]);
     const [saga] = sagas;
     if (!saga) return null;
     const batch = await new PlacementBatch(transaction, settings).load([orderId], sagas);
     batch.tell(orderId, input, saga.origin);
     await batch.save();
-    return batch.changed(orderId);
+    return batch;
   });
+  batch?.count();
+  return batch?.changed(orderId) ?? null;
 }

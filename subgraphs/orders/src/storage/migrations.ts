@@ -154,4 +154,14 @@ export const migrations: Migrations = {
       await addInSyncTimes(db);
     },
   },
+
+  '0009-shadows': {
+    async up(db) {
+      // A rebuild that was killed left them behind, with data of users who may have been deleted since. Now they are temporary.
+      await sql`
+        drop table if exists users_copy_shadow, products_copy_shadow;
+        delete from dead_letters where consumer = 'orders (rebuild)'
+      `.execute(db);
+    },
+  },
 };
