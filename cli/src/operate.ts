@@ -46,6 +46,7 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
   ).action((options: OperateOptions & { repair: boolean }) =>
     withOrders(options, async (operations) => {
       const failures: string[] = [];
+      const others = await checkOtherConsumers(options, failures);
       const found = await operations.verify(options.repair, (copy, error) => {
         failures.push(`the copy of ${copy} could not be compared: ${inOneLine(error)}`);
       });
@@ -58,8 +59,7 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
           .map(({ id }) => id)
           .join(' '),
       }));
-      const gaps = found.flatMap(({ gap }) => gap ?? []);
-      gaps.push(...(await checkOtherConsumers(options, failures)));
+      const gaps = [...others, ...found.flatMap(({ gap }) => gap ?? [])];
       if (!options.repair) failures.push(...gaps.map((gap) => `${describeGap(gap)} "verify --repair" lets it go on.`));
       // Printed at once: the audit that follows may take minutes.
       if (!options.json && rows.length > 0) print(found, { ...options, rows, empty: '' });
@@ -67,8 +67,7 @@ export function addOperatorCommands(program: Command, dataDir: () => Option): vo
       const { findings, failures: unchecked } = await auditWith(operations);
       failures.push(...unchecked.map((failure) => `money and stock could not be checked in full: ${failure}`));
       if (options.json) {
-        const others = gaps.filter(({ consumer }) => consumer !== operations.consumer).map((gap) => ({ gap }));
-        print([...found, ...others, { check: 'money and stock', findings, failures }], {
+        print([...found, ...others.map((gap) => ({ gap })), { check: 'money and stock', findings, failures }], {
           ...options,
           rows: [],
           empty: '',
