@@ -60,6 +60,19 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
       id,
       name,
     });
+  const registerRich = async (name: string) => {
+    const id = await register(name);
+    await graph.ask(
+      'mutation Deposit($id: ID!) { deposit(userId: $id, amount: "1000", idempotencyKey: "letters") { balance { amount } } }',
+      { id },
+    );
+    return id;
+  };
+  const place = (customerId: string, waitMs: number) =>
+    graph.ask(
+      'mutation Place($input: PlaceOrderInput!, $key: ID!) { placeOrder(input: $input, idempotencyKey: $key) { id status } }',
+      { input: { customerId, items: [{ productId: 'FUR-BO-10001798', quantity: 1 }], waitMs }, key: randomUUID() },
+    );
   const remove = (id: string) => graph.ask('mutation Delete($id: ID!) { deleteUser(id: $id) { id } }', { id });
   /** From now on the database of orders refuses to write rows. @param when of which `new` it is, in SQL */
   const refuse = (table: string, when: string, error: string, deferred = false) =>
@@ -75,7 +88,8 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
   const accept = (table: string) => orders(`drop trigger refusal on ${table}`);
   const letters = async () =>
     (await operations.deadLetters()).map(({ consumer, event, aggregate_id: id }) => `${consumer} ${event.type} ${id}`);
-  const ready = async () => (await fetch(`${graph.urls.orders}/health/ready`)).json();
+  const ready = async () =>
+    (await (await fetch(`${graph.urls.orders}/health/ready`)).json()) as { status: string; degraded?: object };
   const metrics = async () => (await fetch(`${graph.urls.orders}/metrics`)).text();
   const verified = async () => (await operations.verify(false)).map(({ differences }) => differences);
   /** Where one of the words is: rows of every table of every service, and messages of every stream. */
@@ -244,18 +258,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
   test('one broken reply stops its own order only; what is rolled back is not counted', async () => {
     const counted = async (event: string) =>
       Number(new RegExp(`^sagas_total\\{.*event="${event}".*\\} (\\d+)`, 'm').exec(await metrics())?.[1]);
-    const place = (customerId: string, waitMs: number) =>
-      graph.ask(
-        'mutation Place($input: PlaceOrderInput!, $key: ID!) { placeOrder(input: $input, idempotencyKey: $key) { id status } }',
-        { input: { customerId, items: [{ productId: 'FUR-BO-10001798', quantity: 1 }], waitMs }, key: randomUUID() },
-      );
-    const [broken, whole] = [await register('Broken'), await register('Whole')];
-    for (const id of [broken, whole]) {
-      await graph.ask(
-        'mutation Deposit($id: ID!) { deposit(userId: $id, amount: "1000", idempotencyKey: "letters") { balance { amount } } }',
-        { id },
-      );
-    }
+    const [broken, whole] = [await registerRich('Broken'), await registerRich('Whole')];
     const before = { started: await counted('started'), completed: await counted('completed') };
     await refuse(
       'placement_sagas',
@@ -279,6 +282,35 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
     expect(await counted('started')).toBe(before.started + 2);
     await accept('placement_sagas');
     expect(await operations.retryDeadLetters()).toMatchObject([{ applied: 1, error: null }]);
+  });
+
+  test('an overdue saga whose statement always runs into its time-out stops its own order only', async () => {
+    const [broken, whole] = [await registerRich('Overdue'), await registerRich('Not overdue')];
+    // Products does not answer for now.
+    const holder = new pg.Client(graph.databases.urls.products);
+    await holder.connect();
+    await holder.query('begin; lock table reservations in exclusive mode');
+    const placed = [await place(broken, 0), await place(whole, 0)].map(({ data }) => data.placeOrder.id);
+    await refuse(
+      'placement_sagas',
+      `new.customer_id = '${broken}' and new.commands > 1`,
+      "raise exception using errcode = '57014'",
+    );
+    await orders('update placement_sagas set due_at = now() where order_id = any($1)', [placed]);
+    await until(
+      () => orders('select commands from placement_sagas where order_id = any($1) order by commands', [placed]),
+      (rows) => rows[1]?.commands === 2,
+    );
+    expect(await orders('select commands from placement_sagas where order_id = $1', [placed[0]])).toEqual([
+      { commands: 1 },
+    ]);
+    await accept('placement_sagas');
+    await holder.query('commit');
+    await holder.end();
+    await until(
+      () => orders('select from placement_sagas where order_id = any($1) and finished_at is null', [placed]),
+      (open) => open.length === 0,
+    );
   });
 
   test('a retry during a rebuild leaves what the rebuild parked alone', async () => {

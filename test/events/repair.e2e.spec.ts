@@ -76,24 +76,17 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
       service,
       'with gone as (delete from outbox where position is not null) update ledger set published = head, deleted_to = head',
     );
-  const readiness = async (service: ServiceName) => (await fetch(`${graph.urls[service]}/health/ready`)).json();
+  const readiness = async () =>
+    (await (await fetch(`${graph.urls.orders}/health/ready`)).json()) as { status: string; degraded?: object };
 
   test('rows that differ are told at /health/ready until "verify --repair" has repaired them', async () => {
     await orders("update users_copy set name = 'Nobody' where id in ('AA-10315', 'AA-10375')");
-    const { degraded } = await until(
-      () => readiness('orders'),
-      ({ status }) => status === 'degraded',
-    );
+    const { degraded } = await until(readiness, ({ status }) => status === 'degraded');
     expect(degraded).toEqual({ 'rows of users': expect.stringMatching(/^2 rows differ .*verify --repair/) });
     const { status, output } = await tributary('verify', '--repair');
     expect(output).toMatch(/^copy +differences +repaired +ids\nusers +2 +2 +AA-\d+ AA-\d+\nproducts +0 +0\n/);
     expect(status).toBe(0);
-    expect(
-      await until(
-        () => readiness('orders'),
-        ({ status }) => status === 'ready',
-      ),
-    ).not.toHaveProperty('degraded');
+    expect(await until(readiness, ({ status }) => status === 'ready')).not.toHaveProperty('degraded');
   });
 
   test('of two rebuilds of a copy at the same time, one is refused, and the other one is complete', async () => {

@@ -218,7 +218,7 @@ export async function readLedger<Tables>(
   }
   if (after < deletedTo) {
     throw new LedgerGoneError(
-      `The ledger of ${source} begins after position ${deletedTo}; wanted what follows ${after}.`,
+      `The event log of ${source} begins after position ${deletedTo}, and what follows ${after} is needed: "npm run tributary -- verify --repair" lets the consumer go on.`,
     );
   }
   return { head, more, events: await readEvents(db, source, after, head, limit) };

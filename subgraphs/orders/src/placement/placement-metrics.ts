@@ -45,7 +45,6 @@ export class PlacementMetrics {
       help: 'Placements that are not over, by status; FAILED waits for an operator',
       labelNames: ['status'],
       registers: [metrics],
-      // Every process behind a port reads those of the whole service.
       aggregator: 'max',
       async collect() {
         const rows = await read();
@@ -57,7 +56,6 @@ export class PlacementMetrics {
       name: 'sagas_stuck',
       help: 'Placements that failed, or that are not over after SAGA_STUCK_AFTER',
       registers: [metrics],
-      // Every process behind a port reads those of the whole service.
       aggregator: 'max',
       async collect() {
         this.set((await read()).reduce((sum, row) => sum + row.stuck, 0));
@@ -67,7 +65,6 @@ export class PlacementMetrics {
       name: 'saga_oldest_seconds',
       help: 'Age of the oldest placement that is not over; 0 when all are',
       registers: [metrics],
-      // Every process behind a port reads those of the whole service.
       aggregator: 'max',
       async collect() {
         this.set(Math.max(0, ...(await read()).map((row) => row.oldest)));
