@@ -1,13 +1,14 @@
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
 import type pg from 'pg';
 import { unlessAborted } from '../service/unless-aborted.js';
 import { isReadTimeout } from './failure.js';
 
 /** A connection that was idle for longer is asked whether it still answers, before a statement is sent on it. */
-const CHECK_AFTER_IDLE_MS = 1000;
-const CHECK_TIMEOUT_MS = 1000;
+const CHECK_AFTER_IDLE_MS = 2000;
+const CHECK_TIMEOUT_MS = 2000;
 /** How long statements under way may take when the pool is closed. */
 const END_TIMEOUT_MS = 3000;
 
@@ -38,7 +39,7 @@ export class CheckedPool implements PostgresPool {
   }
 
   async connect(): Promise<PostgresPoolClient> {
-    return new CheckedClient(await this.#takeAnswering(CHECK_AFTER_IDLE_MS), this);
+    return new CheckedClient(await this.#takeAnswering(CHECK_AFTER_IDLE_MS, CHECK_TIMEOUT_MS), this);
   }
 
   /**
@@ -49,7 +50,8 @@ export class CheckedPool implements PostgresPool {
   async ping(timeoutMs: number): Promise<void> {
     if (performance.now() - this.#lastAnswerAt < timeoutMs / 2) return;
     const timeout = AbortSignal.timeout(timeoutMs);
-    const pinging = this.#takeAnswering(0).then((client) => client.release());
+    // Half of the time is for a new connection, when the first one is silent.
+    const pinging = this.#takeAnswering(0, timeoutMs / 2).then((client) => client.release());
     try {
       await unlessAborted(pinging, timeout);
     } catch (error) {
@@ -81,29 +83,37 @@ export class CheckedPool implements PostgresPool {
   }
 
   /** Each turn takes one connection out of the pool, so it comes to an end: a new one needs no check. */
-  async #takeAnswering(checkAfterMs: number): Promise<pg.PoolClient> {
+  async #takeAnswering(checkAfterMs: number, checkTimeoutMs: number): Promise<pg.PoolClient> {
     for (;;) {
       const client = await this.#pool.connect();
       const answeredAt = this.#answeredAt.get(client) ?? 0;
       const idleMs = performance.now() - answeredAt;
       const trusted = answeredAt > this.#distrustedUntil;
-      if (trusted && (idleMs < checkAfterMs || (await this.#answers(client)))) return client;
+      if (trusted && (idleMs < checkAfterMs || (await this.#answers(client, checkTimeoutMs)))) return client;
       client.release(true);
       destroySocket(client);
     }
   }
 
-  async #answers(client: pg.PoolClient): Promise<boolean> {
+  async #answers(client: pg.PoolClient, timeoutMs: number): Promise<boolean> {
     const askedAt = performance.now();
-    try {
-      await client.query({ text: 'select 1', query_timeout: CHECK_TIMEOUT_MS } as pg.QueryConfig);
-      this.noteAnswer(client);
-      return true;
-    } catch (error) {
-      if (isReadTimeout(error)) this.noteSilence(client, askedAt);
-      return false;
-    }
+    const asking = client.query('select 1').then(
+      () => true,
+      () => false,
+    );
+    const over = new AbortController();
+    const answer = await Promise.race([asking, elapse(timeoutMs, over.signal)]);
+    over.abort();
+    if (answer === true) this.noteAnswer(client);
+    else if (answer === undefined) this.noteSilence(client, askedAt);
+    return answer === true;
   }
+}
+
+/** What arrived while this process itself was held up counts as in time: it is read before this resolves. */
+async function elapse(ms: number, signal: AbortSignal): Promise<undefined> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
+  await setImmediate();
 }
 
 class CheckedClient implements PostgresPoolClient {
