@@ -61,6 +61,16 @@ const health = async (name: ServiceName): Promise<Health> => {
   return { code: response?.status ?? 0, ...((await response?.json()) as object) };
 };
 
+/** Starts a service, and waits until it answers. */
+const startAndWait = async (name: ServiceName) => {
+  start(name);
+  await until(
+    () => health(name),
+    ({ code }) => code !== 0,
+    60_000,
+  );
+};
+
 const place = (idempotencyKey: string, waitMs: number) =>
   ask(
     urlOf('orders'),
@@ -75,15 +85,15 @@ const place = (idempotencyKey: string, waitMs: number) =>
 
 test('an outage of products stays where it is when orders restarts', async () => {
   // Copies that were never in sync may have holes.
-  start('users');
-  start('orders');
+  await startAndWait('users');
+  await startAndWait('orders');
   const waiting = await until(
     () => health('orders'),
     ({ notReady }) => notReady?.['copy of products']?.includes('cannot be reached') === true,
   );
   expect(waiting.code).toBe(503);
   expect(waiting.notReady?.['copy of products']).toMatch(/^has not been in sync with products yet/);
-  start('products');
+  await startAndWait('products');
   await until(
     () => health('orders'),
     ({ status }) => status === 'ready',
@@ -96,6 +106,7 @@ test('an outage of products stays where it is when orders restarts', async () =>
   const first = await until(
     () => health('orders'),
     ({ code }) => code !== 0,
+    60_000,
   );
   expect(first.code).toBe(200);
   const degraded = await until(
@@ -116,7 +127,7 @@ test('an outage of products stays where it is when orders restarts', async () =>
   const placed = await place('while products is down', 0);
   expect(placed).toMatchObject({ data: { placeOrder: { status: 'PENDING' } } });
 
-  start('products');
+  await startAndWait('products');
   await until(
     () => health('orders'),
     ({ status }) => status === 'ready',
