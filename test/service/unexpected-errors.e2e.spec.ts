@@ -9,10 +9,11 @@ import { until } from '../harness/until.ts';
 
 // What a running program does with an error that none of its code expects.
 
-/** SIGUSR2 rejects a promise that nobody handles; SIGPIPE throws where nobody catches. */
+/** SIGUSR2 rejects a promise that nobody handles; SIGPIPE throws where nobody catches; at SIGWINCH a minute has passed. */
 const FAULTY = preload(`
   process.on('SIGUSR2', () => { Promise.reject(new Error('nobody handles this')); });
   process.on('SIGPIPE', () => { throw new Error('nobody catches this'); });
+  process.on('SIGWINCH', () => { const now = performance.now.bind(performance); performance.now = () => now() + 61_000; });
 `);
 
 let databases: TestDatabases;
@@ -81,13 +82,24 @@ test('after an exception a process answers what it was asked, and ends with stat
   );
   process.kill(pids()[0] as number, 'SIGPIPE');
 
-  // Its database is silent: the request is not answered before the process ends.
+  // Its database is silent: neither request is answered by its handler in time.
   proxy.pause();
-  const asked = fetch(`${alone.url}/graphql`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'x-request-id': 'the-one-under-way' },
-    body: JSON.stringify({ query: '{ users(first: 1) { nodes { id } } }' }),
-  });
+  const send = (id: string) =>
+    fetch(`${alone.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-request-id': id },
+      body: JSON.stringify({ query: '{ users(first: 1) { nodes { id } } }' }),
+    });
+  const overdue = send('the-one-that-takes-a-minute');
+  await fetch(`${alone.url}/health/live`);
+  alone.program.kill('SIGWINCH');
+  const late = await overdue;
+  expect(late.status).toBe(500);
+  expect(late.headers.get('x-request-id')).toBe('the-one-that-takes-a-minute');
+  expect(await late.json()).toMatchObject({ errors: [{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }] });
+  await alone.program.printed(/was not answered in time/);
+  expect(logged(alone.program, /was not answered in time/)).toMatchObject([{ reqId: 'the-one-that-takes-a-minute' }]);
+  const asked = send('the-one-under-way');
   await fetch(`${alone.url}/health/live`);
   alone.program.kill('SIGPIPE');
   const response = await asked;
