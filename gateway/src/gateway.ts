@@ -23,6 +23,9 @@ export interface Gateway extends HttpService {
 
 const THIS_MACHINE = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
+/** How long requests that are under way when the gateway closes wait for subgraphs. */
+const REQUEST_GRACE_MS = 3000;
+
 /** @param bus what tells of changes in the services; without it, NATS does, or nothing is cached */
 export async function createGateway(config: GatewayConfig, logger: Logger, bus?: EventBus): Promise<Gateway> {
   let supergraph: Supergraph | undefined;
@@ -53,14 +56,18 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   });
   await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));
-  // Before the HTTP server has ended, which waits for requests under way, and after.
-  service.app.addHook('preClose', (done) => {
-    loading.endSoon();
-    done();
-  });
   service.onClose('supergraph', () => loading.close());
 
-  return { ...service, ready: loading.load(), heard: (source) => cache?.heard(source) ?? 0 };
+  return {
+    ...service,
+    ready: loading.load(),
+    heard: (source) => cache?.heard(source) ?? 0,
+    close(options = {}) {
+      const { delayMs = 0, patienceMs = 0 } = options;
+      loading.endIn(delayMs + patienceMs + REQUEST_GRACE_MS);
+      return service.close(options);
+    },
+  };
 }
 
 /** The cache, where there is a way to hear of changes; it is closed with the gateway. */

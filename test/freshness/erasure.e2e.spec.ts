@@ -54,6 +54,7 @@ async function start() {
     subgraph,
     names,
     say,
+    position: () => position,
     /** Deletes a user: the service has forgotten the name when it says so. */
     erase(id: string) {
       delete names[id];
@@ -82,15 +83,20 @@ const ONE = 'query One($id: ID!) { user(id: $id) { name } }';
 const ALL = 'query All { users { name } }';
 
 /** Reads until the answers are in the caches of the gateway and in Redis. */
-async function warm({ url }: TestGateway, { subgraph, kept }: Started) {
+async function warm({ url }: TestGateway, { subgraph, say, position, kept }: Started) {
   await until(
     async () => {
       const before = subgraph.requests.length;
       for (const id of Object.keys(NAMES)) await ask(url, ONE, { id });
       await ask(url, ALL);
-      return { asked: subgraph.requests.length - before, kept: await kept() };
+      if (subgraph.requests.length > before) return false;
+      const text = await kept();
+      if (text.includes('Claire Gute') && text.includes('Darrin')) return true;
+      // Redis was busy when it should have taken them: they are read anew.
+      say([{ position: position() + 1, entities: Object.keys(NAMES).map((id) => `User:${id}`) }]);
+      return false;
     },
-    ({ asked, kept: text }) => asked === 0 && text.includes('Claire Gute') && text.includes('Darrin'),
+    (isWarm) => isWarm,
   );
 }
 
@@ -175,7 +181,7 @@ test.skipIf(!needed)(
     await gone(graph);
     await until(
       () => graph.kept(),
-      (text) => /erased:.*users: 2/.test(text),
+      (text) => text.includes(`users: ${graph.position()}`),
     );
     const kept = (await graph.kept()).split('Darrin').length;
     const second = await graph.gateway();

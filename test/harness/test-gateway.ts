@@ -18,7 +18,7 @@ export async function subgraph(sdl: string): Promise<TestSubgraph> {
 }
 
 /** A line of a log, as an object. */
-export interface LogLine {
+interface LogLine {
   readonly level: number;
   readonly msg: string;
   readonly [detail: string]: unknown;

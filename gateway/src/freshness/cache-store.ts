@@ -42,7 +42,7 @@ const READ_COUNT = 100;
 /** How many entries in memory are looked at before other work has its turn. */
 const NEAR_COUNT = 5000;
 /** Sets a number unless there is a larger one. */
-const RAISE = `if tonumber(ARGV[1]) > tonumber(redis.call('get', KEYS[1]) or '-1') then
+const RAISE = `if tonumber(ARGV[1]) >= tonumber(redis.call('get', KEYS[1]) or '-1') then
   redis.call('set', KEYS[1], ARGV[1], 'EX', ARGV[2]) end return 1`;
 
 /** A bounded cache in this process, in front of one in Redis that other gateways share; Redis may be slow, dead or not there at all. */
@@ -156,10 +156,7 @@ export class CacheStore {
       for (let i = 0; i < entryKeys.length; i += READ_COUNT) {
         const part = entryKeys.slice(i, i + READ_COUNT);
         const values = await redis.mget(part);
-        const doomed = part.filter((_key, n) => {
-          const entry = readEntry(values[n] ?? null);
-          return !entry || isDoomed(entry);
-        });
+        const doomed = part.filter((_key, n) => isDoomedText(values[n] ?? null, isDoomed));
         if (doomed.length > 0) await redis.unlink(doomed);
       }
     } while (cursor !== '0' && !isOver());
@@ -205,6 +202,15 @@ function readEntry(text: string | null): CacheEntry | undefined {
     return entrySchema.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
+  }
+}
+
+/** What cannot be read is doomed. Nothing of it is checked: it is read for this question only. */
+function isDoomedText(text: string | null, isDoomed: (entry: CacheEntry) => boolean): boolean {
+  try {
+    return isDoomed(JSON.parse(text ?? ''));
+  } catch {
+    return true;
   }
 }
 

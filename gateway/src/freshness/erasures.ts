@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { CacheEntry, CacheStore } from './cache-store.js';
 import type { StreamObserver, Streams } from './streams.js';
 
@@ -6,6 +7,8 @@ const MAX_PENDING = 10_000;
 /** What came meanwhile is done in one pass. */
 const GATHER_MS = 50;
 const TICK_MS = 1000;
+/** Redis forgets what is not repeated. */
+const REPEAT_MS = 60_000;
 /** So often it is looked whether other gateways carried out what happened before this one listened. */
 const LOOKS = 3;
 
@@ -27,9 +30,11 @@ export class Erasures implements StreamObserver {
   /** By source: from which position on this process listens, and how often it has looked in vain who carried out what was before. */
   readonly #beginnings = new Map<string, { readonly position: number; looks: number }>();
   /** By source: up to which position Redis was told that erasures are carried out. */
-  readonly #covered = new Map<string, number>();
+  readonly #covered = new Map<string, { readonly position: number; readonly at: number }>();
   #gathering: NodeJS.Timeout | undefined;
   #working = false;
+  /** Between two passes there is as much time as the first of them took: requests have at least half of the process. */
+  #restUntil = 0;
   #closed = false;
 
   constructor(store: CacheStore, streams: Streams) {
@@ -68,23 +73,35 @@ export class Erasures implements StreamObserver {
 
   #soon(): void {
     if (this.#closed) return;
-    this.#gathering ??= setTimeout(() => {
+    const wait = () => {
       this.#gathering = undefined;
       this.#work(false);
-    }, GATHER_MS).unref();
+    };
+    this.#gathering ??= setTimeout(wait, Math.max(GATHER_MS, this.#restUntil - performance.now())).unref();
   }
 
   /** Does one thing at a time. What does not work is tried again with the next tick. */
   #work(isTick: boolean): void {
+    const startedAt = performance.now();
     if (this.#working || this.#closed) return;
+    if (startedAt < this.#restUntil) {
+      if (this.#hasWork) this.#soon();
+      return;
+    }
     this.#working = true;
-    this.#pass(isTick)
+    void this.#pass(isTick)
       .then(
-        () => this.#hasWork && this.#soon(),
-        (error: Error) => this.#store.farFailed(error.message),
+        () => true,
+        (error: Error) => {
+          this.#store.farFailed(error.message);
+          return false;
+        },
       )
-      .finally(() => {
+      .then((succeeded) => {
+        const now = performance.now();
+        this.#restUntil = now + (now - startedAt);
         this.#working = false;
+        if (succeeded && this.#hasWork) this.#soon();
       });
   }
 
@@ -106,9 +123,11 @@ export class Erasures implements StreamObserver {
     for (const [source, position] of this.#streams.positions()) {
       // Whatever was heard of up to this position is carried out, or is left to do.
       if (this.#hasWork) return;
-      if (this.#beginnings.has(source) || position <= (this.#covered.get(source) ?? -1)) continue;
+      const covered = this.#covered.get(source);
+      const now = performance.now();
+      if (this.#beginnings.has(source) || (covered?.position === position && now - covered.at < REPEAT_MS)) continue;
       await this.#store.noteErasedUpTo(source, position);
-      this.#covered.set(source, position);
+      this.#covered.set(source, { position, at: now });
     }
   }
 

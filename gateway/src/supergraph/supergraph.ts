@@ -32,9 +32,6 @@ import { SharedQueries } from './shared-queries.js';
 import { SubgraphDataSource, type SubgraphOptions } from './subgraph-data-source.js';
 import { SupergraphFile } from './supergraph-file.js';
 
-/** How long requests that are under way may still take when the gateway closes. */
-const CLOSE_GRACE_MS = 3000;
-
 /** The supergraph that is served now. */
 interface LoadedSupergraph {
   readonly id: string;
@@ -308,11 +305,14 @@ export class Supergraph {
     return headers;
   }
 
-  /** It is about to be closed: requests under way that take longer than a moment are answered without what their subgraphs owe. */
-  endSoon(): void {
-    this.#closing = true;
-    this.#source.stop();
-    this.#ending = setTimeout(() => void this.#closeDataSources(), CLOSE_GRACE_MS).unref();
+  /** Requests that wait for a subgraph when so much time has passed are answered without it: the gateway is about to be closed. */
+  endIn(ms: number): void {
+    clearTimeout(this.#ending);
+    const end = () => {
+      this.#source.stop();
+      void this.#closeDataSources();
+    };
+    this.#ending = setTimeout(end, ms).unref();
   }
 
   /** Ends what is left. */
