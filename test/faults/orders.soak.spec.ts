@@ -92,8 +92,8 @@ test(`orders by ${CLIENTS} clients under ${FAULTS} faults (seed ${SEED})`, {
     placingMs: healthyAt - startedAt,
     settlingMs: settledAt - healthyAt,
   });
-  say(report);
   await expectOrdersInOrder(stack, clients.orders);
+  say(report);
   expect(injector.rounds.filter(({ failures }) => failures.length > 0).map(describeRound)).toEqual([]);
   if (REPORT) writeFileSync(REPORT, report);
 });
