@@ -1,16 +1,17 @@
+import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Program } from '../harness/fault-stack.ts';
 import type { Random } from '../harness/random.ts';
 import { until } from '../harness/until.ts';
 import { Deck } from './deck.ts';
-import { type FaultKind, type FaultWorld, isSettled } from './fault-kinds.ts';
+import { type FaultKind, type FaultWorld, isSettled, POLL_MS } from './fault-kinds.ts';
 import { problemsOf } from './stack-health.ts';
 
 /** From the end of a fault until everything is well, without a command. */
 export const HEALTHY_WITHIN_MS = 10_000;
 /** How long it is watched beyond that, to say when it was well after all. Then everything is restarted, as an operator would. */
 const GIVE_UP_MS = 45_000;
-const RESTART_MS = 120_000;
+const CALM_MS = 120_000;
 /** How often two faults are under way at the same time. */
 const TOGETHER = 0.4;
 /** What a program may log of one round of faults, at `warn` and above, in lines, besides what it logs of single requests. */
@@ -29,6 +30,8 @@ export interface Round {
   readonly healthyAfterMs: number | null;
   /** What should have been otherwise. */
   readonly failures: readonly string[];
+  /** The machine's load average over a minute: on a machine that is busy otherwise, everything takes longer. */
+  readonly load: number;
 }
 
 /** Makes faults of every kind, round by round, and waits after each until the stack is well. */
@@ -48,7 +51,26 @@ export class FaultInjector {
     return this.rounds.reduce((sum, { faults }) => sum + faults.length, 0);
   }
 
-  /** @throws when the stack is not well even after a restart */
+  /** @throws when the stack is not well before anything is hurt: on a machine that is too busy, faults would not show */
+  async expectHealthy(): Promise<void> {
+    await until(
+      () => this.#problems(),
+      (problems) => problems.length === 0,
+      CALM_MS,
+      POLL_MS,
+    ).catch((error: Error) => {
+      throw new Error(`Without a fault it is not healthy (load ${currentLoad()}). ${error.message}`);
+    });
+  }
+
+  /** Restarts every program, as an operator would when a round left one that is not well. */
+  async restartAll(): Promise<void> {
+    const programs = Object.values(this.#world.stack.programs);
+    await Promise.all(programs.map((program) => program.kill()));
+    await Promise.all(programs.map((program) => program.start()));
+    await this.expectHealthy();
+  }
+
   async round(): Promise<Round> {
     const kinds = this.#drawKinds();
     const logged = this.#loggedLines();
@@ -69,9 +91,8 @@ export class FaultInjector {
       if (more > MAX_LOG_LINES) failures.push(`${program.name} logged ${more} lines`);
     }
     const faults = running.map(({ kind, target, lastsMs }) => ({ kind, target, lastsMs }));
-    const round = { faults, healthyAfterMs, failures };
+    const round = { faults, healthyAfterMs, failures, load: currentLoad() };
     this.rounds.push(round);
-    if (healthyAfterMs === null) await this.#restartAll();
     return round;
   }
 
@@ -92,7 +113,7 @@ export class FaultInjector {
       if (found.length === 0) return { healthyAfterMs: passedMs, problems };
       if (passedMs < HEALTHY_WITHIN_MS || problems.length === 0) problems = found;
       if (passedMs > GIVE_UP_MS) return { healthyAfterMs: null, problems };
-      await sleep(100);
+      await sleep(POLL_MS);
     }
   }
 
@@ -107,20 +128,11 @@ export class FaultInjector {
     );
   }
 
-  async #restartAll(): Promise<void> {
-    const programs = Object.values(this.#world.stack.programs);
-    await Promise.all(programs.map((program) => program.kill()));
-    await Promise.all(programs.map((program) => program.start()));
-    await until(
-      () => this.#problems(),
-      (problems) => problems.length === 0,
-      RESTART_MS,
-    );
-  }
-
   #loggedLines(): Map<Program, number> {
     const programs = Object.values(this.#world.stack.programs);
     const lines = (output: string) => output.split('\n').filter((line) => !line.includes('"reqId":')).length;
     return new Map(programs.map((program) => [program, lines(program.output())]));
   }
 }
+
+const currentLoad = () => Math.round(loadavg()[0] ?? 0);

@@ -41,6 +41,8 @@ export interface FaultKind {
   readonly begin: () => Promise<RunningFault>;
 }
 
+/** How often metrics are looked at and orders are tried: often enough, and no load of its own. */
+export const POLL_MS = 250;
 /** How long a server or a program is away, where the kind has no length of its own, and how much longer at most. */
 const SHORT_MS = 500;
 const VARIES_MS = 2500;
@@ -202,6 +204,7 @@ export function faultKinds(world: FaultWorld): readonly FaultKind[] {
             () => readyStatus(restarted.url),
             (status) => status === 200,
             SERVES_WITHIN_MS,
+            POLL_MS,
           ).catch(() => {
             throw new Error(`${restarted.name} was not ready within ${SERVES_WITHIN_MS} ms while ${without} was away`);
           });
@@ -275,6 +278,7 @@ async function answersAll(url: string, query: string): Promise<boolean> {
     },
     (answered) => answered,
     SERVES_WITHIN_MS,
+    POLL_MS,
   ).catch(() => false);
 }
 
@@ -295,6 +299,7 @@ async function stopLeader({ stack, clients, random }: FaultWorld): Promise<Runni
         () => leads(other),
         (leading) => leading,
         LEAD_WITHIN_MS,
+        POLL_MS,
       ).catch(() => {
         throw new Error(`${other.name} did not lead within ${LEAD_WITHIN_MS} ms`);
       });
@@ -342,7 +347,7 @@ async function sendLargeOrders({ stack, clients, products }: FaultWorld): Promis
     target: 'nats',
     lastsMs: 8000,
     async during() {
-      await until(backlog, (events) => events !== null && events < 100, 7000).catch((error) => {
+      await until(backlog, (events) => events !== null && events < 100, 7000, POLL_MS).catch((error) => {
         throw new Error(`the relay of orders does not publish: ${error.message}`);
       });
       await settlesThrough(clients, programs.gatewayA, 5000);
@@ -356,7 +361,7 @@ async function sendLargeOrders({ stack, clients, products }: FaultWorld): Promis
 
 /** Places orders through a gateway until one is settled in time. */
 async function settlesThrough(clients: OrderClients, gateway: Program, withinMs: number): Promise<void> {
-  await until(() => clients.place(gateway.url, 3000), isSettled, withinMs).catch((error) => {
+  await until(() => clients.place(gateway.url, 3000), isSettled, withinMs, POLL_MS).catch((error) => {
     throw new Error(`no order through ${gateway.name} was settled: ${error.message}`);
   });
 }

@@ -16,10 +16,10 @@ export interface FaultRun {
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
 
 /** One line about a round, for whoever watches. */
-export function describeRound({ faults, healthyAfterMs, failures }: Round): string {
+export function describeRound({ faults, healthyAfterMs, failures, load }: Round): string {
   const what = faults.map(({ kind, target, lastsMs }) => `${kind} (${target}, ${seconds(lastsMs)})`).join(' with ');
   const outcome = healthyAfterMs === null ? 'never healthy, restarted' : `healthy after ${seconds(healthyAfterMs)}`;
-  return [`${what}: ${outcome}`, ...failures.map((failure) => `  FAILED ${failure}`)].join('\n');
+  return [`${what}: ${outcome} (load ${load})`, ...failures.map((failure) => `  FAILED ${failure}`)].join('\n');
 }
 
 /** What a run came to, in Markdown. */

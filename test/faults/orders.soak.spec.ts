@@ -56,13 +56,16 @@ test(`orders by ${CLIENTS} clients under ${FAULTS} faults (seed ${SEED})`, {
     say('left out: earlier-release (TRIBUTARY_EARLIER_RELEASE names no build of an earlier release)');
   say(`seed ${SEED}`);
   const injector = new FaultInjector(kinds, world);
+  await injector.expectHealthy();
   const startedAt = Date.now();
   const placing = clients.run(Number.POSITIVE_INFINITY, CLIENTS, REST_MS);
   try {
     while (injector.faults < FAULTS) {
       // The clients end by themselves only when something is wrong.
       const round = await Promise.race([injector.round(), placing]);
-      if (round) say(describeRound(round));
+      if (!round) break;
+      say(describeRound(round));
+      if (round.healthyAfterMs === null) await injector.restartAll();
     }
   } finally {
     clients.stop();
@@ -89,8 +92,8 @@ test(`orders by ${CLIENTS} clients under ${FAULTS} faults (seed ${SEED})`, {
     placingMs: healthyAt - startedAt,
     settlingMs: settledAt - healthyAt,
   });
-  say(report);
   await expectOrdersInOrder(stack, clients.orders);
+  say(report);
   expect(injector.rounds.filter(({ failures }) => failures.length > 0).map(describeRound)).toEqual([]);
   if (REPORT) writeFileSync(REPORT, report);
 });
