@@ -210,6 +210,18 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
 
   test('no position is moved where nothing was deleted', async () => {
     const positions = () => orders('select source, position from consumer_positions order by source');
+    const ends = async () =>
+      (await Promise.all(
+        (['products', 'users'] as const).map(async (source) => {
+          const [ledger] = await graph.databases.query(source, 'select head as position from ledger');
+          return { source, ...ledger };
+        }),
+      )) as Record<string, unknown>[];
+    // What had no effect is noted a little later.
+    await until(
+      async () => JSON.stringify([await positions(), await ends()]),
+      (both) => JSON.stringify(JSON.parse(both)[0]) === JSON.stringify(JSON.parse(both)[1]),
+    );
     const before = await positions();
     expect((await tributary('verify', '--repair')).status).toBe(0);
     expect(await positions()).toEqual(before);
