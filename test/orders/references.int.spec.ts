@@ -416,6 +416,9 @@ describe('in a database of an earlier release', () => {
       'orders',
       `alter table placement_sagas drop column if exists customer_id;
        create unique index if not exists placement_sagas_idempotency_key on placement_sagas (idempotency_key);
+       alter table ledger drop column leader, drop column term, drop column lease_until;
+       drop function lead_outbox;
+       alter table consumer_positions drop column in_sync_at, drop column in_sync_position;
        delete from kysely_migration where name >= '0006';`,
     );
     await graph.databases.query(
