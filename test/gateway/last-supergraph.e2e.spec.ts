@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
+import { startGraph } from '../harness/graph.ts';
 import { ask, codesOf } from '../harness/graphql-client.ts';
 import { haveRedis, startRedis } from '../harness/redis.ts';
+import { startTcpProxy, through } from '../harness/tcp-proxy.ts';
 import { gateway, gatewayOver, subgraph, type TestGateway } from '../harness/test-gateway.ts';
 import { until } from '../harness/until.ts';
 
@@ -95,6 +97,43 @@ describe('a gateway that starts while a subgraph is down', () => {
     expect(lines(started, /is composed of what all subgraphs say/)).toHaveLength(1);
     const [, added] = lines(started, /serving a new supergraph/);
     expect(added).toMatchObject({ added: ['Query.b'], removed: [] });
+  });
+
+  test('without any supergraph, leaves out a service that does not compose without the one that is down', async () => {
+    const graph = await startGraph();
+    const { hostname, port } = new URL(graph.urls.products);
+    // Nothing listens on port 1.
+    const proxy = await startTcpProxy(hostname, 1);
+    try {
+      const { users, orders } = graph.urls;
+      const SUBGRAPHS = `users=${users}/graphql,products=${through(proxy, graph.urls.products)}/graphql,orders=${orders}/graphql`;
+      const started = await gateway({ SUBGRAPHS, SUPERGRAPH_POLL_INTERVAL: '5s' });
+      await started.gateway.ready;
+      const named = await ask(started.url, 'query Page { users(first: 1) { nodes { name } } }');
+      expect(named.errors).toBeUndefined();
+      expect(named.data.users.nodes).toHaveLength(1);
+      const refused = await ask(started.url, 'query Page { order(number: "CA-2016-152156") { total { amount } } }');
+      expect(codesOf(refused)).toEqual(['BAD_USER_INPUT']);
+      expect(refused.errors?.[0]?.message).toContain('Cannot query field "order" on type "Query".');
+      const { status, body } = await started.readiness();
+      expect([status, body.status]).toEqual([200, 'degraded']);
+      expect(body.degraded?.supergraph).toMatch(
+        /^composed at 20\S+ without products, orders; without products, orders does not compose: Field "Product\.\w+" .*; products does not answer/,
+      );
+      proxy.redirect(Number(port));
+      await until(
+        () => ask(started.url, 'query Page { order(number: "CA-2016-152156") { items { product { name } } } }'),
+        ({ data }) => data?.order?.items.length === 2,
+        10_000,
+      );
+      await until(
+        () => started.readiness(),
+        ({ body: now }) => now.degraded?.supergraph === undefined,
+      );
+    } finally {
+      await graph.stop();
+      await proxy.close();
+    }
   });
 
   test('ignores what was kept when it is damaged, or of other subgraphs, and says so', async () => {

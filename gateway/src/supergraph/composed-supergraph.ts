@@ -4,7 +4,7 @@ import { SERVICE_DEFINITION_QUERY, type SupergraphManager, type SupergraphSdlHoo
 import { Fault } from '@tributary/shared/service/fault';
 import type { Logger } from 'pino';
 import type { Subgraph } from '../config.js';
-import { composeSchemas, type Schemas } from './compose-schemas.js';
+import { composeLargest, composeSchemas, type Schemas } from './compose-schemas.js';
 import type { LastSupergraph } from './last-supergraph.js';
 import { SteadySchema } from './steady-schema.js';
 
@@ -155,11 +155,10 @@ export class ComposedSupergraph implements SupergraphManager {
 
   /** Serves what can be served now. @param isOver whether every subgraph answered, or failed to */
   async #update(isOver: boolean): Promise<void> {
-    const isNew = this.#servedSchemas === null;
     const waitedMs = performance.now() - this.#startedAt;
     const missing = this.#sources.filter(({ failure }) => failure !== null);
     if (missing.length === 0) this.#compose(this.#known(), missing);
-    else if (!isNew) {
+    else if (!this.#isProvisional) {
       if (isOver) this.#compose(this.#known(), missing);
     } else {
       const last = isOver || waitedMs >= LAST_AFTER_MS ? await this.#last?.read() : null;
@@ -167,9 +166,9 @@ export class ComposedSupergraph implements SupergraphManager {
         for (const source of missing) source.schema ??= last.schemas.get(source.name) ?? null;
         this.#compose(this.#known(), missing);
         // Together they may not compose; what was served then does.
-        if (!this.#servedSchemas) this.#compose(last.schemas, missing, last.composedAt);
+        if (this.#isProvisional) this.#compose(last.schemas, missing, last.composedAt);
       } else if (waitedMs >= PARTIAL_AFTER_MS && missing.length < this.#sources.length) {
-        this.#compose(this.#known(), missing);
+        this.#composeLargest();
       }
     }
     if (this.#stopped.signal.aborted) return;
@@ -181,24 +180,60 @@ export class ComposedSupergraph implements SupergraphManager {
     return new Map(this.#sources.flatMap(({ name, schema }) => (schema === null ? [] : [[name, schema] as const])));
   }
 
+  /** Whether none is served yet, or one that lacks a subgraph. */
+  get #isProvisional(): boolean {
+    return (this.#servedSchemas?.size ?? 0) < this.#sources.length;
+  }
+
   /** Composes and serves schemas, unless that was done already. */
-  #compose(schemas: Schemas, missing: readonly Source[], composedAt = new Date().toISOString()): void {
-    const attempt = JSON.stringify([...schemas]);
-    if (attempt === this.#attempted) return;
-    this.#attempted = attempt;
+  #compose(schemas: Schemas, missing: readonly Source[], composedAt = now()): void {
+    if (!this.#isNewAttempt(schemas)) return;
     try {
-      this.#serve(composeSchemas(this.#sources, schemas));
+      this.#use(composeSchemas(this.#sources, schemas), schemas, composedAt);
       this.#attemptProblem = null;
-      this.#composedAt = composedAt;
-      this.#servedSchemas = schemas;
-      for (const { name, steady } of this.#sources) {
-        const schema = schemas.get(name);
-        if (schema !== undefined) steady.serve(schema);
-      }
     } catch (error) {
       // Without what is missing it need not compose.
       this.#attemptProblem = missing.length > 0 && !this.#servedSchemas ? null : (error as Error).message;
     }
+  }
+
+  /** Composes and serves as many of the known schemas as compose together, unless that was done already. */
+  #composeLargest(): void {
+    const known = this.#known();
+    if (!this.#isNewAttempt(known)) return;
+    try {
+      const { supergraphSdl, schemas, problem } = composeLargest(this.#sources, known);
+      // It only ever grows; a change that would take a subgraph away waits, as it does when none is missing.
+      if (schemas.size >= (this.#servedSchemas?.size ?? 0)) this.#use(supergraphSdl, schemas, now());
+      this.#attemptProblem = problem && this.#whyLeftOut(known, schemas, problem);
+    } catch (error) {
+      this.#attemptProblem = (error as Error).message;
+    }
+  }
+
+  #isNewAttempt(schemas: Schemas): boolean {
+    const attempt = JSON.stringify([...schemas]);
+    if (attempt === this.#attempted) return false;
+    this.#attempted = attempt;
+    return true;
+  }
+
+  /** @throws when it cannot be served */
+  #use(supergraphSdl: string, schemas: Schemas, composedAt: string): void {
+    this.#serve(supergraphSdl);
+    this.#composedAt = composedAt;
+    this.#servedSchemas = schemas;
+    for (const { name, steady } of this.#sources) {
+      const schema = schemas.get(name);
+      if (schema !== undefined) steady.serve(schema);
+    }
+  }
+
+  #whyLeftOut(known: Schemas, composed: Schemas, problem: string): string {
+    const unknown = this.#sources.filter(({ name }) => !known.has(name));
+    const leftOut = this.#sources.filter(({ name }) => known.has(name) && !composed.has(name));
+    const without = unknown.length === 0 ? '' : `without ${list(unknown)}, `;
+    return `${without}${list(leftOut)} ${leftOut.length > 1 ? 'do' : 'does'} not compose: ${problem}`;
   }
 
   #describe(missing: readonly Source[]): string | null {
@@ -234,6 +269,10 @@ export class ComposedSupergraph implements SupergraphManager {
     if (this.#problem === null) this.#fault.worked();
     else this.#fault.failed(this.#problem);
   }
+}
+
+function now(): string {
+  return new Date().toISOString();
 }
 
 function list(subgraphs: readonly Subgraph[]): string {
