@@ -1,4 +1,5 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -47,6 +48,12 @@ describe('a gateway that starts while a subgraph is down', () => {
     expect(body.status).toBe('degraded');
     expect(body.degraded?.supergraph).toMatch(/^composed at 20.*; b does not answer: .*ECONNREFUSED/);
 
+    // The data source reports it; the supergraph has every part.
+    await until(
+      async () => lines(second, /a subgraph fails/),
+      (found) => found.length > 0,
+    );
+
     await b.up();
     b.serve('type Query { b: String newer: String }');
     await until(
@@ -57,6 +64,38 @@ describe('a gateway that starts while a subgraph is down', () => {
       () => second.readiness(),
       ({ body: now }) => now.status === 'ready',
     );
+    expect(second.logs.filter(({ level, msg }) => level >= 40 || /supergraph is composed/.test(msg))).toHaveLength(1);
+  });
+
+  test('and answers only just after that, logs nothing of it', async () => {
+    const { a, b } = await pair();
+    const env = { LAST_SUPERGRAPH: path(), SUBGRAPH_TIMEOUT: '20s' };
+    const first = await gatewayOver({ a, b }, env);
+    await until(
+      async () => readFileSync(env.LAST_SUPERGRAPH, { encoding: 'utf8', flag: 'a+' }).length,
+      (length) => length > 0,
+    );
+    await first.gateway.close();
+    const asked = new Promise<ServerResponse>((resolve) => b.answerWith(resolve));
+    const second = await gatewayOver({ a, b }, env);
+    const degraded = await until(
+      () => second.readiness(),
+      ({ body }) => body.degraded?.supergraph !== undefined,
+    );
+    expect(degraded.body.degraded?.supergraph).toMatch(/b does not answer: it has not answered yet$/);
+    // Longer than faults are given to pass unreported, and shorter than the time-out.
+    const since = performance.now();
+    await until(
+      async () => performance.now() - since,
+      (ms) => ms > 1500,
+    );
+    b.answerWith(undefined);
+    (await asked).destroy();
+    await until(
+      () => second.readiness(),
+      ({ body }) => body.status === 'ready',
+    );
+    expect(lines(second, /composed of what all/)).toEqual([]);
   });
 
   test('and hangs, does not wait for it', async () => {

@@ -7,6 +7,7 @@ import type { Subgraph } from '../config.js';
 import { composeLargest, composeSchemas, type Schemas } from './compose-schemas.js';
 import type { LastSupergraph } from './last-supergraph.js';
 import { SteadySchema } from './steady-schema.js';
+import { FetchError } from './subgraph-data-source.js';
 
 const FIRST_RETRY_MS = 250;
 /** While subgraphs are being asked, what has come is looked at so often. */
@@ -18,6 +19,8 @@ const PARTIAL_AFTER_MS = 3000;
 const MAX_PROBLEM_LENGTH = 1000;
 /** What is over within this time, at a start for example, is not logged. */
 const FAULT_PATIENCE_MS = 1000;
+/** Of a subgraph that neither answered nor failed since the start. */
+const NOT_ANSWERED = 'it has not answered yet';
 
 type Hooks = Parameters<SupergraphSdlHook>[0];
 
@@ -37,6 +40,8 @@ interface Source extends Subgraph {
   schema: string | null;
   /** Why the newest attempt to read it failed; null when it did not. */
   failure: string | null;
+  /** Whether the data source reports that failure. */
+  isReported: boolean;
 }
 
 /**
@@ -71,7 +76,8 @@ export class ComposedSupergraph implements SupergraphManager {
         details: { subgraph: name },
       }),
       schema: null,
-      failure: 'it has not answered yet',
+      failure: NOT_ANSWERED,
+      isReported: false,
     }));
     this.#pollIntervalMs = pollIntervalMs;
     this.#last = last;
@@ -150,6 +156,7 @@ export class ComposedSupergraph implements SupergraphManager {
       else alternating.worked();
     } catch (error) {
       source.failure = (error as Error).message;
+      source.isReported = error instanceof FetchError && error.isOutage;
     }
   }
 
@@ -158,7 +165,7 @@ export class ComposedSupergraph implements SupergraphManager {
     const waitedMs = performance.now() - this.#startedAt;
     const missing = this.#sources.filter(({ failure }) => failure !== null);
     if (missing.length === 0) this.#compose(this.#known(), missing);
-    else if (!this.#isProvisional) {
+    else if (!this.#servesPart) {
       if (isOver) this.#compose(this.#known(), missing);
     } else {
       const last = isOver || waitedMs >= LAST_AFTER_MS ? await this.#last?.read() : null;
@@ -166,13 +173,13 @@ export class ComposedSupergraph implements SupergraphManager {
         for (const source of missing) source.schema ??= last.schemas.get(source.name) ?? null;
         this.#compose(this.#known(), missing);
         // Together they may not compose; what was served then does.
-        if (this.#isProvisional) this.#compose(last.schemas, missing, last.composedAt);
+        if (this.#servesPart) this.#compose(last.schemas, missing, last.composedAt);
       } else if (waitedMs >= PARTIAL_AFTER_MS && missing.length < this.#sources.length) {
         this.#composeLargest();
       }
     }
     if (this.#stopped.signal.aborted) return;
-    this.#report(this.#describe(missing));
+    this.#report(this.#describe(missing), this.#saysNothingNew(missing, waitedMs));
     this.#keep();
   }
 
@@ -180,8 +187,8 @@ export class ComposedSupergraph implements SupergraphManager {
     return new Map(this.#sources.flatMap(({ name, schema }) => (schema === null ? [] : [[name, schema] as const])));
   }
 
-  /** Whether none is served yet, or one that lacks a subgraph. */
-  get #isProvisional(): boolean {
+  /** Whether what is served, if anything, lacks a subgraph. */
+  get #servesPart(): boolean {
     return (this.#servedSchemas?.size ?? 0) < this.#sources.length;
   }
 
@@ -264,9 +271,17 @@ export class ComposedSupergraph implements SupergraphManager {
     void this.#last.write({ composedAt: this.#composedAt ?? '', schemas });
   }
 
-  #report(problem: string | null): void {
+  /** Whether nothing is wrong but what is reported elsewhere, or is no failure yet. */
+  #saysNothingNew(missing: readonly Source[], waitedMs: number): boolean {
+    const isExcused = ({ failure, isReported }: Source) =>
+      failure === NOT_ANSWERED ? !this.#servesPart || waitedMs < PARTIAL_AFTER_MS : isReported && !this.#servesPart;
+    return this.#attemptProblem === null && missing.every(isExcused);
+  }
+
+  /** @param isQuiet whether the problem is none that makes a line in the log; one that is in it already stays until it is over */
+  #report(problem: string | null, isQuiet: boolean): void {
     this.#problem = problem === null ? null : problem.slice(0, MAX_PROBLEM_LENGTH);
-    if (this.#problem === null) this.#fault.worked();
+    if (this.#problem === null || (isQuiet && this.#fault.cause === null)) this.#fault.worked();
     else this.#fault.failed(this.#problem);
   }
 }

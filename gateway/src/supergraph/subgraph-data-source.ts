@@ -124,6 +124,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
       began: 'the circuit of a subgraph opened: it is asked again now and then, and requests for it fail at once',
       ended: 'the circuit of the subgraph closed',
       details,
+      level: 'info',
     });
   }
 
@@ -182,6 +183,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
       const code = String(shown.extensions.code);
       // What is too large, or refused, was answered by the subgraph.
       const answered = error instanceof TooLargeError || (error instanceof NotGraphQLError && isRefusal(error.status));
+      shown.isOutage = !answered;
       if (answered) this.#breaker.succeeded(permit);
       else {
         this.#breaker.failed(permit);
@@ -269,7 +271,9 @@ export class SubgraphDataSource implements GraphQLDataSource {
 }
 
 /** Why there is no answer, as clients are told. */
-class FetchError extends ApiError {
+export class FetchError extends ApiError {
+  /** The subgraph fails, which its data source reports. */
+  isOutage = false;
   /** Asking again at once would not help, not even for less. */
   readonly isFinal: boolean;
 

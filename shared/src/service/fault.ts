@@ -11,7 +11,7 @@ export interface FaultOptions {
   readonly details?: Readonly<Record<string, unknown>>;
   /** A fault that is over within so many milliseconds is not reported. Default 0. */
   readonly patienceMs?: number;
-  readonly level?: 'warn' | 'error';
+  readonly level?: 'info' | 'warn' | 'error';
 }
 
 /**
