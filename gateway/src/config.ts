@@ -122,10 +122,10 @@ export const settings = {
     'the largest response of a subgraph that is read, in bytes, decompressed',
   ),
   SUBGRAPH_BREAK_AFTER: count(20).describe(
-    'so many failures in a row keep requests from a subgraph for a while; 0: never',
+    'so many failures in a row, which go on for a second, keep requests from a subgraph for a while; 0: never',
   ),
   SUBGRAPH_BREAK: duration('500ms').describe(
-    'for how long at first; it doubles, up to 10 s, until the subgraph answers',
+    'after which time it is probed; it doubles, up to 10 s, until the subgraph answers',
   ),
   SUBGRAPH_FETCH_SHARING: onOff('on').describe(
     'requests that want the same of a subgraph at the same time, with the same credentials, share one fetch; `off`',
