@@ -144,6 +144,15 @@ export const settings = {
     .regex(/^rediss?:\/\//, 'wants a URL: redis://host:6379')
     .optional()
     .describe("`redis://host:6379`: a cache behind the process's own, which several gateways share"),
+  REDIS_PREFIX: z
+    .string()
+    // No character that means something in a pattern of Redis.
+    .regex(/^[\w.:-]+$/, 'expected letters, digits and _ . : - only')
+    .default('tributary')
+    .transform((prefix) => `${prefix}:`)
+    .describe(
+      'what the keys in Redis begin with: environments that share a Redis database need one each, as nothing else tells their entries apart',
+    ),
   MAX_STALENESS: z.string().optional().describe('the bound for requests that say none: `2s`'),
   PROPAGATED_HEADERS: headerRules.describe(
     'headers of clients that subgraphs are sent; `users:x-api-key` is for one subgraph only. Requests share nothing when these differ, but for the last three',

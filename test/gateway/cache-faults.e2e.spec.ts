@@ -142,6 +142,73 @@ test.skipIf(!needed)(
 );
 
 test.skipIf(!needed)(
+  `environments with one Redis database and a prefix each share nothing${without}`,
+  { timeout: 60_000 },
+  async () => {
+    const { read, client, another } = await start();
+    const keys = (pattern: string) => client.keys(pattern);
+    await until(
+      () => read().then(() => keys('tributary:2:*')),
+      (found) => found.length > 0,
+    );
+    const before = await keys('tributary:*');
+    const staging = await another({ REDIS_PREFIX: 'staging', LAST_SUPERGRAPH: 'redis' });
+    await until(
+      () =>
+        staging
+          .readFirst()
+          .then(() => Promise.all(['2', 'erased:2', 'supergraph:1'].map((of) => keys(`staging:${of}:*`)))),
+      (found) => found.every(({ length }) => length > 0),
+    );
+    const [supergraph = ''] = await keys('staging:supergraph:*');
+    expect(await client.ttl(supergraph)).toBeGreaterThan(29 * 24 * 3600);
+    const others = (await keys('*')).filter((key) => !/^(staging|tributary):/.test(key));
+    expect([others, before.filter((key) => key.includes('supergraph'))]).toEqual([[], []]);
+  },
+);
+
+test.skipIf(!needed)(
+  `what is large is kept in memory alone, and an erasure goes through what is large in Redis all the same${without}`,
+  { timeout: 60_000 },
+  async () => {
+    const { bus, client, clock, items, read, url } = await start();
+    const readLarge = () => ask(url, 'query Large { item(id: "large") { text } }');
+    await until(
+      async () => {
+        await read();
+        await readLarge();
+        const { length } = items.requests;
+        expect((await readLarge()).data.item.text).toHaveLength(300_000);
+        return items.requests.length === length;
+      },
+      (isCached) => isCached,
+    );
+    const stored = await until(
+      async () => (await client.keys('tributary:2:*')).filter((key) => !key.endsWith(':lease')),
+      (keys) => keys.length > 0,
+    );
+    for (const key of stored) expect(await client.strlen(key)).toBeLessThan(10_000);
+    clock.speaks = false;
+    const entry = {
+      text: JSON.stringify(Array.from({ length: 30_000 }, (_, i) => `item number ${1e15 + i}`)),
+      owner: 'items',
+      positions: [['items', 1]],
+      entities: ['Item:i1'],
+      owned: [],
+      storedAt: 0,
+    };
+    for (let i = 0; i < 120; i++) await client.set(`tributary:2:${i}`, JSON.stringify(entry));
+    const touched = [{ position: 2, entities: ['Item:i1'], erased: true as const }];
+    bus.tell('items', { from: 1, to: 2, at: Date.now(), touched });
+    await until(
+      () => client.keys('tributary:2:*'),
+      (keys) => keys.length === 0,
+      5000,
+    );
+  },
+);
+
+test.skipIf(!needed)(
   `a source of which nothing is cached is told at /health/ready, and logged once${without}`,
   { timeout: 60_000 },
   async () => {

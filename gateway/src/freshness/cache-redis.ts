@@ -13,7 +13,7 @@ const REST_MS = 1000;
 const COMMAND_TIMEOUT_MS = 1000;
 /** While Redis fails, it is tried so often. */
 const PROBE_MS = 1000;
-const PROBE_KEY = 'tributary:probe';
+const PROBE_KEY = 'probe';
 /** A fault that is over within this time is counted, and not logged. */
 const FAULT_PATIENCE_MS = 1500;
 
@@ -33,7 +33,13 @@ export class CacheRedis {
   #probe: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(url: string, logger: Logger, metrics: Registry) {
+  /** @param prefix what the keys of this environment begin with; what scans find has it, too */
+  constructor(
+    url: string,
+    readonly prefix: string,
+    logger: Logger,
+    metrics: Registry,
+  ) {
     this.#failures = new Counter({
       name: 'gateway_cache_redis_failures_total',
       help: 'Commands that Redis refused or did not answer within a second, and connections that failed',
@@ -51,6 +57,7 @@ export class CacheRedis {
       patienceMs: FAULT_PATIENCE_MS,
     });
     this.#redis = new Redis(url, {
+      keyPrefix: prefix,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       connectTimeout: COMMAND_TIMEOUT_MS,
