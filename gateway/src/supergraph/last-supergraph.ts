@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { Fault } from '@tributary/shared/service/fault';
@@ -155,8 +155,8 @@ function inFile(path: string): Keeper {
       }
     },
     async write(text) {
-      // Several processes may write it at once.
-      const draft = `${path}.${process.pid}.tmp`;
+      // Several processes may write it at once, also with one process id, in containers.
+      const draft = `${path}.${randomUUID()}.tmp`;
       try {
         const file = await open(draft, 'w', 0o600);
         try {
