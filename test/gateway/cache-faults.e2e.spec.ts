@@ -209,6 +209,22 @@ test.skipIf(!needed)(
 );
 
 test.skipIf(!needed)(
+  `a gateway that starts while a source is silent says so, and how long it has been${without}`,
+  { timeout: 60_000 },
+  async () => {
+    const { clock, another } = await start();
+    clock.speaks = false;
+    const { readFirst, readiness, metric } = await another();
+    await readFirst();
+    const reason = async () => (await readiness()).body.degraded?.['source items'];
+    expect(await until(reason, (given) => given !== undefined)).toMatch(/^never heard of since this gateway started/);
+    expect(await metric(/^gateway_cache_source_age_seconds/)).toBeGreaterThan(2);
+    clock.speaks = true;
+    await until(reason, (given) => given === undefined);
+  },
+);
+
+test.skipIf(!needed)(
   `a source of which nothing is cached is told at /health/ready, and logged once${without}`,
   { timeout: 60_000 },
   async () => {

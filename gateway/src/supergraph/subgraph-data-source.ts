@@ -66,6 +66,8 @@ export interface SubgraphOptions {
 export interface SubgraphMetrics {
   readonly durations: Histogram<'subgraph' | 'outcome'>;
   readonly open: Gauge<'subgraph'>;
+  /** A subgraph said with an answer from which state it is. */
+  readonly onPosition: (subgraph: string) => void;
 }
 
 /**
@@ -166,6 +168,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     try {
       const result = await this.#ask(request);
       this.#succeeded(permit);
+      if (result.positions?.has(this.#subgraph.name)) this.#metrics.onPosition(this.#subgraph.name);
       this.#observe(result.errors ? 'errors' : 'ok', started);
       return result;
     } catch (error) {

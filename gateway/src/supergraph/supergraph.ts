@@ -126,7 +126,7 @@ export class Supergraph {
       logger: apolloLogger(logger),
       buildService: ({ name, url = '' }) => {
         const configured = config.SUPERGRAPH_PATH ? undefined : config.SUBGRAPHS.find((each) => each.name === name);
-        const reported = { durations, open };
+        const reported = { durations, open, onPosition: (source: string) => cache?.expect(source) };
         const dataSource = new SubgraphDataSource(
           configured ?? { name, url },
           subgraphOptions(config),
