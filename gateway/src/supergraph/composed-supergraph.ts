@@ -35,6 +35,8 @@ interface Source extends Subgraph {
   readonly alternating: Fault;
   /** As it said last, here or to the process that kept it; null when it is not known. */
   schema: string | null;
+  /** When the kept supergraph was composed that the schema is from; null when the subgraph said it here. */
+  keptAt: string | null;
   /** Why the newest attempt to read it failed; null when it did not. */
   failure: string | null;
 }
@@ -71,6 +73,7 @@ export class ComposedSupergraph implements SupergraphManager {
         details: { subgraph: name },
       }),
       schema: null,
+      keptAt: null,
       failure: 'it has not answered yet',
     }));
     this.#pollIntervalMs = pollIntervalMs;
@@ -144,6 +147,7 @@ export class ComposedSupergraph implements SupergraphManager {
       const sdl: unknown = data?._service?.sdl;
       if (errors || typeof sdl !== 'string') throw new Error(errors?.[0]?.message ?? 'It did not say its schema.');
       source.schema = steady.choose(sdl);
+      source.keptAt = null;
       source.failure = null;
       if (this.#stopped.signal.aborted) return;
       if (steady.alternates) alternating.failed('it answered with schemas that replaced each other lately');
@@ -155,19 +159,25 @@ export class ComposedSupergraph implements SupergraphManager {
 
   /** Serves what can be served now. @param isOver whether every subgraph answered, or failed to */
   async #update(isOver: boolean): Promise<void> {
-    const isNew = this.#servedSchemas === null;
+    const isPartial = this.#servesPart;
     const waitedMs = performance.now() - this.#startedAt;
     const missing = this.#sources.filter(({ failure }) => failure !== null);
     if (missing.length === 0) this.#compose(this.#known(), missing);
-    else if (!isNew) {
+    else if (!isPartial) {
       if (isOver) this.#compose(this.#known(), missing);
     } else {
-      const last = isOver || waitedMs >= LAST_AFTER_MS ? await this.#last?.read() : null;
+      // While a part is served already, a Redis that does not answer holds up nothing.
+      const asksLast = isOver || (!this.#servedSchemas && waitedMs >= LAST_AFTER_MS);
+      const last = asksLast ? await this.#last?.read() : null;
       if (last) {
-        for (const source of missing) source.schema ??= last.schemas.get(source.name) ?? null;
+        for (const source of missing) {
+          if (source.schema !== null) continue;
+          source.schema = last.schemas.get(source.name) ?? null;
+          source.keptAt = last.composedAt;
+        }
         this.#compose(this.#known(), missing);
         // Together they may not compose; what was served then does.
-        if (!this.#servedSchemas) this.#compose(last.schemas, missing, last.composedAt);
+        if (this.#servesPart) this.#compose(last.schemas, missing, last.composedAt);
       } else if (waitedMs >= PARTIAL_AFTER_MS && missing.length < this.#sources.length) {
         this.#compose(this.#known(), missing);
       }
@@ -177,12 +187,17 @@ export class ComposedSupergraph implements SupergraphManager {
     this.#keep();
   }
 
+  /** Whether what is served, if anything, lacks a subgraph. */
+  get #servesPart(): boolean {
+    return (this.#servedSchemas?.size ?? 0) < this.#sources.length;
+  }
+
   #known(): Schemas {
     return new Map(this.#sources.flatMap(({ name, schema }) => (schema === null ? [] : [[name, schema] as const])));
   }
 
   /** Composes and serves schemas, unless that was done already. */
-  #compose(schemas: Schemas, missing: readonly Source[], composedAt = new Date().toISOString()): void {
+  #compose(schemas: Schemas, missing: readonly Source[], composedAt = this.#composesAt): void {
     const attempt = JSON.stringify([...schemas]);
     if (attempt === this.#attempted) return;
     this.#attempted = attempt;
@@ -199,6 +214,11 @@ export class ComposedSupergraph implements SupergraphManager {
       // Without what is missing it need not compose.
       this.#attemptProblem = missing.length > 0 && !this.#servedSchemas ? null : (error as Error).message;
     }
+  }
+
+  /** What holds a part of a kept supergraph is as old as that one. */
+  get #composesAt(): string {
+    return this.#sources.find(({ keptAt }) => keptAt !== null)?.keptAt ?? new Date().toISOString();
   }
 
   #describe(missing: readonly Source[]): string | null {
@@ -225,7 +245,7 @@ export class ComposedSupergraph implements SupergraphManager {
   /** Keeps what is served, for the next start. A supergraph that lacks a subgraph is not kept. */
   #keep(): void {
     const schemas = this.#servedSchemas;
-    if (!this.#last || !schemas || schemas.size < this.#sources.length) return;
+    if (!this.#last || !schemas || this.#servesPart) return;
     void this.#last.write({ composedAt: this.#composedAt ?? '', schemas });
   }
 

@@ -74,8 +74,9 @@ export class LastSupergraph {
     if (this.#read !== undefined) return this.#read;
     try {
       const text = await this.#keeper.read();
-      this.#read = text === null ? null : this.#understood(text);
-      return this.#read;
+      this.#fault.worked();
+      if (text !== null) this.#read = this.#understood(text);
+      return this.#read ?? null;
     } catch (error) {
       if (!this.#closed) this.#fault.failed((error as Error).message);
       return null;
