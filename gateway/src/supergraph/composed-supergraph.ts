@@ -9,6 +9,8 @@ import type { LastSupergraph } from './last-supergraph.js';
 import { SteadySchema } from './steady-schema.js';
 
 const FIRST_RETRY_MS = 250;
+/** So often, at the least, it is looked whether a subgraph goes on to answer with a schema that is not served yet. */
+const HELD_POLL_MS = 5000;
 /** While subgraphs are being asked, what has come is looked at so often. */
 const LOOK_MS = 100;
 /** Subgraphs have so long to answer at the start before the supergraph that was served last is. */
@@ -132,7 +134,9 @@ export class ComposedSupergraph implements SupergraphManager {
       }
       const isWell = this.#sources.every(({ failure }) => failure === null);
       failures = isWell ? 0 : failures + 1;
-      await pause(isWell ? this.#pollIntervalMs : Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), this.#pollIntervalMs));
+      const isHeld = this.#sources.some(({ steady }) => steady.holds);
+      const wellMs = isHeld ? HELD_POLL_MS : Number.POSITIVE_INFINITY;
+      await pause(Math.min(isWell ? wellMs : FIRST_RETRY_MS * 2 ** (failures - 1), this.#pollIntervalMs));
     }
     return undefined;
   }
