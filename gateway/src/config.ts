@@ -122,10 +122,10 @@ export const settings = {
     'the largest response of a subgraph that is read, in bytes, decompressed',
   ),
   SUBGRAPH_BREAK_AFTER: count(20).describe(
-    'so many failures in a row keep requests from a subgraph for a while; 0: never',
+    'so many failures in a row, which go on for a second, keep requests from a subgraph for a while; 0: never',
   ),
   SUBGRAPH_BREAK: duration('500ms').describe(
-    'for how long at first; it doubles, up to 10 s, until the subgraph answers',
+    'after which time it is probed; it doubles, up to 10 s, until the subgraph answers',
   ),
   SUBGRAPH_FETCH_SHARING: onOff('on').describe(
     'requests that want the same of a subgraph at the same time, with the same credentials, share one fetch; `off`',
@@ -144,6 +144,15 @@ export const settings = {
     .regex(/^rediss?:\/\//, 'wants a URL: redis://host:6379')
     .optional()
     .describe("`redis://host:6379`: a cache behind the process's own, which several gateways share"),
+  REDIS_PREFIX: z
+    .string()
+    // No character that means something in a pattern of Redis.
+    .regex(/^[\w.:-]+$/, 'expected letters, digits and _ . : - only')
+    .default('tributary')
+    .transform((prefix) => `${prefix}:`)
+    .describe(
+      'what the keys in Redis begin with: environments that share a Redis database need one each, as nothing else tells their entries apart',
+    ),
   MAX_STALENESS: z.string().optional().describe('the bound for requests that say none: `2s`'),
   PROPAGATED_HEADERS: headerRules.describe(
     'headers of clients that subgraphs are sent; `users:x-api-key` is for one subgraph only. Requests share nothing when these differ, but for the last three',

@@ -77,11 +77,12 @@ async function openCache(
   { clocks, health, metrics, onClose }: HttpService,
   givenBus: EventBus | undefined,
 ): Promise<ResponseCache | null> {
-  const { NATS_URL, REDIS_URL, CACHE, CACHE_MAX_BYTES, SUBGRAPHS, SUPERGRAPH_PATH } = config;
+  const { NATS_URL, REDIS_URL, REDIS_PREFIX, CACHE, CACHE_MAX_BYTES, SUBGRAPHS, SUPERGRAPH_PATH } = config;
   if (!CACHE || SUPERGRAPH_PATH || !(givenBus || NATS_URL)) return null;
   const ownBus = givenBus ? null : new NatsBus({ url: NATS_URL as string, name: 'gateway', logger });
   const streams = new Streams(metrics, logger);
-  const store = new CacheStore({ maxBytes: CACHE_MAX_BYTES, redisUrl: REDIS_URL, logger, metrics });
+  const redis = { redisUrl: REDIS_URL, redisPrefix: REDIS_PREFIX };
+  const store = new CacheStore({ maxBytes: CACHE_MAX_BYTES, ...redis, logger, metrics });
   const erasures = new Erasures(store, streams);
   streams.observe(erasures);
   const sources = SUBGRAPHS.map(({ name }) => name);

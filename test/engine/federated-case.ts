@@ -175,6 +175,7 @@ export function cacheFor({ subgraphs }: FederatedCase) {
   const store = new CacheStore({
     maxBytes: 50_000_000,
     redisUrl: undefined,
+    redisPrefix: '',
     logger,
     metrics,
   });

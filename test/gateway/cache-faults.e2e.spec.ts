@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest';
 import { startHeldSubgraph } from '../freshness/held-subgraph.ts';
 import { ask } from '../harness/graphql-client.ts';
 import { haveRedis, startRedis, type TestRedis } from '../harness/redis.ts';
+import { startTcpProxy, through } from '../harness/tcp-proxy.ts';
 import { gateway } from '../harness/test-gateway.ts';
 import { until } from '../harness/until.ts';
 
@@ -15,11 +16,11 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** A gateway with Redis that keeps what it reads of one service. */
-async function start() {
+/** A gateway with Redis that keeps what it reads of one service. @param delayMs what each way to Redis and back takes */
+async function start(delayMs = 0) {
   const items = await startHeldSubgraph(
-    'type Query { item(id: ID!): Item @cacheControl } type Item @key(fields: "id") @cacheControl { id: ID! size: Int }',
-    { Query: { item: (_root: unknown, { id }: { id: string }) => ({ id, size: 1 }) } },
+    'type Query { item(id: ID!): Item @cacheControl } type Item @key(fields: "id") @cacheControl { id: ID! size: Int text: String }',
+    { Query: { item: (_root: unknown, { id }: { id: string }) => ({ id, size: 1, text: 'x'.repeat(300_000) }) } },
   );
   items.positions = 'items=1';
   cleanUps.push(() => items.stop());
@@ -34,9 +35,15 @@ async function start() {
   const client = new Redis(redis.url);
   client.on('error', () => undefined);
   cleanUps.push(() => client.disconnect());
+  const way = await startTcpProxy('127.0.0.1', Number(new URL(redis.url).port), () => delayMs);
+  cleanUps.push(() => way.close());
   // Each read of the second gateway is of something that it has not in memory: nothing fits in there.
   const startGateway = async (more: NodeJS.ProcessEnv = {}) => {
-    const env = { SUBGRAPHS: `items=${items.url}`, REDIS_URL: redis.url, SUPERGRAPH_POLL_INTERVAL: '1h' };
+    const env = {
+      SUBGRAPHS: `items=${items.url}`,
+      REDIS_URL: delayMs ? through(way, redis.url) : redis.url,
+      SUPERGRAPH_POLL_INTERVAL: '1h',
+    };
     const started = await gateway({ ...env, ...more }, bus);
     await started.gateway.ready;
     return started;
@@ -48,11 +55,11 @@ async function start() {
     count += 1;
     return ask(running.url, query, { id: `i${count}` });
   };
-  const another = async () => {
-    const started = await startGateway({ CACHE_MAX_BYTES: '1' });
+  const another = async (more: NodeJS.ProcessEnv = {}) => {
+    const started = await startGateway({ CACHE_MAX_BYTES: '1', ...more });
     return { ...started, readFirst: () => ask(started.url, query, { id: 'i1' }) };
   };
-  return { ...running, redis, client, read, another, clock };
+  return { ...running, items, bus, redis, client, read, another, clock };
 }
 
 test.skipIf(!needed)(
@@ -61,7 +68,7 @@ test.skipIf(!needed)(
   async () => {
     type Change = (client: Redis, redis: TestRedis) => unknown;
     const faults: [what: string, cause: RegExp, begin: Change, end: Change][] = [
-      ['hangs', /within 5 ms|timed out/, (_, redis) => redis.signal('SIGSTOP'), (_, redis) => redis.signal('SIGCONT')],
+      ['hangs', /within 1000 ms/, (_, redis) => redis.signal('SIGSTOP'), (_, redis) => redis.signal('SIGCONT')],
       [
         'out of memory',
         /OOM/,
@@ -111,6 +118,109 @@ test.skipIf(!needed)(
       ).toEqual([40, 30]);
     });
     await Promise.all(checks);
+  },
+);
+
+test.skipIf(!needed)(
+  `a Redis that answers later than requests wait, as to a busy gateway, is counted, and is no fault${without}`,
+  { timeout: 60_000 },
+  async () => {
+    const { read, metric, logs, readiness } = await start(20);
+    const late = () => metric(/^gateway_cache_redis_late_total/).then((count) => count ?? 0);
+    const startedAt = performance.now();
+    await until(
+      async () => {
+        expect((await read()).data.item.size).toBe(1);
+        expect((await readiness()).body.status).toBe('ready');
+        return late();
+      },
+      (count) => count > 5 && performance.now() - startedAt > 3000,
+    );
+    expect(await metric(/^gateway_cache_redis_failures_total/)).toBe(0);
+    expect(logs.filter(({ msg }) => msg.startsWith('Redis'))).toEqual([]);
+  },
+);
+
+test.skipIf(!needed)(
+  `environments with one Redis database and a prefix each share nothing${without}`,
+  { timeout: 60_000 },
+  async () => {
+    const { read, client, another } = await start();
+    const keys = (pattern: string) => client.keys(pattern);
+    await until(
+      () => read().then(() => keys('tributary:2:*')),
+      (found) => found.length > 0,
+    );
+    const before = await keys('tributary:*');
+    const staging = await another({ REDIS_PREFIX: 'staging', LAST_SUPERGRAPH: 'redis' });
+    await until(
+      () =>
+        staging
+          .readFirst()
+          .then(() => Promise.all(['2', 'erased:2', 'supergraph:1'].map((of) => keys(`staging:${of}:*`)))),
+      (found) => found.every(({ length }) => length > 0),
+    );
+    const [supergraph = ''] = await keys('staging:supergraph:*');
+    expect(await client.ttl(supergraph)).toBeGreaterThan(29 * 24 * 3600);
+    const others = (await keys('*')).filter((key) => !/^(staging|tributary):/.test(key));
+    expect([others, before.filter((key) => key.includes('supergraph'))]).toEqual([[], []]);
+  },
+);
+
+test.skipIf(!needed)(
+  `what is large is kept in memory alone, and an erasure goes through what is large in Redis all the same${without}`,
+  { timeout: 60_000 },
+  async () => {
+    const { bus, client, clock, items, read, url } = await start();
+    const readLarge = () => ask(url, 'query Large { item(id: "large") { text } }');
+    await until(
+      async () => {
+        await read();
+        await readLarge();
+        const { length } = items.requests;
+        expect((await readLarge()).data.item.text).toHaveLength(300_000);
+        return items.requests.length === length;
+      },
+      (isCached) => isCached,
+    );
+    const stored = await until(
+      async () => (await client.keys('tributary:2:*')).filter((key) => !key.endsWith(':lease')),
+      (keys) => keys.length > 0,
+    );
+    for (const key of stored) expect(await client.strlen(key)).toBeLessThan(10_000);
+    clock.speaks = false;
+    const entry = {
+      text: JSON.stringify(Array.from({ length: 30_000 }, (_, i) => `item number ${1e15 + i}`)),
+      owner: 'items',
+      positions: [['items', 1]],
+      entities: ['Item:i1'],
+      owned: [],
+      storedAt: 0,
+    };
+    for (let i = 0; i < 120; i++) await client.set(`tributary:2:${i}`, JSON.stringify(entry));
+    const touched = [{ position: 2, entities: ['Item:i1'], erased: true as const }];
+    bus.tell('items', { from: 1, to: 2, at: Date.now(), touched });
+    await until(
+      () => client.keys('tributary:2:*'),
+      (keys) => keys.length === 0,
+      5000,
+    );
+  },
+);
+
+test.skipIf(!needed)(
+  `a gateway that starts while a source is silent says so, and how long it has been${without}`,
+  { timeout: 60_000 },
+  async () => {
+    const { clock, another } = await start();
+    clock.speaks = false;
+    const { readFirst, readiness, metric } = await another();
+    await readFirst();
+    const reason = async () => (await readiness()).body.degraded?.['source items'];
+    expect(await until(reason, (given) => given !== undefined)).toMatch(/^never heard of since this gateway started/);
+    expect(await metric(/^gateway_cache_source_age_seconds/)).toBeGreaterThan(2);
+    clock.speaks = true;
+    await until(reason, (given) => given === undefined);
   },
 );
 

@@ -6,34 +6,48 @@ import { Counter, type Registry } from 'prom-client';
 
 /** A request waits so long for Redis; what Redis has not said by then is fetched. */
 const PATIENCE_MS = 5;
-/** After so many answers in a row that came late, requests do not ask for a while. */
+/** After so many answers in a row that came late, or not at all, requests do not ask for a while. */
 const FAILURES_TO_REST = 3;
 const REST_MS = 1000;
+/** Redis fails when a command takes longer. */
+const COMMAND_TIMEOUT_MS = 1000;
 /** While Redis fails, it is tried so often. */
 const PROBE_MS = 1000;
-const PROBE_KEY = 'tributary:probe';
+const PROBE_KEY = 'probe';
 /** A fault that is over within this time is counted, and not logged. */
 const FAULT_PATIENCE_MS = 1500;
 
 /**
  * The connection to the Redis behind the cache, which may be slow, full, read-only or not there: no request waits for it long. Each of its
- * faults is counted, logged once with its cause, and logged again when it is over: when Redis takes a write in time.
+ * faults is counted, logged once with its cause, and logged again when it is over: when Redis takes a write. An answer that comes too late
+ * for its request is no fault, as this process may have been busy itself; it makes the connection try whether Redis answers at all.
  */
 export class CacheRedis {
   readonly #redis: Redis;
   readonly #failures: Counter;
+  readonly #lateAnswers: Counter;
   readonly #fault: Fault;
-  /** What Redis, or the connection, said was wrong since the fault began: more telling than that it was late. */
-  #refusal: string | null = null;
-  #late = 0;
+  /** Answers in a row that were of no use to their requests. */
+  #useless = 0;
   #restUntil = 0;
   #probe: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(url: string, logger: Logger, metrics: Registry) {
+  /** @param prefix what the keys of this environment begin with; what scans find has it, too */
+  constructor(
+    url: string,
+    readonly prefix: string,
+    logger: Logger,
+    metrics: Registry,
+  ) {
     this.#failures = new Counter({
       name: 'gateway_cache_redis_failures_total',
-      help: 'Commands that Redis refused or did not answer in time, and connections that failed',
+      help: 'Commands that Redis refused or did not answer within a second, and connections that failed',
+      registers: [metrics],
+    });
+    this.#lateAnswers = new Counter({
+      name: 'gateway_cache_redis_late_total',
+      help: 'Answers of Redis that requests did not wait for, as they took longer than 5 ms',
       registers: [metrics],
     });
     this.#fault = new Fault({
@@ -43,10 +57,11 @@ export class CacheRedis {
       patienceMs: FAULT_PATIENCE_MS,
     });
     this.#redis = new Redis(url, {
+      keyPrefix: prefix,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
-      connectTimeout: 1000,
-      commandTimeout: 1000,
+      connectTimeout: COMMAND_TIMEOUT_MS,
+      commandTimeout: COMMAND_TIMEOUT_MS,
       retryStrategy: (attempt) => Math.min(attempt * 100, 1000),
     });
     this.#redis.on('error', (error) => this.failed(`it cannot be reached: ${error.message}`));
@@ -77,15 +92,17 @@ export class CacheRedis {
     const outcome = await Promise.race([command.then((value) => ({ value }), errorOf), late]);
     clearTimeout(timer);
     if (outcome !== 'late' && 'value' in outcome) {
-      this.#late = 0;
+      this.#useless = 0;
       return outcome.value;
     }
-    if (outcome === 'late') this.#noteFailure(this.#refusal ?? `it did not answer within ${PATIENCE_MS} ms`);
-    else this.failed(outcome.message);
-    this.#late += 1;
-    if (this.#late >= FAILURES_TO_REST) {
+    if (outcome === 'late') {
+      this.#lateAnswers.inc();
+      this.#tryIn(0);
+    } else this.failed(outcome.message);
+    this.#useless += 1;
+    if (this.#useless >= FAILURES_TO_REST) {
       this.#restUntil = performance.now() + REST_MS;
-      this.#late = 0;
+      this.#useless = 0;
     }
     return null;
   }
@@ -104,15 +121,14 @@ export class CacheRedis {
 
   /** Redis refused something, or there is no connection. */
   failed(cause: string): void {
-    this.#refusal = cause;
-    this.#noteFailure(cause);
-  }
-
-  #noteFailure(cause: string): void {
     if (this.#closed) return;
     this.#failures.inc();
     this.#fault.failed(cause);
-    this.#probe ??= setTimeout(() => void this.#try(), PROBE_MS).unref();
+    this.#tryIn(PROBE_MS);
+  }
+
+  #tryIn(ms: number): void {
+    if (!this.#closed) this.#probe ??= setTimeout(() => void this.#try(), ms).unref();
   }
 
   close(): void {
@@ -122,19 +138,19 @@ export class CacheRedis {
     this.#redis.disconnect();
   }
 
-  /** Reads may work while writes do not, so a write says whether a fault is over. */
+  /** Reads may work while writes do not, so a write says whether there is a fault. */
   async #try(): Promise<void> {
-    const redis = this.connected;
-    const works = redis && (await this.timed(redis.set(PROBE_KEY, '', 'PX', PROBE_MS))) !== null;
+    const outcome = await this.connected?.set(PROBE_KEY, '', 'PX', PROBE_MS).catch(errorOf);
     this.#probe = undefined;
-    if (this.#closed) return;
-    if (works) {
-      this.#refusal = null;
-      this.#fault.worked();
-    } else this.#probe = setTimeout(() => void this.#try(), PROBE_MS).unref();
+    if (outcome === 'OK') this.#fault.worked();
+    else if (outcome) this.failed(outcome.message);
+    // The connection itself says why there is none.
+    else this.#tryIn(PROBE_MS);
   }
 }
 
 function errorOf(error: unknown): { readonly message: string } {
-  return { message: (error as Error).message };
+  const { message } = error as Error;
+  // As ioredis says it.
+  return { message: message === 'Command timed out' ? `it did not answer within ${COMMAND_TIMEOUT_MS} ms` : message };
 }

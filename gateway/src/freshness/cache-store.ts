@@ -25,6 +25,8 @@ export interface CacheEntry {
 export interface CacheStoreOptions {
   readonly maxBytes: number;
   readonly redisUrl: string | undefined;
+  /** Of all keys in Redis; gateways that have the same one share what is there. */
+  readonly redisPrefix: string;
   readonly logger: Logger;
   readonly metrics: Registry;
 }
@@ -35,10 +37,12 @@ const LEASE_MS = 150;
 const OVERHEAD_BYTES = 300;
 /** Of what is in Redis; a gateway of another release that has another one does not see it. */
 const ENTRY_FORMAT = 2;
-const KEY_PREFIX = `tributary:${ENTRY_FORMAT}:`;
+const KEY_PREFIX = `${ENTRY_FORMAT}:`;
 /** How many keys Redis goes through, and how many entries are read, at a time: requests wait for no more than that. */
 const SCAN_COUNT = 500;
-const READ_COUNT = 100;
+const READ_COUNT = 10;
+/** A longer entry stays in the memory of the gateway that fetched it: Redis and the gateways would be busy with it for too long. */
+const MAX_FAR_LENGTH = 256 * 1024;
 /** How many entries in memory are looked at before other work has its turn. */
 const NEAR_COUNT = 5000;
 /** Sets a number unless there is a larger one. */
@@ -50,7 +54,7 @@ export class CacheStore {
   readonly #near: LRUCache<string, CacheEntry>;
   readonly #redis: CacheRedis | null;
 
-  constructor({ maxBytes, redisUrl, logger, metrics }: CacheStoreOptions) {
+  constructor({ maxBytes, redisUrl, redisPrefix, logger, metrics }: CacheStoreOptions) {
     this.#near = new LRUCache({
       maxSize: Math.max(1, maxBytes),
       sizeCalculation: ({ text }, key) => 2 * (text.length + key.length) + OVERHEAD_BYTES,
@@ -65,7 +69,7 @@ export class CacheStore {
         this.set(near.calculatedSize);
       },
     });
-    this.#redis = redisUrl ? new CacheRedis(redisUrl, logger, metrics) : null;
+    this.#redis = redisUrl ? new CacheRedis(redisUrl, redisPrefix, logger, metrics) : null;
   }
 
   /** What is kept in this process. */
@@ -104,7 +108,10 @@ export class CacheStore {
     const redis = this.#redis?.forRequests;
     if (!redis || fetched.length === 0) return;
     const pipeline = redis.pipeline().del(fetched.map((key) => `${farKey(key)}:lease`));
-    for (const [key, entry] of entries) pipeline.set(farKey(key), JSON.stringify(entry), 'EX', REDIS_TTL_S);
+    for (const [key, entry] of entries) {
+      const text = JSON.stringify(entry);
+      if (text.length <= MAX_FAR_LENGTH) pipeline.set(farKey(key), text, 'EX', REDIS_TTL_S);
+    }
     // Nobody waits for it. It is on its way to Redis before this method returns: a scan that begins later finds what it wrote.
     void this.#redis?.timedAll(pipeline.exec());
   }
@@ -146,18 +153,20 @@ export class CacheStore {
    */
   async deleteFar(isDoomed: (entry: CacheEntry) => boolean, isOver: () => boolean): Promise<void> {
     if (!this.#redis) return;
+    const { prefix } = this.#redis;
     let cursor = '0';
     do {
       const redis = this.#redis.connected;
       if (!redis) throw new Error('it cannot be reached');
-      const [next, keys] = await redis.scan(cursor, 'MATCH', `${KEY_PREFIX}*`, 'COUNT', SCAN_COUNT);
+      const [next, keys] = await redis.scan(cursor, 'MATCH', `${prefix}${KEY_PREFIX}*`, 'COUNT', SCAN_COUNT);
       cursor = next;
-      const entryKeys = keys.filter((key) => !key.endsWith(':lease'));
+      const entryKeys = keys.filter((key) => !key.endsWith(':lease')).map((key) => key.slice(prefix.length));
       for (let i = 0; i < entryKeys.length; i += READ_COUNT) {
         const part = entryKeys.slice(i, i + READ_COUNT);
         const values = await redis.mget(part);
         const doomed = part.filter((_key, n) => isDoomedText(values[n] ?? null, isDoomed));
         if (doomed.length > 0) await redis.unlink(doomed);
+        await nextTurn();
       }
     } while (cursor !== '0' && !isOver());
   }
@@ -179,7 +188,7 @@ export class CacheStore {
 }
 
 function erasedKey(source: string): string {
-  return `tributary:erased:${ENTRY_FORMAT}:${source}`;
+  return `erased:${ENTRY_FORMAT}:${source}`;
 }
 
 function farKey(key: string): string {

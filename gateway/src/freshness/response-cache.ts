@@ -78,6 +78,11 @@ export class ResponseCache {
     this.#written = latest(this.#written, reached(observed));
   }
 
+  /** A subgraph says from which state it answers: what it answers can be kept as soon as it is heard of. */
+  expect(subgraph: string): void {
+    this.#streams.expect(subgraph);
+  }
+
   /** Waits a moment until what the reader has seen was heard of here. */
   async prepare({ positions }: Requirements, patienceMs: number): Promise<void> {
     if (positions.size > 0) await this.#streams.reach(positions, patienceMs);

@@ -25,6 +25,13 @@ export interface StreamObserver {
   onGap(source: string, position: number): void;
 }
 
+/** A source that must be heard of, and was not yet. */
+interface Silence {
+  /** By `performance.now()`. */
+  readonly since: number;
+  readonly distrusted: Fault;
+}
+
 interface Stream {
   /** The last position that was heard of. */
   position: number;
@@ -63,6 +70,7 @@ interface Read {
  */
 export class Streams implements TouchListener {
   readonly #streams = new Map<string, Stream>();
+  readonly #silent = new Map<string, Silence>();
   /** `source Type:id`, and `source *Type` for any of a type: the last position that touched it. The oldest go first. */
   readonly #touched = new LRUCache<string, number>({
     max: MAX_TOUCHED,
@@ -95,14 +103,16 @@ export class Streams implements TouchListener {
       registers: [metrics],
     });
     const streams = this.#streams;
+    const silent = this.#silent;
     new Gauge({
       name: 'gateway_cache_source_age_seconds',
-      help: 'How long ago a source was last heard of; what is cached of it is not served beyond 1.5',
+      help: 'How long ago a source was last heard of, or first answered without being heard of; what is cached of it is not served beyond 1.5',
       labelNames,
       registers: [metrics],
       aggregator: 'max',
       collect() {
         for (const [source, { levelAt }] of streams) this.set({ source }, (performance.now() - levelAt) / 1000);
+        for (const [source, { since }] of silent) this.set({ source }, (performance.now() - since) / 1000);
       },
     });
   }
@@ -117,6 +127,12 @@ export class Streams implements TouchListener {
     this.#stops = await Promise.all(sources.map((source) => bus.listen(source, this)));
   }
 
+  /** A source that says from which state it answers is one that announces what changes. */
+  expect(source: string): void {
+    if (this.#streams.has(source) || this.#silent.has(source)) return;
+    this.#silent.set(source, { since: performance.now(), distrusted: this.#faultOf(source) });
+  }
+
   /** By how much a source's clock is ahead of this process's clock; see SenderClock. */
   clockOffsetMs(source: string): number | null {
     return this.#streams.get(source)?.clock.offsetMs ?? null;
@@ -124,7 +140,7 @@ export class Streams implements TouchListener {
 
   stop(): void {
     clearInterval(this.#looks);
-    for (const { distrusted } of this.#streams.values()) distrusted.stop();
+    for (const { distrusted } of [...this.#streams.values(), ...this.#silent.values()]) distrusted.stop();
     for (const stop of this.#stops) stop();
     for (const wake of this.#waiting) wake();
   }
@@ -165,13 +181,8 @@ export class Streams implements TouchListener {
   #begin(source: string, to: number, at: number, term: number): void {
     const clock = new SenderClock();
     const levelAt = clock.toLocal(at);
-    const distrusted = new Fault({
-      logger: this.#logger,
-      began: 'nothing of a source is served from the cache, or kept',
-      ended: 'what is read of the source is cached again',
-      details: { source },
-      patienceMs: FAULT_PATIENCE_MS,
-    });
+    const distrusted = this.#silent.get(source)?.distrusted ?? this.#faultOf(source);
+    this.#silent.delete(source);
     // What was read before we listened may have changed before we listened.
     this.#streams.set(source, {
       position: to,
@@ -185,14 +196,27 @@ export class Streams implements TouchListener {
     });
   }
 
-  /** Why nothing of a source is cached; null when it is, or when the source was never heard of. */
+  #faultOf(source: string): Fault {
+    return new Fault({
+      logger: this.#logger,
+      began: 'nothing of a source is served from the cache, or kept',
+      ended: 'what is read of the source is cached again',
+      details: { source },
+      patienceMs: FAULT_PATIENCE_MS,
+    });
+  }
+
+  /** Why nothing of a source is cached; null when it is, or when the source is none that has to be heard of. */
   problem(source: string): string | null {
-    return this.#streams.get(source)?.distrusted.cause ?? null;
+    return (this.#streams.get(source) ?? this.#silent.get(source))?.distrusted.cause ?? null;
   }
 
   /** Which sources are heard of as they should be. */
   #look(): void {
     const now = performance.now();
+    for (const { distrusted } of this.#silent.values()) {
+      distrusted.failed('never heard of since this gateway started: nothing of it is cached');
+    }
     for (const { levelAt, heardAt, saidOf, distrusted } of this.#streams.values()) {
       const seconds = (since: number) => Math.round((now - since) / 1000);
       if (now - levelAt <= DISTRUST_AFTER_MS) distrusted.worked();

@@ -1,4 +1,6 @@
 const LONGEST_BREAK_MS = 10_000;
+/** Failures that are all within this time may be of one client's queries: they open nothing, and are not reported. */
+const LASTING_MS = 1000;
 
 /** What a request was allowed by: its outcome counts only in the period in which it began. */
 export interface Permit {
@@ -6,17 +8,19 @@ export interface Permit {
 }
 
 /**
- * Keeps requests from a service that does not answer: after so many failures in a row they fail at once for a while; then one is let
- * through, and its outcome says whether the others may follow. Each break that follows another is twice as long.
+ * Keeps requests from a service that does not answer: after so many failures in a row, which go on for a second, they fail at once. Only
+ * probes are let through then, and a probe that succeeds lets the others follow. Each break that follows another is twice as long.
  */
 export class CircuitBreaker {
   readonly #threshold: number;
   readonly #firstBreakMs: number;
   readonly #now: () => number;
   #failures = 0;
+  /** When the first of them was. */
+  #failingSince = 0;
   #breakMs: number;
-  #openUntil = 0;
-  #trying = false;
+  #nextBreakMs: number;
+  #isOpen = false;
   /** Counts the times that it opened and closed: requests from before say nothing of what is now. */
   #period = 0;
 
@@ -25,45 +29,52 @@ export class CircuitBreaker {
     this.#threshold = threshold;
     this.#firstBreakMs = firstBreakMs;
     this.#breakMs = firstBreakMs;
+    this.#nextBreakMs = firstBreakMs;
     this.#now = now;
   }
 
   get isOpen(): boolean {
-    return this.#openUntil > 0;
+    return this.#isOpen;
+  }
+
+  /** For how long it stays open until it is to be probed. */
+  get breakMs(): number {
+    return this.#breakMs;
   }
 
   /** Leave to send a request, which says afterwards how it went; null when it may not be sent. */
   allows(): Permit | null {
-    if (this.#openUntil > 0) {
-      if (this.#trying || this.#now() < this.#openUntil) return null;
-      this.#trying = true;
-    }
+    return this.#isOpen ? null : this.probe();
+  }
+
+  /** Leave to send a request that no client waits for, also while it is open. */
+  probe(): Permit {
     return { period: this.#period };
   }
 
   succeeded({ period }: Permit): void {
     if (period !== this.#period) return;
     this.#failures = 0;
-    this.#breakMs = this.#firstBreakMs;
-    if (this.#openUntil > 0) this.#begin(0);
+    this.#nextBreakMs = this.#firstBreakMs;
+    if (this.#isOpen) this.#turn(false);
   }
 
-  failed({ period }: Permit): void {
-    if (period !== this.#period) return;
+  /** @returns whether nothing but failures was seen for a second */
+  failed({ period }: Permit): boolean {
+    if (period !== this.#period) return false;
+    const now = this.#now();
+    if (this.#failures === 0) this.#failingSince = now;
     this.#failures += 1;
-    if (this.#threshold === 0 || (this.#openUntil === 0 && this.#failures < this.#threshold)) return;
-    this.#begin(this.#now() + this.#breakMs);
-    this.#breakMs = Math.min(this.#breakMs * 2, LONGEST_BREAK_MS);
+    const lasts = now - this.#failingSince >= LASTING_MS;
+    if (this.#isOpen || (lasts && this.#threshold > 0 && this.#failures >= this.#threshold)) this.#turn(true);
+    return lasts;
   }
 
-  /** The request ended without saying anything of the service: the client went. */
-  ended({ period }: Permit): void {
-    if (period === this.#period) this.#trying = false;
-  }
-
-  #begin(openUntil: number): void {
+  #turn(isOpen: boolean): void {
     this.#period += 1;
-    this.#openUntil = openUntil;
-    this.#trying = false;
+    this.#isOpen = isOpen;
+    if (!isOpen) return;
+    this.#breakMs = this.#nextBreakMs;
+    this.#nextBreakMs = Math.min(this.#breakMs * 2, LONGEST_BREAK_MS);
   }
 }

@@ -14,70 +14,68 @@ function breaking(threshold: number, breakMs: number) {
   return { clock, breaker, permit };
 }
 
-test('so many failures in a row open it, and it tries one after a while', () => {
-  const { clock, breaker, permit } = breaking(3, 100);
-  for (let i = 0; i < 3; i++) breaker.failed(permit());
-  expect(breaker.allows()).toBeNull();
-  clock.now = 100;
-  const trial = permit();
-  expect(breaker.allows()).toBeNull();
-  breaker.failed(trial);
-  clock.now = 299;
-  expect(breaker.allows()).toBeNull();
-  clock.now = 300;
-  breaker.succeeded(permit());
-  expect([breaker.allows(), breaker.allows()]).not.toContain(null);
-});
-
-test('a client that goes while it is tried leaves the try to the next', () => {
-  const { clock, breaker, permit } = breaking(1, 100);
+/** So many failures, a second after the first of which it opens. */
+function fail({ clock, breaker, permit }: ReturnType<typeof breaking>, times: number) {
+  for (let i = 1; i < times; i++) breaker.failed(permit());
+  clock.now += 1000;
   breaker.failed(permit());
-  clock.now = 100;
-  breaker.ended(permit());
-  expect(breaker.allows()).not.toBeNull();
+}
+
+test('so many failures in a row open it until a probe succeeds', () => {
+  const breaks = breaking(3, 100);
+  const { breaker } = breaks;
+  fail(breaks, 3);
+  expect([breaker.allows(), breaker.breakMs]).toEqual([null, 100]);
+  breaker.failed(breaker.probe());
+  expect([breaker.allows(), breaker.breakMs]).toEqual([null, 200]);
+  breaker.succeeded(breaker.probe());
+  expect([breaker.allows(), breaker.allows()]).not.toContain(null);
+  fail(breaks, 3);
+  expect(breaker.breakMs).toBe(100);
 });
 
-test.each(['succeeded', 'failed', 'ended'] as const)(
-  'a request from before it opened that %s decides no trial',
-  (outcome) => {
-    const { clock, breaker, permit } = breaking(1, 100);
-    const early = permit();
-    breaker.failed(permit());
-    breaker[outcome](early);
-    expect(breaker.isOpen).toBe(true);
-    clock.now = 100;
-    const trial = permit();
-    const late = early;
-    breaker[outcome](late);
-    expect([breaker.isOpen, breaker.allows()]).toEqual([true, null]);
-    breaker.succeeded(trial);
-    expect(breaker.isOpen).toBe(false);
-  },
-);
+test('failures within a second, or with a success between, open nothing and last no time', () => {
+  const { clock, breaker, permit } = breaking(3, 100);
+  for (let i = 0; i < 20; i++) expect(breaker.failed(permit())).toBe(false);
+  breaker.succeeded(permit());
+  clock.now = 1500;
+  expect(breaker.failed(permit())).toBe(false);
+  clock.now = 2500;
+  expect(breaker.failed(permit())).toBe(true);
+  expect(breaker.isOpen).toBe(false);
+});
 
-test('whatever happens, it lets requests through again when time passes and they succeed', () => {
-  const step = fc.constantFrom('ask', 'fail', 'succeed', 'end', 'wait');
+test.each(['succeeded', 'failed'] as const)('a request from before it opened that %s says nothing', (outcome) => {
+  const breaks = breaking(2, 100);
+  const { breaker } = breaks;
+  const early = breaks.permit();
+  fail(breaks, 2);
+  breaker[outcome](early);
+  expect([breaker.isOpen, breaker.breakMs]).toEqual([true, 100]);
+  breaker.succeeded(breaker.probe());
+  for (let i = 0; i < 3; i++) breaker[outcome](early);
+  expect(breaker.isOpen).toBe(false);
+});
+
+test('whatever happens, it lets requests through again when a probe succeeds', () => {
+  const step = fc.constantFrom('ask', 'probe', 'fail', 'succeed', 'wait');
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 0, max: 5 }), (steps, threshold) => {
       let now = 0;
       const underWay: Permit[] = [];
       const breaker = new CircuitBreaker(threshold, 50, () => now);
       for (const each of steps) {
-        if (each === 'wait') now += 40;
+        if (each === 'wait') now += 400;
         else if (each === 'ask') underWay.push(...[breaker.allows()].filter((permit) => permit !== null));
+        else if (each === 'probe') underWay.push(breaker.probe());
         else {
           const permit = underWay.pop();
           if (!permit) continue;
           if (each === 'fail') breaker.failed(permit);
-          else if (each === 'succeed') breaker.succeeded(permit);
-          else breaker.ended(permit);
+          else breaker.succeeded(permit);
         }
       }
-      for (const permit of underWay) breaker.ended(permit);
-      now += 20_000;
-      const permit = breaker.allows();
-      if (!permit) throw new Error('It lets nothing through.');
-      breaker.succeeded(permit);
+      breaker.succeeded(breaker.probe());
       expect(breaker.allows()).not.toBeNull();
     }),
   );

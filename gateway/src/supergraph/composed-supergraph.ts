@@ -10,6 +10,8 @@ import { SteadySchema } from './steady-schema.js';
 import { FetchError } from './subgraph-data-source.js';
 
 const FIRST_RETRY_MS = 250;
+/** So often, at the least, it is looked whether a subgraph goes on to answer with a schema that is not served yet. */
+const HELD_POLL_MS = 5000;
 /** While subgraphs are being asked, what has come is looked at so often. */
 const LOOK_MS = 100;
 /** Subgraphs have so long to answer at the start before the supergraph that was served last is. */
@@ -38,6 +40,8 @@ interface Source extends Subgraph {
   readonly alternating: Fault;
   /** As it said last, here or to the process that kept it; null when it is not known. */
   schema: string | null;
+  /** When the kept supergraph was composed that the schema is from; null when the subgraph said it here. */
+  keptAt: string | null;
   /** Why the newest attempt to read it failed; null when it did not. */
   failure: string | null;
   /** Whether the data source reports that failure. */
@@ -76,6 +80,7 @@ export class ComposedSupergraph implements SupergraphManager {
         details: { subgraph: name },
       }),
       schema: null,
+      keptAt: null,
       failure: NOT_ANSWERED,
       isReported: false,
     }));
@@ -135,7 +140,9 @@ export class ComposedSupergraph implements SupergraphManager {
       }
       const isWell = this.#sources.every(({ failure }) => failure === null);
       failures = isWell ? 0 : failures + 1;
-      await pause(isWell ? this.#pollIntervalMs : Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), this.#pollIntervalMs));
+      const isHeld = this.#sources.some(({ steady }) => steady.holds);
+      const wellMs = isHeld ? HELD_POLL_MS : Number.POSITIVE_INFINITY;
+      await pause(Math.min(isWell ? wellMs : FIRST_RETRY_MS * 2 ** (failures - 1), this.#pollIntervalMs));
     }
     return undefined;
   }
@@ -150,6 +157,7 @@ export class ComposedSupergraph implements SupergraphManager {
       const sdl: unknown = data?._service?.sdl;
       if (errors || typeof sdl !== 'string') throw new Error(errors?.[0]?.message ?? 'It did not say its schema.');
       source.schema = steady.choose(sdl);
+      source.keptAt = null;
       source.failure = null;
       if (this.#stopped.signal.aborted) return;
       if (steady.alternates) alternating.failed('it answered with schemas that replaced each other lately');
@@ -168,9 +176,15 @@ export class ComposedSupergraph implements SupergraphManager {
     else if (!this.#servesPart) {
       if (isOver) this.#compose(this.#known(), missing);
     } else {
-      const last = isOver || waitedMs >= LAST_AFTER_MS ? await this.#last?.read() : null;
+      // While a part is served already, a Redis that does not answer holds up nothing.
+      const asksLast = isOver || (!this.#servedSchemas && waitedMs >= LAST_AFTER_MS);
+      const last = asksLast ? await this.#last?.read() : null;
       if (last) {
-        for (const source of missing) source.schema ??= last.schemas.get(source.name) ?? null;
+        for (const source of missing) {
+          if (source.schema !== null) continue;
+          source.schema = last.schemas.get(source.name) ?? null;
+          source.keptAt = last.composedAt;
+        }
         this.#compose(this.#known(), missing);
         // Together they may not compose; what was served then does.
         if (this.#servesPart) this.#compose(last.schemas, missing, last.composedAt);
@@ -193,7 +207,7 @@ export class ComposedSupergraph implements SupergraphManager {
   }
 
   /** Composes and serves schemas, unless that was done already. */
-  #compose(schemas: Schemas, missing: readonly Source[], composedAt = now()): void {
+  #compose(schemas: Schemas, missing: readonly Source[], composedAt = this.#composesAt): void {
     if (!this.#isNewAttempt(schemas)) return;
     try {
       this.#use(composeSchemas(this.#sources, schemas), schemas, composedAt);
@@ -211,7 +225,7 @@ export class ComposedSupergraph implements SupergraphManager {
     try {
       const { supergraphSdl, schemas, problem } = composeLargest(this.#sources, known);
       // It only ever grows; a change that would take a subgraph away waits, as it does when none is missing.
-      if (schemas.size >= (this.#servedSchemas?.size ?? 0)) this.#use(supergraphSdl, schemas, now());
+      if (schemas.size >= (this.#servedSchemas?.size ?? 0)) this.#use(supergraphSdl, schemas, this.#composesAt);
       this.#attemptProblem = problem && this.#whyLeftOut(known, schemas, problem);
     } catch (error) {
       this.#attemptProblem = (error as Error).message;
@@ -234,6 +248,11 @@ export class ComposedSupergraph implements SupergraphManager {
       const schema = schemas.get(name);
       if (schema !== undefined) steady.serve(schema);
     }
+  }
+
+  /** What holds a part of a kept supergraph is as old as that one. */
+  get #composesAt(): string {
+    return this.#sources.find(({ keptAt }) => keptAt !== null)?.keptAt ?? new Date().toISOString();
   }
 
   #whyLeftOut(known: Schemas, composed: Schemas, problem: string): string {
@@ -267,7 +286,7 @@ export class ComposedSupergraph implements SupergraphManager {
   /** Keeps what is served, for the next start. A supergraph that lacks a subgraph is not kept. */
   #keep(): void {
     const schemas = this.#servedSchemas;
-    if (!this.#last || !schemas || schemas.size < this.#sources.length) return;
+    if (!this.#last || !schemas || this.#servesPart) return;
     void this.#last.write({ composedAt: this.#composedAt ?? '', schemas });
   }
 
@@ -284,10 +303,6 @@ export class ComposedSupergraph implements SupergraphManager {
     if (this.#problem === null || (isQuiet && this.#fault.cause === null)) this.#fault.worked();
     else this.#fault.failed(this.#problem);
   }
-}
-
-function now(): string {
-  return new Date().toISOString();
 }
 
 function list(subgraphs: readonly Subgraph[]): string {

@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { Fault } from '@tributary/shared/service/fault';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Subgraph } from '../config.js';
+import type { GatewayConfig, Subgraph } from '../config.js';
 import { composeSchemas, type Schemas } from './compose-schemas.js';
 
 /** What a supergraph was composed from. */
@@ -26,9 +26,13 @@ interface Keeper {
   close(): void;
 }
 
+type RedisPlace = Pick<GatewayConfig, 'REDIS_URL' | 'REDIS_PREFIX'>;
+
 const REDIS_TIMEOUT_MS = 1000;
 /** Redis may have lost it: it was restarted, or needed the memory. */
 const REDIS_LASTS_MS = 60_000;
+/** What no gateway serves any more is gone from Redis after 30 days. */
+const REDIS_TTL_S = 30 * 24 * 3600;
 const RETRY_MS = 5000;
 
 const keptSchema = z.object({
@@ -54,9 +58,9 @@ export class LastSupergraph {
   #closed = false;
 
   /** @param place the path of a file, or `redis` @param subgraphs with URLs that hold no credentials */
-  constructor(place: string, redisUrl: string | undefined, subgraphs: readonly Subgraph[], logger: Logger) {
+  constructor(place: string, redis: RedisPlace, subgraphs: readonly Subgraph[], logger: Logger) {
     this.#subgraphs = subgraphs;
-    this.#keeper = place === 'redis' ? inRedis(redisUrl as string, subgraphs) : inFile(place);
+    this.#keeper = place === 'redis' ? inRedis(redis, subgraphs) : inFile(place);
     this.#logger = logger;
     this.#fault = new Fault({
       logger,
@@ -70,8 +74,9 @@ export class LastSupergraph {
     if (this.#read !== undefined) return this.#read;
     try {
       const text = await this.#keeper.read();
-      this.#read = text === null ? null : this.#understood(text);
-      return this.#read;
+      this.#fault.worked();
+      if (text !== null) this.#read = this.#understood(text);
+      return this.#read ?? null;
     } catch (error) {
       if (!this.#closed) this.#fault.failed((error as Error).message);
       return null;
@@ -151,8 +156,8 @@ function inFile(path: string): Keeper {
       }
     },
     async write(text) {
-      // Several processes may write it at once.
-      const draft = `${path}.${process.pid}.tmp`;
+      // Several processes may write it at once, also with one process id, in containers.
+      const draft = `${path}.${randomUUID()}.tmp`;
       try {
         const file = await open(draft, 'w', 0o600);
         try {
@@ -171,10 +176,11 @@ function inFile(path: string): Keeper {
   };
 }
 
-function inRedis(url: string, subgraphs: readonly Subgraph[]): Keeper {
+function inRedis({ REDIS_URL, REDIS_PREFIX }: RedisPlace, subgraphs: readonly Subgraph[]): Keeper {
   const set = subgraphs.map(({ name, url: where }) => `${name}=${where}`).sort();
-  const key = `tributary:supergraph:1:${createHash('sha256').update(set.join()).digest('base64url')}`;
-  const redis = new Redis(url, {
+  const key = `supergraph:1:${createHash('sha256').update(set.join()).digest('base64url')}`;
+  const redis = new Redis(REDIS_URL as string, {
+    keyPrefix: REDIS_PREFIX,
     maxRetriesPerRequest: 1,
     connectTimeout: REDIS_TIMEOUT_MS,
     commandTimeout: REDIS_TIMEOUT_MS,
@@ -186,7 +192,7 @@ function inRedis(url: string, subgraphs: readonly Subgraph[]): Keeper {
     lastsMs: REDIS_LASTS_MS,
     read: () => redis.get(key),
     async write(text) {
-      await redis.set(key, text);
+      await redis.set(key, text, 'EX', REDIS_TTL_S);
     },
     close: () => redis.disconnect(),
   };

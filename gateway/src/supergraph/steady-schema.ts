@@ -1,5 +1,7 @@
 /** For how long a schema that was served before must be the only one that is seen, until it is served again. */
 const FIRST_PAUSE_MS = 15_000;
+/** The first pause is no longer than this, however seldom it is polled. */
+const LONGEST_FIRST_PAUSE_MS = 60_000;
 const LONGEST_PAUSE_MS = 600_000;
 /** At the least so many polls see it. */
 const MIN_POLLS = 3;
@@ -19,6 +21,8 @@ export class SteadySchema {
   #returning: { readonly schema: string; readonly since: number } | null = null;
   #pauseMs: number;
   #heldAt = Number.NEGATIVE_INFINITY;
+  /** How often a schema that was replaced came back lately. */
+  #returns = 0;
 
   constructor(pollIntervalMs: number, now: () => number) {
     this.#pollIntervalMs = pollIntervalMs;
@@ -26,20 +30,35 @@ export class SteadySchema {
     this.#now = now;
   }
 
-  /** Whether a schema that was replaced is seen, now and then, and not served. */
+  /** Whether a schema that was replaced is seen again and again, and not served. Once alone, a release was taken back. */
   get alternates(): boolean {
-    return this.#now() - this.#heldAt < 2 * this.#pauseMs;
+    return this.#isUnsteady && this.#returns > 1;
+  }
+
+  /** Whether a schema that was replaced is seen now, and not served yet. */
+  get holds(): boolean {
+    return this.#returning !== null;
+  }
+
+  get #isUnsteady(): boolean {
+    return this.#now() - this.#heldAt < 2 * Math.max(this.#pauseMs, this.#pollIntervalMs);
   }
 
   /** @param seen what the subgraph answered now @returns the schema to serve */
   choose(seen: string): string {
     const now = this.#now();
-    if (!this.alternates) this.#pauseMs = this.#firstPauseMs;
+    if (!this.#isUnsteady) {
+      this.#pauseMs = this.#firstPauseMs;
+      this.#returns = 0;
+    }
     if (this.#served === null || seen === this.#served || !this.#replaced.has(seen)) {
       this.#returning = null;
       return seen;
     }
-    if (this.#returning?.schema !== seen) this.#returning = { schema: seen, since: now };
+    if (this.#returning?.schema !== seen) {
+      this.#returning = { schema: seen, since: now };
+      this.#returns += 1;
+    }
     if (now - this.#returning.since >= this.#pauseMs) return seen;
     this.#heldAt = now;
     return this.#served;
@@ -57,6 +76,6 @@ export class SteadySchema {
   }
 
   get #firstPauseMs(): number {
-    return Math.max(FIRST_PAUSE_MS, MIN_POLLS * this.#pollIntervalMs);
+    return Math.min(Math.max(FIRST_PAUSE_MS, MIN_POLLS * this.#pollIntervalMs), LONGEST_FIRST_PAUSE_MS);
   }
 }

@@ -21,7 +21,7 @@ import {
   type SubgraphRequest,
   type SubgraphResult,
 } from '../engine/types.js';
-import { CircuitBreaker } from './circuit-breaker.js';
+import { CircuitBreaker, type Permit } from './circuit-breaker.js';
 import {
   AbandonedError,
   ACCEPT_ENCODING,
@@ -46,8 +46,10 @@ const FINAL_STATUSES = new Set([401, 403, 429, 502, 503, 504]);
  * no client chooses the path or the method, so nothing that speaks GraphQL is at this address.
  */
 const isRefusal = (status: number): boolean => status >= 400 && status < 500 && status !== 404 && status !== 405;
-/** A failure that is over within this time is in the metrics, and not in the log. */
-const FAULT_PATIENCE_MS = 1000;
+/** While a subgraph fails and its circuit is closed, it is probed so often. Twice before a failure is reported. */
+const PROBE_MS = 500;
+/** What every GraphQL service answers, at little cost. */
+const PROBE = '{ __typename }';
 
 export interface SubgraphOptions {
   /** For one request, all of it. */
@@ -64,6 +66,8 @@ export interface SubgraphOptions {
 export interface SubgraphMetrics {
   readonly durations: Histogram<'subgraph' | 'outcome'>;
   readonly open: Gauge<'subgraph'>;
+  /** A subgraph said with an answer from which state it is. */
+  readonly onPosition: (subgraph: string) => void;
 }
 
 /**
@@ -87,6 +91,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
   readonly #circuit: Fault;
   #lastFailure = '';
   #toldOpen = false;
+  #probe: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(subgraph: Subgraph, options: SubgraphOptions, metrics: SubgraphMetrics, logger: Logger) {
@@ -117,7 +122,6 @@ export class SubgraphDataSource implements GraphQLDataSource {
       began: 'a subgraph fails: fields that only it has are null, with an error',
       ended: 'the subgraph answers again',
       details,
-      patienceMs: FAULT_PATIENCE_MS,
     });
     this.#circuit = new Fault({
       logger,
@@ -136,28 +140,23 @@ export class SubgraphDataSource implements GraphQLDataSource {
   /** Sends a request. What goes wrong comes as an error of the answer, never as an exception. */
   readonly send: Fetcher = async (request) => {
     try {
-      return await this.#timed(request);
+      return await this.#timed(request, this.#breaker.allows());
     } catch (error) {
       const { message, extensions, isFinal } = error as FetchError;
       return { errors: [{ message, extensions }], isFinal };
     }
   };
 
-  /** Asks for the subgraph's schema. @throws when it cannot be asked, with the cause, also while the circuit is open */
-  async process({ request: { query } }: GraphQLDataSourceProcessOptions): Promise<ExecutionResult> {
+  /** Asks for the subgraph's schema, also while the circuit is open. @throws when it cannot be asked, with the cause */
+  async process({ request: { query } }: Pick<GraphQLDataSourceProcessOptions, 'request'>): Promise<ExecutionResult> {
     const body = JSON.stringify({ query });
     const request = { body, headers: {}, repeatable: true, abandonment: null };
-    try {
-      return (await this.#timed(request)) as ExecutionResult;
-    } catch (error) {
-      throw this.#breaker.isOpen ? new Error(this.#lastFailure) : error;
-    }
+    return (await this.#timed(request, this.#breaker.probe())) as ExecutionResult;
   }
 
   /** @throws FetchError in place of whatever went wrong */
-  async #timed(request: SubgraphRequest): Promise<SubgraphResult> {
+  async #timed(request: SubgraphRequest, permit: Permit | null): Promise<SubgraphResult> {
     const started = performance.now();
-    const permit = this.#breaker.allows();
     if (!permit) {
       this.#observe('CIRCUIT_OPEN', started);
       const { name: subgraph } = this.#subgraph;
@@ -169,13 +168,12 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
     try {
       const result = await this.#ask(request);
-      this.#breaker.succeeded(permit);
-      this.#failing.worked();
+      this.#succeeded(permit);
+      if (result.positions?.has(this.#subgraph.name)) this.#metrics.onPosition(this.#subgraph.name);
       this.#observe(result.errors ? 'errors' : 'ok', started);
       return result;
     } catch (error) {
       if (error instanceof AbandonedError) {
-        this.#breaker.ended(permit);
         this.#observe('abandoned', started);
         throw new FetchError('TIMEOUT', 'The client did not wait for the answer.');
       }
@@ -184,22 +182,54 @@ export class SubgraphDataSource implements GraphQLDataSource {
       // What is too large, or refused, was answered by the subgraph.
       const answered = error instanceof TooLargeError || (error instanceof NotGraphQLError && isRefusal(error.status));
       shown.isOutage = !answered;
-      if (answered) this.#breaker.succeeded(permit);
-      else {
-        this.#breaker.failed(permit);
-        this.#lastFailure = shown.message;
-        if (!this.#closed) this.#failing.failed(shown.message);
-      }
+      if (answered) this.#succeeded(permit);
+      else this.#failed(permit, shown.message);
       this.#observe(code, started);
       throw shown;
-    } finally {
-      this.#tellCircuit();
     }
+  }
+
+  #succeeded(permit: Permit): void {
+    this.#breaker.succeeded(permit);
+    this.#failing.worked();
+    this.#tellCircuit();
+    if (!this.#breaker.isOpen) this.#stopProbing();
+  }
+
+  #failed(permit: Permit, cause: string): void {
+    if (this.#closed) return;
+    const wasOpen = this.#breaker.isOpen;
+    const lasts = this.#breaker.failed(permit);
+    this.#lastFailure = cause;
+    if (lasts) this.#failing.failed(cause);
+    this.#tellCircuit();
+    if (!this.#probe || this.#breaker.isOpen !== wasOpen) this.#probeLater();
+  }
+
+  /** No client's request has to try whether a subgraph that failed answers again. */
+  #probeLater(): void {
+    this.#stopProbing();
+    const timer = setTimeout(
+      () => {
+        this.process({ request: { query: PROBE } }).catch(() => {
+          // What went wrong was counted. Where it says that the subgraph works, there are no more probes.
+          if (this.#probe === timer) this.#probeLater();
+        });
+      },
+      this.#breaker.isOpen ? this.#breaker.breakMs : PROBE_MS,
+    ).unref();
+    this.#probe = timer;
+  }
+
+  #stopProbing(): void {
+    clearTimeout(this.#probe);
+    this.#probe = undefined;
   }
 
   /** Ends requests that are under way, too: with an error, at once. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#stopProbing();
     this.#failing.stop();
     this.#circuit.stop();
     await this.#pool.destroy();

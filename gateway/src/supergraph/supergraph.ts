@@ -73,10 +73,10 @@ export class Supergraph {
     this.#cache = cache;
     this.#defaultStalenessMs =
       config.MAX_STALENESS === undefined ? Number.POSITIVE_INFINITY : parseStaleness(config.MAX_STALENESS);
-    const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, LAST_SUPERGRAPH, REDIS_URL } = config;
+    const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, LAST_SUPERGRAPH } = config;
     const subgraphs = config.SUBGRAPHS.map(withoutCredentials);
     const keepsLast = LAST_SUPERGRAPH !== undefined && !SUPERGRAPH_PATH;
-    this.#last = keepsLast ? new LastSupergraph(LAST_SUPERGRAPH, REDIS_URL, subgraphs, logger) : null;
+    this.#last = keepsLast ? new LastSupergraph(LAST_SUPERGRAPH, config, subgraphs, logger) : null;
     this.#source = SUPERGRAPH_PATH
       ? new SupergraphFile(SUPERGRAPH_PATH, pollIntervalMs, logger)
       : new ComposedSupergraph({ subgraphs, pollIntervalMs, logger, last: this.#last });
@@ -126,7 +126,7 @@ export class Supergraph {
       logger: apolloLogger(logger),
       buildService: ({ name, url = '' }) => {
         const configured = config.SUPERGRAPH_PATH ? undefined : config.SUBGRAPHS.find((each) => each.name === name);
-        const reported = { durations, open };
+        const reported = { durations, open, onPosition: (source: string) => cache?.expect(source) };
         const dataSource = new SubgraphDataSource(
           configured ?? { name, url },
           subgraphOptions(config),
