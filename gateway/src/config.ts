@@ -125,7 +125,7 @@ export const settings = {
     'so many failures in a row, which go on for a second, keep requests from a subgraph for a while; 0: never',
   ),
   SUBGRAPH_BREAK: duration('500ms').describe(
-    'after which time it is probed; it doubles, up to 10 s, until the subgraph answers',
+    'after which time it is probed; it doubles, up to 3 s, until the subgraph answers',
   ),
   SUBGRAPH_FETCH_SHARING: onOff('on').describe(
     'requests that want the same of a subgraph at the same time, with the same credentials, share one fetch; `off`',

@@ -147,6 +147,20 @@ describe('a gateway that starts while a subgraph is down', () => {
     expect(added).toMatchObject({ added: ['Query.b'], removed: [] });
   });
 
+  test('asks a subgraph that is down again soon, however long it was down and however seldom schemas are read', async () => {
+    const { a, b } = await pair();
+    await b.down();
+    const started = await gatewayOver({ a, b }, { SUPERGRAPH_POLL_INTERVAL: '1h' });
+    const polls = async () => (await started.metric(/fetch_duration_seconds_count\{(?=.*"a")(?=.*outcome="ok")/)) ?? 0;
+    await until(polls, (count) => count >= 6);
+    await b.up();
+    await until(
+      () => ask(started.url, 'query Page { b }'),
+      ({ data }) => data?.b === 'b',
+      3000,
+    );
+  });
+
   test('without any supergraph, leaves out a service that does not compose without the one that is down', async () => {
     const graph = await startGraph();
     const { hostname, port } = new URL(graph.urls.products);

@@ -1,4 +1,5 @@
-const LONGEST_BREAK_MS = 10_000;
+/** Breaks grow no longer than this, or than the first: a service that is back is asked again soon. */
+const LONGEST_BREAK_MS = 3000;
 /** Failures that are all within this time may be of one client's queries: they open nothing, and are not reported. */
 const LASTING_MS = 1000;
 
@@ -52,11 +53,13 @@ export class CircuitBreaker {
     return { period: this.#period };
   }
 
-  succeeded({ period }: Permit): void {
-    if (period !== this.#period) return;
+  /** @returns whether that says how the service is now */
+  succeeded({ period }: Permit): boolean {
+    if (period !== this.#period) return false;
     this.#failures = 0;
     this.#nextBreakMs = this.#firstBreakMs;
     if (this.#isOpen) this.#turn(false);
+    return true;
   }
 
   /** @returns whether nothing but failures was seen for a second */
@@ -66,15 +69,17 @@ export class CircuitBreaker {
     if (this.#failures === 0) this.#failingSince = now;
     this.#failures += 1;
     const lasts = now - this.#failingSince >= LASTING_MS;
-    if (this.#isOpen || (lasts && this.#threshold > 0 && this.#failures >= this.#threshold)) this.#turn(true);
+    const opens = !this.#isOpen && lasts && this.#threshold > 0 && this.#failures >= this.#threshold;
+    if (opens) this.#turn(true);
+    if (this.#isOpen) {
+      this.#breakMs = this.#nextBreakMs;
+      this.#nextBreakMs = Math.min(this.#breakMs * 2, Math.max(LONGEST_BREAK_MS, this.#firstBreakMs));
+    }
     return lasts;
   }
 
   #turn(isOpen: boolean): void {
     this.#period += 1;
     this.#isOpen = isOpen;
-    if (!isOpen) return;
-    this.#breakMs = this.#nextBreakMs;
-    this.#nextBreakMs = Math.min(this.#breakMs * 2, LONGEST_BREAK_MS);
   }
 }

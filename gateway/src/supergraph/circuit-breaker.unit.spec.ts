@@ -34,6 +34,20 @@ test('so many failures in a row open it until a probe succeeds', () => {
   expect(breaker.breakMs).toBe(100);
 });
 
+test('breaks grow to three seconds, and a probe that others overtook still closes it', () => {
+  const breaks = breaking(3, 500);
+  const { breaker } = breaks;
+  fail(breaks, 3);
+  const slow = breaker.probe();
+  const lengths = Array.from({ length: 5 }, () => {
+    breaker.failed(breaker.probe());
+    return breaker.breakMs;
+  });
+  expect(lengths).toEqual([1000, 2000, 3000, 3000, 3000]);
+  breaker.succeeded(slow);
+  expect(breaker.isOpen).toBe(false);
+});
+
 test('failures within a second, or with a success between, open nothing and last no time', () => {
   const { clock, breaker, permit } = breaking(3, 100);
   for (let i = 0; i < 20; i++) expect(breaker.failed(permit())).toBe(false);

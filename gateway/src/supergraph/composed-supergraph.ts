@@ -10,6 +10,8 @@ import { SteadySchema } from './steady-schema.js';
 import { FetchError } from './subgraph-data-source.js';
 
 const FIRST_RETRY_MS = 250;
+/** While a subgraph does not answer, it is asked at least so often. */
+const LONGEST_RETRY_MS = 2000;
 /** So often, at the least, it is looked whether a subgraph goes on to answer with a schema that is not served yet. */
 const HELD_POLL_MS = 5000;
 /** While subgraphs are being asked, what has come is looked at so often. */
@@ -142,7 +144,8 @@ export class ComposedSupergraph implements SupergraphManager {
       failures = isWell ? 0 : failures + 1;
       const isHeld = this.#sources.some(({ steady }) => steady.holds);
       const wellMs = isHeld ? HELD_POLL_MS : Number.POSITIVE_INFINITY;
-      await pause(Math.min(isWell ? wellMs : FIRST_RETRY_MS * 2 ** (failures - 1), this.#pollIntervalMs));
+      const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS);
+      await pause(Math.min(isWell ? wellMs : retryMs, this.#pollIntervalMs));
     }
     return undefined;
   }
