@@ -114,6 +114,54 @@ describe('the circuit of a subgraph', () => {
 });
 
 describe('a subgraph that fails', () => {
+  /** What a service still answers whose database hangs. */
+  const schemaOnly: Answer = (response, { query }) => {
+    if (!/_service|__typename/.test(query)) return;
+    response.end(
+      JSON.stringify({ data: { _service: { sdl: 'type Query { b: String c: String }' }, __typename: 'Query' } }),
+    );
+  };
+
+  test('and still answers with its schema, is logged once, until it answers clients, too', async () => {
+    const { a, b } = await pair();
+    b.serve('type Query { b: String c: String }');
+    b.answerWith(schemaOnly);
+    const env = { SUBGRAPH_TIMEOUT: '100ms', SUBGRAPH_BREAK_AFTER: '5', SUBGRAPH_BREAK: '50ms' };
+    // Polls pass all the time.
+    const started = await gatewayOver({ a, b }, { ...env, SUPERGRAPH_POLL_INTERVAL: '400ms' });
+    const askBoth = async () => {
+      await Promise.all([ask(started.url, 'query B { b }'), ask(started.url, 'query C { c }')]);
+      return lines(started, /subgraph fails|answers again|circuit/);
+    };
+    const polls = async () => (await started.metric(/fetch_duration_seconds_count\{(?=.*"b")(?=.*outcome="ok")/)) ?? 0;
+    await until(askBoth, (found) => found.length === 2);
+    const before = await polls();
+    await until(
+      () => askBoth().then(polls),
+      (count) => count >= before + 6,
+    );
+    expect(await askBoth()).toMatchObject([
+      {
+        subgraph: 'b',
+        msg: expect.stringMatching(/a subgraph fails/),
+        cause: expect.stringContaining('did not answer'),
+      },
+      { subgraph: 'b', msg: expect.stringMatching(/circuit of a subgraph opened/) },
+    ]);
+    expect((await started.readiness()).body.degraded?.['subgraph b']).toContain('did not answer');
+    // Nobody asks it any more: nothing says that it fails.
+    await until(
+      () => started.readiness(),
+      ({ body }) => body.status === 'ready',
+    );
+    expect(lines(started, /answers again/)).toHaveLength(1);
+    b.answerWith(undefined);
+    await until(
+      () => ask(started.url, 'query B { b }'),
+      ({ data }) => data?.b === 'b',
+    );
+  });
+
   test.each<[string, RegExp, Answer]>([
     ['answers HTML', /status 503 and no GraphQL result/, html(503)],
     ['hangs', /did not answer within/, () => undefined],

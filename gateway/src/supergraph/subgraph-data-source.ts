@@ -51,6 +51,9 @@ const PROBE_MS = 500;
 /** What every GraphQL service answers, at little cost. */
 const PROBE = '{ __typename }';
 
+/** Which requests failed since the subgraph worked: those of one query, of several, or whatever is asked. */
+type FailureScope = 'none' | 'one query' | 'queries' | 'everything';
+
 export interface SubgraphOptions {
   /** For one request, all of it. */
   readonly timeoutMs: number;
@@ -60,6 +63,8 @@ export interface SubgraphOptions {
   readonly breakAfter: number;
   /** How long it is open at first. */
   readonly breakMs: number;
+  /** Failures of clients' requests alone are over when there was none for so long. */
+  readonly quietMs: number;
   readonly headers: readonly HeaderRule[];
 }
 
@@ -92,6 +97,9 @@ export class SubgraphDataSource implements GraphQLDataSource {
   #lastFailure = '';
   #toldOpen = false;
   #probe: NodeJS.Timeout | undefined;
+  #scope: FailureScope = 'none';
+  #failedQuery = '';
+  #quiet: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(subgraph: Subgraph, options: SubgraphOptions, metrics: SubgraphMetrics, logger: Logger) {
@@ -140,7 +148,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
   /** Sends a request. What goes wrong comes as an error of the answer, never as an exception. */
   readonly send: Fetcher = async (request) => {
     try {
-      return await this.#timed(request, this.#breaker.allows());
+      return await this.#timed(request, this.#breaker.allows(), queryOf(request));
     } catch (error) {
       const { message, extensions, isFinal } = error as FetchError;
       return { errors: [{ message, extensions }], isFinal };
@@ -151,11 +159,11 @@ export class SubgraphDataSource implements GraphQLDataSource {
   async process({ request: { query } }: Pick<GraphQLDataSourceProcessOptions, 'request'>): Promise<ExecutionResult> {
     const body = JSON.stringify({ query });
     const request = { body, headers: {}, repeatable: true, abandonment: null };
-    return (await this.#timed(request, this.#breaker.probe())) as ExecutionResult;
+    return (await this.#timed(request, this.#breaker.probe(), null)) as ExecutionResult;
   }
 
-  /** @throws FetchError in place of whatever went wrong */
-  async #timed(request: SubgraphRequest, permit: Permit | null): Promise<SubgraphResult> {
+  /** @param query what a client asks; null for the gateway's own requests @throws FetchError in place of whatever went wrong */
+  async #timed(request: SubgraphRequest, permit: Permit | null, query: string | null): Promise<SubgraphResult> {
     const started = performance.now();
     if (!permit) {
       this.#observe('CIRCUIT_OPEN', started);
@@ -168,7 +176,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
     try {
       const result = await this.#ask(request);
-      this.#succeeded(permit);
+      this.#succeeded(permit, query === null);
       if (result.positions?.has(this.#subgraph.name)) this.#metrics.onPosition(this.#subgraph.name);
       this.#observe(result.errors ? 'errors' : 'ok', started);
       return result;
@@ -182,28 +190,50 @@ export class SubgraphDataSource implements GraphQLDataSource {
       // What is too large, or refused, was answered by the subgraph.
       const answered = error instanceof TooLargeError || (error instanceof NotGraphQLError && isRefusal(error.status));
       shown.isOutage = !answered;
-      if (answered) this.#succeeded(permit);
-      else this.#failed(permit, shown.message);
+      if (answered) this.#succeeded(permit, query === null);
+      else this.#failed(permit, shown.message, wasReached(error) ? query : null);
       this.#observe(code, started);
       throw shown;
     }
   }
 
-  #succeeded(permit: Permit): void {
-    this.#breaker.succeeded(permit);
-    this.#failing.worked();
+  #succeeded(permit: Permit, isOwn: boolean): void {
+    // The gateway's own requests need no database: they say nothing of clients' requests, if only those failed. They close the circuit.
+    const saysLittle = isOwn && (this.#scope === 'one query' || this.#scope === 'queries');
+    if ((!saysLittle || this.#breaker.isOpen) && !this.#breaker.succeeded(permit)) return;
     this.#tellCircuit();
-    if (!this.#breaker.isOpen) this.#stopProbing();
+    this.#stopProbing();
+    if (saysLittle) return;
+    clearTimeout(this.#quiet);
+    this.#scope = 'none';
+    this.#failing.worked();
+    this.#circuit.worked();
   }
 
-  #failed(permit: Permit, cause: string): void {
+  /** @param query what was asked, if the subgraph was reached and a client asked it */
+  #failed(permit: Permit, cause: string, query: string | null): void {
     if (this.#closed) return;
     const wasOpen = this.#breaker.isOpen;
-    const lasts = this.#breaker.failed(permit);
-    this.#lastFailure = cause;
-    if (lasts) this.#failing.failed(cause);
-    this.#tellCircuit();
+    if (this.#counts(query)) {
+      this.#lastFailure = cause;
+      if (this.#breaker.failed(permit)) this.#failing.failed(cause);
+      this.#tellCircuit();
+    }
     if (!this.#probe || this.#breaker.isOpen !== wasOpen) this.#probeLater();
+  }
+
+  /** Whether a failure says something new of the subgraph: one query that fails, however often, may itself be the cause. */
+  #counts(query: string | null): boolean {
+    clearTimeout(this.#quiet);
+    if (query === null || this.#scope === 'everything') {
+      this.#scope = 'everything';
+      return true;
+    }
+    this.#quiet = setTimeout(() => this.#succeeded(this.#breaker.probe(), false), this.#options.quietMs).unref();
+    if (this.#scope === 'one query' && query === this.#failedQuery) return false;
+    this.#scope = this.#scope === 'none' ? 'one query' : 'queries';
+    this.#failedQuery = query;
+    return true;
   }
 
   /** No client's request has to try whether a subgraph that failed answers again. */
@@ -230,6 +260,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopProbing();
+    clearTimeout(this.#quiet);
     this.#failing.stop();
     this.#circuit.stop();
     await this.#pool.destroy();
@@ -240,8 +271,8 @@ export class SubgraphDataSource implements GraphQLDataSource {
     if (isOpen === this.#toldOpen) return;
     this.#toldOpen = isOpen;
     this.#metrics.open.set({ subgraph: this.#subgraph.name }, isOpen ? 1 : 0);
+    // It may open and close again and again during one fault; that is logged once.
     if (isOpen && !this.#closed) this.#circuit.failed(this.#lastFailure);
-    else this.#circuit.worked();
   }
 
   #observe(outcome: string, started: number): void {
@@ -326,6 +357,16 @@ function decoded(text: string): string {
   } catch {
     return text;
   }
+}
+
+/** The text of a client's operation, as the body has it. */
+function queryOf({ body }: SubgraphRequest): string {
+  return body.slice(0, body.indexOf(',"variables":'));
+}
+
+/** Whether the subgraph took the request, so that the failure may be one of what was asked. */
+function wasReached(error: unknown): boolean {
+  return error instanceof DeadlineError || error instanceof NotGraphQLError || error instanceof UnreadableError;
 }
 
 /** What only rules for other subgraphs let through. */

@@ -32,6 +32,9 @@ import { SharedQueries } from './shared-queries.js';
 import { SubgraphDataSource, type SubgraphOptions } from './subgraph-data-source.js';
 import { SupergraphFile } from './supergraph-file.js';
 
+/** However seldom schemas are read, failures of clients' requests are over when there was none for so long after a time-out. */
+const LONGEST_QUIET_MS = 10_000;
+
 /** The supergraph that is served now. */
 interface LoadedSupergraph {
   readonly id: string;
@@ -380,6 +383,7 @@ function subgraphOptions(config: GatewayConfig): SubgraphOptions {
     maxBytes: config.SUBGRAPH_MAX_RESPONSE,
     breakAfter: config.SUBGRAPH_BREAK_AFTER,
     breakMs: config.SUBGRAPH_BREAK,
+    quietMs: config.SUBGRAPH_TIMEOUT + Math.min(config.SUPERGRAPH_POLL_INTERVAL, LONGEST_QUIET_MS),
     headers: config.PROPAGATED_HEADERS,
   };
 }
