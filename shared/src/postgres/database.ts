@@ -36,6 +36,8 @@ export interface DatabaseOptions {
   readonly onStatement?: StatementListener;
   /** A connection broke (the pool replaces it). */
   readonly onConnectionError?: (error: Error) => void;
+  /** A statement got no connection: the database does not answer. */
+  readonly onAway?: (error: Error) => void;
 }
 
 /** A connection pool on a service's own database. `numeric` arrives as a string, exact; `bigint` as a number. */
@@ -66,7 +68,11 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
   pool.on('error', () => undefined);
   if (options.signal) closeWhenAborted(pool, options.signal);
   const { onStatement } = options;
-  const checked = new CheckedPool(pool, (error) => options.onConnectionError?.(error));
+  const checked = new CheckedPool(
+    pool,
+    (error) => options.onConnectionError?.(error),
+    (error) => options.onAway?.(error),
+  );
   const db = new Kysely<Tables>({
     dialect: new PostgresDialect({ pool: checked }),
     ...(onStatement && { log: (event) => onStatement(event.query, event.queryDurationMillis) }),
