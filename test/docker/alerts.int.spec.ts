@@ -103,9 +103,11 @@ test('every metric that an alerting rule or a page names is there, with the labe
 
 test('the pages name metrics that are there', async () => {
   const pages = ['docs/orders.md', 'docs/events.md', 'docs/operations.md'].flatMap((page) =>
-    [...read(page).matchAll(/`((?:sagas?|relay|copy|dead|audit|bus|clock|gateway|unexpected)_\w+)/g)].map(
-      ([, name]) => name as string,
-    ),
+    [
+      ...read(page).matchAll(
+        /`((?:sagas?|relay|retention|database|copy|dead|audit|bus|clock|gateway|unexpected)_\w+)/g,
+      ),
+    ].map(([, name]) => name as string),
   );
   const texts = await Promise.all(Object.values(graph.urls).map(async (url) => (await fetch(`${url}/metrics`)).text()));
   const declared = new Set(texts.flatMap((text) => [...text.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name)));

@@ -1,4 +1,5 @@
 import { freePort } from '@tributary/cli/free-port';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';
@@ -119,4 +120,25 @@ test('an unknown command is refused with the list of those that there are', asyn
   const program = run('subgraphs/orders/dist/main.js', {}, 'destroy');
   expect(await program.ended).toBe(2);
   expect(program.output()).toMatch(/no such command: destroy[\s\S]*serve[\s\S]*setup[\s\S]*rebuild/);
+});
+
+test('a set-up that is killed while it waits for a lock leaves no session behind', async () => {
+  const holder = new pg.Client(databases.urls.users);
+  await holder.connect();
+  await holder.query('begin; lock table kysely_migration in access exclusive mode');
+  const sessions = async () =>
+    (
+      await databases.query(
+        'users',
+        "select wait_event_type as waits_for from pg_stat_activity where application_name = 'tributary-users-set-up'",
+      )
+    ).map(({ waits_for }) => waits_for);
+  try {
+    const setUp = run('subgraphs/users/dist/main.js', { USERS_DATABASE_URL: databases.urls.users }, 'setup');
+    await until(sessions, (waiting) => waiting.includes('Lock'));
+    setUp.kill('SIGKILL');
+    await until(sessions, (waiting) => waiting.length === 0);
+  } finally {
+    await holder.end();
+  }
 });

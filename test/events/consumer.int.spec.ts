@@ -304,3 +304,16 @@ test.each(['the owner', 'the database'])('a service stops within 5 s while %s ha
   await copy.stop();
   expect(performance.now() - startedAt).toBeLessThan(5000);
 });
+
+test('a service that starts while its own database hangs does not say that its copy was never in sync', async () => {
+  const { copyDatabase, startCopy } = await startOwner();
+  copyDatabase.pause();
+  const copy = await startCopy();
+  cleanUps.push(() => copy.stop());
+  expect((await copyOf(copy)).problem).toMatch(/the database has not been read yet$/);
+  copyDatabase.resume();
+  await until(
+    () => copyOf(copy),
+    ({ problem }) => problem === null,
+  );
+});

@@ -343,6 +343,9 @@ test('retention deletes nothing before every declared consumer is known, and the
     (answer) => answer.degraded !== undefined,
   );
   expect(degraded?.retention).toContain('LEDGER_CONSUMERS has "shelves", "warehouse", of which no position is known');
+  const waits = async () =>
+    /^retention_waiting\{.*\} (\d)$/m.exec(await (await fetch(`${owner.url}/metrics`)).text())?.[1];
+  expect(await waits()).toBe('1');
   const report = async (consumer: string, position: number) => {
     const body = JSON.stringify({ position });
     const answer = await fetch(`${owner.url}/ledger/consumers/${consumer}`, { method: 'PUT', body });
@@ -362,4 +365,32 @@ test('retention deletes nothing before every declared consumer is known, and the
     () => health(owner),
     (answer) => answer.degraded === undefined,
   );
+  expect(await waits()).toBe('0');
+});
+
+test('a scrape of the metrics reads no published event', async () => {
+  const databases = await createItems();
+  await insertEvents(databases, 20_000);
+  await query(databases, 'update outbox set position = sequence');
+  await query(databases, 'update ledger set head = 20000, published = 20000');
+  await query(databases, 'analyze outbox');
+  const reads = async () => {
+    const [found] = await query(
+      databases,
+      `select coalesce(idx_scan, 0) + seq_scan as scans, coalesce(idx_tup_fetch, 0) + seq_tup_read as events
+       from pg_stat_user_tables where relname = 'outbox'`,
+    );
+    return { scans: Number(found?.scans), events: Number(found?.events) };
+  };
+  const before = await reads();
+  const owner = await startOwner(databases, { bus: new InProcessBus() });
+  // PostgreSQL counts what a connection read a little later.
+  const after = await until(
+    async () => {
+      expect((await fetch(`${owner.url}/metrics`)).ok).toBe(true);
+      return reads();
+    },
+    ({ scans }) => scans >= before.scans + 40,
+  );
+  expect(after.events - before.events).toBeLessThan(20_000);
 });

@@ -9,6 +9,7 @@ import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
 import { runProgram } from '../harness/process.ts';
 import { Random } from '../harness/random.ts';
+import { startTcpProxy, through } from '../harness/tcp-proxy.ts';
 import { until } from '../harness/until.ts';
 
 const NATS_IS_HERE = haveNats();
@@ -60,14 +61,17 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     return data.placeOrder as { id: string; status: string };
   };
   const verified = async () => (await operations.verify(false)).map(({ differences }) => differences);
-  const tributary = async (...args: string[]) => {
+  const runTributary = (args: readonly string[], given: NodeJS.ProcessEnv = {}) => {
     const env = Object.fromEntries(
       SERVICES.flatMap((name) => [
         [`${name.toUpperCase()}_URL`, graph.urls[name]],
         [`${name.toUpperCase()}_DATABASE_URL`, graph.databases.urls[name]],
       ]),
     );
-    const program = runProgram('cli/dist/main.js', args, env);
+    return runProgram('cli/dist/main.js', args, { ...env, ...given });
+  };
+  const tributary = async (...args: string[]) => {
+    const program = runTributary(args);
     return { status: await program.ended, output: program.output() };
   };
   /** Deletes the whole event log of a service, as its retention does once every consumer has applied it. */
@@ -87,6 +91,41 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     expect(output).toMatch(/^copy +differences +repaired +ids\nusers +2 +2 +AA-\d+ AA-\d+\nproducts +0 +0\n/);
     expect(status).toBe(0);
     expect(await until(readiness, ({ status }) => status === 'ready')).not.toHaveProperty('degraded');
+  });
+
+  test('a repair that hangs holds events up for no longer than 15 s', async () => {
+    const way = await startTcpProxy('localhost', Number(new URL(graph.urls.users).port));
+    const holder = new pg.Client(graph.databases.urls.orders);
+    await holder.connect();
+    await orders("update users_copy set name = 'Nobody' where id = 'AA-10315'");
+    await holder.query("begin; select from consumer_positions where source = 'users' for update");
+    const repair = runTributary(['verify', '--repair'], { USERS_URL: through(way, graph.urls.users) });
+    const sessions = (state: string) =>
+      until(
+        () => orders(`select from pg_stat_activity where application_name like '%operations' and ${state}`),
+        (found) => found.length > 0,
+      );
+    try {
+      await sessions("wait_event_type = 'Lock'");
+      way.pause();
+      await holder.query('commit');
+      // It has the position, and asks the owner.
+      await sessions("state = 'idle in transaction'");
+      repair.kill('SIGSTOP');
+      await rename('AA-10480', 'Renamed meanwhile');
+      await until(
+        () => copyOf('AA-10480'),
+        (row) => row?.name === 'Renamed meanwhile',
+        25_000,
+      );
+    } finally {
+      repair.kill('SIGCONT');
+      await way.close();
+      await holder.end();
+    }
+    expect(await repair.ended).toBe(1);
+    expect((await tributary('verify', '--repair')).status).toBe(0);
+    expect(await verified()).toEqual([[], []]);
   });
 
   test('of two rebuilds of a copy at the same time, one is refused, and the other one is complete', async () => {

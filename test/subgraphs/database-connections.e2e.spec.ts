@@ -1,3 +1,4 @@
+import { freePort } from '@tributary/cli/free-port';
 import { openDatabase } from '@tributary/shared/postgres/database';
 import { isPassing } from '@tributary/shared/postgres/failure';
 import { listenToNotifications } from '@tributary/shared/postgres/notifications';
@@ -7,6 +8,7 @@ import { sql } from 'kysely';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
+import { startGraph } from '../harness/graph.ts';
 import { ask } from '../harness/graphql-client.ts';
 import { startTcpProxy, type TcpProxy, through } from '../harness/tcp-proxy.ts';
 import { until } from '../harness/until.ts';
@@ -131,6 +133,60 @@ test('a pool closes within 5 s whatever its statements wait for', async () => {
   expect(performance.now() - begunAt).toBeLessThan(5000);
   expect(isPassing(await waiting)).toBe(true);
 });
+
+test('a database that is away is told by metrics and by one line in the log, whether it refuses connections or hangs', async () => {
+  const { hostname, port } = new URL(databases.urls.orders);
+  const proxy = await startTcpProxy(hostname, Number(port));
+  cleanUps.push(() => proxy.close());
+  const lines: { level: number; msg: string; task?: string; cause?: string }[] = [];
+  const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const graph = await startGraph({
+    databases: { ...databases, drop: async () => undefined },
+    logger,
+    ordersEnv: { ORDERS_DATABASE_URL: through(proxy, databases.urls.orders) },
+  });
+  cleanUps.push(() => graph.stop());
+  const { orders } = graph.urls;
+  const scrape = async () => {
+    const response = await fetch(`${orders}/metrics`, { signal: AbortSignal.timeout(2500) });
+    return { status: response.status, text: await response.text() };
+  };
+  const isUp = (value: 0 | 1) =>
+    until(scrape, ({ status, text }) => status === 200 && new RegExp(`^database_up\\{.*\\} ${value}$`, 'm').test(text));
+  const ofDatabase =
+    /^(relay_oldest_seconds|relay_backlog_events|dead_letters|sagas_open|sagas_stuck|saga_oldest_seconds)\b/gm;
+  const read = () => ask(orders, 'query Orders { orders(first: 1) { totalCount } }');
+  await isUp(1);
+  expect(new Set((await scrape()).text.match(ofDatabase)).size).toBeGreaterThanOrEqual(5);
+
+  proxy.redirect(await freePort());
+  expect((await isUp(0)).text.match(ofDatabase)).toBeNull();
+  const log = await fetch(`${orders}/ledger?after=0`);
+  expect(log.status).toBe(503);
+  expect(await log.text()).toContain('The database of orders does not answer');
+  const before = lines.length;
+  for (let i = 0; i < 20; i++)
+    expect((await read()).errors?.[0]).toMatchObject({ extensions: { code: 'SUBGRAPH_UNAVAILABLE' } });
+  const failed = lines
+    .slice(before)
+    .filter(({ msg }) => /^(request failed|a field|a request|a regular task)/.test(msg));
+  expect(failed).toEqual([]);
+  proxy.redirect(Number(port));
+  await isUp(1);
+
+  proxy.pause();
+  expect((await isUp(0)).text.match(ofDatabase)).toBeNull();
+  proxy.resume();
+  await isUp(1);
+  await until(read, ({ errors }) => errors === undefined);
+  const told = lines.filter(({ msg }) => /^the database /.test(msg)).map(({ msg }) => msg);
+  expect(told).toEqual([
+    'the database does not answer',
+    'the database answers again',
+    'the database does not answer',
+    'the database answers again',
+  ]);
+}, 40_000);
 
 test('waiting for a lock is a passing failure, and a statement that takes too long is not', async () => {
   const { direct } = await openThroughProxy();

@@ -6,7 +6,7 @@ import { z } from 'zod';
 const RANGES = 256;
 
 /** The range of an id, as SQL; the same on both sides. */
-export const RANGE_OF_ID = "('x' || substr(md5(id), 1, 2))::bit(8)::integer";
+const RANGE_OF_ID = "('x' || substr(md5(id), 1, 2))::bit(8)::integer";
 
 /** Counts and checksums by range: what two sides compare first. */
 export const rangeSchema = z.object({ range: z.number(), count: z.number(), checksum: z.string() });

@@ -10,6 +10,9 @@ import {
 import type { Feed } from './feed.js';
 import { findGap, type Gap, skipGap } from './gap.js';
 
+/** The running service applies nothing while an operator's transaction holds its position: longer than an owner takes to answer. */
+const IDLE_IN_TRANSACTION_MS = 15_000;
+
 export interface ConsumerOperationsOptions<Tables> {
   /** The name under which the service keeps its positions and dead letters. */
   readonly consumer: string;
@@ -30,6 +33,7 @@ export class ConsumerOperations<Tables> {
       applicationName: `tributary-${consumer}-operations`,
       maxConnections: 2,
       statementTimeoutMs: 0,
+      idleInTransactionTimeoutMs: IDLE_IN_TRANSACTION_MS,
     });
     this.#feeds = feeds;
   }

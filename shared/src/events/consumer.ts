@@ -73,7 +73,6 @@ export class EventConsumer<Tables> {
   #stored = 0;
   /** The in-sync time that was last noted in the database, by `performance.now()`. */
   #notedInSyncAt = Number.NEGATIVE_INFINITY;
-  #recalled = false;
   #reachedEnd = false;
   /** How many events are read, or applied, at a time: fewer after a failure, which may be because there were too many. */
   #batchSize = PAGE;
@@ -493,7 +492,6 @@ export class EventConsumer<Tables> {
   async #recall(): Promise<void> {
     const { db, name, feed } = this.#options;
     const stored = await readCopyState(db, name, feed.source);
-    this.#recalled = true;
     this.#stored = stored.position;
     this.#state.recall(stored);
     if (stored.everInSync) this.#inSyncOnce();
@@ -502,7 +500,7 @@ export class EventConsumer<Tables> {
   async #loadPosition(): Promise<void> {
     const { db, name, feed } = this.#options;
     try {
-      if (!this.#recalled) await this.#recall();
+      if (!this.#state.recalled) await this.#recall();
       const { position: stored } = await readCopyState(db, name, feed.source);
       // What we passed over since needs not be read again, unless the position was put back.
       if (stored < this.#stored || stored > this.#state.position) this.#state.moveTo(stored);

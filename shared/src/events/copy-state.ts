@@ -36,6 +36,8 @@ export class CopyState {
   inSyncAt: number | null = null;
   /** Whether the copy was ever in sync, in this process or in an earlier one. */
   everInSync = false;
+  /** Whether what an earlier process noted was read. */
+  recalled = false;
   /** Whether this process has seen it in sync. */
   confirmed = false;
   readonly #startedAt = performance.now();
@@ -71,6 +73,7 @@ export class CopyState {
 
   /** What an earlier process noted. */
   recall({ position, everInSync, inSyncAt }: StoredCopyState): void {
+    this.recalled = true;
     this.everInSync ||= everInSync;
     this.moveTo(position);
     this.inSyncAt ??= inSyncAt;
@@ -103,6 +106,7 @@ export class CopyState {
 
   /** How old answers from the copy are, in words. */
   describeAge(source: string): string {
+    if (!this.recalled) return `it is not known how fresh the copy of ${source} is: the database has not been read yet`;
     if (!this.everInSync) return `has not been in sync with ${source} yet; ${this.position} events are applied`;
     if (this.inSyncAt === null) return `it is not known as of when answers show ${source}`;
     const time = new Date(Date.now() - this.unconfirmedMs).toISOString();

@@ -1,7 +1,8 @@
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
-import { Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { Health } from '../http/health.js';
+import { addDatabaseGauge } from '../postgres/database-gauge.js';
 import { Fault } from '../service/fault.js';
 import { repeat } from '../service/repeat.js';
 import { countDeadLetters, retryDeadLetters } from './dead-letters.js';
@@ -37,15 +38,11 @@ export class DeadLetterWatch<Tables> {
       ended: 'there are no dead letters any more',
     });
     health.add({ name: 'dead letters', required: false, check: () => this.#fault.cause });
-    new Gauge({
+    // Every process behind a port counts those of the whole service.
+    addDatabaseGauge(metrics, {
       name: 'dead_letters',
       help: 'Events that could not be applied, or wait behind one that could not',
-      registers: [metrics],
-      // Every process behind a port counts those of the whole service.
-      aggregator: 'max',
-      async collect() {
-        this.set(await countDeadLetters(db));
-      },
+      read: () => countDeadLetters(db),
     });
   }
 

@@ -38,7 +38,7 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
       throw unreachable(url, error, timeout.aborted ? timeoutMs : null);
     });
     if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
-    if (!response.ok) throw new Error(`${url}${path} answered ${response.status}.`);
+    if (!response.ok) throw new Error(`${url}${path.split('?')[0]} answered ${response.status}.`);
     return response;
   };
   const readWholeTable = async (path: string, signal: AbortSignal | undefined): Promise<unknown> =>

@@ -7,6 +7,7 @@ import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import type { Health } from '../http/health.js';
+import { addDatabaseGauge } from '../postgres/database-gauge.js';
 import { listenToNotifications } from '../postgres/notifications.js';
 import { Fault } from '../service/fault.js';
 import type { LedgerEvent } from './event.js';
@@ -28,8 +29,6 @@ const MARK_MS = 100;
 const RETENTION_INTERVAL_MS = 2000;
 /** A declared consumer that is not known is reported after so long, or once it keeps something from being deleted. */
 const RETENTION_PATIENCE_MS = 60_000;
-/** How long the metrics wait for the database. */
-const METRICS_MS = 1000;
 /** So many aggregates wait at most to be purged from the bus; then publishing waits for them. */
 const MAX_PURGES = 1000;
 const STOP_MS = 2000;
@@ -177,7 +176,7 @@ export class Relay<Tables> {
 
   #addMetrics(): void {
     const relay = this;
-    const { db, metrics, logger } = this.#options;
+    const { db, metrics } = this.#options;
     new Gauge({
       name: 'relay_leading',
       help: '1 while this process publishes the outbox',
@@ -187,23 +186,23 @@ export class Relay<Tables> {
         this.set(relay.#holds(relay.#lead) ? 1 : 0);
       },
     });
-    new Gauge({
+    addDatabaseGauge(metrics, {
       name: 'relay_backlog_events',
       help: 'Events that are committed and not yet published',
-      registers: [metrics],
-      aggregator: 'max',
-      async collect() {
-        const count = sql<{ backlog: number }>`
+      async read() {
+        const { rows } = await sql<{ backlog: number }>`
           select head - published + (select count(*) from outbox where position is null) as backlog from ledger
         `.execute(db);
-        // Without the database the other metrics are wanted all the more.
-        await within(
-          METRICS_MS,
-          count.then(
-            ({ rows }) => this.set(rows[0]?.backlog ?? 0),
-            (error) => logger.debug({ err: error }, 'the backlog could not be counted'),
-          ),
-        );
+        return rows[0]?.backlog ?? 0;
+      },
+    });
+    new Gauge({
+      name: 'retention_waiting',
+      help: '1 while retention deletes nothing because a declared consumer is not known, else 0',
+      registers: [metrics],
+      aggregator: 'max',
+      collect() {
+        this.set(relay.#unretained.cause === null ? 0 : 1);
       },
     });
   }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import { inSavepoint } from '../postgres/savepoint.js';
-import { type AggregateState, RANGE_OF_ID, rangeChecksums, rowsOfRange, type StateSource } from './aggregates.js';
+import { type AggregateState, MAX_IDS, rangeChecksums, rowsOfRange, type StateSource } from './aggregates.js';
 import type { LedgerEvent } from './event.js';
 import type { ApplyEvents } from './feed.js';
 import { inHalves } from './halves.js';
@@ -53,22 +53,38 @@ export async function findDifferences<Tables>(
   return differences;
 }
 
-/** Puts right what differs, from the owner's present state, while events flow. @returns how many rows; the others cannot be applied */
+/**
+ * Puts right what differs, from the owner's present state, while events flow. @returns how many rows; the others cannot be applied
+ *
+ * @throws when the owner does not answer within 5 s; what is repaired by then stays so
+ */
 export async function repairDifferences<Tables>(
   db: Kysely<Tables>,
   consumer: string,
   copy: VerifiableCopy<Tables>,
   differences: readonly Difference[],
 ): Promise<number> {
-  if (differences.length === 0) return 0;
+  let repaired = 0;
+  for (let i = 0; i < differences.length; i += MAX_IDS)
+    repaired += await repairSome(db, consumer, copy, differences.slice(i, i + MAX_IDS));
+  return repaired;
+}
+
+/** @param differences at most as many as the owner can be asked for at once: events wait meanwhile */
+function repairSome<Tables>(
+  db: Kysely<Tables>,
+  consumer: string,
+  copy: VerifiableCopy<Tables>,
+  differences: readonly Difference[],
+): Promise<number> {
   return db.transaction().execute(async (transaction) => {
     // No event takes effect from here on until the rows are repaired, so none that is newer than the owner's state, which is
     // read after this, is undone. Those that come later are newer, or change nothing.
     await lockPosition(transaction, consumer, copy.source);
-    const owned = new Map<string, AggregateState>();
-    for (const range of new Set(await rangesOf(transaction, differences))) {
-      for (const state of await copy.ledger.aggregates(copy.aggregateType, range)) owned.set(state.id, state);
-    }
+    const ids = differences.map(({ id }) => id);
+    const owned = new Map(
+      (await copy.ledger.aggregatesById(copy.aggregateType, ids)).map((state) => [state.id, state]),
+    );
     let repaired = 0;
     const repair = async (part: readonly Difference[]) => {
       const ids = part.map(({ id }) => id);
@@ -153,14 +169,6 @@ async function compareRange<Tables>(
   return [...new Set([...owned.keys(), ...copied.keys()])]
     .filter((id) => owned.get(id)?.checksum !== copied.get(id)?.checksum)
     .map((id) => ({ id, ownerVersion: owned.get(id)?.version ?? null, copyVersion: copied.get(id)?.version ?? null }));
-}
-
-async function rangesOf<Tables>(db: Kysely<Tables>, differences: readonly Difference[]): Promise<number[]> {
-  const ids = differences.map(({ id }) => id);
-  const { rows } = await sql<{ range: number }>`
-    select distinct ${sql.raw(RANGE_OF_ID)} as range from unnest(${ids}::text[]) as ids (id)
-  `.execute(db);
-  return rows.map(({ range }) => range);
 }
 
 /** An owner's present state as the event that a copy applies. A copy at that version, or a newer one, does not change. */

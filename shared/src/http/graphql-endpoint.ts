@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ExecutionResult, GraphQLError } from 'graphql';
 import { ApiError, type ErrorCode, type ErrorDetails, presentError } from '../errors.js';
 import { findJsonFault } from '../json-value.js';
+import { levelOf } from '../postgres/failure.js';
 import { isWellFormed } from '../unicode.js';
 import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from './operation-name.js';
 import { findNestingFault, type NestingLimits } from './query-nesting.js';
@@ -89,7 +90,7 @@ export function serveGraphQL(app: FastifyInstance, run: (request: GraphQLRequest
         return send(reply, accepted, await run(readRequest(http, reply)), http);
       } catch (error) {
         if (error instanceof RequestRefusedError) return refuse(reply, accepted, error);
-        http.log.error({ err: error, ...operationOf(http) }, 'a request could not be executed');
+        http.log[levelOf(error)]({ err: error, ...operationOf(http) }, 'a request could not be executed');
         const message = 'Something went wrong on our side; it has been logged.';
         return refuse(reply, accepted, new RequestRefusedError(500, 'INTERNAL_SERVER_ERROR', message));
       }
@@ -132,7 +133,7 @@ export function write(
 ): WrittenResult {
   const present = (error: GraphQLError) =>
     presentError(error, (cause, path) =>
-      http.log.error({ err: cause, path, ...operationOf(http) }, 'a field could not be resolved'),
+      http.log[levelOf(cause)]({ err: cause, path, ...operationOf(http) }, 'a field could not be resolved'),
     );
   if ('length' in result) return new WrittenResult(JSON.stringify({ errors: result.map(present) }), false);
   const { errors, data, extensions } = result;

@@ -6,6 +6,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, 
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { ApiError } from '../errors.js';
+import { DatabaseAwayError, levelOf } from '../postgres/failure.js';
 import { Clocks } from '../service/clocks.js';
 import { CLOSING_MS, Closing } from '../service/closing.js';
 import { metricsReader } from '../service/processes.js';
@@ -114,14 +115,17 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
   app.addContentTypeParser('*', (_request, payload, done) => readText(payload, done));
 
   app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
-    const status = error.statusCode ?? 500;
-    if (status >= 500) request.log.error({ err: error }, 'request failed');
+    const isAway = error instanceof DatabaseAwayError;
+    const status = error.statusCode ?? (isAway ? 503 : 500);
+    if (status >= 500) request.log[levelOf(error)]({ err: error }, 'request failed');
     const shown =
       error instanceof ApiError
         ? error
-        : status >= 500
-          ? new ApiError('INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.')
-          : new ApiError('BAD_USER_INPUT', error.message);
+        : isAway
+          ? new ApiError('SUBGRAPH_UNAVAILABLE', `The database of ${name} does not answer; try again.`)
+          : status >= 500
+            ? new ApiError('INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.')
+            : new ApiError('BAD_USER_INPUT', error.message);
     return reply
       .status(status)
       .type('application/json; charset=utf-8')

@@ -4,7 +4,7 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
 import type pg from 'pg';
 import { unlessAborted } from '../service/unless-aborted.js';
-import { isReadTimeout } from './failure.js';
+import { DatabaseAwayError, isReadTimeout } from './failure.js';
 
 /** A connection that was idle for longer is asked whether it still answers, before a statement is sent on it. */
 const CHECK_AFTER_IDLE_MS = 2000;
@@ -20,6 +20,7 @@ const END_TIMEOUT_MS = 3000;
 export class CheckedPool implements PostgresPool {
   readonly #pool: pg.Pool;
   readonly #onSilence: (error: Error) => void;
+  readonly #onAway: (error: DatabaseAwayError) => void;
   readonly #clients = new Set<pg.PoolClient>();
   /** When each connection last answered; all times are by `performance.now()`. */
   readonly #answeredAt = new WeakMap<pg.PoolClient, number>();
@@ -27,10 +28,14 @@ export class CheckedPool implements PostgresPool {
   #distrustedUntil = 0;
   #lastAnswerAt = Number.NEGATIVE_INFINITY;
 
-  /** @param onSilence told of each connection that did not answer */
-  constructor(pool: pg.Pool, onSilence: (error: Error) => void) {
+  /**
+   * @param onSilence told of each connection that did not answer
+   * @param onAway told whenever there is no connection to be had
+   */
+  constructor(pool: pg.Pool, onSilence: (error: Error) => void, onAway: (error: DatabaseAwayError) => void) {
     this.#pool = pool;
     this.#onSilence = onSilence;
+    this.#onAway = onAway;
     pool.on('connect', (client) => {
       this.#clients.add(client);
       this.noteAnswer(client);
@@ -38,8 +43,17 @@ export class CheckedPool implements PostgresPool {
     pool.on('remove', (client) => this.#clients.delete(client as pg.PoolClient));
   }
 
+  /** @throws DatabaseAwayError when there is no connection, and the database has not answered on another one meanwhile */
   async connect(): Promise<PostgresPoolClient> {
-    return new CheckedClient(await this.#takeAnswering(CHECK_AFTER_IDLE_MS, CHECK_TIMEOUT_MS), this);
+    const askedAt = performance.now();
+    try {
+      return new CheckedClient(await this.#takeAnswering(CHECK_AFTER_IDLE_MS, CHECK_TIMEOUT_MS), this);
+    } catch (error) {
+      if (this.#lastAnswerAt > askedAt || this.#pool.ending) throw error;
+      const away = new DatabaseAwayError(error as Error);
+      this.#onAway(away);
+      throw away;
+    }
   }
 
   /**

@@ -10,6 +10,14 @@ const PING_TIMEOUT_MS = 2000;
 /** So old connections end, and with them what load balancers and servers keep for them. */
 const MAX_LIFETIME_SECONDS = 1800;
 const KEEP_ALIVE_AFTER_MS = 10_000;
+const IDLE_IN_TRANSACTION_MS = 60_000;
+/** How a server notices that whoever waits for a long statement is gone. Not every version and platform has them. */
+const LONG_WAIT_SETTINGS = {
+  client_connection_check_interval: '2s',
+  tcp_keepalives_idle: '10s',
+  tcp_keepalives_interval: '5s',
+  tcp_keepalives_count: '3',
+};
 
 /** The pool of each database, for `pingDatabase`. */
 const pools = new WeakMap<object, CheckedPool>();
@@ -24,11 +32,15 @@ export interface DatabaseOptions {
   /** Upper bound of open connections; default 10. */
   readonly maxConnections?: number;
   /**
-   * A statement that runs longer is cancelled by the server, and so is a transaction in which nothing runs for so long: a
-   * process that hangs must not hold its locks for ever. 0 means never. Default 8 s. Waiting for a lock ends earlier, after
+   * A statement that runs longer is cancelled by the server. 0 means never. Default 8 s. Waiting for a lock ends earlier, after
    * three quarters of it, and has an error code of its own (55P03).
    */
   readonly statementTimeoutMs?: number;
+  /**
+   * The server ends a transaction in which nothing runs for so long: a process that hangs must not hold its locks for ever. Default as
+   * long as a statement may take; a minute where that is without limit.
+   */
+  readonly idleInTransactionTimeoutMs?: number;
   /** How long a statement waits for a connection at most. Default 5 s. */
   readonly connectionTimeoutMs?: number;
   /** When it is aborted, every connection is closed at once: statements under way fail, and so do later ones. */
@@ -36,6 +48,8 @@ export interface DatabaseOptions {
   readonly onStatement?: StatementListener;
   /** A connection broke (the pool replaces it). */
   readonly onConnectionError?: (error: Error) => void;
+  /** A statement got no connection: the database does not answer. */
+  readonly onAway?: (error: Error) => void;
 }
 
 /** A connection pool on a service's own database. `numeric` arrives as a string, exact; `bigint` as a number. */
@@ -50,9 +64,9 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
     maxLifetimeSeconds: MAX_LIFETIME_SECONDS,
     statement_timeout: timeoutMs,
     lock_timeout: timeoutMs * 0.75,
-    idle_in_transaction_session_timeout: timeoutMs,
+    idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? (timeoutMs || IDLE_IN_TRANSACTION_MS),
     // The server may be beyond saying so.
-    ...(timeoutMs > 0 && { query_timeout: timeoutMs + NETWORK_MS }),
+    ...(timeoutMs > 0 ? { query_timeout: timeoutMs + NETWORK_MS } : { onConnect: noticeWhenClientIsGone }),
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
     types: {
@@ -66,13 +80,23 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
   pool.on('error', () => undefined);
   if (options.signal) closeWhenAborted(pool, options.signal);
   const { onStatement } = options;
-  const checked = new CheckedPool(pool, (error) => options.onConnectionError?.(error));
+  const checked = new CheckedPool(
+    pool,
+    (error) => options.onConnectionError?.(error),
+    (error) => options.onAway?.(error),
+  );
   const db = new Kysely<Tables>({
     dialect: new PostgresDialect({ pool: checked }),
     ...(onStatement && { log: (event) => onStatement(event.query, event.queryDurationMillis) }),
   });
   pools.set(db, checked);
   return db;
+}
+
+/** A statement without a time limit ends when the process that wants it is gone. */
+async function noticeWhenClientIsGone(client: pg.ClientBase): Promise<void> {
+  for (const setting of Object.entries(LONG_WAIT_SETTINGS))
+    await client.query('select set_config($1, $2, false)', setting).catch(() => undefined);
 }
 
 /** Ends every connection, also one that a statement runs on. */

@@ -12,6 +12,20 @@ const NO_CONNECTION = new Set([
   'driver has already been destroyed',
 ]);
 
+/** There is no connection to the database: it does not answer, which its watch reports. `code` is that of the cause. */
+export class DatabaseAwayError extends Error {
+  override readonly name = 'DatabaseAwayError';
+  readonly code: string | undefined;
+
+  constructor(cause: NodeJS.ErrnoException) {
+    super(`the database does not answer: ${cause.message || cause.code}`, { cause });
+    this.code = cause.code;
+  }
+}
+
+/** How an error that ended a request or a task is logged: what the watch of the database reports needs no further mention. */
+export const levelOf = (error: unknown): 'debug' | 'error' => (error instanceof DatabaseAwayError ? 'debug' : 'error');
+
 const STATEMENT_CANCELLED = '57014';
 
 /**
@@ -20,6 +34,7 @@ const STATEMENT_CANCELLED = '57014';
  * was cancelled because it took too long (57014) is a fault of what was asked: waiting for a lock ends earlier, as 55P03.
  */
 export function isPassing(error: unknown): boolean {
+  if (error instanceof DatabaseAwayError) return true;
   const { code, message = '' } = (error ?? {}) as NodeJS.ErrnoException;
   if (code === undefined) return NO_CONNECTION.has(message);
   if (tookTooLong(error)) return false;

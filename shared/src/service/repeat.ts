@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { DatabaseAwayError } from '../postgres/failure.js';
 
 export interface Repeated {
   /** What is done, in words for a log. */
@@ -23,9 +24,13 @@ export function repeat({ name, intervalMs, run, logger }: Repeated): () => Promi
         if (problem !== null) logger.info({ task: name }, 'it works again');
         problem = null;
       } catch (error) {
-        const now = (error as Error).message;
-        if (now !== problem) logger.warn({ task: name, problem: now }, 'a regular task failed; it is tried again');
-        problem = now;
+        // The watch of the database says so.
+        if (error instanceof DatabaseAwayError) logger.debug({ task: name, err: error }, 'a regular task failed');
+        else {
+          const now = (error as Error).message;
+          if (now !== problem) logger.warn({ task: name, problem: now }, 'a regular task failed; it is tried again');
+          problem = now;
+        }
       }
       if (!more) await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
     }

@@ -7,6 +7,7 @@ import { createHttpService, type HttpService } from '../http/http-service.js';
 import { operationRunner } from '../http/operations.js';
 import { openDatabase, pingDatabase, type StatementListener } from '../postgres/database.js';
 import { DatabaseClock } from '../postgres/database-clock.js';
+import { DatabaseWatch } from '../postgres/database-watch.js';
 
 export interface SubgraphServiceOptions<Tables, Context> {
   readonly name: string;
@@ -31,6 +32,7 @@ export async function createSubgraphService<Tables, Context>(
 ): Promise<HttpService> {
   const { name, logger } = options;
   let onStatement: StatementListener | undefined;
+  let watch: DatabaseWatch | undefined;
   let closing = false;
   const db = openDatabase<Tables>({
     url: options.databaseUrl,
@@ -39,6 +41,7 @@ export async function createSubgraphService<Tables, Context>(
     onConnectionError: (error) => {
       if (!closing) logger.warn({ err: error }, 'a database connection was lost');
     },
+    onAway: (error) => watch?.noteFailure(error),
   });
   const service = createHttpService({
     name,
@@ -65,6 +68,7 @@ export async function createSubgraphService<Tables, Context>(
     statements.inc();
     options.onStatement?.(query, durationMs);
   };
+  watch = new DatabaseWatch(db as unknown as Kysely<never>, logger, service.metrics);
   const clock = new DatabaseClock(db as unknown as Kysely<unknown>);
   service.clocks.add({
     source: 'database',
@@ -74,6 +78,7 @@ export async function createSubgraphService<Tables, Context>(
   service.onClose('database', () => {
     closing = true;
     clock.stop();
+    watch?.stop();
     return db.destroy();
   });
 

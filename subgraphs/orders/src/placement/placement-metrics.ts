@@ -1,5 +1,6 @@
+import { addDatabaseGauge } from '@tributary/shared/postgres/database-gauge';
 import { type Kysely, sql } from 'kysely';
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { Counter, Histogram, type Registry } from 'prom-client';
 import type { OrdersTables } from '../storage/tables.js';
 import type { Saga } from './saga.js';
 
@@ -40,35 +41,21 @@ export class PlacementMetrics {
       });
       return reading;
     };
-    new Gauge({
+    addDatabaseGauge(metrics, {
       name: 'sagas_open',
       help: 'Placements that are not over, by status; FAILED waits for an operator',
       labelNames: ['status'],
-      registers: [metrics],
-      aggregator: 'max',
-      async collect() {
-        const rows = await read();
-        this.reset();
-        for (const { status, count } of rows) this.set({ status }, count);
-      },
+      read: async () => (await read()).map(({ status, count }) => ({ labels: { status }, value: count })),
     });
-    new Gauge({
+    addDatabaseGauge(metrics, {
       name: 'sagas_stuck',
       help: 'Placements that failed, or that are not over after SAGA_STUCK_AFTER',
-      registers: [metrics],
-      aggregator: 'max',
-      async collect() {
-        this.set((await read()).reduce((sum, row) => sum + row.stuck, 0));
-      },
+      read: async () => (await read()).reduce((sum, row) => sum + row.stuck, 0),
     });
-    new Gauge({
+    addDatabaseGauge(metrics, {
       name: 'saga_oldest_seconds',
       help: 'Age of the oldest placement that is not over; 0 when all are',
-      registers: [metrics],
-      aggregator: 'max',
-      async collect() {
-        this.set(Math.max(0, ...(await read()).map((row) => row.oldest)));
-      },
+      read: async () => Math.max(0, ...(await read()).map((row) => row.oldest)),
     });
   }
 
