@@ -1,6 +1,17 @@
 import { type Kysely, sql } from 'kysely';
 import { Gauge, type Registry } from 'prom-client';
 
+/** How long ago the oldest event was committed that is not published yet, as far as is noted in the database; 0 when there is none. */
+export async function readOldestUnpublishedMs<Tables>(db: Kysely<Tables>): Promise<number> {
+  const { rows } = await sql<{ age: number | null }>`
+    select extract(epoch from clock_timestamp() - least(
+      (select recorded_at from outbox where position is null order by sequence limit 1),
+      (select recorded_at from outbox where position > (select published from ledger) order by position limit 1)
+    ))::double precision * 1000 as age
+  `.execute(db);
+  return Math.max(0, rows[0]?.age ?? 0);
+}
+
 /** Adds `relay_oldest_seconds`, which tells a relay that hangs from one that has much to do. */
 export function measureUnpublishedEvents(db: Kysely<unknown>, metrics: Registry): void {
   new Gauge({
@@ -9,13 +20,7 @@ export function measureUnpublishedEvents(db: Kysely<unknown>, metrics: Registry)
     registers: [metrics],
     aggregator: 'max',
     async collect() {
-      const { rows } = await sql<{ age: number | null }>`
-        select extract(epoch from clock_timestamp() - least(
-          (select recorded_at from outbox where position is null order by sequence limit 1),
-          (select recorded_at from outbox, ledger where position > published order by position limit 1)
-        ))::double precision as age
-      `.execute(db);
-      this.set(Math.max(0, rows[0]?.age ?? 0));
+      this.set((await readOldestUnpublishedMs(db)) / 1000);
     },
   });
 }
