@@ -194,6 +194,60 @@ test('a service that starts while the owner is away is ready, and says as of whe
   }
 });
 
+const clockOffset = async (url: string): Promise<number> => {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  return Number(/^clock_offset_seconds\{source="items".*\} (.*)$/m.exec(metrics)?.[1] ?? 0);
+};
+
+test('a head of no known time makes no copy count as in sync; a new leader has a clock of its own', async () => {
+  const { way, startCopy, changeOften, query } = await startOwner();
+  await changeOften(3);
+  // The event log cannot be read, so the copy has only what the bus brings.
+  way.pause();
+  const bus = new InProcessBus();
+  const copy = await startCopy(3_600_000, bus);
+  cleanUps.push(() => copy.stop());
+  const event = (position: number): LedgerEvent => ({
+    position,
+    id: `00000000-0000-4000-8000-00000000000${position}`,
+    source: 'items',
+    type: 'ItemChanged',
+    schemaVersion: 1,
+    aggregateType: 'Item',
+    aggregateId: 'i0',
+    aggregateVersion: position,
+    occurredAt: new Date().toISOString(),
+    correlationId: null,
+    causationId: null,
+    traceparent: null,
+    data: {},
+  });
+  await bus.publish('items', [event(1), event(2)]);
+  await until(
+    () => copyOf(copy),
+    ({ position }) => position === 2,
+  );
+  // The relay has not seen the end of its outbox yet.
+  for (let i = 0; i < 41; i++) bus.announce('items', { position: 2, at: 0, term: 1 });
+  expect(await copyOf(copy)).toMatchObject({ position: 2, everInSync: false });
+  expect(await clockOffset(copy.url)).toBe(0);
+  await bus.publish('items', [event(3)]);
+  await until(
+    () => copyOf(copy),
+    ({ position }) => position === 3,
+  );
+  bus.announce('items', { position: 3, at: Date.now() + 20_000, term: 1 });
+  expect(await copyOf(copy)).toMatchObject({ position: 3, everInSync: true });
+  expect(await clockOffset(copy.url)).toBeGreaterThan(19);
+  bus.announce('items', { position: 3, at: Date.now(), term: 2 });
+  expect(await clockOffset(copy.url)).toBeLessThan(1);
+  const noted = await until(
+    async () => (await query('shelves', 'select in_sync_at from consumer_positions')).rows[0]?.in_sync_at as Date,
+    (at) => at !== null,
+  );
+  expect(noted.getTime()).toBeGreaterThan(Date.now() - 60_000);
+});
+
 test('an event that the bus does not bring is read from the event log at once', async () => {
   const databases = await createItemDatabases(1);
   cleanUps.push(() => databases.drop());

@@ -44,7 +44,7 @@ export class ControlledBus implements EventBus {
     for (const { hear } of held) hear();
   }
 
-  publish = (...parameters: Parameters<EventBus['publish']>) => this.#bus.publish(...parameters);
+  publish: EventBus['publish'] = (source, events) => this.#bus.publish(source, events);
   announce = (...parameters: Parameters<EventBus['announce']>) => this.#bus.announce(...parameters);
   forget = (...parameters: Parameters<EventBus['forget']>) => this.#bus.forget(...parameters);
   tell = (...parameters: Parameters<EventBus['tell']>) => this.#bus.tell(...parameters);

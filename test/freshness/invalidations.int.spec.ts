@@ -138,6 +138,31 @@ test('who asks after a gap in the invalidations is not given what was asked befo
   expect((await first).errors).toBeUndefined();
 });
 
+test('messages of no known time say nothing of a clock, and a new leader has a clock of its own', async () => {
+  const subgraph = await startHeldSubgraph(`type Query { item(id: ID!): Item @cacheControl } ${ITEM}`, {
+    Query: { item: (_: unknown, { id }: { id: string }) => ({ id, version: 1 }) },
+  });
+  cleanUps.push(() => subgraph.stop());
+  const bus = new InProcessBus();
+  const { gateway, url } = await startGateway({ items: subgraph.url }, bus);
+  const read = async (name: string) => {
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    return Number(new RegExp(`^${name}\\{source="items".*\\} (.*)$`, 'm').exec(metrics)?.[1] ?? 0);
+  };
+  const tell = (from: number, to: number, at: number, term: number) =>
+    bus.tell('items', { from, to, at, term, touched: [] });
+  for (let i = 0; i < 41; i++) tell(i, i + 1, 0, 5);
+  expect(await read('clock_offset_seconds')).toBe(0);
+  tell(41, 41, Date.now() + 20_000, 5);
+  expect(await read('clock_offset_seconds')).toBeGreaterThan(19);
+  // The clock was set right, and the process started again.
+  tell(41, 41, Date.now(), 6);
+  expect(await read('clock_offset_seconds')).toBeLessThan(1);
+  // Terms are lower after the owner's database was restored; the bus accepts them after a while.
+  tell(41, 42, Date.now(), 4);
+  expect(gateway.heard('items')).toBe(42);
+});
+
 describe('what one request fetches and another one waits for', () => {
   test('is there as soon as it was fetched, whatever else the first one waits for', async () => {
     const items = await startHeldSubgraph(`type Query { item(id: ID!): Item } ${ITEM}`, {

@@ -37,15 +37,15 @@ interface Stream {
   position: number;
   /** What was read before this position may have changed without our knowing. */
   floor: number;
-  /** Up to this time, by `performance.now()`, everything that the source had committed is known here. */
+  /** Up to this time, by `performance.now()`, everything that the source had committed is known here; -Infinity while that is not known of any time. */
   levelAt: number;
   /** When the last message came, by `performance.now()`. */
   heardAt: number;
-  /** Of which time it said so. */
+  /** Of which time the last message said so; -Infinity when it said so of none. */
   saidOf: number;
-  /** The latest term of the source's relay that was heard of. */
+  /** The term of the source's relay that was last heard of; 0 before one was. */
   term: number;
-  readonly clock: SenderClock;
+  clock: SenderClock;
   /** Nothing of it is cached. */
   readonly distrusted: Fault;
 }
@@ -111,7 +111,8 @@ export class Streams implements TouchListener {
       registers: [metrics],
       aggregator: 'max',
       collect() {
-        for (const [source, { levelAt }] of streams) this.set({ source }, (performance.now() - levelAt) / 1000);
+        for (const [source, { levelAt }] of streams)
+          if (Number.isFinite(levelAt)) this.set({ source }, (performance.now() - levelAt) / 1000);
         for (const [source, { since }] of silent) this.set({ source }, (performance.now() - since) / 1000);
       },
     });
@@ -147,21 +148,13 @@ export class Streams implements TouchListener {
 
   onTouches(source: string, { from, to, at, term = 0, touched }: Touches): void {
     const stream = this.#streams.get(source);
-    // A relay that was replaced may say old things as if they were new.
-    if (stream && term !== 0 && term < stream.term) return;
     const isGap = stream !== undefined && from > stream.position;
-    if (!stream) this.#begin(source, to, at, term);
-    else {
-      if (isGap) {
-        stream.floor = to;
-        this.#gaps.inc({ source });
-      }
-      stream.position = Math.max(stream.position, to);
-      stream.saidOf = stream.clock.toLocal(at);
-      stream.levelAt = Math.max(stream.levelAt, stream.saidOf);
-      stream.heardAt = performance.now();
-      stream.term = Math.max(stream.term, term);
+    if (!stream) this.#begin(source, to);
+    else if (isGap) {
+      stream.floor = to;
+      this.#gaps.inc({ source });
     }
+    this.#note(source, to, at, term);
     // A gap may hide changes: what was begun before it is not for whoever asks after it.
     if (touched.length > 0 || isGap) this.#epoch += 1;
     for (const { position, entities } of touched) {
@@ -178,20 +171,31 @@ export class Streams implements TouchListener {
     for (const wake of this.#waiting) wake();
   }
 
-  #begin(source: string, to: number, at: number, term: number): void {
-    const clock = new SenderClock();
-    const levelAt = clock.toLocal(at);
+  #note(source: string, to: number, at: number, term: number): void {
+    const stream = this.#streams.get(source) as Stream;
+    stream.position = Math.max(stream.position, to);
+    stream.heardAt = performance.now();
+    if (term !== 0 && term !== stream.term) {
+      // A new leader's clock may be another one, or the same after it was set right.
+      stream.clock = new SenderClock();
+      stream.term = term;
+    }
+    stream.saidOf = at > 0 ? stream.clock.toLocal(at) : Number.NEGATIVE_INFINITY;
+    stream.levelAt = Math.max(stream.levelAt, stream.saidOf);
+  }
+
+  #begin(source: string, to: number): void {
     const distrusted = this.#silent.get(source)?.distrusted ?? this.#faultOf(source);
     this.#silent.delete(source);
     // What was read before we listened may have changed before we listened.
     this.#streams.set(source, {
       position: to,
       floor: to,
-      levelAt,
+      levelAt: Number.NEGATIVE_INFINITY,
       heardAt: performance.now(),
-      saidOf: levelAt,
-      term,
-      clock,
+      saidOf: Number.NEGATIVE_INFINITY,
+      term: 0,
+      clock: new SenderClock(),
       distrusted,
     });
   }
@@ -222,6 +226,8 @@ export class Streams implements TouchListener {
       if (now - levelAt <= DISTRUST_AFTER_MS) distrusted.worked();
       else if (now - heardAt > DISTRUST_AFTER_MS)
         distrusted.failed(`not heard of for ${seconds(heardAt)} s: nothing of it is cached`);
+      else if (!Number.isFinite(saidOf))
+        distrusted.failed('its relay has not seen the end of its outbox yet: nothing of it is cached');
       else
         distrusted.failed(`its messages are ${seconds(saidOf)} s old (is its clock behind?): nothing of it is cached`);
     }

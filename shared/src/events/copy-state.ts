@@ -41,7 +41,9 @@ export class CopyState {
   /** Whether this process has seen it in sync. */
   confirmed = false;
   readonly #startedAt = performance.now();
-  readonly #ownerClock = new SenderClock();
+  #ownerClock = new SenderClock();
+  /** The term of the owner's relay that announced the last head. */
+  #term: number | undefined;
   /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
   readonly #headsAhead: LedgerHead[] = [];
 
@@ -51,8 +53,12 @@ export class CopyState {
   }
 
   /** The owner announced how far its log goes. */
-  hearOfHead({ position, at }: LedgerHead): void {
+  hearOfHead({ position, at, term }: LedgerHead): void {
     this.sawHead(position);
+    // A new leader's clock may be another one, or the same after it was set right.
+    if (term !== this.#term) this.#ownerClock = new SenderClock();
+    this.#term = term;
+    if (at <= 0) return;
     // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
     this.#headsAhead.splice(MAX_HEADS_AHEAD - 1);
     this.#headsAhead.push({ position, at: this.#ownerClock.toLocal(at) });

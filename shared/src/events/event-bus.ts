@@ -4,7 +4,10 @@ import type { Touches, TouchListener } from './touches.js';
 /** How far a ledger goes, told again and again so that a quiet one is known to be quiet. */
 export interface LedgerHead {
   readonly position: number;
-  /** Everything that was committed before this time, in milliseconds since 1970, is at or below `position`; taken before the owner looked. */
+  /**
+   * Everything that was committed before this time, in milliseconds since 1970, is at or below `position`; taken before the owner looked.
+   * 0 when it is not known of any time: the relay has not seen the end of its outbox yet.
+   */
   readonly at: number;
   /** The term of the relay that says so; those of an earlier term than one that was heard of are ignored. */
   readonly term?: number;
@@ -24,9 +27,12 @@ export interface EventBus {
   /**
    * Resolves when the events are kept safely, in the order given. An event that is too large for the bus is left out: consumers read it
    * from the event log.
+   *
+   * @param mayGoOn asked before each part that is sent
+   * @returns what is too large, and by how much, for each event that was left out
    * @throws when they are not kept
    */
-  publish(source: string, events: readonly LedgerEvent[]): Promise<void>;
+  publish(source: string, events: readonly LedgerEvent[], mayGoOn?: () => boolean): Promise<readonly string[]>;
   /** Best effort; never throws. */
   announce(source: string, head: LedgerHead): void;
   /** Forgets what it keeps of an aggregate, whose personal data was erased. */

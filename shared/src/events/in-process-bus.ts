@@ -15,8 +15,9 @@ export class InProcessBus implements EventBus {
   readonly #listeners = new Map<string, Set<TouchListener>>();
   #closed = false;
 
-  async publish(source: string, events: readonly LedgerEvent[]): Promise<void> {
+  async publish(source: string, events: readonly LedgerEvent[]): Promise<readonly string[]> {
     for (const subscription of this.#of(source)) subscription.deliver(events);
+    return [];
   }
 
   announce(source: string, head: LedgerHead): void {

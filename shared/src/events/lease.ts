@@ -4,14 +4,18 @@ import { type Kysely, sql } from 'kysely';
  * How long a relay leads without renewing its lease: a leader that hangs or cannot reach the database is replaced after this time and a
  * tick of another relay. Shorter would make a slow moment of the database a change of leaders.
  */
-const LEASE_SECONDS = 2;
+const LEASE_MS = 2000;
 
 /**
  * A migration step: who leads the relays of a service, in which term and until when, by the database's clock.
  *
  * `lead_outbox` claims or renews the lease and assigns positions, in one round trip. A leader renews when a quarter of the lease has
  * passed; a look that finds nothing to do takes no lock and writes nothing. Each take-over begins a new term. A term is at least the time
- * of the take-over, in milliseconds since 1970: terms also grow when the database was put back from a backup.
+ * of the take-over, in milliseconds since 1970: terms also grow when the database was put back from a backup. A lease that ends later
+ * than one that begins now was written before the database's clock was set back, and counts as expired.
+ *
+ * Positions are assigned first, so that a lease is never spent on that. The index of what has no position yet is walked in order, however
+ * wrong the planner is about an outbox that was never analyzed: with bitmaps or materialized results each position costs a scan.
  */
 export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -21,17 +25,26 @@ export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
       candidate text, lease interval, most integer,
       out term bigint, out remaining_ms double precision, out numbered bigint, out head bigint
     ) language plpgsql
-    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    set enable_bitmapscan = off set enable_material = off as $$
     declare
       seen record;
     begin
       select l.leader, l.term, l.lease_until, l.head,
         (select o.sequence from outbox o where o.position is null order by o.sequence limit 1) is null as complete
       into seen from ledger l;
-      if seen.leader is distinct from candidate and seen.lease_until > clock_timestamp() then
+      if seen.leader is distinct from candidate
+        and seen.lease_until > clock_timestamp() and seen.lease_until <= clock_timestamp() + lease then
         return;
       end if;
-      if seen.leader = candidate and seen.lease_until > clock_timestamp() + lease * 0.75 then
+      if seen.complete then
+        numbered := 0;
+        head := seen.head;
+      else
+        select n.numbered, n.head into numbered, head from number_outbox(most) n;
+      end if;
+      if seen.leader = candidate
+        and seen.lease_until > clock_timestamp() + lease * 0.75 and seen.lease_until <= clock_timestamp() + lease then
         term := seen.term;
       else
         -- Whoever waits for the lock looks again at what the other one has left.
@@ -40,19 +53,17 @@ export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
           term = case when l.leader = candidate then l.term
             else greatest(l.term + 1, floor(extract(epoch from clock_timestamp()) * 1000)) end
         where l.leader = candidate or l.lease_until is null or l.lease_until <= clock_timestamp()
+          or l.lease_until > clock_timestamp() + lease
         returning l.term, l.lease_until into term, seen.lease_until;
         if term is null then
           return;
         end if;
       end if;
-      if seen.complete then
-        numbered := 0;
-        head := seen.head;
-      else
-        select n.numbered, n.head into numbered, head from number_outbox(most) n;
-      end if;
       remaining_ms := extract(epoch from seen.lease_until - clock_timestamp()) * 1000;
     end $$;
+
+    alter function number_outbox(integer) set enable_bitmapscan = off;
+    alter function number_outbox(integer) set enable_material = off;
   `.execute(db);
 }
 
@@ -76,11 +87,12 @@ export interface Claim {
  */
 export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, limit: number): Promise<Claim | null> {
   const { rows } = await sql<{ term: number | null; remaining_ms: number; numbered: number; head: number }>`
-    select * from lead_outbox(${candidate}, make_interval(secs => ${LEASE_SECONDS}), ${limit})
+    select * from lead_outbox(${candidate}, make_interval(secs => ${LEASE_MS / 1000}), ${limit})
   `.execute(db);
   const [row] = rows;
   if (!row || row.term === null) return null;
-  return { term: row.term, remainingMs: row.remaining_ms, numbered: row.numbered, head: row.head };
+  // The clock may be set back between two looks at it.
+  return { term: row.term, remainingMs: Math.min(row.remaining_ms, LEASE_MS), numbered: row.numbered, head: row.head };
 }
 
 /** Gives up the lead, if it is this relay's: another one takes over at once. */

@@ -38,8 +38,6 @@ export class NatsBus implements EventBus {
   readonly #sending: Fault;
   /** The streams that are known to be there, by connection. */
   #ensured = new WeakMap<NatsConnection, Set<string>>();
-  /** For each source, the last event that was reported as too large. */
-  readonly #reportedTooLarge = new Map<string, number>();
 
   constructor(options: NatsBusOptions) {
     this.#logger = options.logger;
@@ -51,11 +49,20 @@ export class NatsBus implements EventBus {
     });
   }
 
-  async publish(source: string, events: readonly LedgerEvent[]): Promise<void> {
+  async publish(
+    source: string,
+    events: readonly LedgerEvent[],
+    mayGoOn: () => boolean = () => true,
+  ): Promise<readonly string[]> {
     const { connection, jetstream } = await this.#jetstream(source);
+    const leftOut: (string | null)[] = [];
     try {
-      for (const batch of batches(events))
-        await Promise.all(batch.map(({ event, text }) => this.#publishOne(jetstream, event, text)));
+      for (const batch of batches(events)) {
+        if (!mayGoOn()) throw new Error('another relay leads');
+        const parts = batch.map(({ event, text }) => this.#publishOne(jetstream, event, text));
+        leftOut.push(...(await Promise.all(parts)));
+      }
+      return leftOut.filter((cause) => cause !== null);
     } catch (error) {
       // The server may have lost its streams (and its disk): make sure again before the next attempt.
       this.#ensured.delete(connection);
@@ -63,25 +70,24 @@ export class NatsBus implements EventBus {
     }
   }
 
-  /** What JetStream has stored before is recognised by its id, and not stored again. */
-  async #publishOne(jetstream: JetStreamClient, event: LedgerEvent, text: string): Promise<void> {
+  /**
+   * What JetStream has stored before is recognised by its id, and not stored again.
+   *
+   * @returns why the event was left out, or null
+   */
+  async #publishOne(jetstream: JetStreamClient, event: LedgerEvent, text: string): Promise<string | null> {
+    const { source, position, type } = event;
+    const msgID = `${source}:${position}`;
     try {
-      const msgID = `${event.source}:${event.position}`;
       await jetstream.publish(subjectOf(event), text, { msgID, timeout: REQUEST_TIMEOUT_MS });
+      return null;
     } catch (error) {
       if (!isTooLarge(error)) throw error;
-      this.#reportTooLarge(event, Buffer.byteLength(text));
+      const bytes = Buffer.byteLength(`NATS/1.0\r\nNats-Msg-Id: ${msgID}\r\n\r\n${text}`);
+      const maxBytes = this.#connections.current?.info?.max_payload ?? 0;
+      const limit = bytes > maxBytes ? `NATS takes at most ${maxBytes}` : "the stream's own limit is lower";
+      return `${type} at position ${position} has ${bytes} bytes with its headers; ${limit}`;
     }
-  }
-
-  #reportTooLarge({ id, source, position, type }: LedgerEvent, bytes: number): void {
-    if (position <= (this.#reportedTooLarge.get(source) ?? 0)) return;
-    this.#reportedTooLarge.set(source, position);
-    const maxBytes = this.#connections.current?.info?.max_payload;
-    this.#logger.warn(
-      { id, source, position, type, bytes, maxBytes },
-      'an event is too large for NATS; consumers read it from the event log',
-    );
   }
 
   announce(source: string, head: LedgerHead): void {

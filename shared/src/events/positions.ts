@@ -56,9 +56,10 @@ export async function readCopyState<Tables>(
   // The age is that of the moment when the database reads its clock, which is later: the copy may look older, never fresher.
   const askedAt = performance.now();
   const { rows } = await sql<{ position: number; everInSync: boolean; ageMs: number | null }>`
-    select position, in_sync_at is not null as "everInSync",
+    -- A time before 1971 was never measured.
+    select position, in_sync_at is not null and in_sync_at > '1971-01-01' as "everInSync",
       -- A position below the one that was in sync was put back: the copy is older, by an unknown time.
-      case when position >= in_sync_position then extract(epoch from clock_timestamp() - in_sync_at)::float8 * 1000 end as "ageMs"
+      case when position >= in_sync_position and in_sync_at > '1971-01-01' then extract(epoch from clock_timestamp() - in_sync_at)::float8 * 1000 end as "ageMs"
     from consumer_positions where consumer = ${consumer} and source = ${source}
   `.execute(db);
   const { position = 0, everInSync = false, ageMs = null } = rows[0] ?? {};

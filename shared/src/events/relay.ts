@@ -5,17 +5,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
 import { sql } from 'kysely';
 import type { Logger } from 'pino';
-import { Gauge, type Registry } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Health } from '../http/health.js';
 import { addDatabaseGauge } from '../postgres/database-gauge.js';
 import { listenToNotifications } from '../postgres/notifications.js';
 import { Fault } from '../service/fault.js';
+import { settledWithin } from '../service/turns.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
 import { claimLead, releaseLead } from './lease.js';
 import { OUTBOX_CHANNEL, readEvents } from './outbox.js';
 import { deleteOldEvents } from './retention.js';
 import { type Touch, type TouchedBy, type Touches, touchOf } from './touches.js';
+import { readOldestUnpublishedMs } from './unpublished-events.js';
 
 const BATCH = 500;
 /** Heads are announced, a missed notification is made up for, and an expired lease is found, at least this often. */
@@ -31,7 +33,15 @@ const RETENTION_INTERVAL_MS = 2000;
 const RETENTION_PATIENCE_MS = 60_000;
 /** So many aggregates wait at most to be purged from the bus; then publishing waits for them. */
 const MAX_PURGES = 1000;
-const STOP_MS = 2000;
+/** What a former leader sent, or an attempt that failed, may reach the bus so much later; longer than publishing waits for an answer. */
+const LATE_MS = 6000;
+/** When events wait for so long, no relay publishes. Longer than `LATE_MS`, for which the leader may not say that it has published. */
+const UNPUBLISHED_MS = 8000;
+/** An event too large for the bus is a fault for so long. */
+const TOO_LARGE_MS = 10_000;
+/** How long `stop` waits for what is under way, and then for the database: together less than the end of a service waits for a part. */
+const STOP_MS = 600;
+const RELEASE_MS = 400;
 
 export interface RelayOptions<Tables> {
   readonly source: string;
@@ -66,7 +76,9 @@ interface Lead {
   toldAt: number;
   /** By `performance.now()`. */
   announcedAt: number;
-  /** Aggregates whose personal data the bus still keeps, by type and id, with the event that erased it. */
+  /** By `performance.now()`: what is purged before may come to the bus again, and is purged once more then. */
+  settledAt: number;
+  /** Aggregates whose personal data the bus may still keep, by type and id, with the event that erased it. */
   readonly purges: Map<string, LedgerEvent>;
 }
 
@@ -80,7 +92,8 @@ interface Lead {
  * The leader counts its lease on its own monotonic clock, from before it asked for it, and looks at it before each message: after it was
  * stopped for a while it sends nothing. What was on its way then, and what a relay of an earlier release sends (it leads by an advisory
  * lock, beside this one), is harmless: events that come twice are skipped by their position, and heads and touches of an earlier term
- * are ignored.
+ * are ignored. Personal
+ * data that came late is purged: what is erased in the first seconds of a term is purged again when nothing can be on its way any more.
  */
 export class Relay<Tables> {
   readonly #options: RelayOptions<Tables>;
@@ -91,6 +104,9 @@ export class Relay<Tables> {
   readonly #untold: Fault;
   readonly #unpurged: Fault;
   readonly #unretained: Fault;
+  readonly #tooLarge: Fault;
+  readonly #tooLargeEvents: Counter;
+  #tooLargeUntil = 0;
   #lead: Lead | null = null;
   #wake: () => void = () => undefined;
   #awake = false;
@@ -103,8 +119,8 @@ export class Relay<Tables> {
   #purging: Promise<void> | null = null;
   #purgeAgainAt = 0;
   #marking: Promise<void> | null = null;
-  /** The position to note in the database as published. */
-  #toMark = 0;
+  /** The position to note in the database as published, by the relay of which term. */
+  #toMark = { position: 0, term: 0 };
   #retaining: Promise<void> | null = null;
   #retainAt = 0;
 
@@ -134,6 +150,17 @@ export class Relay<Tables> {
       ended: 'retention deletes events again',
       patienceMs: Math.min(RETENTION_PATIENCE_MS, options.retentionMs),
     });
+    this.#tooLarge = new Fault({
+      logger,
+      began: 'events are too large for the event bus; consumers read them from the event log',
+      ended: 'events fit into the event bus again',
+      details: { source: options.source },
+    });
+    this.#tooLargeEvents = new Counter({
+      name: 'events_too_large_total',
+      help: 'Events that were left out of the event bus because of their size',
+      registers: [options.metrics],
+    });
     const check = (name: string, fault: Fault, meaning: string) =>
       health.add({
         name,
@@ -158,19 +185,28 @@ export class Relay<Tables> {
     this.#running = this.#run();
   }
 
-  /** Gives up the lead. Resolves within 2 s, whatever hangs. */
+  /** Gives up the lead. Resolves within a second, whatever hangs. */
   async stop(): Promise<void> {
     this.#stopped.abort();
     this.#wakeUp();
-    for (const fault of [this.#waits, this.#untold, this.#unpurged, this.#unretained]) fault.stop();
-    const end = async () => {
-      await Promise.all([this.#running, this.#publishing, this.#purging, this.#retaining, this.#stopListening()]);
-      await this.#marking;
-      await releaseLead(this.#options.db, this.#id);
-    };
-    await within(
+    for (const fault of [this.#waits, this.#untold, this.#unpurged, this.#unretained, this.#tooLarge]) fault.stop();
+    const work = [
+      this.#running,
+      this.#publishing,
+      this.#purging,
+      this.#retaining,
+      this.#marking,
+      this.#stopListening(),
+    ];
+    // What hangs on the event bus keeps nobody from taking the lead; it sends nothing more.
+    await settledWithin(
       STOP_MS,
-      end().catch((error) => this.#options.logger.warn({ err: error }, 'the relay could not give up its lead')),
+      work.map(async (part) => part),
+    );
+    const { db, logger } = this.#options;
+    await within(
+      RELEASE_MS,
+      releaseLead(db, this.#id).catch((error) => logger.warn({ err: error }, 'the relay could not give up its lead')),
     );
   }
 
@@ -234,10 +270,19 @@ export class Relay<Tables> {
     if (!claim) {
       this.#lead = null;
       // Whatever it was, it is the leader's to report now.
-      this.#waits.worked();
-      this.#unpurged.worked();
-      this.#unretained.worked();
+      for (const fault of [this.#unpurged, this.#unretained, this.#tooLarge]) fault.worked();
+      // Except that there may be no leader that publishes.
+      const oldestMs = await readOldestUnpublishedMs(db);
+      if (oldestMs < UNPUBLISHED_MS) this.#waits.worked();
+      else
+        this.#waits.failed(`the oldest was committed ${Math.round(oldestMs / 1000)} s ago, and no relay publishes it`);
       return false;
+    }
+    if (this.#lead?.term === claim.term && claim.head < this.#lead.head) {
+      // The database was put back to an earlier moment of this term: in a new term, this relay and its listeners begin anew.
+      this.#lead = null;
+      await releaseLead(db, this.#id);
+      return true;
     }
     const lead = this.#lead?.term === claim.term ? this.#lead : await this.#begin(claim.term);
     lead.until = askedAt + claim.remainingMs;
@@ -249,6 +294,7 @@ export class Relay<Tables> {
     this.#publish(lead, events);
     this.#purgeAgain(lead);
     this.#retain(lead);
+    if (performance.now() > this.#tooLargeUntil) this.#tooLarge.worked();
     // What is committed meanwhile is taken together; but whoever caches does not wait for a bus that hangs.
     if (this.#publishing !== null) await within(TICK_MS, this.#publishing);
     return this.#publishing !== null || claim.numbered === BATCH || events.length === BATCH;
@@ -268,6 +314,7 @@ export class Relay<Tables> {
       complete: { position: 0, at: 0 },
       toldAt: 0,
       announcedAt: 0,
+      settledAt: performance.now() + LATE_MS,
       purges: new Map(),
     };
     return this.#lead;
@@ -319,6 +366,7 @@ export class Relay<Tables> {
       .catch((error) => {
         this.#batch = Math.max(1, Math.floor(this.#batch / 2));
         this.#publishAgainAt = performance.now() + RETRY_MS;
+        lead.settledAt = performance.now() + LATE_MS;
         if (this.#holds(lead)) this.#waits.failed((error as Error).message);
       })
       .finally(() => {
@@ -338,7 +386,7 @@ export class Relay<Tables> {
       if (!last) throw new Error(`the event log has no events after position ${lead.published}`);
       await this.#purgeBefore(lead, events);
       if (!this.#holds(lead)) return;
-      await bus.publish(source, events);
+      this.#noteTooLarge(await bus.publish(source, events, () => this.#holds(lead)));
       lead.published = last.position;
       this.#batch = BATCH;
       this.#waits.worked();
@@ -350,20 +398,23 @@ export class Relay<Tables> {
 
   /**
    * Purges from the bus what it keeps of aggregates whose personal data was erased, before the erasure itself is published. A purge that
-   * fails is repeated beside the publishing, also by the next leader: until then the position is not noted as published.
+   * fails is repeated beside the publishing, also by the next leader: until then the position is not noted as published. So is one after
+   * which the bus may still get what was sent before.
    */
   async #purgeBefore(lead: Lead, events: readonly LedgerEvent[]): Promise<void> {
     for (const event of events) {
       const key = `${event.aggregateType} ${event.aggregateId}`;
       if (event.data.erased === true && !lead.purges.has(key)) lead.purges.set(key, event);
     }
-    if (lead.purges.size > MAX_PURGES)
+    if (this.#unpurged.cause !== null && lead.purges.size > MAX_PURGES)
       throw new Error(`${lead.purges.size} aggregates wait to be purged from the event bus`);
     if (this.#unpurged.cause === null) await this.#purge(lead);
   }
 
   #purgeAgain(lead: Lead): void {
-    if (this.#unpurged.cause === null || this.#purging || performance.now() < this.#purgeAgainAt) return;
+    const now = performance.now();
+    const isDue = this.#unpurged.cause === null ? now >= lead.settledAt : now >= this.#purgeAgainAt;
+    if (lead.purges.size === 0 || this.#purging || !isDue) return;
     this.#purging = this.#purge(lead).finally(() => {
       this.#purging = null;
     });
@@ -371,20 +422,28 @@ export class Relay<Tables> {
 
   async #purge(lead: Lead): Promise<void> {
     const { source, bus } = this.#options;
-    for (const [key, { aggregateType, aggregateId }] of lead.purges) {
+    for (const [key, event] of [...lead.purges]) {
       if (!this.#holds(lead)) return;
+      const isSettled = performance.now() >= lead.settledAt;
       try {
-        await bus.forget(source, aggregateType, aggregateId);
-        lead.purges.delete(key);
+        await bus.forget(source, event.aggregateType, event.aggregateId);
+        if (isSettled && lead.purges.get(key) === event) lead.purges.delete(key);
       } catch (error) {
         this.#purgeAgainAt = performance.now() + RETRY_MS;
         this.#unpurged.failed((error as Error).message);
         return;
       }
     }
-    if (this.#unpurged.cause === null) return;
     this.#unpurged.worked();
     this.#markPublished(lead);
+  }
+
+  #noteTooLarge(causes: readonly string[]): void {
+    const last = causes.at(-1);
+    if (last === undefined) return;
+    this.#tooLargeEvents.inc(causes.length);
+    this.#tooLargeUntil = performance.now() + TOO_LARGE_MS;
+    this.#tooLarge.failed(last);
   }
 
   #announce(lead: Lead): void {
@@ -400,7 +459,7 @@ export class Relay<Tables> {
   /** Written now and then: what is published twice, after a restart, is skipped by consumers. */
   #markPublished(lead: Lead): void {
     const unpurged = [...lead.purges.values()].map(({ position }) => position - 1);
-    this.#toMark = Math.min(lead.published, ...unpurged);
+    this.#toMark = { position: Math.min(lead.published, ...unpurged), term: lead.term };
     this.#marking ??= this.#mark().finally(() => {
       this.#marking = null;
     });
@@ -408,12 +467,15 @@ export class Relay<Tables> {
 
   async #mark(): Promise<void> {
     const { db, logger } = this.#options;
-    let marked = 0;
-    while (marked < this.#toMark) {
+    let marked: { readonly position: number; readonly term: number } | null = null;
+    while (marked !== this.#toMark) {
       await sleep(MARK_MS, undefined, { signal: this.#stopped.signal }).catch(() => undefined);
       marked = this.#toMark;
+      const { position, term } = marked;
       try {
-        await sql`update ledger set published = greatest(published, ${marked})`.execute(db);
+        await sql`update ledger set published = ${position} where published < ${position} and term = ${term}`.execute(
+          db,
+        );
       } catch (error) {
         logger.debug({ err: error }, 'it could not be noted what was published; it is published again after a restart');
         return;

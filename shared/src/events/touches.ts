@@ -5,7 +5,10 @@ export interface Touches {
   /** The position before the first of the events; the same as `to` when there are none, which says that nothing happened. */
   readonly from: number;
   readonly to: number;
-  /** Everything that was committed before this time, in milliseconds since 1970, is at or below `to`; taken before the owner looked. */
+  /**
+   * Everything that was committed before this time, in milliseconds since 1970, is at or below `to`; taken before the owner looked.
+   * 0 when it is not known of any time: more follows at once.
+   */
   readonly at: number;
   /** The term of the relay that says so, where a relay does; those of an earlier term than one that was heard of are ignored. */
   readonly term?: number;

@@ -32,6 +32,8 @@ export class Clocks {
       registers: [metrics],
       aggregator: 'max',
       collect() {
+        // What is no longer known is not shown.
+        this.reset();
         for (const { clock } of compared) {
           const offsetMs = clock.offsetMs();
           if (offsetMs !== null) this.set({ source: clock.source }, Math.abs(offsetMs) / 1000);
