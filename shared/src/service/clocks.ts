@@ -32,6 +32,7 @@ export class Clocks {
       registers: [metrics],
       aggregator: 'max',
       collect() {
+        this.reset();
         for (const { clock } of compared) {
           const offsetMs = clock.offsetMs();
           if (offsetMs !== null) this.set({ source: clock.source }, Math.abs(offsetMs) / 1000);
@@ -63,7 +64,9 @@ export class Clocks {
 
   #look(): void {
     for (const { clock, fault } of this.#compared) {
-      const offsetMs = clock.offsetMs() ?? 0;
+      const offsetMs = clock.offsetMs();
+      // While it is not known, what was known last holds.
+      if (offsetMs === null) continue;
       if (Math.abs(offsetMs) > TOLERANCE_MS) fault.failed(describe(clock.source, offsetMs));
       else fault.worked();
     }
