@@ -1,5 +1,9 @@
 import { type IncomingMessage, request } from 'node:http';
 import { freePort } from '@tributary/cli/free-port';
+import { Fault } from '@tributary/shared/service/fault';
+import { privateLogs } from '@tributary/shared/service/log-privacy';
+import { repeat } from '@tributary/shared/service/repeat';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';
@@ -204,4 +208,44 @@ test('an error of the database is logged without what it says of users, and no l
   expect(line.err.message).toContain('violates check constraint "unlikely"');
   expect(program.output()).not.toMatch(/Unlikely Person|unlikely@person/);
   expect(program.output()).not.toContain(new URL(databases.urls.users).password);
+});
+
+test('whatever is logged holds no password, no token and no value that PostgreSQL quotes', async () => {
+  const lines: string[] = [];
+  const logger = pino({ ...privateLogs, base: null }, { write: (line: string) => void lines.push(line) });
+  const error = await databases
+    .query('users', `select 'alice@person.test'::numeric`)
+    .catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ code: '22P02' });
+  const wrapped = new Error(`the task failed: ${(error as Error).message}`, { cause: error });
+  logger.error({ err: wrapped });
+  const stop = repeat({
+    name: 'a task',
+    intervalMs: 10_000,
+    logger,
+    run: () => Promise.reject(error),
+  });
+  const fault = new Fault({ logger, began: 'it fails', ended: 'it works' });
+  fault.failed(wrapped);
+  expect(fault.cause).toBe('the task failed: invalid input syntax for type numeric: "***"');
+  for (const problem of [
+    'connect postgres://u:hunter2@hunter2@host/db failed',
+    'connect redis://:hunter2/hunter2@host failed',
+    'http://host/graphql?a=1&access_token=hunter2 failed',
+    'it sent Basic aHVudGVyMg==',
+    'it sent bearer hunter2',
+  ])
+    logger.warn({ problem });
+  logger.warn({ request: { sent: { Authorization: 'Digest hunter2', cookie: 'session="hunter2"' } } });
+  logger.warn({ where: 'file:///app/node_modules/@tributary/shared/a.js', url: 'http://host:4000/graphql' });
+  await until(
+    async () => lines.length,
+    (count) => count === 10,
+  );
+  await stop();
+  const output = lines.join('');
+  expect(output).not.toMatch(/hunter2|aHVudGVyMg|alice/);
+  expect(output).toContain('postgres://***@host/db');
+  expect(output).toContain('http://host/graphql?a=1&access_token=***');
+  expect(output).toContain('"file:///app/node_modules/@tributary/shared/a.js","url":"http://host:4000/graphql"');
 });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { Fault } from '@tributary/shared/service/fault';
+import { causeOf } from '@tributary/shared/service/log-privacy';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -73,7 +74,7 @@ export class LastSupergraph {
       this.#read = text === null ? null : this.#understood(text);
       return this.#read;
     } catch (error) {
-      if (!this.#closed) this.#fault.failed((error as Error).message);
+      if (!this.#closed) this.#fault.failed(error);
       return null;
     }
   }
@@ -91,7 +92,7 @@ export class LastSupergraph {
       this.#writtenAt = now;
       this.#fault.worked();
     } catch (error) {
-      if (!this.#closed) this.#fault.failed((error as Error).message);
+      if (!this.#closed) this.#fault.failed(error);
     } finally {
       this.#writing = false;
     }
@@ -125,9 +126,8 @@ export class LastSupergraph {
       composeSchemas(this.#subgraphs, schemas);
       return { composedAt, schemas };
     } catch (error) {
-      const { message } = error as Error;
       this.#logger.warn(
-        { cause: message },
+        { cause: causeOf(error) },
         'the supergraph that was kept is damaged or of other subgraphs; it is ignored',
       );
       return null;

@@ -9,6 +9,7 @@ import { Gauge, type Registry } from 'prom-client';
 import type { Health } from '../http/health.js';
 import { listenToNotifications } from '../postgres/notifications.js';
 import { Fault } from '../service/fault.js';
+import { causeOf } from '../service/log-privacy.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
 import { claimLead, releaseLead } from './lease.js';
@@ -218,7 +219,7 @@ export class Relay<Tables> {
       try {
         if (await this.#relay()) continue;
       } catch (error) {
-        this.#waits.failed((error as Error).message);
+        this.#waits.failed(error);
         await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
       }
       await this.#waitForWork();
@@ -284,7 +285,7 @@ export class Relay<Tables> {
       try {
         this.#options.bus.tell(this.#options.source, touches);
       } catch (error) {
-        failure = (error as Error).message;
+        failure = causeOf(error);
       }
     };
     const to = events.at(-1)?.position ?? lead.told;
@@ -292,7 +293,7 @@ export class Relay<Tables> {
       try {
         touched.push(touchOf(event, this.#options.touchedBy));
       } catch (error) {
-        failure = `${event.type} at position ${event.position}: ${(error as Error).message}`;
+        failure = `${event.type} at position ${event.position}: ${causeOf(error)}`;
         // What comes next begins after it: listeners see the gap, and keep nothing that it may have changed.
         const before = event.position - 1;
         if (before > from) send({ from, to: before, at: lead.toldAt, term: lead.term, touched });
@@ -320,7 +321,7 @@ export class Relay<Tables> {
       .catch((error) => {
         this.#batch = Math.max(1, Math.floor(this.#batch / 2));
         this.#publishAgainAt = performance.now() + RETRY_MS;
-        if (this.#holds(lead)) this.#waits.failed((error as Error).message);
+        if (this.#holds(lead)) this.#waits.failed(error);
       })
       .finally(() => {
         this.#publishing = null;
@@ -379,7 +380,7 @@ export class Relay<Tables> {
         lead.purges.delete(key);
       } catch (error) {
         this.#purgeAgainAt = performance.now() + RETRY_MS;
-        this.#unpurged.failed((error as Error).message);
+        this.#unpurged.failed(error);
         return;
       }
     }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { causeOf } from './log-privacy.js';
 
 export interface Repeated {
   /** What is done, in words for a log. */
@@ -23,7 +24,7 @@ export function repeat({ name, intervalMs, run, logger }: Repeated): () => Promi
         if (problem !== null) logger.info({ task: name }, 'it works again');
         problem = null;
       } catch (error) {
-        const now = (error as Error).message;
+        const now = causeOf(error);
         if (now !== problem) logger.warn({ task: name, problem: now }, 'a regular task failed; it is tried again');
         problem = now;
       }

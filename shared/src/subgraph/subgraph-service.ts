@@ -7,6 +7,7 @@ import { createHttpService, type HttpService } from '../http/http-service.js';
 import { operationRunner } from '../http/operations.js';
 import { openDatabase, pingDatabase, type StatementListener } from '../postgres/database.js';
 import { DatabaseClock } from '../postgres/database-clock.js';
+import { causeOf } from '../service/log-privacy.js';
 
 export interface SubgraphServiceOptions<Tables, Context> {
   readonly name: string;
@@ -52,7 +53,7 @@ export async function createSubgraphService<Tables, Context>(
         const reason = options.notReady?.() ?? null;
         return { ready: reason === null, database: 'up', ...(reason !== null && { reason }) };
       } catch (error) {
-        return { ready: false, database: 'down', reason: (error as Error).message };
+        return { ready: false, database: 'down', reason: causeOf(error) };
       }
     },
   });
