@@ -23,8 +23,8 @@ export interface Gateway extends HttpService {
 
 const THIS_MACHINE = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
-/** How long requests that are under way when the gateway closes wait for subgraphs. */
-const REQUEST_GRACE_MS = 3000;
+/** How long requests that are under way when the gateway closes wait for subgraphs. Placing an order may take four seconds. */
+const REQUEST_GRACE_MS = 4500;
 
 /** @param bus what tells of changes in the services; without it, NATS does, or nothing is cached */
 export async function createGateway(config: GatewayConfig, logger: Logger, bus?: EventBus): Promise<Gateway> {

@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePort } from '@tributary/cli/free-port';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { preload } from '../harness/preload.ts';
+import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { haveRedis, startRedis, type TestRedis } from '../harness/redis.ts';
 import { until } from '../harness/until.ts';
 
@@ -12,8 +15,8 @@ interface Rule {
   readonly metric: string;
   /** The labels by which it groups. */
   readonly by: readonly string[];
-  /** Whether it is of how much a counter grows. */
-  readonly ofGrowth: boolean;
+  /** What it compares: the value, by how much it grew, or how often it changed. */
+  readonly of: 'value' | 'growth' | 'changes';
   /** Whether one value makes it fire, once it lasts. */
   readonly fires: (value: number) => boolean;
 }
@@ -22,13 +25,20 @@ interface Rule {
 const rules: Rule[] = [...read('docker/alerts.yaml').matchAll(/- alert: (\w+)\n\s+expr: (.*)/g)].map(
   ([, alert = '', expression = '']) => {
     const [, aggregation = '', by = '', metric = '', operator = '', limit = ''] =
-      /^(max|min|rate|increase)(?: by \(([\w, ]+)\))? ?\((\w+)(?:\[\w+\])?\) (>|==) ([\d.]+)$/.exec(expression) ?? [];
+      /^(max|min|rate|increase|changes)(?: by \(([\w, ]+)\))? ?\((\w+)(?:\[\w+\])?\) (>|==) ([\d.]+)$/.exec(
+        expression,
+      ) ?? [];
     expect(metric, `the expression of ${alert}`).not.toBe('');
     return {
       alert,
       metric,
       by: by.split(', ').filter(Boolean),
-      ofGrowth: aggregation === 'rate' || aggregation === 'increase',
+      of:
+        aggregation === 'changes'
+          ? 'changes'
+          : aggregation === 'rate' || aggregation === 'increase'
+            ? 'growth'
+            : 'value',
       fires: (value) => (operator === '>' ? value > Number(limit) : value === Number(limit)),
     };
   },
@@ -44,8 +54,8 @@ let redis: TestRedis | undefined;
 let graph: TestGraph;
 let samples: Sample[] = [];
 
-async function scrape(): Promise<Sample[]> {
-  const texts = await Promise.all(Object.values(graph.urls).map(async (url) => (await fetch(`${url}/metrics`)).text()));
+async function scrape(urls = Object.values(graph.urls)): Promise<Sample[]> {
+  const texts = await Promise.all(urls.map(async (url) => (await fetch(`${url}/metrics`)).text()));
   return texts.flatMap((text) =>
     [...text.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm)].map(([, metric = '', labels = '', value]) => ({
       metric,
@@ -55,15 +65,17 @@ async function scrape(): Promise<Sample[]> {
   );
 }
 
-/** The rules that fire, by what was scraped first and what was scraped now. */
-function firing(first: readonly Sample[], now: readonly Sample[]): string[] {
+/** The rules that fire after these scrapes, the last of which is of now. */
+function firing(...scrapes: (readonly Sample[])[]): string[] {
   const key = ({ metric, labels }: Sample) => JSON.stringify([metric, labels]);
-  const before = new Map(first.map((sample) => [key(sample), sample.value]));
+  const series = scrapes.map((samples) => new Map(samples.map((sample) => [key(sample), sample.value])));
   return rules
-    .filter(({ metric, ofGrowth, fires }) =>
-      now.some((sample) => {
-        const growth = sample.value - (before.get(key(sample)) ?? 0);
-        return sample.metric === metric && fires(ofGrowth ? growth : sample.value);
+    .filter(({ metric, of, fires }) =>
+      scrapes.at(-1)?.some((sample) => {
+        const values = series.flatMap((samples) => samples.get(key(sample)) ?? []);
+        const growth = sample.value - (series[0]?.get(key(sample)) ?? 0);
+        const changes = values.filter((value, i) => i > 0 && value !== values[i - 1]).length;
+        return sample.metric === metric && fires({ value: sample.value, growth, changes }[of]);
       }),
     )
     .map(({ alert }) => alert);
@@ -122,5 +134,47 @@ test('no rule fires while all is well; an event that waits to be published makes
     `update ledger set published = published - 1;
      update outbox set recorded_at = now() - interval '1 hour' where position = (select head from ledger)`,
   );
-  await until(scrape, (now) => firing(samples, now).includes('EventsNotPublished'));
+  await until(
+    () => scrape(),
+    (now) => firing(samples, now).includes('EventsNotPublished'),
+  );
+});
+
+const running: RunningProgram[] = [];
+afterEach(async () => {
+  for (const program of running) program.kill('SIGKILL');
+  await Promise.all(running.splice(0).map(({ ended }) => ended));
+});
+
+/** Starts a gateway that throws an exception at SIGPIPE, and waits until it, or one of its processes, listens. */
+async function startGateway(port: number, PROCESSES: string) {
+  const program = runProgram('gateway/dist/main.js', [], {
+    PORT: String(port),
+    PROCESSES,
+    SUBGRAPHS: `users=${graph.urls.users}/graphql`,
+    ...preload(`process.on('SIGPIPE', () => { throw new Error('nobody catches this'); });`),
+  });
+  running.push(program);
+  const [, pid, url = ''] = await program.printed(/"pid":(\d+)[^\n]*"url":"(http:[^"]+)"[^\n]*gateway listens/);
+  return { program, url, throws: () => process.kill(Number(pid), 'SIGPIPE') };
+}
+
+test('an exception that ends one of several processes makes its rule fire', async () => {
+  const { program, url, throws } = await startGateway(await freePort(), '2');
+  const before = await scrape([url]);
+  throws();
+  await program.printed(/a process has ended/);
+  expect(firing(before, await scrape([url]))).toContain('UnexpectedErrors');
+});
+
+test('a process that is alone and restarts again and again makes a rule fire', async () => {
+  const port = await freePort();
+  const { program, url, throws } = await startGateway(port, '1');
+  const before = await scrape([url]);
+  throws();
+  await program.ended;
+  await startGateway(port, '1');
+  const after = await scrape([url]);
+  expect(firing(before, after)).not.toContain('ProcessRestarts');
+  expect(firing(before, after, before, after)).toContain('ProcessRestarts');
 });

@@ -1,4 +1,6 @@
 import { freePort } from '@tributary/cli/free-port';
+import { createHttpService } from '@tributary/shared/http/http-service';
+import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
@@ -91,3 +93,45 @@ test.skipIf(!haveNats())(
   },
   90_000,
 );
+
+test('a clock that cannot be read for a while keeps its report, and has no sample in the metric', async () => {
+  const lines: { msg: string }[] = [];
+  const service = createHttpService({
+    name: 'test',
+    host: '127.0.0.1',
+    port: 0,
+    logger: pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }),
+    readiness: async () => ({ ready: true }),
+  });
+  let offsetMs: number | null = 5000;
+  let looks = 0;
+  service.clocks.add({
+    source: 'database',
+    effect: 'a test',
+    offsetMs: () => {
+      looks += 1;
+      return offsetMs;
+    },
+  });
+  const url = await service.listen();
+  const reports = () => lines.filter(({ msg }) => msg.startsWith('the clock of database')).length;
+  const looked = (from: number) =>
+    until(
+      async () => looks,
+      (now) => now > from,
+    );
+  const metrics = async () => (await fetch(`${url}/metrics`)).text();
+  await looked(0);
+  expect(await metrics()).toMatch(/^clock_offset_seconds\{source="database"[^}]*\} 5$/m);
+  offsetMs = null;
+  await looked(looks);
+  expect(await metrics()).not.toMatch(/^clock_offset_seconds\{/m);
+  expect(reports()).toBe(1);
+  expect(await (await fetch(`${url}/health/ready`)).json()).toMatchObject({
+    degraded: { clocks: 'The clock of database is about 5.0 s ahead.' },
+  });
+  offsetMs = 0;
+  await looked(looks);
+  expect(reports()).toBe(2);
+  await service.close();
+});

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { freePort } from '@tributary/cli/free-port';
+import { createHttpService } from '@tributary/shared/http/http-service';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
@@ -117,6 +119,36 @@ test('a second signal ends a program at once, though a request is under way', as
   expect(users.output()).toContain('told to stop a second time');
   await asked;
 }, 90_000);
+
+test('a request whose handler hangs gets a response when its program ends', async () => {
+  const service = createHttpService({
+    name: 'test',
+    host: '127.0.0.1',
+    port: 0,
+    logger: pino({ level: 'silent' }),
+    readiness: async () => ({ ready: true }),
+  });
+  const begun = new Promise<void>((resolve) => {
+    service.app.post('/graphql', () => {
+      resolve();
+      return new Promise(() => undefined);
+    });
+  });
+  const asked = fetch(`${await service.listen()}/graphql`, { method: 'POST', headers: { 'x-request-id': 'hangs' } });
+  await begun;
+  await service.close();
+  const response = await asked;
+  expect(response.status).toBe(503);
+  expect(response.headers.get('x-request-id')).toBe('hangs');
+  expect(await response.json()).toEqual({
+    errors: [
+      {
+        message: 'The server shut down before it could answer; try again.',
+        extensions: { code: 'SUBGRAPH_UNAVAILABLE' },
+      },
+    ],
+  });
+});
 
 test('a program that is still starting ends: its database is silent, its NATS, or its subgraphs', async () => {
   const { proxy, programs, env } = await startServices();

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { Fault } from '@tributary/shared/service/fault';
+import { causeOf } from '@tributary/shared/service/log-privacy';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -78,7 +79,7 @@ export class LastSupergraph {
       if (text !== null) this.#read = this.#understood(text);
       return this.#read ?? null;
     } catch (error) {
-      if (!this.#closed) this.#fault.failed((error as Error).message);
+      if (!this.#closed) this.#fault.failed(error);
       return null;
     }
   }
@@ -96,7 +97,7 @@ export class LastSupergraph {
       this.#writtenAt = now;
       this.#fault.worked();
     } catch (error) {
-      if (!this.#closed) this.#fault.failed((error as Error).message);
+      if (!this.#closed) this.#fault.failed(error);
     } finally {
       this.#writing = false;
     }
@@ -130,9 +131,8 @@ export class LastSupergraph {
       composeSchemas(this.#subgraphs, schemas);
       return { composedAt, schemas };
     } catch (error) {
-      const { message } = error as Error;
       this.#logger.warn(
-        { cause: message },
+        { cause: causeOf(error) },
         'the supergraph that was kept is damaged or of other subgraphs; it is ignored',
       );
       return null;

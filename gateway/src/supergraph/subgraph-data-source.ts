@@ -327,6 +327,8 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
     if (error instanceof NotGraphQLError) return failure(CODES[error.status] ?? 'SUBGRAPH_UNAVAILABLE', message, true);
     if (error instanceof UnreadableError) return failure('SUBGRAPH_UNAVAILABLE', message, true);
+    if (this.#closed)
+      return failure('SUBGRAPH_UNAVAILABLE', 'had not answered when the gateway shut down; try again', true);
     return failure('SUBGRAPH_UNAVAILABLE', `cannot be reached (${code ?? name})`, true);
   }
 }

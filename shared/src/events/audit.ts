@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { z } from 'zod';
 import { openDatabase } from '../postgres/database.js';
+import { causeOf } from '../service/log-privacy.js';
 
 /** The longest that one statement of an audit or of a comparison may take: it reads whole tables. */
 export const AUDIT_TIMEOUT_MS = 300_000;
@@ -65,9 +66,9 @@ export class IncompleteAuditError<Found extends Finding = Finding> extends Error
 
 /** An error's message and its cause's, in one line. */
 export function inOneLine(error: unknown): string {
-  const { message, cause } = error instanceof Error ? error : { message: String(error), cause: undefined };
-  const because = cause instanceof Error && cause.message !== '' ? ` (${cause.message})` : '';
-  return `${message}${because}`.replace(/\s+/g, ' ');
+  const cause = error instanceof Error ? error.cause : undefined;
+  const because = cause instanceof Error && cause.message !== '' ? ` (${causeOf(cause)})` : '';
+  return `${causeOf(error)}${because}`.replace(/\s+/g, ' ');
 }
 
 /**

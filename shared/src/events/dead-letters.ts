@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import { isPassing } from '../postgres/failure.js';
 import { inSavepoint } from '../postgres/savepoint.js';
+import { causeOf } from '../service/log-privacy.js';
 import { isErased, type LedgerEvent } from './event.js';
 import type { ApplyEvents, Feed, OnCommit } from './feed.js';
 import { inHalves } from './halves.js';
@@ -65,7 +66,7 @@ export async function applyOrPark<Tables>(
         applyUnlessParked(transaction, { consumer, letters }, given, apply, onCommit),
       ),
     async (event, failure) => {
-      const error = describeFailure(failure);
+      const error = causeOf(failure);
       let parked = false;
       await commit([event], async (transaction, [given]) => {
         if (!given) return;
@@ -167,7 +168,7 @@ async function retryAggregate<Tables>(
       await inSavepoint(transaction, () => apply(transaction, [event]));
     } catch (failure) {
       if (isPassing(failure)) throw failure;
-      const error = describeFailure(failure);
+      const error = causeOf(failure);
       await sql`
         update dead_letters set attempts = attempts + 1, error = ${error}
         where consumer = ${consumer} and source = ${source} and position = ${position}
@@ -194,16 +195,6 @@ export async function discardDeadLetter<Tables>(
     delete from dead_letters where consumer = ${consumer} and source = ${source} and position = ${position}
   `.execute(db);
   return numAffectedRows === 1n;
-}
-
-/**
- * Why something failed, in a message without personal data: PostgreSQL quotes the value that it cannot read, and that is left out
- * here.
- */
-export function describeFailure(failure: unknown): string {
-  const { message, code } = failure as { readonly message?: string; readonly code?: unknown };
-  if (message === undefined) return String(failure);
-  return typeof code === 'string' && code.startsWith('22') ? message.replace(/".*"/s, '"…"') : message;
 }
 
 /** The dead letters of a consumer, and the table in which they are. */

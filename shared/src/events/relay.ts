@@ -10,6 +10,7 @@ import type { Health } from '../http/health.js';
 import { addDatabaseGauge } from '../postgres/database-gauge.js';
 import { listenToNotifications } from '../postgres/notifications.js';
 import { Fault } from '../service/fault.js';
+import { causeOf } from '../service/log-privacy.js';
 import { settledWithin } from '../service/turns.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, LedgerHead } from './event-bus.js';
@@ -253,7 +254,7 @@ export class Relay<Tables> {
       try {
         if (await this.#relay()) continue;
       } catch (error) {
-        this.#waits.failed((error as Error).message);
+        this.#waits.failed(error);
         await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
       }
       await this.#waitForWork();
@@ -330,7 +331,7 @@ export class Relay<Tables> {
       try {
         this.#options.bus.tell(this.#options.source, touches);
       } catch (error) {
-        failure = (error as Error).message;
+        failure = causeOf(error);
       }
     };
     const to = events.at(-1)?.position ?? lead.told;
@@ -338,7 +339,7 @@ export class Relay<Tables> {
       try {
         touched.push(touchOf(event, this.#options.touchedBy));
       } catch (error) {
-        failure = `${event.type} at position ${event.position}: ${(error as Error).message}`;
+        failure = `${event.type} at position ${event.position}: ${causeOf(error)}`;
         // What comes next begins after it: listeners see the gap, and keep nothing that it may have changed.
         const before = event.position - 1;
         if (before > from) send({ from, to: before, at: lead.toldAt, term: lead.term, touched });
@@ -367,7 +368,7 @@ export class Relay<Tables> {
         this.#batch = Math.max(1, Math.floor(this.#batch / 2));
         this.#publishAgainAt = performance.now() + RETRY_MS;
         lead.settledAt = performance.now() + LATE_MS;
-        if (this.#holds(lead)) this.#waits.failed((error as Error).message);
+        if (this.#holds(lead)) this.#waits.failed(error);
       })
       .finally(() => {
         this.#publishing = null;
@@ -430,7 +431,7 @@ export class Relay<Tables> {
         if (isSettled && lead.purges.get(key) === event) lead.purges.delete(key);
       } catch (error) {
         this.#purgeAgainAt = performance.now() + RETRY_MS;
-        this.#unpurged.failed((error as Error).message);
+        this.#unpurged.failed(error);
         return;
       }
     }

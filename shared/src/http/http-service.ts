@@ -9,8 +9,8 @@ import { ApiError } from '../errors.js';
 import { DatabaseAwayError, levelOf } from '../postgres/failure.js';
 import { Clocks } from '../service/clocks.js';
 import { CLOSING_MS, Closing } from '../service/closing.js';
-import { metricsReader } from '../service/processes.js';
-import { countUnexpectedErrors } from '../service/unexpected-errors.js';
+import { isOneOfSeveral, metricsReader } from '../service/processes.js';
+import { exposeUnexpectedErrors } from '../service/unexpected-errors.js';
 import { Health } from './health.js';
 import { Servers } from './servers.js';
 import { dropMalformedTraceHeaders } from './trace-context.js';
@@ -153,7 +153,7 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
       ...(isDegraded && { degraded }),
     });
   });
-  countUnexpectedErrors(metrics);
+  if (!isOneOfSeveral()) exposeUnexpectedErrors(metrics);
   const clocks = new Clocks(logger, metrics);
   health.add({ name: 'clocks', required: false, check: () => clocks.problem });
   closing.add('clocks', () => clocks.stop());

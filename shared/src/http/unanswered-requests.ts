@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError } from '../errors.js';
 
-/** The longest that a GraphQL request may take. */
+/** The longest that a GraphQL request may take, from the end of its body to the beginning of its response. */
 const REQUEST_MS = 60_000;
 const SWEEP_MS = 1000;
 const LOOK_MS = 10;
@@ -15,21 +15,24 @@ const isGraphQL = ({ url }: FastifyRequest) => url.startsWith('/graphql');
 interface Unanswered {
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
-  readonly since: number;
+  /** Since when it waits. */
+  since: number;
 }
 
+/** Whether the response is complete, and on its way to a client that takes its time to read it. */
+const isAnswered = ({ reply }: Unanswered) => reply.raw.writableEnded;
+
 /**
- * The requests that wait for their response. Each gets one: where a handler never answers (an exception ended what it
+ * The requests whose client does not have its response yet. Each gets one: where a handler never answers (an exception ended what it
  * waits for, say), the client gets an error after a minute, or when the process ends.
  */
 export class UnansweredRequests {
-  /** The oldest first. */
   readonly #waiting = new Set<Unanswered>();
 
   /** Tracks the requests of a server. */
   track(app: FastifyInstance): void {
     app.addHook('onRequest', (request, reply, done) => {
-      const unanswered = { request, reply, since: performance.now() };
+      const unanswered: Unanswered = { request, reply, since: performance.now() };
       this.#waiting.add(unanswered);
       reply.raw.once('close', () => this.#waiting.delete(unanswered));
       done();
@@ -39,8 +42,8 @@ export class UnansweredRequests {
   }
 
   /**
-   * Waits until every request is answered. GraphQL requests that are left at the end are answered with an error, and those of other
-   * services and of monitoring, which ask again anyway, sooner.
+   * Waits until every response is with its client. GraphQL requests that are left without one at the end are answered with an error,
+   * and those of other services and of monitoring, which ask again anyway, sooner. Responses that are still on their way are cut.
    *
    * @returns how many were answered with an error
    */
@@ -50,21 +53,23 @@ export class UnansweredRequests {
       passedMs < (isGraphQL(request) ? withinMs : Math.min(withinMs, OTHERS_MS));
     while ([...this.#waiting].some((each) => isAwaited(each, performance.now() - startedAt))) await sleep(LOOK_MS);
     const left = [...this.#waiting];
+    const unanswered = left.filter((each) => !isAnswered(each)).length;
     for (const each of left)
       answer(
         each,
         503,
         new ApiError('SUBGRAPH_UNAVAILABLE', 'The server shut down before it could answer; try again.'),
       );
-    return left.length;
+    return unanswered;
   }
 
   #answerOverdue(): void {
-    const oldest = performance.now() - REQUEST_MS;
+    const now = performance.now();
     for (const each of this.#waiting) {
-      if (each.since > oldest) return;
+      // Node's own time limit is for the body, which the client is still sending.
+      if (!each.request.raw.complete) each.since = now;
       // Comparisons and audits between services take minutes, and have time-outs of their own.
-      if (!isGraphQL(each.request)) continue;
+      if (now - each.since < REQUEST_MS || isAnswered(each) || !isGraphQL(each.request)) continue;
       this.#waiting.delete(each);
       each.request.log.error(
         { seconds: REQUEST_MS / 1000 },

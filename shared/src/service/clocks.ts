@@ -65,7 +65,9 @@ export class Clocks {
 
   #look(): void {
     for (const { clock, fault } of this.#compared) {
-      const offsetMs = clock.offsetMs() ?? 0;
+      const offsetMs = clock.offsetMs();
+      // While it is not known, what was known last holds.
+      if (offsetMs === null) continue;
       if (Math.abs(offsetMs) > TOLERANCE_MS) fault.failed(describe(clock.source, offsetMs));
       else fault.worked();
     }

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
+import { causeOf } from './log-privacy.js';
 
 export interface FaultOptions {
   readonly logger: Logger;
@@ -34,14 +35,14 @@ export class Fault {
     return this.#logged ? this.#cause : null;
   }
 
-  /** Something did not work. */
-  failed(cause: string): void {
+  /** Something did not work. @param cause an error, or why */
+  failed(cause: unknown): void {
     if (this.#cause === null) {
       this.#beganAt = performance.now();
       const { patienceMs = 0 } = this.#options;
       if (patienceMs > 0) this.#timer = setTimeout(() => this.#logBeginning(), patienceMs).unref();
     }
-    this.#cause = cause;
+    this.#cause = causeOf(cause);
     if (!this.#timer) this.#logBeginning();
   }
 

@@ -1,4 +1,4 @@
-import type { LoggerOptions } from 'pino';
+import type { LogFn, LoggerOptions } from 'pino';
 
 /** The properties of an error that are logged. PostgreSQL's `detail`, `where` and `hint`, a query and its parameters hold data of users. */
 const LOGGED_PROPERTIES = [
@@ -16,17 +16,44 @@ const LOGGED_PROPERTIES = [
 const MAX_CAUSES = 4;
 /** PostgreSQL's "data exceptions" quote the value that was refused. */
 const DATA_EXCEPTION = /^22[0-9A-Z]{3}$/;
-/** The user and the password of a URL, and a token. */
-const SECRETS = /:\/\/[^\s/@"\\]+@|\bBearer [\w.~+/=-]+/g;
+/** A URL, as far as it goes; the paths in a stack are none. */
+const URLS = /(?<!file):\/\/[^\s"'\\]+/g;
+/** What follows a scheme of HTTP authentication, a parameter of a URL or a property of a log line that holds a secret. */
+const SECRETS = [
+  /\b((?:Basic|Bearer) )[\w.~+/=-]+/gi,
+  /([?&][\w.-]*(?:token|password|secret|key)=)[^\s&"'\\#]+/gi,
+  /("(?:(?:proxy-)?authorization|(?:set-)?cookie|password|connectionString)":")(?:[^"\\]|\\.)+/gi,
+];
 
 /** Options of every logger: what it writes holds no data of users and no secrets. */
 export const privateLogs = {
-  redact: ['*.authorization', '*.password', '*.connectionString', 'req.headers.authorization', 'req.headers.cookie'],
   serializers: { err: (error: unknown) => describeError(error) },
-  hooks: { streamWrite: (line: string) => line.replace(SECRETS, hideSecret) },
+  hooks: {
+    streamWrite: withoutSecrets,
+    logMethod(args, log) {
+      const [logged, ...rest] = args as unknown[];
+      const error = logged instanceof Error ? logged : (logged as { err?: unknown } | null)?.err;
+      // Without a message pino takes the error's.
+      const message = rest.length === 0 && error instanceof Error ? [causeOf(error)] : rest;
+      log.apply(this, [logged, ...message] as Parameters<LogFn>);
+    },
+  },
 } satisfies LoggerOptions;
 
-const hideSecret = (secret: string) => (secret.startsWith('Bearer') ? 'Bearer ***' : '://***@');
+function withoutSecrets(line: string): string {
+  return SECRETS.reduce((text, secret) => text.replace(secret, '$1***'), line.replace(URLS, withoutCredentials));
+}
+
+/** A password may hold a slash or an @, where it was not encoded. */
+function withoutCredentials(url: string): string {
+  const end = url.lastIndexOf('@');
+  return end === -1 ? url : `://***${url.slice(end)}`;
+}
+
+/** Why something failed, as logs, dead letters and `/health/ready` say it. */
+export function causeOf(failure: unknown): string {
+  return failure instanceof Error ? withoutValues(failure, failure.message) : String(failure);
+}
 
 /** An error as it is logged: its type, message, stack and cause, and of its properties only those that are known to be harmless. */
 function describeError(error: unknown, causes = MAX_CAUSES): unknown {
@@ -46,7 +73,14 @@ function describeError(error: unknown, causes = MAX_CAUSES): unknown {
   return described;
 }
 
+/** Without what PostgreSQL or the parser of JSON quotes; who wraps an error may repeat its message. */
 function withoutValues(error: Error, text: string): string {
+  return quotesValues(error) ? text.replace(/".*"/s, '"***"') : text;
+}
+
+function quotesValues(error: unknown, causes = MAX_CAUSES): boolean {
+  if (!(error instanceof Error)) return false;
   const { code } = error as { code?: unknown };
-  return typeof code === 'string' && DATA_EXCEPTION.test(code) ? text.replace(/"[^"]*"/g, '"***"') : text;
+  if (error instanceof SyntaxError || (typeof code === 'string' && DATA_EXCEPTION.test(code))) return true;
+  return causes > 0 && quotesValues(error.cause, causes - 1);
 }

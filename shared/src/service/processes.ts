@@ -4,7 +4,12 @@ import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import prometheus, { type Registry } from 'prom-client';
 import { z } from 'zod';
-import { handleUnexpectedErrors } from './unexpected-errors.js';
+import {
+  countUnexpectedError,
+  exposeUnexpectedErrors,
+  handleUnexpectedErrors,
+  type UnexpectedErrorMessage,
+} from './unexpected-errors.js';
 
 /** A new process must serve within this time, or the old ones stay. */
 const START_MS = 60_000;
@@ -28,6 +33,7 @@ export const processCount = z
 
 /** What processes tell each other. */
 type Message =
+  | UnexpectedErrorMessage
   | { readonly tell: 'serving' }
   | { readonly tell: 'metrics?'; readonly id: number }
   | { readonly tell: 'metrics'; readonly id: number; readonly text: string | null };
@@ -41,6 +47,8 @@ export function tellServing(): void {
 }
 
 export interface ProcessesOptions {
+  /** The program's, as the metrics say it. */
+  readonly name: string;
   readonly count: number;
   /** The longest that one of them takes to end. */
   readonly endMs: number;
@@ -68,6 +76,8 @@ class Processes {
   readonly #endMs: number;
   readonly #logger: Logger;
   readonly #metrics = new prometheus.AggregatorRegistry();
+  /** What is counted here for all of them. */
+  readonly #ownMetrics = new prometheus.Registry();
   /** Those that are not about to end. */
   readonly #workers = new Set<Worker>();
   readonly #serving = new WeakSet<Worker>();
@@ -77,7 +87,9 @@ class Processes {
   #replaceAgain = false;
   #restartMs = RESTART_MS;
 
-  constructor({ count, endMs, logger }: ProcessesOptions) {
+  constructor({ name, count, endMs, logger }: ProcessesOptions) {
+    this.#ownMetrics.setDefaultLabels({ service: name });
+    exposeUnexpectedErrors(this.#ownMetrics);
     this.#count = count;
     this.#endMs = endMs;
     this.#logger = logger;
@@ -119,6 +131,7 @@ class Processes {
       void this.#end();
       return;
     }
+    countUnexpectedError('exit');
     this.#restartMs = livedMs > WELL_MS ? RESTART_MS : Math.min(this.#restartMs * 2, MAX_RESTART_MS);
     this.#logger.error({ pid: worker.process.pid, code, signal, restartMs: this.#restartMs }, 'a process has ended');
     setTimeout(() => {
@@ -132,10 +145,15 @@ class Processes {
       this.#serving.add(worker);
       worker.emit('serving');
     }
+    if (message.tell === 'unexpected error') countUnexpectedError(message.kind);
     if (message.tell === 'metrics?') {
-      const text = await this.#metrics.clusterMetrics().catch(() => null);
+      const text = await this.#metricsOfAll().catch(() => null);
       if (worker.isConnected()) worker.send({ tell: 'metrics', id: message.id, text } satisfies Message);
     }
+  }
+
+  async #metricsOfAll(): Promise<string> {
+    return `${await this.#metrics.clusterMetrics()}\n${await this.#ownMetrics.metrics()}`;
   }
 
   #replaceAll(): void {

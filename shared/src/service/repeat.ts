@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { DatabaseAwayError } from '../postgres/failure.js';
+import { causeOf } from './log-privacy.js';
 
 export interface Repeated {
   /** What is done, in words for a log. */
@@ -27,7 +28,7 @@ export function repeat({ name, intervalMs, run, logger }: Repeated): () => Promi
         // The watch of the database says so.
         if (error instanceof DatabaseAwayError) logger.debug({ task: name, err: error }, 'a regular task failed');
         else {
-          const now = (error as Error).message;
+          const now = causeOf(error);
           if (now !== problem) logger.warn({ task: name, problem: now }, 'a regular task failed; it is tried again');
           problem = now;
         }

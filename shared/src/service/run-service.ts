@@ -46,7 +46,7 @@ export async function serve(
 ): Promise<void> {
   const logger = createLogger(name, settings.LOG_LEVEL);
   const endMs = settings.SHUTDOWN_DELAY + END_MS;
-  await serveInProcesses({ count: settings.PROCESSES, endMs, logger }, async () => {
+  await serveInProcesses({ name, count: settings.PROCESSES, endMs, logger }, async () => {
     const shutdown = new Shutdown(settings.SHUTDOWN_DELAY, logger);
     const service = await create(logger);
     shutdown.closes(service);

@@ -1,9 +1,22 @@
+import cluster from 'node:cluster';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 
-type Kind = 'rejection' | 'exception';
+/** `exit` is one of several processes that ended without being told to. */
+type Kind = 'rejection' | 'exception' | 'exit';
 
-const counts: Record<Kind, number> = { rejection: 0, exception: 0 };
+/** What one of several processes tells the first, whose count outlives it. */
+export interface UnexpectedErrorMessage {
+  readonly tell: 'unexpected error';
+  readonly kind: Kind;
+}
+
+const counts: Record<Kind, number> = { rejection: 0, exception: 0, exit: 0 };
+
+export function countUnexpectedError(kind: Kind): void {
+  counts[kind] += 1;
+  if (cluster.isWorker) process.send?.({ tell: 'unexpected error', kind } satisfies UnexpectedErrorMessage);
+}
 
 /**
  * Handles errors that no code handled. A rejected promise is logged and counted, and the process continues. After an exception the
@@ -13,21 +26,21 @@ const counts: Record<Kind, number> = { rejection: 0, exception: 0 };
  */
 export function handleUnexpectedErrors(logger: Logger, shutDown: () => void): void {
   process.on('unhandledRejection', (reason) => {
-    counts.rejection += 1;
+    countUnexpectedError('rejection');
     logger.error({ err: asError(reason) }, 'a promise was rejected and nothing handled it; the process continues');
   });
   process.on('uncaughtException', (error) => {
-    counts.exception += 1;
+    countUnexpectedError('exception');
     logger.fatal({ err: asError(error) }, 'an exception was thrown and nothing handled it; the process shuts down');
     shutDown();
   });
 }
 
-/** Adds `unexpected_errors_total`, which counts for the whole process. */
-export function countUnexpectedErrors(metrics: Registry): void {
+/** Adds `unexpected_errors_total`, which counts for the whole process, and in the first of several for all of them. */
+export function exposeUnexpectedErrors(metrics: Registry): void {
   new Counter({
     name: 'unexpected_errors_total',
-    help: 'Rejected promises and exceptions that no code handled, in this process',
+    help: 'Rejected promises and exceptions that no code handled, and processes (of several) that ended without being told to',
     labelNames: ['kind'],
     registers: [metrics],
     collect() {

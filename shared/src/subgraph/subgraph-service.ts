@@ -8,6 +8,7 @@ import { operationRunner } from '../http/operations.js';
 import { openDatabase, pingDatabase, type StatementListener } from '../postgres/database.js';
 import { DatabaseClock } from '../postgres/database-clock.js';
 import { DatabaseWatch } from '../postgres/database-watch.js';
+import { causeOf } from '../service/log-privacy.js';
 
 export interface SubgraphServiceOptions<Tables, Context> {
   readonly name: string;
@@ -55,7 +56,7 @@ export async function createSubgraphService<Tables, Context>(
         const reason = options.notReady?.() ?? null;
         return { ready: reason === null, database: 'up', ...(reason !== null && { reason }) };
       } catch (error) {
-        return { ready: false, database: 'down', reason: (error as Error).message };
+        return { ready: false, database: 'down', reason: causeOf(error) };
       }
     },
   });

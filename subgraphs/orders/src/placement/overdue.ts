@@ -1,5 +1,5 @@
-import { describeFailure } from '@tributary/shared/events/dead-letters';
 import { isPassing } from '@tributary/shared/postgres/failure';
+import { causeOf } from '@tributary/shared/service/log-privacy';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { OrdersTables } from '../storage/tables.js';
@@ -63,7 +63,7 @@ async function moveOldest(db: Kysely<OrdersTables>, settings: PlacementSettings,
     return moved.length > 0;
   } catch (error) {
     if (isPassing(error) || !oldest) throw error;
-    logger.error({ problem: describeFailure(error), order: oldest.id }, 'an overdue saga could not be moved on');
+    logger.error({ problem: causeOf(error), order: oldest.id }, 'an overdue saga could not be moved on');
     await new SagaStore(db).postpone(oldest.id, RETRY_MS);
     return true;
   }
