@@ -107,7 +107,14 @@ test('after an exception a process answers what it was asked, and ends with stat
   expect(await late.json()).toMatchObject({ errors: [{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }] });
   await alone.program.printed(/was not answered in time/);
   expect(logged(alone.program, /was not answered in time/)).toMatchObject([{ reqId: 'the-one-that-takes-a-minute' }]);
-  const asked = send('the-one-under-way');
+  // Its body never comes to an end.
+  const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode('{')) });
+  const asked = fetch(`${alone.url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-request-id': 'the-one-under-way' },
+    body,
+    duplex: 'half',
+  } as RequestInit);
   await fetch(`${alone.url}/health/live`);
   alone.program.kill('SIGPIPE');
   const response = await asked;
