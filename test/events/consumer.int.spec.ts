@@ -60,7 +60,7 @@ async function startOwner() {
       async () => (await fetch(`${owner.url}/metrics`)).text(),
       (metrics) => /^relay_backlog_events\{.*\} 0$/m.test(metrics),
     );
-  return { bus, way, copyDatabase, lines, startCopy, change, changeOften, published, query };
+  return { databases, bus, way, copyDatabase, lines, startCopy, change, changeOften, published, query };
 }
 
 interface CopyReport {
@@ -343,6 +343,43 @@ test('what retention deleted before the copy had it is reported once, with the c
     [50, 'the owner has deleted events that the copy has not applied; run "tributary verify --repair"'],
     [30, 'the copy follows the event log again'],
   ]);
+});
+
+test('a service closes its connections when it stops, though a look at the dead letters hangs', async () => {
+  const { databases, lines, startCopy, query } = await startOwner();
+  const copy = await startCopy();
+  await copy.caughtUp;
+  const locking = new pg.Client(databases.urls.shelves);
+  await locking.connect();
+  cleanUps.push(() => locking.end());
+  await locking.query('begin; lock table dead_letters in access exclusive mode');
+  await until(
+    () =>
+      query('shelves', `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`),
+    ({ rowCount }) => rowCount === 1,
+  );
+  await copy.stop();
+  expect(lines.filter(({ msg }) => msg.includes('left behind'))).toEqual([]);
+});
+
+test('of all processes with a copy, one notes every 3 s as of when it was in sync', async () => {
+  const { startCopy, query } = await startOwner();
+  await query(
+    'shelves',
+    `create table notes (at timestamptz);
+     create function note() returns trigger language plpgsql as $$
+     begin
+       if new.in_sync_at is distinct from old.in_sync_at then insert into notes values (new.in_sync_at); end if;
+       return new;
+     end $$;
+     create trigger note before update on consumer_positions for each row execute function note()`,
+  );
+  for (const copy of [await startCopy(), await startCopy(), await startCopy()]) cleanUps.push(() => copy.stop());
+  const { rows } = await until(
+    () => query('shelves', 'select extract(epoch from at - lag(at) over (order by at))::float8 as after from notes'),
+    ({ rowCount }) => (rowCount ?? 0) > 1,
+  );
+  expect(rows.every(({ after }) => after === null || after > 2.9)).toBe(true);
 });
 
 test.each(['the owner', 'the database'])('a service stops within 5 s while %s hangs', async (what) => {

@@ -269,6 +269,21 @@ test.skipIf(!NATS_IS_HERE)('events that wait are reported once, with the cause, 
   expect(reports[0]?.cause).toBeTruthy();
 });
 
+test.skipIf(!NATS_IS_HERE)('a relay gives up the lead when it stops, though the bus hangs', async () => {
+  const databases = await createItems();
+  const owner = await startOwner(databases, { bus: openNats('items') });
+  const published = () => query(databases, 'select published::int, head::int, leader from ledger');
+  await change(owner, 'i0');
+  await until(published, ([ledger]) => ledger?.published === 1);
+  const { pid } = nats;
+  process.kill(pid as number, 'SIGSTOP');
+  cleanUps.push(async () => void process.kill(pid as number, 'SIGCONT'));
+  await change(owner, 'i0');
+  await until(published, ([ledger]) => ledger?.head === 2);
+  await owner.stop();
+  expect(await published()).toEqual([{ published: 1, head: 2, leader: null }]);
+});
+
 test('a leader that is cut off from its database is replaced within 3 s, and sends nothing more', async () => {
   const databases = await createItems();
   const bus = new InProcessBus();

@@ -76,7 +76,7 @@ export class ControlledBus implements EventBus {
 
   #carry<T extends { readonly at: number }>(message: T, deliver: (message: T) => void): void {
     const { aheadMs, delayMs } = this.link;
-    const late = { ...message, at: message.at + aheadMs };
+    const late = { ...message, at: message.at > 0 ? message.at + aheadMs : 0 };
     if (delayMs === 0) deliver(late);
     else setTimeout(() => deliver(late), delayMs);
   }

@@ -208,7 +208,7 @@ async function startService(
     name,
     host: '127.0.0.1',
     port: 0,
-    logger: silent,
+    logger,
     readiness: async () => ({ ready: true }),
   });
   const schema = buildSubgraphSchema({ typeDefs: parse(typeDefs), resolvers: resolversOf(db) as never });

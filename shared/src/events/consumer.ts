@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
+import { anySignal } from '../service/any-signal.js';
 import { Fault } from '../service/fault.js';
 import { settledWithin, Turns } from '../service/turns.js';
 import { inOneLine } from './audit.js';
@@ -324,8 +325,8 @@ export class EventConsumer<Tables> {
   /** Applies the event log up to a position, or to its end; one reader at a time. @returns whether the copy is level with its owner */
   async #readOn(until: number): Promise<boolean> {
     const state = this.#state;
-    const over = new AbortController();
-    const signal = AbortSignal.any([this.#stopped.signal, over.signal]);
+    const reading = anySignal([this.#stopped.signal]);
+    const { signal } = reading;
     let next: { readonly after: number; readonly page: Promise<Page> } | null = null;
     try {
       for (;;) {
@@ -351,7 +352,7 @@ export class EventConsumer<Tables> {
       }
     } finally {
       this.#catchingUp = false;
-      over.abort();
+      reading.end();
     }
   }
 
@@ -477,13 +478,21 @@ export class EventConsumer<Tables> {
     const { name, db, feed } = this.#options;
     const { position, inSyncAt } = this.#state;
     const isNewer = inSyncAt !== null && inSyncAt - this.#notedInSyncAt > sinceMs;
-    if (position <= this.#stored && !isNewer) return;
+    if (position <= this.#stored) {
+      if (!isNewer) return;
+      // Another process of this service may have noted it; to look takes no lock.
+      const noted = (await readCopyState(db, name, feed.source)).inSyncAt;
+      if (noted !== null && inSyncAt - noted < sinceMs) {
+        this.#notedInSyncAt = noted;
+        return;
+      }
+    }
     await db.transaction().execute(async (transaction) => {
       const stored = await lockPosition(transaction, name, feed.source);
       // Somebody put it back.
       if (stored < this.#stored) return;
       if (stored < position) await storePosition(transaction, name, feed.source, position);
-      if (isNewer) await storeInSyncTime(transaction, name, feed.source, inSyncAt);
+      if (isNewer) await storeInSyncTime(transaction, name, feed.source, inSyncAt, sinceMs);
     });
     this.#stored = Math.max(this.#stored, position);
     if (isNewer) this.#notedInSyncAt = inSyncAt;

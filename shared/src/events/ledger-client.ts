@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { anySignal } from '../service/any-signal.js';
 import { type AggregateState, aggregateStateSchema, type RangeChecksum, rangeSchema } from './aggregates.js';
 import { AUDIT_TIMEOUT_MS, type Finding, findingSchema } from './audit.js';
 import { ledgerEventSchema } from './event.js';
@@ -30,23 +31,27 @@ export interface LedgerClient {
 
 /** Reads the ledger of the service at `url` over HTTP. */
 export function ledgerClient(url: string, secret: string | undefined): LedgerClient {
-  const call = async (path: string, init: RequestInit = {}, timeoutMs = TIMEOUT_MS) => {
+  /** @returns the answer's body; undefined when it has none */
+  const call = async (path: string, init: RequestInit = {}, timeoutMs = TIMEOUT_MS): Promise<unknown> => {
     const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
     const timeout = AbortSignal.timeout(timeoutMs);
-    const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
-    const response = await fetch(url + path, { ...init, headers, signal }).catch((error: unknown) => {
-      throw unreachable(url, error, timeout.aborted ? timeoutMs : null);
-    });
-    if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
-    if (!response.ok) throw new Error(`${url}${path.split('?')[0]} answered ${response.status}.`);
-    return response;
+    const either = anySignal(init.signal ? [init.signal, timeout] : [timeout]);
+    try {
+      const response = await fetch(url + path, { ...init, headers, signal: either.signal }).catch((error: unknown) => {
+        throw unreachable(url, error, timeout.aborted ? timeoutMs : null);
+      });
+      if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
+      if (!response.ok) throw new Error(`${url}${path.split('?')[0]} answered ${response.status}.`);
+      return response.status === 204 ? undefined : await response.json();
+    } finally {
+      either.end();
+    }
   };
-  const readWholeTable = async (path: string, signal: AbortSignal | undefined): Promise<unknown> =>
-    (await call(path, { signal: signal ?? null }, AUDIT_TIMEOUT_MS)).json();
+  const readWholeTable = (path: string, signal: AbortSignal | undefined): Promise<unknown> =>
+    call(path, { signal: signal ?? null }, AUDIT_TIMEOUT_MS);
   return {
     async read(after, limit, signal) {
-      const response = await call(`/ledger?after=${after}&limit=${limit}`, signal ? { signal } : {});
-      return pageSchema.parse(await response.json());
+      return pageSchema.parse(await call(`/ledger?after=${after}&limit=${limit}`, signal ? { signal } : {}));
     },
     async reportPosition(consumer, position, signal) {
       await call(`/ledger/consumers/${encodeURIComponent(consumer)}`, {
@@ -64,8 +69,7 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
     },
     async aggregatesById(aggregateType, ids, timeoutMs, signal) {
       const init = { method: 'POST', body: JSON.stringify({ ids }), signal: signal ?? null };
-      const rows = await (await call(`/aggregates/${aggregateType}`, init, timeoutMs)).json();
-      return z.array(aggregateStateSchema).parse(rows);
+      return z.array(aggregateStateSchema).parse(await call(`/aggregates/${aggregateType}`, init, timeoutMs));
     },
     async audit(signal) {
       return z.array(findingSchema).parse(await readWholeTable('/audit', signal));

@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, ErrorCode, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
+import { anySignal } from '../service/any-signal.js';
 import { Fault } from '../service/fault.js';
 import { unlessAborted } from '../service/unless-aborted.js';
 import { natsErrorInWords } from './nats-failure.js';
@@ -70,12 +71,17 @@ export class NatsConnectionKeeper {
 
   /** Waits until there is a connection. The first call begins to open one. @throws when it is closed, or the signal is aborted */
   async open(signal: AbortSignal): Promise<NatsConnection> {
-    const either = AbortSignal.any([signal, this.#stopped.signal]);
-    either.throwIfAborted();
+    signal.throwIfAborted();
+    this.#stopped.signal.throwIfAborted();
     this.#running ??= this.#run();
     if (this.#current) return this.#current;
-    const [connection] = await once(this.#opened, 'open', { signal: either });
-    return connection;
+    const either = anySignal([signal, this.#stopped.signal]);
+    try {
+      const [connection] = await once(this.#opened, 'open', { signal: either.signal });
+      return connection;
+    } finally {
+      either.end();
+    }
   }
 
   async close(): Promise<void> {

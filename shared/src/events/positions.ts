@@ -71,20 +71,24 @@ export async function readCopyState<Tables>(
  * Notes that a copy, at the position that is stored and locked, has everything that its owner had committed at a time.
  *
  * @param inSyncAt that time, by `performance.now()`
+ * @param sinceMs by how much it must be newer than what another process noted
  */
 export async function storeInSyncTime<Tables>(
   transaction: Kysely<Tables>,
   consumer: string,
   source: string,
   inSyncAt: number,
+  sinceMs: number,
 ): Promise<void> {
   const { rows } = await sql<{ now: string }>`select clock_timestamp()::text as now`.execute(transaction);
   // Measured after the database read its clock: the time that is stored may be too early, never too late.
   const ageMs = performance.now() - inSyncAt;
   await sql`
-    update consumer_positions set in_sync_position = position,
-      in_sync_at = greatest(in_sync_at, ${rows[0]?.now}::timestamptz - make_interval(secs => ${ageMs / 1000}))
+    update consumer_positions set in_sync_position = position, in_sync_at = noted.at
+    from (select ${rows[0]?.now}::timestamptz - make_interval(secs => ${ageMs / 1000}) as at) as noted
     where consumer = ${consumer} and source = ${source}
+      -- A time in the future: the database's clock was set back.
+      and (in_sync_at is null or in_sync_position > position or in_sync_at > clock_timestamp() or in_sync_at < noted.at - make_interval(secs => ${sinceMs / 1000}))
   `.execute(transaction);
 }
 

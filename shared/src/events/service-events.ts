@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { HttpService } from '../http/http-service.js';
 import { openDatabase, type StatementListener } from '../postgres/database.js';
+import { settledWithin } from '../service/turns.js';
 import type { StateSource } from './aggregates.js';
 import { type AuditCheck, openAuditDatabase } from './audit.js';
 import { reportBus } from './bus-health.js';
@@ -17,6 +18,9 @@ import { Relay } from './relay.js';
 import { type Audit, scheduleVerification } from './scheduled-verification.js';
 import { measureUnpublishedEvents } from './unpublished-events.js';
 import type { VerifiableCopy } from './verify.js';
+
+/** How long the end of a service's consumers waits for what is under way; less than the end of a service waits for a part. */
+const STOP_MS = 800;
 
 /** What a program that runs several services in one process hands to each of them; a service alone makes its own. */
 export interface ServiceParts {
@@ -148,7 +152,8 @@ export function consumeEvents<Tables>(
     deadLetters.start();
   });
   service.onClose('consumers', async () => {
-    await Promise.all([deadLetters.stop(), verification.stop(), ...consumers.map((consumer) => consumer.stop())]);
+    const stops = [deadLetters.stop(), verification.stop(), ...consumers.map((consumer) => consumer.stop())];
+    await settledWithin(STOP_MS, stops);
     // What still hangs is cut off.
     cut.abort();
     await db.destroy();

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { anySignal } from '../service/any-signal.js';
 import { unlessAborted } from '../service/unless-aborted.js';
 import { destroySocket } from './connections.js';
 
@@ -54,10 +55,10 @@ async function listen(
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
   });
-  const broken = new AbortController();
-  const over = AbortSignal.any([signal, broken.signal]);
-  client.on('error', () => broken.abort());
-  client.on('end', () => broken.abort());
+  const listening = anySignal([signal]);
+  const over = listening.signal;
+  client.on('error', () => listening.end());
+  client.on('end', () => listening.end());
   client.on('notification', ({ payload = '' }) => onPayload(payload));
   try {
     await unlessAborted(client.connect(), over);
@@ -70,6 +71,7 @@ async function listen(
   } catch {
     // Stopped, or the database is away or silent; whoever asks it otherwise says so.
   } finally {
+    listening.end();
     destroySocket(client);
   }
 }

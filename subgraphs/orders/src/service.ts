@@ -11,6 +11,7 @@ import { listenToNotifications } from '@tributary/shared/postgres/notifications'
 import { repeat } from '@tributary/shared/service/repeat';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
+import { settledWithin } from '@tributary/shared/service/turns';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Kysely } from 'kysely';
@@ -68,6 +69,8 @@ type OrdersConfig = ReturnType<typeof readConfig>;
 
 /** How often sagas that wait for an answer are looked at. */
 const OVERDUE_INTERVAL_MS = 250;
+/** How long the end of the sagas waits for what is under way. */
+const STOP_MS = 800;
 
 /** The orders subgraph: event-sourced orders, sagas, read models and copies, on a database of its own. */
 export async function createOrdersService(
@@ -78,10 +81,12 @@ export async function createOrdersService(
   const waiters = new OrderWaiters();
   // The schema is wanted before the service is there that counts.
   const metrics = new Registry();
+  const cut = new AbortController();
   const background = openDatabase<OrdersTables>({
     url: config.ORDERS_DATABASE_URL,
     applicationName: 'tributary-orders-sagas',
     maxConnections: 2,
+    signal: cut.signal,
   });
   const settings: PlacementSettings = {
     policy: { stepTimeoutMs: config.SAGA_STEP_TIMEOUT },
@@ -115,11 +120,17 @@ export async function createOrdersService(
   const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copies, events, (db, stopped) =>
     audit(db, copies, stopped),
   );
-  runSagas(service, config, background, settings, waiters, logger);
+  const stopSagas = runSagas(service, config, background, settings, waiters, logger);
+  service.onClose('sagas', async () => {
+    await settledWithin(STOP_MS, [stopSagas()]);
+    // What still hangs is cut off.
+    cut.abort();
+    await background.destroy();
+  });
   return { ...service, ...consumers };
 }
 
-/** Moves overdue sagas on, and tells waiting requests of orders that were settled, here or in another process. */
+/** Moves overdue sagas on, and tells waiting requests of orders that were settled, here or in another process. @returns how to stop */
 function runSagas(
   service: HttpService,
   config: OrdersConfig,
@@ -127,7 +138,7 @@ function runSagas(
   settings: PlacementSettings,
   waiters: OrderWaiters,
   logger: Logger,
-): void {
+): () => Promise<unknown> {
   const stops: (() => Promise<void>)[] = [];
   service.app.addHook('onListen', async () => {
     stops.push(
@@ -146,10 +157,7 @@ function runSagas(
       }),
     );
   });
-  service.onClose('sagas', async () => {
-    await Promise.all(stops.map((stop) => stop()));
-    await db.destroy();
-  });
+  return () => Promise.all(stops.map((stop) => stop()));
 }
 
 /** The schema of this subgraph. Nothing is asked of the database until a field is. */

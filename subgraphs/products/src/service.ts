@@ -10,6 +10,7 @@ import { openDatabase } from '@tributary/shared/postgres/database';
 import { repeat } from '@tributary/shared/service/repeat';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
+import { settledWithin } from '@tributary/shared/service/turns';
 import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
 import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
 import type { Kysely } from 'kysely';
@@ -32,6 +33,8 @@ export const setUpProducts = (request: SetUpRequest): Promise<boolean> =>
 
 const EXPIRY_INTERVAL_MS = 1000;
 const EXPIRY_BATCH = 100;
+/** How long the end of the expiry waits for what is under way. */
+const STOP_MS = 800;
 
 /** The products service. It serves without orders' events; `caughtUp` and `inSyncOnce` tell how far it is with them. */
 export interface ProductsService extends HttpService, ServiceConsumers {}
@@ -76,7 +79,9 @@ export function createProductsSchema(db: Kysely<ProductsTables>) {
 
 /** An order that is never heard of again must not hold stock for ever. */
 function releaseOverdueStock(service: HttpService, url: string, logger: Logger): void {
-  const db = openDatabase<ProductsTables>({ url, applicationName: 'tributary-products-expiry', maxConnections: 1 });
+  const cut = new AbortController();
+  const applicationName = 'tributary-products-expiry';
+  const db = openDatabase<ProductsTables>({ url, applicationName, maxConnections: 1, signal: cut.signal });
   let stop: () => Promise<void> = async () => undefined;
   service.app.addHook('onListen', async () => {
     stop = repeat({
@@ -87,7 +92,9 @@ function releaseOverdueStock(service: HttpService, url: string, logger: Logger):
     });
   });
   service.onClose('reservations', async () => {
-    await stop();
+    await settledWithin(STOP_MS, [stop()]);
+    // What still hangs is cut off.
+    cut.abort();
     await db.destroy();
   });
 }
