@@ -212,7 +212,8 @@ function readText(payload: IncomingMessage, done: (error: Error | null, text?: s
       done(tooLarge());
     }
   });
-  payload.on('error', done);
+  // The client broke off, or was too slow: no fault of ours.
+  payload.on('error', (error) => done(Object.assign(error, { statusCode: 400 })));
   payload.on('end', () => {
     if (size > BODY_LIMIT) done(tooLarge());
     else done(null, (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)).toString('utf8'));
