@@ -341,8 +341,14 @@ test('a clock of the database that was set back keeps no relay from the lead', a
   await until(lease, isOurs, 3000);
 });
 
-test('a relay assigns positions quickly in a long outbox that was never analyzed', async () => {
+test.each([
+  ['was never analyzed', 0],
+  ['was analyzed when it held nothing without a position', 100],
+])('a relay assigns positions quickly in a long outbox that %s', async (_, before) => {
   const databases = await createItems();
+  await insertEvents(databases, before);
+  await query(databases, 'select number_outbox(1000)');
+  if (before > 0) await query(databases, 'analyze outbox');
   await insertEvents(databases, 60_000);
   const askedAt = performance.now();
   const [claim] = await query(

@@ -184,7 +184,10 @@ test.skipIf(!needed)(
       (isCached) => isCached,
     );
     const stored = await until(
-      async () => (await client.keys('tributary:2:*')).filter((key) => !key.endsWith(':lease')),
+      async () => {
+        await read();
+        return (await client.keys('tributary:2:*')).filter((key) => !key.endsWith(':lease'));
+      },
       (keys) => keys.length > 0,
     );
     for (const key of stored) expect(await client.strlen(key)).toBeLessThan(10_000);
@@ -197,11 +200,11 @@ test.skipIf(!needed)(
       owned: [],
       storedAt: 0,
     };
-    for (let i = 0; i < 120; i++) await client.set(`tributary:2:${i}`, JSON.stringify(entry));
+    for (let i = 0; i < 120; i++) await client.set(`tributary:2:large-${i}`, JSON.stringify(entry));
     const touched = [{ position: 2, entities: ['Item:i1'], erased: true as const }];
     bus.tell('items', { from: 1, to: 2, at: Date.now(), touched });
     await until(
-      () => client.keys('tributary:2:*'),
+      () => client.keys('tributary:2:large-*'),
       (keys) => keys.length === 0,
       5000,
     );

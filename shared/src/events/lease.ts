@@ -14,8 +14,8 @@ const LEASE_MS = 2000;
  * of the take-over, in milliseconds since 1970: terms also grow when the database was put back from a backup. A lease that ends later
  * than one that begins now was written before the database's clock was set back, and counts as expired.
  *
- * Positions are assigned first, so that a lease is never spent on that. The index of what has no position yet is walked in order, however
- * wrong the planner is about an outbox that was never analyzed: with bitmaps or materialized results each position costs a scan.
+ * Positions are assigned first, so that a lease is never spent on that; and without a join, which would compare every new position with every
+ * event that has none when the planner takes a full outbox for an empty one.
  */
 export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -25,8 +25,7 @@ export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
       candidate text, lease interval, most integer,
       out term bigint, out remaining_ms double precision, out numbered bigint, out head bigint
     ) language plpgsql
-    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-    set enable_bitmapscan = off set enable_material = off as $$
+    set enable_seqscan = off set enable_bitmapscan = off as $$
     declare
       seen record;
     begin
@@ -62,8 +61,22 @@ export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
       remaining_ms := extract(epoch from seen.lease_until - clock_timestamp()) * 1000;
     end $$;
 
-    alter function number_outbox(integer) set enable_bitmapscan = off;
-    alter function number_outbox(integer) set enable_material = off;
+    create or replace function number_outbox(most integer, out numbered bigint, out head bigint) language plpgsql
+    set enable_seqscan = off set enable_bitmapscan = off as $$
+    declare
+      before bigint;
+      fresh bigint[];
+    begin
+      select ledger.head into before from ledger for update;
+      fresh := array(select sequence from outbox where position is null order by sequence limit most);
+      update outbox set position = before + array_position(fresh, sequence)
+      where sequence between fresh[1] and fresh[cardinality(fresh)] and sequence = any(fresh) and position is null;
+      get diagnostics numbered = row_count;
+      head := before + numbered;
+      if numbered > 0 then
+        update ledger set head = number_outbox.head;
+      end if;
+    end $$;
   `.execute(db);
 }
 
