@@ -13,6 +13,9 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
+/** Whether the gateway asks on its own. */
+const isPoll = (query: string) => /_service|^\{ ?__typename/.test(query);
+
 async function closesSoon({ gateway: running, logs }: TestGateway): Promise<void> {
   const startedAt = performance.now();
   await running.close();
@@ -34,8 +37,8 @@ test('a gateway whose subgraph hangs ends within 5 s, and answers what was asked
   const a = await subgraph('type Query { a: String b: String }');
   const started = await gatewayOver({ a }, ENV);
   let asked = 0;
-  a.answerWith(() => {
-    asked += 1;
+  a.answerWith((_response, { query }) => {
+    if (!isPoll(query)) asked += 1;
   });
   const answers = ['query One { a }', 'query Two { b }', 'query Three { a b }'].map((query) => ask(started.url, query));
   await until(
@@ -56,7 +59,8 @@ test('a mutation that takes four seconds is answered as usual while the gateway 
   const a = await subgraph('type Query { a: String } type Mutation { place: String }');
   const started = await gatewayOver({ a }, ENV);
   const received = new Promise<void>((resolve) =>
-    a.answerWith((response) => {
+    a.answerWith((response, { query }) => {
+      if (isPoll(query)) return;
       resolve();
       setTimeout(() => response.setHeader('content-type', 'application/json').end('{"data":{"place":"done"}}'), 4000);
     }),
