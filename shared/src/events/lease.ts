@@ -19,9 +19,12 @@ const LEASE_MS = 2000;
  */
 export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
   await sql`
-    alter table ledger add column leader text, add column term bigint not null default 0, add column lease_until timestamptz;
+    alter table ledger
+      add column if not exists leader text,
+      add column if not exists term bigint not null default 0,
+      add column if not exists lease_until timestamptz;
 
-    create function lead_outbox(
+    create or replace function lead_outbox(
       candidate text, lease interval, most integer,
       out term bigint, out remaining_ms double precision, out numbered bigint, out head bigint
     ) language plpgsql

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import { bulkInsert } from '../postgres/bulk-insert.js';
 import type { LedgerEvent, Origin } from './event.js';
+import { createRelayLease } from './lease.js';
 
 /** The channel on which the database tells that something was committed to the outbox. */
 export const OUTBOX_CHANNEL = 'outbox';
@@ -80,7 +81,8 @@ export async function createOutbox(db: Kysely<unknown>): Promise<void> {
  *
  * The index of what has no position yet becomes the only one by sequence, and nothing else is to be used: the whole ledger must
  * not be read for it, however wrong the planner is about how much that is (after an import, it was all). Each statement of the function
- * sees what was committed before it, so whoever waits for the lock on the ledger goes on from where the other one stopped.
+ * sees what was committed before it, so whoever waits for the lock on the ledger goes on from where the other one stopped. A database that
+ * has it already adds `createRelayLease`.
  */
 export async function createNumbering(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -109,6 +111,7 @@ export async function createNumbering(db: Kysely<unknown>): Promise<void> {
       end if;
     end $$;
   `.execute(db);
+  await createRelayLease(db);
 }
 
 /** Gives the next positions to what was committed since. @returns how many events, and the last position given */

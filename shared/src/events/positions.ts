@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { type Kysely, sql } from 'kysely';
 
-/** A migration step: how far each consumer is, and what it could not apply. */
+/** A migration step: how far each consumer is, and what it could not apply. A database that has them already adds `addInSyncTimes`. */
 export async function createConsumerTables(db: Kysely<unknown>): Promise<void> {
   await sql`
     create table consumer_positions (
@@ -26,6 +26,7 @@ export async function createConsumerTables(db: Kysely<unknown>): Promise<void> {
     );
     create index dead_letters_by_aggregate on dead_letters (consumer, source, aggregate_type, aggregate_id, position);
   `.execute(db);
+  await addInSyncTimes(db);
 }
 
 /**
@@ -34,7 +35,8 @@ export async function createConsumerTables(db: Kysely<unknown>): Promise<void> {
  */
 export async function addInSyncTimes(db: Kysely<unknown>): Promise<void> {
   await sql`
-    alter table consumer_positions add column in_sync_at timestamptz, add column in_sync_position bigint
+    alter table consumer_positions
+      add column if not exists in_sync_at timestamptz, add column if not exists in_sync_position bigint
   `.execute(db);
 }
 
