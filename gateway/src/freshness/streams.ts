@@ -15,7 +15,7 @@ const LOOK_MS = 1000;
 /** A source that is silent for less than this is not reported. */
 const FAULT_PATIENCE_MS = 3000;
 
-/** What is told of what was heard, besides what decides whether something that was read is current. */
+/** Receives the events of a stream that do not decide whether something that was read is current. */
 export interface StreamObserver {
   /** The personal data of these entities was erased. */
   onErased(entities: readonly string[]): void;

@@ -39,7 +39,7 @@ export interface EventBus {
   forget(source: string, aggregateType: string, aggregateId: string): Promise<void>;
   /** Listens to a source under a name that stays the same from run to run. @returns how to stop */
   subscribe(source: string, consumer: string, listener: EventListener): Promise<() => Promise<void>>;
-  /** Best effort, to whoever listens now; never throws. What is too large for one message is split, and a single position that is too large is left out, which listeners notice as a gap. */
+  /** Best effort, to the present listeners; never throws. What is too large for one message is split, and a single position that is too large is left out, which listeners notice as a gap. */
   tell(source: string, touches: Touches): void;
   /** Hears from now on what is told of a source; also after the connection was lost. @returns how to stop */
   listen(source: string, listener: TouchListener): Promise<() => void>;

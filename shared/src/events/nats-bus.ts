@@ -28,7 +28,7 @@ export interface NatsBusOptions {
   readonly logger: Logger;
 }
 
-/** Events over NATS JetStream: a stream per source, a durable consumer per name. Heads and touches go to whoever listens now. */
+/** Events over NATS JetStream: a stream per source, a durable consumer per name. Heads and touches go to the present listeners. */
 export class NatsBus implements EventBus {
   readonly #logger: Logger;
   readonly #connections: NatsConnectionKeeper;

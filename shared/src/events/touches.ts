@@ -19,7 +19,7 @@ export interface Touch {
   readonly position: number;
   /** `Type:id` of every entity with a field, in this service, that the event may have changed. */
   readonly entities: readonly string[];
-  /** The personal data of these entities was erased: whoever keeps any of it deletes it. */
+  /** The personal data of these entities was erased: every listener that keeps any of it deletes it. */
   readonly erased?: true;
 }
 

@@ -14,7 +14,7 @@ export async function readOldestUnpublishedMs<Tables>(db: Kysely<Tables>): Promi
   return Math.max(0, rows[0]?.age ?? 0);
 }
 
-/** Adds `relay_oldest_seconds`, which tells a relay that hangs from one that has much to do. */
+/** Adds `relay_oldest_seconds`, which distinguishes a relay that hangs from a busy one. */
 export function measureUnpublishedEvents(db: Kysely<unknown>, metrics: Registry): void {
   addDatabaseGauge(metrics, {
     name: 'relay_oldest_seconds',

@@ -11,7 +11,7 @@ export interface HealthCheck {
 /** What is not well, by the name of its check. */
 export type HealthReasons = Readonly<Record<string, string>>;
 
-/** The checks of a process; whoever owns a part adds its own. */
+/** The checks of a process; each part adds its own. */
 export class Health {
   readonly #checks: HealthCheck[] = [];
 

@@ -48,7 +48,7 @@ export interface HttpServiceOptions {
 export interface HttpService {
   readonly app: FastifyInstance;
   readonly metrics: Registry;
-  /** What `/health/ready` tells of, besides `readiness`. */
+  /** What `/health/ready` reports, besides `readiness`. */
   readonly health: Health;
   /** Clocks that this process's clock is compared with. */
   readonly clocks: Clocks;
