@@ -3,7 +3,12 @@ import { isPassing, tookTooLong } from './postgres/failure.js';
 
 /** The codes that a client may find in `errors[].extensions.code`. */
 export type ErrorCode =
+  | 'GRAPHQL_PARSE_FAILED'
+  | 'GRAPHQL_VALIDATION_FAILED'
+  | 'OPERATION_RESOLUTION_FAILURE'
   | 'BAD_USER_INPUT'
+  | 'BAD_REQUEST'
+  | 'PERSISTED_QUERY_NOT_SUPPORTED'
   | 'NOT_FOUND'
   | 'CONFLICT'
   | 'UNAUTHENTICATED'
@@ -79,7 +84,8 @@ export function presentError(
   return withCode(error, 'INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.');
 }
 
-function withCode(error: GraphQLError, code: ErrorCode, message: string, reason?: string): GraphQLError {
+/** The same error with a code (and another message or reason), where it is known what kind of fault it is. */
+export function withCode(error: GraphQLError, code: ErrorCode, message = error.message, reason?: string): GraphQLError {
   return new GraphQLError(message, {
     nodes: error.nodes,
     source: error.source,
