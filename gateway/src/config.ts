@@ -19,9 +19,12 @@ export interface HeaderRule {
 const LOCAL_SUBGRAPHS =
   'users=http://localhost:4001/graphql,products=http://localhost:4002/graphql,orders=http://localhost:4003/graphql';
 
-/** Pages on this machine, and where Apollo's hosted Sandbox and Explorer ask from. */
-const EXPLORER_ORIGINS =
-  'localhost,https://studio.apollographql.com,https://sandbox.embed.apollographql.com,https://explorer.embed.apollographql.com';
+/** Where Apollo's hosted Sandbox and Explorer send requests from. */
+const APOLLO_ORIGINS = [
+  'https://studio.apollographql.com',
+  'https://sandbox.embed.apollographql.com',
+  'https://explorer.embed.apollographql.com',
+];
 
 const subgraphs = z
   .string()
@@ -36,8 +39,8 @@ const subgraphs = z
 
 const origins = z
   .string()
-  .default(EXPLORER_ORIGINS)
-  .transform((text) => text.split(',').map((item) => item.trim()));
+  .optional()
+  .transform((text) => text?.split(',').map((item) => item.trim()));
 
 /** Headers that are of one connection or one body, not of what is asked. */
 const OWN_HEADERS =
@@ -93,6 +96,12 @@ const onOff = (preset: 'on' | 'off') =>
     .enum(['on', 'off'])
     .default(preset)
     .transform((value) => value === 'on');
+
+/** On or off as given; unless given, off in production and on elsewhere. */
+const openOutsideProduction = z
+  .enum(['on', 'off'])
+  .optional()
+  .transform((value) => value && value === 'on');
 
 const count = (preset: number) => z.coerce.number('wants a number').int('wants a whole number').min(0).default(preset);
 
@@ -175,11 +184,20 @@ export const settings = {
     .string()
     .optional()
     .describe('a request says this as `x-explain`; elsewhere any value does (it adds `extensions.explanation`)'),
+  INTROSPECTION: openOutsideProduction.describe(
+    'whether clients may query the schema (`__schema`, `__type`): `on`, `off`; by default `off` in production, else `on`',
+  ),
+  SUGGESTIONS: openOutsideProduction.describe(
+    'whether error messages suggest names of the schema ("Did you mean …?"): `on`, `off`; by default `off` in production, else `on`',
+  ),
+  EXPLORER: openOutsideProduction.describe(
+    'whether the gateway serves Apollo Sandbox at `/` and GraphiQL at `/graphiql`: `on`, `off`; by default `off` in production, else `on`',
+  ),
   TRUSTED_PROXIES: networks.describe(
     'proxies in front of the gateway (addresses, networks such as `172.16.0.0/12`, or `loopback`, `uniquelocal`), with commas: the client is then who their `X-Forwarded-For` names',
   ),
   CORS_ORIGINS: origins.describe(
-    'sites whose pages may ask, with commas; `localhost` is this machine on any port, `*` everybody',
+    "sites whose pages may send requests, with commas; `localhost` is this machine on any port, `*` every site. By default `localhost` (in production: none), and Apollo's Sandbox with `EXPLORER`",
   ),
   ...serveSettings,
 };
@@ -190,7 +208,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env) {
   if (config.LAST_SUPERGRAPH === 'redis' && !config.REDIS_URL) {
     throw new ConfigurationError('LAST_SUPERGRAPH: "redis" needs REDIS_URL, which is not set.');
   }
-  return config;
+  const isProduction = config.NODE_ENV === 'production';
+  const { INTROSPECTION = !isProduction, SUGGESTIONS = !isProduction, EXPLORER = !isProduction } = config;
+  const defaultOrigins = [...(isProduction ? [] : ['localhost']), ...(EXPLORER ? APOLLO_ORIGINS : [])];
+  return { ...config, INTROSPECTION, SUGGESTIONS, EXPLORER, CORS_ORIGINS: config.CORS_ORIGINS ?? defaultOrigins };
 }
 
 export type GatewayConfig = ReturnType<typeof readConfig>;

@@ -54,7 +54,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     exposedHeaders: ['x-session-token', 'x-request-id'],
     maxAge: 600,
   });
-  await serveExplorerPages(service.app);
+  if (config.EXPLORER) await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));
   service.onClose('supergraph', () => loading.close());
 
