@@ -3,11 +3,15 @@
 // clone that was never built.
 // @ts-check
 import { readFileSync } from 'node:fs';
+import * as module from 'node:module';
 import { Command, Option } from 'commander';
 import { build, isBuilt } from './build.mjs';
 
 /** @import { StartOptions } from '../dist/start.js' */
 /** @import { OperateOptions } from '../dist/operations.js' */
+
+// Node 22.8 and later keep compiled code for the next start.
+if ('enableCompileCache' in module) /** @type {{ enableCompileCache(): void }} */ (module).enableCompileCache();
 
 /** What the person at the keyboard can put right: the message says it all, and a stack trace would hide it. */
 const PLAIN_ERRORS = new Set([
