@@ -8,6 +8,7 @@ import type { ServiceDefinition } from '@tributary/shared/service/service-defini
 import { handleUnexpectedErrors } from '@tributary/shared/service/unexpected-errors';
 import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 import { type Logger, pino } from 'pino';
+import { checkSettings } from './check-settings.js';
 import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
 import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
@@ -61,6 +62,7 @@ export async function startLocalStack(
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<LocalStack> {
+  await checkSettings(options, 'gateway');
   await refusePortsInUse(KNOWN, options);
   const loading = loadParts(options);
   // It may fail while PostgreSQL starts.
@@ -146,6 +148,7 @@ async function startServices(
     readConfig({
       ...process.env,
       SUPERGRAPH_PATH: '',
+      SUPERGRAPH_PATH_FILE: '',
       GATEWAY_PORT: String(options.gatewayPort),
       SUBGRAPHS: subgraphsOf(services, ports),
     }),
