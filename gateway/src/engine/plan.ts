@@ -1,5 +1,5 @@
 import type { FetchNode, PlanNode, ResponsePath } from '@apollo/query-planner';
-import { GraphQLError } from 'graphql';
+import { GraphQLError, type GraphQLErrorExtensions } from 'graphql';
 import { rootNamesOf, type SubgraphOperation, type SubgraphOperations } from './composed-operation.js';
 import { compileContext } from './contexts.js';
 import { type EntityAnswer, type EntityCall, holdsNull } from './entity-groups.js';
@@ -274,7 +274,7 @@ function tellErrors(
 
 function present({ message, extensions }: SubgraphError, subgraph: string, path: Path | undefined): GraphQLError {
   // What tells how a service is built is not for clients.
-  const { stacktrace, exception, ...shown } = extensions ?? {};
+  const { stacktrace, exception, ...shown } = (extensions ?? {}) as GraphQLErrorExtensions;
   return new GraphQLError(message || `Subgraph "${subgraph}" answered with an error.`, {
     path,
     extensions: { code: 'DOWNSTREAM_SERVICE_ERROR', ...shown, subgraph },

@@ -191,7 +191,7 @@ function tellMissing(at: Place, field: string, errors: GraphQLError[]): void {
     return known.slice(0, shared).every((key, i) => key === path[i]);
   });
   if (explained) return;
-  const extensions = { code: 'INVALID_SUBGRAPH_RESPONSE' };
+  const extensions = { code: 'INVALID_SUBGRAPH_RESPONSE' } as const;
   tell(errors, new GraphQLError(`Cannot return null for non-nullable field ${field}.`, { path, extensions }));
 }
 
