@@ -24,7 +24,12 @@ export const ERROR_CATALOGUE = {
     when: 'The document does not fit the schema: an unknown field, a missing argument, a literal of the wrong type, a subscription.',
     retry: UNCHANGED,
     status: REFUSED,
-    reasons: { INTROSPECTION_DISABLED: 'The document selects `__schema` or `__type`, and introspection is disabled.' },
+    reasons: {
+      CHARACTER: 'A text in a JSON literal contains a NUL or an unpaired surrogate.',
+      INTROSPECTION_DISABLED: 'The document selects `__schema` or `__type`, and introspection is disabled.',
+      NUMBER: 'A number in a JSON literal cannot be represented.',
+      TOO_DEEP: 'A JSON literal is nested too deeply.',
+    },
   },
   OPERATION_RESOLUTION_FAILURE: {
     when: 'The document has no operation of the name in `operationName`, or several operations and no name selects one.',
