@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { uncatalogued } from '../harness/graphql-client.ts';
@@ -159,6 +160,19 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
       'OPERATION_RESOLUTION_FAILURE',
       'got "b"',
     ],
+    [
+      'the hash of a query, and no query',
+      {
+        extensions: {
+          persistedQuery: {
+            version: 1,
+            sha256Hash: 'ecf4edb46db40b5132295c0291d62fb65d6759a9eedfa4d5d612dd5ec54a6b38',
+          },
+        },
+      },
+      'PERSISTED_QUERY_NOT_SUPPORTED',
+      'PersistedQueryNotSupported',
+    ],
   ])('%s', async (_what, request, code, words) => {
     for (const door of ['gateway', 'users'] as const) {
       const response = await fetch(`${graph.urls[door]}/graphql`, {
@@ -283,6 +297,19 @@ describe('HTTP', () => {
     expect(refused.headers.get('allow')).toBe('POST, OPTIONS');
   });
 
+  test.each(['gateway', 'users', 'products', 'orders'] as const)('%s says which methods it has', async (door) => {
+    for (const [path, allow] of [
+      ['/graphql', 'GET, POST, HEAD, OPTIONS'],
+      ['/health/ready', 'GET, HEAD, OPTIONS'],
+    ] as const) {
+      const send = (method: string) => fetch(graph.urls[door] + path, { method });
+      const [refused, options] = [await send('DELETE'), await send('OPTIONS')];
+      expect([refused.status, refused.headers.get('allow')]).toEqual([405, allow]);
+      expect([options.status, options.headers.get('allow')]).toEqual([204, allow]);
+      expect((await send('HEAD')).status).toBe((await send('GET')).status);
+    }
+  });
+
   test('a path that is not there is 404 in JSON', async () => {
     const response = await fetch(`${graph.urls.gateway}/nowhere?secret=1`);
     expect(response.status).toBe(404);
@@ -290,4 +317,11 @@ describe('HTTP', () => {
       errors: [{ message: 'Nothing is at /nowhere.', extensions: { code: 'NOT_FOUND' } }],
     });
   });
+});
+
+test('the example of docs/errors.md is what the gateway answers', async () => {
+  const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
+  const [, body] = /-d '(.*)'\n```/.exec(page) ?? [];
+  const [, answer] = /```json\n(.*?)```/s.exec(page) ?? [];
+  expect(JSON.parse((await post(body as string)).body)).toMatchObject(JSON.parse(answer as string));
 });
