@@ -22,7 +22,7 @@ type Graph = ReturnType<typeof buildCase>;
  * that was asked of an object only because it does not know the types of an interface, which is told of the object.
  */
 function explainedNulls({ data, errors = [] }: Nulls): string[] {
-  const nulls = errors.flatMap(({ path = [] }) => {
+  const nulls = errors.flatMap(pathsOf).flatMap((path) => {
     if (data === null) return ['[]'];
     let value: unknown = data;
     const end = path.findIndex((key) => {
@@ -32,6 +32,11 @@ function explainedNulls({ data, errors = [] }: Nulls): string[] {
     return end < 0 ? [] : [JSON.stringify(path.slice(0, end + 1))];
   });
   return [...new Set(nulls)].sort();
+}
+
+/** All places that an error affects. */
+function pathsOf({ path = [], extensions }: NonNullable<Answer['errors']>[number]): readonly Path[] {
+  return (extensions?.paths as Path[] | undefined) ?? [[...path]];
 }
 
 const plainJson = (value: unknown) => JSON.parse(JSON.stringify(value ?? null));
@@ -203,8 +208,8 @@ function lostIn(data: unknown, other: unknown, at: Path = []): Path[] {
 
 /** An error there, above it, or below it: what is below may have made it null. */
 function isExplained(place: Path, { errors = [] }: Answer): boolean {
-  return errors.some(({ path }) => {
-    const shared = Math.min(place.length, path?.length ?? 0);
-    return path !== undefined && place.slice(0, shared).every((key, i) => key === path[i]);
+  return errors.flatMap(pathsOf).some((path) => {
+    const shared = Math.min(place.length, path.length);
+    return place.slice(0, shared).every((key, i) => key === path[i]);
   });
 }
