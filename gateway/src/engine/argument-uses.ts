@@ -1,4 +1,13 @@
-import { type ArgumentNode, type FieldNode, Kind, parse, type ValueNode, visit } from 'graphql';
+import {
+  type ArgumentNode,
+  type DocumentNode,
+  type FieldNode,
+  Kind,
+  type OperationDefinitionNode,
+  parse,
+  type ValueNode,
+  visit,
+} from 'graphql';
 import type { SubgraphOperation } from './composed-operation.js';
 import type { ArgumentUse } from './response-errors.js';
 import type { Path, SubgraphError } from './types.js';
@@ -20,14 +29,16 @@ export function argumentUses(
   const mentioned = VARIABLE.exec(message);
   // gqlgen: ["variable", "v0", "price"].
   const [kind, inPath, ...rest] = path ?? [];
-  const variable = mentioned?.[1] ?? mentioned?.[2] ?? (kind === 'variable' ? String(inPath) : undefined);
-  if (variable === undefined && !location) return [];
-  const part = kind === 'variable' ? rest : partOf(PART.exec(message)?.[1] ?? '');
+  const named = mentioned?.[1] ?? mentioned?.[2] ?? (kind === 'variable' ? String(inPath) : undefined);
+  if (named === undefined && !location) return [];
+  const document = parse(text);
   const offset = location ? offsetOf(text, location) : -1;
+  const variable = named ?? variableDefinedAt(document, offset);
+  const part = kind === 'variable' ? rest : partOf(PART.exec(message)?.[1] ?? '');
 
   const uses: ArgumentUse[] = [];
   const fields: FieldNode[] = [];
-  visit(parse(text), {
+  visit(document, {
     Field: { enter: (field) => void fields.push(field), leave: () => void fields.pop() },
     Argument: (argument) => {
       const found = variable === undefined ? valueAt(argument, offset) : variableIn(argument.value, variable);
@@ -49,6 +60,13 @@ function partOf(text: string): Path {
 function offsetOf(text: string, { line, column }: { readonly line: number; readonly column: number }): number {
   const before = text.split(/\r\n|\n|\r/).slice(0, line - 1);
   return before.reduce((sum, each) => sum + each.length + 1, column - 1);
+}
+
+/** The variable whose definition, with its default value, is at an offset of the text. */
+function variableDefinedAt({ definitions }: DocumentNode, offset: number): string | undefined {
+  const [operation] = definitions as [OperationDefinitionNode];
+  return operation.variableDefinitions?.find(({ loc }) => loc && loc.start <= offset && offset < loc.end)?.variable.name
+    .value;
 }
 
 /** Where in a value a variable is; null when it is not. */
