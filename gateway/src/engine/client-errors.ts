@@ -184,12 +184,18 @@ class ErrorPresenter {
     const given = isObject(data) && typeof data.__typename === 'string' ? schema.getType(data.__typename) : undefined;
     const type = isObjectType(declared) ? declared : isObjectType(given) ? given : undefined;
     if (type) return this.#fieldsOf(field, type).get(name);
-    // Of an object that is not there, the type is not known: any type that has the field does.
-    for (const possible of isAbstractType(declared) ? schema.getPossibleTypes(declared) : []) {
-      const found = this.#fieldsOf(field, possible).get(name);
-      if (found) return found;
-    }
-    return undefined;
+    // Of an object that is not there, the type is not known: the field may be that of any type.
+    const possible = isAbstractType(declared) ? schema.getPossibleTypes(declared) : [];
+    const found = possible.flatMap((each) => this.#fieldsOf(field, each).get(name) ?? []);
+    const [first] = found;
+    return (
+      first && {
+        type: first.type,
+        nodes: [...new Set(found.flatMap(({ nodes }) => nodes))],
+        selectionSets: [...new Set(found.flatMap(({ selectionSets }) => selectionSets))],
+        below: new Map(),
+      }
+    );
   }
 
   #fieldsOf(field: ClientField, type: GraphQLObjectType): ReadonlyMap<string, ClientField> {
