@@ -1,3 +1,4 @@
+import { withCode } from '@tributary/shared/errors';
 import { type GraphQLError, type GraphQLSchema, getVariableValues } from 'graphql';
 import type { ClientDocument } from './operations.js';
 
@@ -19,7 +20,7 @@ export function readVariables(
 ): NormalizedVariables | { readonly errors: readonly GraphQLError[] } {
   if (variableDefinitions.length === 0) return { coerced: {}, sent: literals };
   const { coerced: values, errors } = getVariableValues(schema, variableDefinitions, given, { maxErrors: MAX_ERRORS });
-  if (errors) return { errors };
+  if (errors) return { errors: errors.map((error) => withCode(error, 'BAD_USER_INPUT')) };
   const coerced: Record<string, unknown> = {};
   const sent: Record<string, unknown> = { ...literals };
   for (const [name, normalized] of variableNames) {

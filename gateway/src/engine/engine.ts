@@ -43,6 +43,7 @@ import { compileShape, type Shape } from './response-shape.js';
 import { compileWriter, type Write } from './response-writer.js';
 import { SharedFetches } from './shared-fetches.js';
 import { SubgraphCalls } from './subgraph-calls.js';
+import { withoutSuggestions } from './suggestions.js';
 import { TypeConditions } from './type-conditions.js';
 import type { Fetcher, JsonObject, Run } from './types.js';
 import { planWeight } from './weights.js';
@@ -66,6 +67,10 @@ export interface EngineOptions {
   readonly cache?: ResponseCache | null;
   /** Labels of `@override` that are on, with the share of requests for which they are. */
   readonly labels?: ReadonlyMap<string, number>;
+  /** Whether clients may query `__schema` and `__type`. */
+  readonly introspection?: boolean;
+  /** Whether error messages suggest names of the schema ("Did you mean …?"). */
+  readonly suggestions?: boolean;
 }
 
 export interface EngineRequest {
@@ -147,6 +152,7 @@ export class Engine {
   readonly #shared: SharedFetches;
   readonly #operations: Operations;
   readonly #labels: OverrideLabels;
+  readonly #suggestions: boolean;
   readonly #planning = new PlanningQueue(MAX_PLANNING);
   readonly #refusedPlans = new LRUCache<string, ApiError>({ max: MAX_REFUSED_PLANS });
 
@@ -167,7 +173,16 @@ export class Engine {
       new EntityKeys(supergraph),
     );
     const { limits = LIMITS, maxOperations = 1000, maxOperationsWeight, labels = new Map() } = options;
-    this.#operations = new Operations(this.#apiSchema, supergraph, limits, maxOperations, maxOperationsWeight);
+    const { introspection = true, suggestions = true } = options;
+    this.#suggestions = suggestions;
+    this.#operations = new Operations(
+      this.#apiSchema,
+      supergraph,
+      limits,
+      maxOperations,
+      maxOperationsWeight,
+      introspection,
+    );
     this.#labels = overrideLabels(supergraph, labels);
   }
 
@@ -176,13 +191,13 @@ export class Engine {
     const started = performance.now();
     const { query, operationName, client } = request;
     const checked = this.#operations.known(query, operationName) ?? (await this.#check(request));
-    if ('errors' in checked) return checked;
+    if ('errors' in checked) return { errors: this.#shown(checked.errors) };
     const { operation, document } = checked;
     const { type } = document;
     request.allow?.(type);
 
     const variables = readVariables(this.#apiSchema, document, request.variables ?? {});
-    if ('errors' in variables) return variables;
+    if ('errors' in variables) return { errors: this.#shown(variables.errors) };
     const key = this.#variantKey(operation, variables.coerced);
     const known = operation.variants.get(key);
     const variant = known ?? (await this.#prepare(operation, key, variables.coerced, client));
@@ -228,11 +243,15 @@ export class Engine {
       ...(request.reportFreshness && { freshness: reportFreshness(traces, switched) }),
     };
     return {
-      ...(told.length > 0 && { errors: told }),
+      ...(told.length > 0 && { errors: this.#shown(told) }),
       data: shaped,
       ...(extensions && { extensions }),
       ...positions,
     };
+  }
+
+  #shown(errors: readonly GraphQLError[]): readonly GraphQLError[] {
+    return this.#suggestions ? errors : errors.map(withoutSuggestions);
   }
 
   async #execute(
