@@ -179,6 +179,8 @@ export class Supergraph {
       maxOperations: config.MAX_OPERATIONS,
       labels: config.OVERRIDE_LABELS,
       cache: this.#cache,
+      introspection: config.INTROSPECTION,
+      suggestions: config.SUGGESTIONS,
     });
     const subgraphs = new Set(
       [...supergraphSdl.matchAll(/@join__graph\(name: "([^"]+)"/g)].map(([, name = '']) => name),
