@@ -60,7 +60,7 @@ function tryToCompose(subgraphs: readonly Subgraph[], schemas: Schemas): Attempt
       return schema === undefined ? [] : [{ name, url, typeDefs: parse(schema) }];
     });
     const { errors, supergraphSdl } = composeServices(services);
-    return errors ? { problem: errors.map(({ message }) => message).join(' ') } : { supergraphSdl };
+    return errors ? { problem: errors.map(({ message }) => message).join('; ') } : { supergraphSdl };
   } catch (error) {
     return { problem: (error as Error).message };
   }
