@@ -11,4 +11,11 @@ await runCommand('gateway', settings, {
       await serve('gateway', config, (logger) => createGateway(config, logger));
     },
   },
+  compose: {
+    description: 'compose SUBGRAPHS and print the supergraph, for SUPERGRAPH_PATH',
+    async run() {
+      const { composeOnce } = await import('./supergraph/compose-once.js');
+      process.stdout.write(await composeOnce(readConfig()));
+    },
+  },
 });

@@ -387,7 +387,7 @@ function loadable(source: SupergraphManager): SupergraphManager {
 }
 
 /** A subgraph as composition is told of it, which puts its URL into the supergraph and into messages. */
-function withoutCredentials({ name, url }: Subgraph): Subgraph {
+export function withoutCredentials({ name, url }: Subgraph): Subgraph {
   const shown = new URL(url);
   shown.username = '';
   shown.password = '';
@@ -411,7 +411,7 @@ function sessionHeaders({ http }: GraphQLRequest, positions: ReadonlyMap<string,
   return { 'x-session-token': token, ...(asksCookie && { 'set-cookie': cookie }) };
 }
 
-function subgraphOptions(config: GatewayConfig): SubgraphOptions {
+export function subgraphOptions(config: GatewayConfig): SubgraphOptions {
   return {
     timeoutMs: config.SUBGRAPH_TIMEOUT,
     maxBytes: config.SUBGRAPH_MAX_RESPONSE,
