@@ -211,7 +211,7 @@ describe('over a supergraph file', () => {
     const { url, gateway: running, logs } = await gateway({ SUPERGRAPH_PATH: path });
     await running.ready;
     expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
-    expect(codesOf(await ask(url, '{ b }'))).toEqual(['BAD_USER_INPUT']);
+    expect(codesOf(await ask(url, '{ b }'))).toEqual(['GRAPHQL_VALIDATION_FAILED']);
 
     writeFileSync(path, 'type Query {');
     await until(
