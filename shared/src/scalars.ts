@@ -76,7 +76,7 @@ export const JSONValue = new GraphQLScalarType<unknown, unknown>({
 function parseJson(value: unknown): unknown {
   const fault = findJsonFault(value, MAX_JSON_DEPTH);
   if (fault) {
-    const extensions = { code: 'BAD_USER_INPUT', reason: fault.reason };
+    const extensions = { code: 'BAD_USER_INPUT', reason: fault.reason } as const;
     throw new GraphQLError(`A JSON value ${fault.problem}.`, { extensions });
   }
   return value;

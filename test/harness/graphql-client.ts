@@ -5,6 +5,7 @@ export interface GraphQLAnswer {
   readonly errors?: readonly {
     readonly message: string;
     readonly path?: readonly (string | number)[];
+    readonly locations?: readonly { readonly line: number; readonly column: number }[];
     readonly extensions: Readonly<Record<string, unknown>>;
   }[];
   readonly extensions?: Readonly<Record<string, unknown>>;

@@ -35,15 +35,3 @@ export function readVariables(
 function jsonOf(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? JSON.parse(JSON.stringify(value)) : value;
 }
-
-/** An error message of a subgraph in the client's words: its own variables and literals in place of normalized ones. */
-export function inClientTerms(message: string, { variableNames, literals }: ClientDocument): string {
-  if (!message.includes('$v')) return message;
-  return message.replace(/(?:\b(Variable) )?("?)\$(v\d+)\b("?)/g, (whole, variable = '', before, normalized, after) => {
-    for (const [name, other] of variableNames)
-      if (other === normalized) return whole.replace(`$${normalized}`, () => `$${name}`);
-    if (!Object.hasOwn(literals, normalized)) return whole;
-    const literal = JSON.stringify(literals[normalized]);
-    return variable ? `The argument ${literal}` : `${before}${literal}${after}`;
-  });
-}

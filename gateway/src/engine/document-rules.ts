@@ -34,7 +34,7 @@ function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
     Field: ({ name }) => {
       if (name.value !== '__schema' && name.value !== '__type') return;
       const message = `Introspection is disabled; the field "${name.value}" is not available.`;
-      const extensions = { reason: 'INTROSPECTION_DISABLED' };
+      const extensions = { reason: 'INTROSPECTION_DISABLED' } as const;
       context.reportError(new GraphQLError(message, { nodes: name, extensions }));
     },
   };

@@ -336,7 +336,7 @@ function stalenessOf({ directives = [] }: OperationDefinitionNode): number {
     // The message of the header of the same meaning would not say where.
   }
   const message = `@maxStaleness(of:) must be a literal duration such as "500ms", "2s" or "0"; got ${print(value).slice(0, MAX_SHOWN)}.`;
-  const extensions = { code: 'BAD_USER_INPUT', field: '@maxStaleness.of' };
+  const extensions = { code: 'BAD_USER_INPUT', field: '@maxStaleness.of' } as const;
   throw new GraphQLError(message, { nodes: value, extensions });
 }
 

@@ -17,6 +17,7 @@ import {
   type Fetcher,
   isObject,
   type Json,
+  type JsonObject,
   type SubgraphError,
   type SubgraphRequest,
   type SubgraphResult,
@@ -438,11 +439,18 @@ function parseResult(text: string): SubgraphResult | undefined {
 function readError(error: Json | undefined): SubgraphError {
   if (typeof error === 'string') return { message: error };
   if (!isObject(error)) return {};
-  const { message, path, extensions } = error;
+  const { message, path, locations, extensions } = error;
   const isPath = Array.isArray(path) && path.every((key) => typeof key === 'string' || typeof key === 'number');
   return {
     ...(typeof message === 'string' && { message }),
     ...(isPath && { path: path as (string | number)[] }),
+    ...(Array.isArray(locations) && locations.every(isLocation) && { locations: locations as Location[] }),
     ...(isObject(extensions) && isJson(extensions) && { extensions }),
   };
+}
+
+type Location = JsonObject & { readonly line: number; readonly column: number };
+
+function isLocation(value: Json | undefined): value is Location {
+  return isObject(value) && Number.isSafeInteger(value.line) && Number.isSafeInteger(value.column);
 }

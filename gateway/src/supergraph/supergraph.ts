@@ -271,6 +271,7 @@ export class Supergraph {
         client: clientKey(http.ip),
         variables,
         headers,
+        requestId: http.id,
         requirements,
         abandonment,
         explain,
