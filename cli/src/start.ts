@@ -1,4 +1,3 @@
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
 import { createGateway } from '@tributary/gateway/gateway';
@@ -8,14 +7,14 @@ import type { HttpService } from '@tributary/shared/http/http-service';
 import { privateLogs } from '@tributary/shared/service/log-privacy';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { handleUnexpectedErrors } from '@tributary/shared/service/unexpected-errors';
-import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 import { type Logger, pino } from 'pino';
 import pretty from 'pino-pretty';
 import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
 import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
-import { UserError } from './user-error.js';
+import { refusePortsInUse } from './used-ports.js';
+import { welcome } from './welcome.js';
 
 /** How often somebody who waits is told how far it is. */
 const TELL_MS = 5000;
@@ -147,27 +146,6 @@ function createLocalLogger(level: string): Logger {
   return pino(options, pretty({ destination: 2, ignore: 'pid,hostname', sync: true }));
 }
 
-/** Better to know before PostgreSQL starts and data is imported. */
-async function refusePortsInUse(services: readonly ServiceDefinition[], options: StartOptions): Promise<void> {
-  const wanted = [
-    ['gateway', options.gatewayPort] as const,
-    ...services.map((s) => [s.name, portOf(s, options)] as const),
-  ];
-  for (const [name, port] of wanted) {
-    if (port === 0 || !(await portInUse(port))) continue;
-    const remedy = `${name}Port` in options ? `, or choose another with --${name}-port.` : '.';
-    throw new UserError(`Port ${port} (${name}) is in use. Stop what uses it${remedy}`);
-  }
-}
-
-function portInUse(port: number): Promise<boolean> {
-  const probe = createServer();
-  return new Promise((resolve) => {
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'));
-    probe.listen({ port, host: 'localhost' }, () => probe.close(() => resolve(false)));
-  });
-}
-
 /** Starts the stack, says where it is, and runs until it is told to stop. */
 export async function runStart(options: StartOptions): Promise<void> {
   const startedAt = performance.now();
@@ -193,22 +171,4 @@ export async function runStart(options: StartOptions): Promise<void> {
       'A service or PostgreSQL did not stop in time. PostgreSQL was told to, and may still be running.\n',
     );
   process.exit(lostDatabase || failed.signal.aborted || !inTime ? 1 : 0);
-}
-
-function welcome({ url, serviceUrls }: LocalStack, took: string): string {
-  const services = Object.entries(serviceUrls).map(([name, at]) => `${name} ${at}`);
-  return `
-Tributary is ready (${took}).
-
-  Graph     ${url}/graphql
-  Explore   ${url}  (Apollo Sandbox)   ${url}/graphiql  (GraphiQL, works offline)
-  Services  ${services.join('   ')}
-  Health    /health/ready and /metrics on each of them
-
-Try:
-
-  curl ${url}/graphql -H 'content-type: application/json' \\
-    -d '${JSON.stringify({ query: SAMPLE_QUERY.replace(/\s+/g, ' ').trim() }).replaceAll("'", "'\\''")}'
-
-Ctrl-C stops everything.`;
 }
