@@ -1,3 +1,4 @@
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DevStack } from './dev/dev-stack.js';
 import { LocalSupergraph } from './dev/local-supergraph.js';
@@ -29,7 +30,7 @@ export async function runDev(options: StartOptions): Promise<void> {
   const gatewayPort = options.gatewayPort || (await freePort());
   const url = `http://localhost:${gatewayPort}`;
   const subgraphs = services.map(({ name }) => ({ name, url: `http://localhost:${ports.get(name)}/graphql` }));
-  const supergraph = new LocalSupergraph(subgraphs, url);
+  const supergraph = new LocalSupergraph(join(resolve(options.dataDir), 'supergraph.graphql'), subgraphs, url);
   const environment = environmentOf(services, ports, data.databaseUrls);
   const common = { LOG_LEVEL: options.logLevel, PROCESSES: '1' };
   const ofServices = {

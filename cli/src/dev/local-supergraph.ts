@@ -1,6 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { composeLargest, composeSchemas } from '@tributary/gateway/supergraph/compose-schemas';
 import { z } from 'zod';
@@ -26,9 +24,8 @@ interface Subgraph {
  * so that there is a moment from which a schema is served; a gateway that polls would notice later, and not say when.
  */
 export class LocalSupergraph {
-  /** Where it is, for the gateway's SUPERGRAPH_PATH. */
+  /** For the gateway's SUPERGRAPH_PATH. */
   readonly path: string;
-  readonly #folder = mkdtempSync(join(tmpdir(), 'tributary-dev-'));
   readonly #subgraphs: readonly Subgraph[];
   readonly #gatewayUrl: string;
   readonly #schemas = new Map<string, string>();
@@ -36,10 +33,11 @@ export class LocalSupergraph {
   #composed = '';
   #written: string | null = null;
 
-  constructor(subgraphs: readonly Subgraph[], gatewayUrl: string) {
+  /** @param path where it is written */
+  constructor(path: string, subgraphs: readonly Subgraph[], gatewayUrl: string) {
+    this.path = path;
     this.#subgraphs = subgraphs;
     this.#gatewayUrl = gatewayUrl;
-    this.path = join(this.#folder, 'supergraph.graphql');
   }
 
   /** Whether there is one. */
@@ -89,7 +87,7 @@ export class LocalSupergraph {
   }
 
   remove(): void {
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.path, { force: true });
   }
 
   /** The gateway never reads a part of it. */
