@@ -54,7 +54,7 @@ export class LocalSupergraph {
    */
   async update(names: readonly string[]): Promise<boolean> {
     const running = this.#subgraphs.filter(({ name }) => names.includes(name));
-    await Promise.all(running.map(async ({ name, url }) => this.#schemas.set(name, await readSchema(url))));
+    await Promise.all(running.map(async (each) => this.#schemas.set(each.name, await readSchema(each))));
     const schemas = JSON.stringify([...this.#schemas].sort());
     if (schemas === this.#composed || this.#schemas.size === 0) return false;
     // At the start, services that run are served without those that do not.
@@ -107,14 +107,20 @@ export class LocalSupergraph {
   }
 }
 
-async function readSchema(url: string): Promise<string> {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ query: '{ _service { sdl } }' }),
-    signal: AbortSignal.timeout(READ_MS),
-  });
-  const answer = sdlSchema.safeParse(await response.json());
-  if (!answer.success) throw new Error(`The schema at ${url} cannot be read (HTTP ${response.status}).`);
-  return answer.data.data._service.sdl;
+/** @throws when the service does not answer, or not with a schema */
+async function readSchema({ name, url }: Subgraph): Promise<string> {
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ query: '{ _service { sdl } }' }),
+      signal: AbortSignal.timeout(READ_MS),
+    });
+    return sdlSchema.parse(await response.json()).data._service.sdl;
+  } catch (error) {
+    const { cause, message } = error as Error;
+    throw new Error(
+      `The schema of ${name} cannot be read: ${(cause as NodeJS.ErrnoException | undefined)?.code ?? message}`,
+    );
+  }
 }
