@@ -12,6 +12,7 @@ const STEPS = [
   ['build and types', () => runTasks(['build', 'typecheck'])],
   ['no client of the API breaks', node('test/contract/check.mjs')],
   ['docs/configuration.md is up to date', node('test/docs/variables.mjs', '--check')],
+  ['docs/errors.md is up to date', node('test/docs/errors.mjs', '--check')],
   ['no dead code', installed('knip')],
 ];
 

@@ -53,6 +53,8 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     methods: ['GET', 'POST'],
     exposedHeaders: ['x-session-token', 'x-request-id'],
     maxAge: 600,
+    // Other OPTIONS requests are answered like preflights.
+    strictPreflight: false,
   });
   if (config.EXPLORER) await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));

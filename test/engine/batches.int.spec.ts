@@ -41,13 +41,17 @@ describe('a fetch that fails in a batch costs no other', () => {
       order: { paid: true, lines: [{ product: { stock: null } }, { product: { stock: null } }] },
       hero: { weight: 1 },
     });
-    expect(placesOf(errors)).toEqual(['order.lines.0.product', 'order.lines.1.product']);
+    expect(placesOf(errors)).toEqual(['order.lines.0.product.stock']);
+    expect(errors?.[0]?.extensions).toMatchObject({
+      paths: [0, 1].map((i) => ['order', 'lines', i, 'product', 'stock']),
+      pathCount: 2,
+    });
   });
 
   test('of the same fields of other entities', async () => {
     const { data, errors } = await buildCase(shop).run('query Page { hero { stock } lost { stock } }');
     expect(data).toEqual({ hero: { stock: 20 }, lost: { stock: null } });
-    expect(placesOf(errors)).toEqual(['lost']);
+    expect(placesOf(errors)).toEqual(['lost.stock']);
   });
 
   test('also with a cache, of which a part of the batch comes', async () => {
@@ -58,7 +62,7 @@ describe('a fetch that fails in a batch costs no other', () => {
     const before = graph.sent.length;
     const { data, errors } = await graph.run(named('hero { stock } lost { stock } order(id: $id) { paid }'));
     expect(data).toEqual({ hero: { stock: 20 }, lost: { stock: null }, order: { paid: true } });
-    expect(placesOf(errors)).toEqual(['lost']);
+    expect(placesOf(errors)).toEqual(['lost.stock']);
     // The roots, the batch, and each of its two calls alone.
     const asked = graph.sent.slice(before).filter(({ subgraph }) => subgraph === 'b');
     expect(asked.map(({ query }) => query.match(/stock|paid/g)?.join())).toEqual(['stock,paid', 'stock', 'paid']);
@@ -69,7 +73,7 @@ describe('a fetch that fails in a batch costs no other', () => {
     const graph = buildCase({ ...shop, failing });
     const { data, errors } = await graph.run(named('order(id: $id) { paid } hero { stock } lost { weight }'));
     expect(data).toEqual({ order: { paid: null }, hero: { stock: null }, lost: { weight: null } });
-    expect(placesOf(errors)).toEqual(['hero', 'lost', 'order']);
+    expect(placesOf(errors)).toEqual(['hero.stock', 'lost.weight', 'order.paid']);
     expect(graph.sent.filter(({ subgraph }) => subgraph === 'b')).toHaveLength(1 + 3);
   });
 });

@@ -22,7 +22,7 @@ type Graph = ReturnType<typeof buildCase>;
  * that was asked of an object only because it does not know the types of an interface, which is told of the object.
  */
 function explainedNulls({ data, errors = [] }: Nulls): string[] {
-  const nulls = errors.flatMap(({ path = [] }) => {
+  const nulls = errors.flatMap(pathsOf).flatMap((path) => {
     if (data === null) return ['[]'];
     let value: unknown = data;
     const end = path.findIndex((key) => {
@@ -33,6 +33,19 @@ function explainedNulls({ data, errors = [] }: Nulls): string[] {
   });
   return [...new Set(nulls)].sort();
 }
+
+/** All places that an error affects. */
+function pathsOf({ path = [], extensions }: NonNullable<Answer['errors']>[number]): readonly Path[] {
+  return (extensions?.paths as Path[] | undefined) ?? [[...path]];
+}
+
+/** Where in the document each error with a path is. */
+const locationsOf = ({ errors = [] }: Nulls) =>
+  new Map(errors.flatMap(({ path, locations = [] }) => (path ? [[JSON.stringify(path), locations] as const] : [])));
+
+/** Whether a field of the graph fails. */
+const fails = ({ entities }: FederatedCase) =>
+  entities.some((entity) => Object.values(entity).some((value) => value instanceof Error));
 
 const plainJson = (value: unknown) => JSON.parse(JSON.stringify(value ?? null));
 
@@ -75,6 +88,7 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
     const { cache, hear } = cacheFor(federated);
     const graphs = [buildCase(federated), buildCase({ ...federated, cacheable: true }, { cache })] as const;
     const [graph, cached] = graphs;
+    let compared = 0;
     for (const batch of batches(graph, SEED, QUERIES, (i) => `Operation${i}`)) {
       const expected = await Promise.all(batch.map(({ query, variables }) => graph.expected(query, variables)));
       // What is asked again comes from the cache, as far as it is cacheable.
@@ -86,9 +100,19 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
           const what = described(query, is);
           expect(is.data, what).toEqual(plainJson(should.data));
           expect(explainedNulls(is), what).toEqual(explainedNulls(plainJson(should)));
+          const locations = locationsOf(plainJson(should));
+          for (const [path, found] of locationsOf(is)) {
+            expect(found.length, what).toBeGreaterThan(0);
+            const there = locations.get(path);
+            if (!there) continue;
+            // Of an object that is null, the engine does not know the type: it names the fields of all types that it may have.
+            expect(found, what).toEqual(expect.arrayContaining([...there]));
+            if (found.length === there.length) compared += 1;
+          }
         });
       }
     }
+    if (fails(federated)) expect(compared).toBeGreaterThan(0);
     // Otherwise the cache was never asked.
     expect(cached.sent.length).toBeLessThan(2 * graph.sent.length);
   });
@@ -203,8 +227,8 @@ function lostIn(data: unknown, other: unknown, at: Path = []): Path[] {
 
 /** An error there, above it, or below it: what is below may have made it null. */
 function isExplained(place: Path, { errors = [] }: Answer): boolean {
-  return errors.some(({ path }) => {
-    const shared = Math.min(place.length, path?.length ?? 0);
-    return path !== undefined && place.slice(0, shared).every((key, i) => key === path[i]);
+  return errors.flatMap(pathsOf).some((path) => {
+    const shared = Math.min(place.length, path.length);
+    return place.slice(0, shared).every((key, i) => key === path[i]);
   });
 }

@@ -57,8 +57,12 @@ test('a non-null field that only products knows takes its order with it, and say
   );
   expect(answer.data).toEqual({ order: null, user: { name: 'Claire Gute' } });
   expect(answer.errors?.[0]).toMatchObject({
-    path: ['order', 'items', 0, 'product'],
-    extensions: { code: 'SUBGRAPH_UNAVAILABLE' },
+    path: ['order', 'items', 0, 'product', 'stock'],
+    extensions: {
+      code: 'SUBGRAPH_UNAVAILABLE',
+      paths: [0, 1].map((i) => ['order', 'items', i, 'product', 'stock']),
+      pathCount: 2,
+    },
   });
 });
 

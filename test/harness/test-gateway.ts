@@ -3,7 +3,7 @@ import { createGateway, type Gateway } from '@tributary/gateway/gateway';
 import type { EventBus } from '@tributary/shared/events/event-bus';
 import { pino } from 'pino';
 import { afterEach } from 'vitest';
-import { startTestSubgraph, type TestSubgraph } from './test-subgraph.ts';
+import { type Resolvers, startTestSubgraph, type TestSubgraph } from './test-subgraph.ts';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -11,8 +11,8 @@ afterEach(async () => {
 });
 
 /** A subgraph that runs until the end of the test. */
-export async function subgraph(sdl: string): Promise<TestSubgraph> {
-  const started = await startTestSubgraph(sdl);
+export async function subgraph(sdl: string, resolvers?: Resolvers): Promise<TestSubgraph> {
+  const started = await startTestSubgraph(sdl, resolvers);
   cleanUps.push(() => started.down());
   return started;
 }

@@ -26,10 +26,14 @@ export interface TestRequest {
   readonly variables: Record<string, any>;
 }
 
+// biome-ignore lint/suspicious/noExplicitAny: as loose as the package has them
+export type Resolvers = Record<string, any>;
+
 export type Answer = (response: ServerResponse, request: TestRequest) => void;
 
-export async function startTestSubgraph(sdl: string): Promise<TestSubgraph> {
-  let schema = build(sdl);
+/** @param resolvers of its first schema */
+export async function startTestSubgraph(sdl: string, resolvers?: Resolvers): Promise<TestSubgraph> {
+  let schema = build(sdl, resolvers);
   let answer: Answer | undefined;
   let server: Server;
   let port = 0;
@@ -72,6 +76,6 @@ export async function startTestSubgraph(sdl: string): Promise<TestSubgraph> {
   };
 }
 
-function build(sdl: string): GraphQLSchema {
-  return buildSubgraphSchema({ typeDefs: parse(FEDERATION + sdl) });
+function build(sdl: string, resolvers?: Resolvers): GraphQLSchema {
+  return buildSubgraphSchema({ typeDefs: parse(FEDERATION + sdl), ...(resolvers && { resolvers }) });
 }

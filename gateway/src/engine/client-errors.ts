@@ -1,37 +1,314 @@
-import { GraphQLError } from 'graphql';
-import type { JsonObject } from './types.js';
+import {
+  type FieldNode,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  type GraphQLSchema,
+  getNamedType,
+  getNullableType,
+  isAbstractType,
+  isListType,
+  isObjectType,
+  Kind,
+  type OperationDefinitionNode,
+  parse,
+  type SelectionSetNode,
+  type ValueNode,
+} from 'graphql';
+import type { ClientDocument, Operation } from './operations.js';
+import type { ArgumentUse, ResponseError } from './response-errors.js';
+import { type SelectedField, selectedFields } from './selection.js';
+import type { TypeConditions } from './type-conditions.js';
+import { isObject, type Json, type JsonObject, type Path } from './types.js';
+
+/** How many of the paths that one error affects it lists. */
+const MAX_PATHS = 20;
+/** How much of a literal a message repeats, in characters. */
+const MAX_LITERAL = 200;
+/** Codes of errors that the client reports with the id of its request. */
+const REPORTED = new Set<unknown>(['INTERNAL_SERVER_ERROR', 'INVALID_SUBGRAPH_RESPONSE', 'DOWNSTREAM_SERVICE_ERROR']);
+/** What only the gateway and subgraphs know of: the fields and types by which entities are fetched. */
+const PROTOCOL = /\b_entities\b|\b_Entity\b|\b_Any\b|\$representations/;
+
+/** What errors of one response are presented with. */
+export interface ErrorContext {
+  /** What clients know of the graph. */
+  readonly schema: GraphQLSchema;
+  /** All of the graph. */
+  readonly types: TypeConditions;
+  /** The client's text. */
+  readonly query: string;
+  readonly document: ClientDocument;
+  readonly operation: Operation;
+  /** What the client gave. */
+  readonly given: Readonly<Record<string, unknown>>;
+  /** By normalized name. */
+  readonly variables: Readonly<Record<string, unknown>>;
+  /** In the names of the plan. */
+  readonly data: JsonObject;
+  readonly requestId: string | undefined;
+}
+
+/** A field of the client's document; its selections below are read when they are first needed. */
+interface ClientField {
+  readonly type: GraphQLOutputType | null;
+  readonly nodes: readonly FieldNode[];
+  readonly selectionSets: readonly SelectionSetNode[];
+  readonly below: Map<string, ReadonlyMap<string, ClientField>>;
+}
+
+/** A place of the response in the client's names. */
+interface Place {
+  readonly path: Path;
+  readonly nodes: readonly FieldNode[];
+  /** Whether the client selected the field itself, and not only what holds it. */
+  readonly isWhole: boolean;
+}
 
 /**
- * An error in the client's names. Of a field that the client did not ask for (a key, say, or another type's) it is told of the
- * object that has it.
- *
- * @param reword puts a message in the client's words
+ * Makes of errors in the names of the plan errors in the client's: its response names, its variables and arguments, with locations in
+ * its text. The text is parsed again, so that nothing of it has to be kept for the requests that succeed.
  */
-export function within(
-  data: JsonObject | null,
-  error: GraphQLError,
-  responseNames: ReadonlyMap<string, string | null>,
-  reword: (message: string) => string,
-): GraphQLError {
-  const message = reword(error.message);
-  if (!error.path) return new GraphQLError(message, { extensions: error.extensions });
-  const path: (string | number)[] = [];
-  let value: unknown = data;
-  for (const internal of error.path) {
-    const known = typeof internal === 'string' ? responseNames.get(internal) : undefined;
-    // The client calls something else so, or nothing.
-    if (known === null) break;
-    const key = known ?? internal;
-    if (value !== null && typeof value !== 'object') {
-      // The client asked for something else by this name.
-      path.pop();
-      break;
-    }
-    if (value !== null) {
-      if (!Object.hasOwn(value, key)) break;
-      value = (value as Record<string | number, unknown>)[key];
-    }
-    path.push(key);
-  }
-  return new GraphQLError(message, { path, extensions: error.extensions });
+export function presentErrors(errors: readonly ResponseError[], context: ErrorContext): GraphQLError[] {
+  const presenter = new ErrorPresenter(context);
+  const presented = new Set<string>();
+  return errors.flatMap((error) => {
+    const { shown, isWhole } = presenter.present(error);
+    // Of several fields that only the plan has, one error says that the object lacks something.
+    const key = isWhole ? null : JSON.stringify([shown.message, shown.path]);
+    if (key !== null && presented.has(key)) return [];
+    if (key !== null) presented.add(key);
+    return [shown];
+  });
 }
+
+class ErrorPresenter {
+  readonly #context: ErrorContext;
+  readonly #root: ClientField;
+  readonly #fragments: Readonly<Record<string, FragmentDefinitionNode>>;
+  /** The client's variables, by normalized name. */
+  readonly #names: ReadonlyMap<string, string>;
+  readonly #definitions: OperationDefinitionNode['variableDefinitions'];
+  /** By the client's names. */
+  readonly #variables: Readonly<Record<string, unknown>>;
+
+  constructor(context: ErrorContext) {
+    const { schema, query, document, variables } = context;
+    this.#context = context;
+    const { definitions } = parse(query);
+    const fragments = definitions.flatMap((each) => (each.kind === Kind.FRAGMENT_DEFINITION ? [each] : []));
+    this.#fragments = Object.fromEntries(fragments.map((fragment) => [fragment.name.value, fragment]));
+    const operation = definitions.find(
+      (each): each is OperationDefinitionNode =>
+        each.kind === Kind.OPERATION_DEFINITION && (each.name?.value ?? null) === document.operationName,
+    );
+    this.#definitions = operation?.variableDefinitions;
+    this.#names = new Map([...document.variableNames].map(([name, normalized]) => [normalized, name]));
+    this.#variables = Object.fromEntries(
+      [...this.#names].map(([normalized, name]) => [name, variables[normalized]] as const),
+    );
+    this.#root = {
+      type: schema.getRootType(document.type) ?? null,
+      nodes: [],
+      selectionSets: operation ? [operation.selectionSet] : [],
+      below: new Map(),
+    };
+  }
+
+  present({ message, paths, uses = [], extensions }: ResponseError): { shown: GraphQLError; isWhole: boolean } {
+    const [first] = paths;
+    const place = first && this.#follow(first);
+    const located = place ? uses.flatMap((use) => this.#locate(place, use)) : [];
+    const nodes = located.length > 0 ? located : place?.nodes;
+    const { requestId } = this.#context;
+    const shown = new GraphQLError(this.#reworded(message, uses, extensions.subgraph), {
+      ...(nodes && nodes.length > 0 && { nodes }),
+      path: place?.path,
+      extensions: {
+        ...extensions,
+        ...(requestId !== undefined &&
+          REPORTED.has(extensions.code) && { requestId: extensions.requestId ?? requestId }),
+        ...(paths.length > 1 && {
+          paths: paths.slice(0, MAX_PATHS).map((path) => this.#follow(path).path),
+          pathCount: paths.length,
+        }),
+      },
+    });
+    return { shown, isWhole: place?.isWhole ?? true };
+  }
+
+  /** The place at a path, or, where the client did not select what is there, the object that holds it. */
+  #follow(path: Path): Place {
+    const followed: (string | number)[] = [];
+    let field = this.#root;
+    let type: GraphQLOutputType | null = field.type;
+    let data: Json | undefined = this.#context.data;
+    for (const key of path) {
+      const nullable: GraphQLOutputType | null = type && getNullableType(type);
+      if (typeof key === 'number') {
+        if (!isListType(nullable)) return { path: followed, nodes: field.nodes, isWhole: false };
+        type = nullable.ofType;
+        followed.push(key);
+      } else {
+        const name = this.#clientName(key);
+        const next: ClientField | undefined =
+          name === null || !nullable || isListType(nullable) ? undefined : this.#fieldOf(field, name, data);
+        if (!next) {
+          // What has no fields is not what the plan means: the client calls something else so.
+          if (nullable && !isListType(nullable) && !isObjectType(nullable) && !isAbstractType(nullable)) followed.pop();
+          return { path: followed, nodes: field.nodes, isWhole: false };
+        }
+        field = next;
+        type = next.type;
+        followed.push(name as string);
+      }
+      data = typeof data === 'object' && data !== null ? (data as Record<string | number, Json>)[key] : undefined;
+    }
+    return { path: followed, nodes: field.nodes, isWhole: true };
+  }
+
+  /** The client's name for a response name of the plan; null when the client has none for it. */
+  #clientName(key: string): string | null {
+    const { responseNames } = this.#context.operation;
+    const known = responseNames.get(key);
+    if (known !== undefined) return known;
+    const planned = key.replace(PLANNER_ALIAS, '$1');
+    return planned === key ? key : (responseNames.get(planned) ?? planned);
+  }
+
+  /** @param data the object that has the field, as far as it is known */
+  #fieldOf(field: ClientField, name: string, data: Json | undefined): ClientField | undefined {
+    const { schema } = this.#context;
+    const declared = field.type && getNamedType(field.type);
+    const given = isObject(data) && typeof data.__typename === 'string' ? schema.getType(data.__typename) : undefined;
+    const type = isObjectType(declared) ? declared : isObjectType(given) ? given : undefined;
+    if (type) return this.#fieldsOf(field, type).get(name);
+    // Of an object that is not there, the type is not known: the field may be that of any type.
+    const possible = isAbstractType(declared) ? schema.getPossibleTypes(declared) : [];
+    const found = possible.flatMap((each) => this.#fieldsOf(field, each).get(name) ?? []);
+    const [first] = found;
+    return (
+      first && {
+        type: first.type,
+        nodes: [...new Set(found.flatMap(({ nodes }) => nodes))],
+        selectionSets: [...new Set(found.flatMap(({ selectionSets }) => selectionSets))],
+        below: new Map(),
+      }
+    );
+  }
+
+  #fieldsOf(field: ClientField, type: GraphQLObjectType): ReadonlyMap<string, ClientField> {
+    let fields = field.below.get(type.name);
+    if (!fields) {
+      const parts = {
+        schema: this.#context.schema,
+        fragments: this.#fragments,
+        variables: this.#variables,
+        responseNames: new Map(),
+        introspection: null,
+      };
+      fields = new Map(
+        selectedFields(type, field.selectionSets, parts).map((selected: SelectedField) => [
+          selected.responseName,
+          { ...selected, below: new Map() },
+        ]),
+      );
+      field.below.set(type.name, fields);
+    }
+    return fields;
+  }
+
+  /** The values in the client's text that an argument of the plan comes from. */
+  #locate(place: Place, { fields, argument, within }: ArgumentUse): readonly ValueNode[] {
+    // The place is the first of the fields.
+    let nodes = place.nodes;
+    for (const name of fields.slice(1)) {
+      const below = nodes.flatMap(({ selectionSet }) => this.#selectedIn(selectionSet));
+      nodes = below.filter(({ alias, name: own }) => (alias ?? own).value === this.#clientName(name));
+    }
+    return nodes.flatMap(({ arguments: given = [] }) =>
+      given.filter(({ name }) => name.value === argument).map(({ value }) => this.#part(value, within)),
+    );
+  }
+
+  #selectedIn(selectionSet: SelectionSetNode | undefined, spread: readonly string[] = []): readonly FieldNode[] {
+    return (selectionSet?.selections ?? []).flatMap((selection) => {
+      if (selection.kind === Kind.FIELD) return [selection];
+      if (selection.kind === Kind.INLINE_FRAGMENT) return this.#selectedIn(selection.selectionSet, spread);
+      const { value } = selection.name;
+      return spread.includes(value) ? [] : this.#selectedIn(this.#fragments[value]?.selectionSet, [...spread, value]);
+    });
+  }
+
+  #part(value: ValueNode, [key, ...rest]: Path): ValueNode {
+    if (value.kind === Kind.VARIABLE) {
+      const definition = this.#definitions?.find(({ variable }) => variable.name.value === value.name.value);
+      // The client did not send what the operation has as a default.
+      return Object.hasOwn(this.#context.given, value.name.value) ? value : (definition?.defaultValue ?? value);
+    }
+    if (key === undefined) return value;
+    const part =
+      value.kind === Kind.LIST
+        ? value.values[Number(key)]
+        : value.kind === Kind.OBJECT
+          ? value.fields.find(({ name }) => name.value === key)?.value
+          : undefined;
+    return part ? this.#part(part, rest) : value;
+  }
+
+  /** A subgraph's message in the client's words. */
+  #reworded(message: string, uses: readonly ArgumentUse[], subgraph: unknown): string {
+    if (PROTOCOL.test(message)) return `The subgraph "${subgraph}" could not resolve the requested objects.`;
+    if (this.#namesHidden(message))
+      return `The subgraph "${subgraph}" could not resolve a field of the requested object.`;
+    let reworded = message;
+    if (/\bv\d+\b/.test(message)) reworded = this.#withVariables(reworded, uses);
+    if (reworded.includes('__alias_')) reworded = reworded.replace(/(\w+?)__alias_\d+\b/g, '$1');
+    for (const [internal, name] of this.#context.operation.responseNames) {
+      if (name !== null && reworded.includes(internal)) {
+        reworded = reworded.replace(new RegExp(`\\b${internal}\\b`, 'g'), () => name);
+      }
+    }
+    return reworded;
+  }
+
+  /** Whether it names a field that clients may not know of (`@inaccessible`). */
+  #namesHidden(message: string): boolean {
+    const { schema, types } = this.#context;
+    for (const [, typeName = '', field = ''] of message.matchAll(/\b([A-Z]\w{0,200})\.(\w{1,200})/g)) {
+      const type = schema.getType(typeName);
+      const isShown = type && 'getFields' in type && Object.hasOwn(type.getFields(), field);
+      if (!isShown && types.hasField(typeName, field)) return true;
+    }
+    return false;
+  }
+
+  #withVariables(message: string, [use]: readonly ArgumentUse[]): string {
+    const { literals } = this.#context.document;
+    const named = (normalized: string) => this.#names.get(normalized);
+    const literal = (normalized: string) => JSON.stringify(literals[normalized]).slice(0, MAX_LITERAL);
+    const isKnown = (normalized: string) => this.#names.has(normalized) || Object.hasOwn(literals, normalized);
+    return message
+      .replace(/\b([Vv])ariable (["'`])\$?(v\d+)\2/g, (whole, initial: string, mark: string, normalized: string) => {
+        if (!isKnown(normalized)) return whole;
+        const name = named(normalized);
+        if (name !== undefined) return `${initial}ariable ${mark}$${name}${mark}`;
+        const argument = initial === 'V' ? 'Argument' : 'argument';
+        return use
+          ? `${argument} ${mark}${use.argument}${mark}`
+          : `The ${argument.toLowerCase()} ${literal(normalized)}`;
+      })
+      .replace(/\bat "(v\d+)([.[])/g, (whole, normalized: string, next: string) =>
+        isKnown(normalized) ? `at "${named(normalized) ?? use?.argument ?? 'value'}${next}` : whole,
+      )
+      .replace(/\$(v\d+)\b/g, (whole, normalized: string) => {
+        if (!isKnown(normalized)) return whole;
+        const name = named(normalized);
+        return name === undefined ? literal(normalized) : `$${name}`;
+      });
+  }
+}
+
+/** A response name that the planner made to keep apart what one name stands for. */
+const PLANNER_ALIAS = /^(\w+?)__alias_\d+$/;

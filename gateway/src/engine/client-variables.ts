@@ -1,3 +1,4 @@
+import { withCode } from '@tributary/shared/errors';
 import { type GraphQLError, type GraphQLSchema, getVariableValues } from 'graphql';
 import type { ClientDocument } from './operations.js';
 
@@ -19,7 +20,7 @@ export function readVariables(
 ): NormalizedVariables | { readonly errors: readonly GraphQLError[] } {
   if (variableDefinitions.length === 0) return { coerced: {}, sent: literals };
   const { coerced: values, errors } = getVariableValues(schema, variableDefinitions, given, { maxErrors: MAX_ERRORS });
-  if (errors) return { errors };
+  if (errors) return { errors: errors.map((error) => withCode(error, 'BAD_USER_INPUT')) };
   const coerced: Record<string, unknown> = {};
   const sent: Record<string, unknown> = { ...literals };
   for (const [name, normalized] of variableNames) {
@@ -33,16 +34,4 @@ export function readVariables(
 /** A default as JSON has it: a scalar may have made an object of it (a `Date`). */
 function jsonOf(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? JSON.parse(JSON.stringify(value)) : value;
-}
-
-/** An error message of a subgraph in the client's words: its own variables and literals in place of normalized ones. */
-export function inClientTerms(message: string, { variableNames, literals }: ClientDocument): string {
-  if (!message.includes('$v')) return message;
-  return message.replace(/(?:\b(Variable) )?("?)\$(v\d+)\b("?)/g, (whole, variable = '', before, normalized, after) => {
-    for (const [name, other] of variableNames)
-      if (other === normalized) return whole.replace(`$${normalized}`, () => `$${name}`);
-    if (!Object.hasOwn(literals, normalized)) return whole;
-    const literal = JSON.stringify(literals[normalized]);
-    return variable ? `The argument ${literal}` : `${before}${literal}${after}`;
-  });
 }

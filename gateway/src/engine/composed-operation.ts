@@ -29,6 +29,8 @@ export interface SubgraphOperation {
   readonly subgraph: string;
   /** Without a name. */
   readonly text: string;
+  /** The same as the plan has it, where the text selects more, for the cache. */
+  readonly planned?: string;
   /** The request's body, up to the value of "variables". */
   readonly start: string;
   /** The client's variables that it uses. */
@@ -53,7 +55,7 @@ export function operationCache<T extends SubgraphOperation>(max: number): LRUCac
     max,
     maxSize: MAX_WEIGHT,
     // The text, its part of the body, and the key.
-    sizeCalculation: ({ text }, key) => 3 * text.length + key.length + OVERHEAD,
+    sizeCalculation: ({ text, planned = '' }, key) => 3 * text.length + planned.length + key.length + OVERHEAD,
   });
 }
 
@@ -83,6 +85,7 @@ export class SubgraphOperations {
       const text = cache ? withoutName(cache.text) : anonymous;
       operation = {
         ...identified(subgraph, text),
+        ...(text !== anonymous && { planned: anonymous }),
         usages: (variableUsages ?? []).filter((name) => !contextual.includes(name)),
         contextual,
         repeatable: operationKind === 'query',
@@ -109,25 +112,45 @@ function withoutName(operation: string): string {
   return operation.startsWith('{') ? `query${operation}` : operation.replace(KEYWORD, '$1');
 }
 
-const rootNames = new WeakMap<SubgraphOperation, readonly string[]>();
+/** A field that an operation selects where a fetch starts, with the type condition that it is under; null: none. */
+interface StartField {
+  readonly name: string;
+  readonly condition: string | null;
+}
 
-/** The response names of an operation's root fields. Only errors ask for them, so they are read when they are first wanted. */
-export function rootNamesOf(operation: SubgraphOperation): readonly string[] {
-  let names = rootNames.get(operation);
-  if (!names) {
-    const found = new Set<string>();
-    const read = ({ selections }: SelectionSetNode) => {
-      for (const selection of selections) {
-        if (selection.kind === Kind.INLINE_FRAGMENT) read(selection.selectionSet);
-        else if (selection.name.value !== '__typename' && selection.kind === Kind.FIELD)
-          found.add((selection.alias ?? selection.name).value);
-      }
-    };
-    read(definitionOf(operation.text).selectionSet);
-    names = [...found];
-    rootNames.set(operation, names);
+const startFields = new WeakMap<SubgraphOperation, readonly StartField[]>();
+
+/**
+ * The response names of what an operation selects: of its root, or of the entities of a type. Only errors need them, so they are read
+ * with the first error.
+ *
+ * @param isOf whether entities fall under a type condition
+ */
+export function selectedNames(operation: SubgraphOperation, isOf: (condition: string) => boolean): readonly string[] {
+  let fields = startFields.get(operation);
+  if (!fields) {
+    fields = readStartFields(operation);
+    startFields.set(operation, fields);
   }
-  return names;
+  const names = fields.flatMap(({ name, condition }) => (condition === null || isOf(condition) ? [name] : []));
+  return [...new Set(names)];
+}
+
+function readStartFields({ text, planned = text }: SubgraphOperation): StartField[] {
+  const found: StartField[] = [];
+  const read = ({ selections }: SelectionSetNode, condition: string | null) => {
+    for (const selection of selections) {
+      if (selection.kind === Kind.INLINE_FRAGMENT) {
+        read(selection.selectionSet, selection.typeCondition?.name.value ?? condition);
+      } else if (selection.kind === Kind.FIELD) {
+        const { name, alias, selectionSet } = selection;
+        if (name.value === '_entities' && selectionSet) read(selectionSet, condition);
+        else if (name.value !== '__typename') found.push({ name: (alias ?? name).value, condition });
+      }
+    }
+  };
+  read(definitionOf(planned).selectionSet, null);
+  return found;
 }
 
 function definitionOf(text: string): OperationDefinitionNode {

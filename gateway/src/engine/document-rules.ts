@@ -1,11 +1,19 @@
-import { type ASTVisitor, GraphQLError, Kind, specifiedRules, type ValidationContext } from 'graphql';
+import {
+  type ASTVisitor,
+  GraphQLError,
+  Kind,
+  type NameNode,
+  specifiedRules,
+  type ValidationContext,
+  type ValidationRule,
+} from 'graphql';
 import { isFiniteNumber } from './literals.js';
 
 /** As a response key, `__proto__` would set the prototype. */
 function NoPrototypeNamesRule(context: ValidationContext): ASTVisitor {
-  const refuse = (name: { readonly value: string } | undefined) => {
+  const refuse = (name: NameNode | undefined) => {
     if (name?.value !== '__proto__') return;
-    context.reportError(new GraphQLError('"__proto__" cannot be the name of a field or an alias.'));
+    context.reportError(new GraphQLError('"__proto__" cannot be the name of a field or an alias.', { nodes: name }));
   };
   return { Field: ({ alias }) => refuse(alias), ObjectField: ({ name }) => refuse(name) };
 }
@@ -21,5 +29,20 @@ function FiniteNumbersRule(context: ValidationContext): ASTVisitor {
   return { [Kind.INT]: refuse, [Kind.FLOAT]: refuse };
 }
 
-/** The rules of the specification, and those of the gateway. */
-export const DOCUMENT_RULES = [...specifiedRules, NoPrototypeNamesRule, FiniteNumbersRule];
+function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
+  return {
+    Field: ({ name }) => {
+      if (name.value !== '__schema' && name.value !== '__type') return;
+      const message = `Introspection is disabled; the field "${name.value}" is not available.`;
+      const extensions = { reason: 'INTROSPECTION_DISABLED' } as const;
+      context.reportError(new GraphQLError(message, { nodes: name, extensions }));
+    },
+  };
+}
+
+const RULES: readonly ValidationRule[] = [...specifiedRules, NoPrototypeNamesRule, FiniteNumbersRule];
+
+/** The rules of the specification and those of the gateway. */
+export function documentRules(introspection: boolean): readonly ValidationRule[] {
+  return introspection ? RULES : [...RULES, NoIntrospectionRule];
+}

@@ -17,8 +17,8 @@ import {
 } from '../freshness/requirements.js';
 import type { ResponseCache } from '../freshness/response-cache.js';
 import type { Abandonment } from './abandonment.js';
-import { within } from './client-errors.js';
-import { inClientTerms, type NormalizedVariables, readVariables } from './client-variables.js';
+import { presentErrors } from './client-errors.js';
+import { type NormalizedVariables, readVariables } from './client-variables.js';
 import { SubgraphOperations } from './composed-operation.js';
 import { withConcreteTypes } from './concrete-types.js';
 import { type ConditionValues, withSettledConditions } from './conditions.js';
@@ -36,13 +36,15 @@ import {
   withDirectives,
 } from './operations.js';
 import { type OverrideLabels, overrideLabels } from './override-labels.js';
-import { isConsequence, PlanCompiler, type RunNode } from './plan.js';
+import { PlanCompiler, type RunNode } from './plan.js';
 import { isPlannerFault, PlanningLimit } from './planning-limit.js';
 import { PlanningQueue } from './planning-queue.js';
+import { ResponseErrors } from './response-errors.js';
 import { compileShape, type Shape } from './response-shape.js';
 import { compileWriter, type Write } from './response-writer.js';
 import { SharedFetches } from './shared-fetches.js';
 import { SubgraphCalls } from './subgraph-calls.js';
+import { withoutSuggestions } from './suggestions.js';
 import { TypeConditions } from './type-conditions.js';
 import type { Fetcher, JsonObject, Run } from './types.js';
 import { planWeight } from './weights.js';
@@ -66,6 +68,10 @@ export interface EngineOptions {
   readonly cache?: ResponseCache | null;
   /** Labels of `@override` that are on, with the share of requests for which they are. */
   readonly labels?: ReadonlyMap<string, number>;
+  /** Whether clients may query `__schema` and `__type`. */
+  readonly introspection?: boolean;
+  /** Whether error messages suggest names of the schema ("Did you mean …?"). */
+  readonly suggestions?: boolean;
 }
 
 export interface EngineRequest {
@@ -76,6 +82,8 @@ export interface EngineRequest {
   readonly variables?: Readonly<Record<string, unknown>>;
   /** Sent to subgraphs. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** With which errors refer to the log. */
+  readonly requestId?: string | undefined;
   /** What everything that is read must be at least. */
   readonly requirements?: Requirements;
   /** Happens when the client is gone. */
@@ -143,10 +151,12 @@ export class Engine {
   #ownersPlanner: Planner | null = null;
   readonly #hasCopies: boolean;
   readonly #cache: ResponseCache | null;
+  readonly #types: TypeConditions;
   readonly #compiler: PlanCompiler;
   readonly #shared: SharedFetches;
   readonly #operations: Operations;
   readonly #labels: OverrideLabels;
+  readonly #suggestions: boolean;
   readonly #planning = new PlanningQueue(MAX_PLANNING);
   readonly #refusedPlans = new LRUCache<string, ApiError>({ max: MAX_REFUSED_PLANS });
 
@@ -160,14 +170,24 @@ export class Engine {
     this.#shared = new SharedFetches(shareFetches);
     this.#cache = cache;
     const { supergraph } = this.#planner;
+    this.#types = new TypeConditions(supergraph.schema.toGraphQLJSSchema());
     this.#compiler = new PlanCompiler(
-      new TypeConditions(supergraph.schema.toGraphQLJSSchema()),
+      this.#types,
       new SubgraphCalls(fetchers, this.#shared, mergeFetches, cache),
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
       new EntityKeys(supergraph),
     );
     const { limits = LIMITS, maxOperations = 1000, maxOperationsWeight, labels = new Map() } = options;
-    this.#operations = new Operations(this.#apiSchema, supergraph, limits, maxOperations, maxOperationsWeight);
+    const { introspection = true, suggestions = true } = options;
+    this.#suggestions = suggestions;
+    this.#operations = new Operations(
+      this.#apiSchema,
+      supergraph,
+      limits,
+      maxOperations,
+      maxOperationsWeight,
+      introspection,
+    );
     this.#labels = overrideLabels(supergraph, labels);
   }
 
@@ -176,13 +196,13 @@ export class Engine {
     const started = performance.now();
     const { query, operationName, client } = request;
     const checked = this.#operations.known(query, operationName) ?? (await this.#check(request));
-    if ('errors' in checked) return checked;
+    if ('errors' in checked) return { errors: this.#shown(checked.errors) };
     const { operation, document } = checked;
     const { type } = document;
     request.allow?.(type);
 
     const variables = readVariables(this.#apiSchema, document, request.variables ?? {});
-    if ('errors' in variables) return variables;
+    if ('errors' in variables) return { errors: this.#shown(variables.errors) };
     const key = this.#variantKey(operation, variables.coerced);
     const known = operation.variants.get(key);
     const variant = known ?? (await this.#prepare(operation, key, variables.coerced, client));
@@ -214,25 +234,38 @@ export class Engine {
     const { data, errors, plain, traces } = run;
     const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
     if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
-    const fetched = errors.length;
     const shaped = (variant.shape ?? this.#shape(operation, variables))(data, errors);
-    // What the shape found is in the client's names already. Without data, the error that caused it is enough.
-    const told = errors.flatMap((error, i) => {
-      if (shaped === null && isConsequence(error)) return [];
-      const inMessage = (message: string) => inClientTerms(message, document);
-      return [i < fetched ? within(shaped, error, operation.responseNames, inMessage) : error];
-    });
+    // Without data, the error that caused it is enough.
+    const listed = errors.list.filter(({ isConsequence }) => shaped !== null || !isConsequence);
+    const shown =
+      listed.length > 0
+        ? presentErrors(listed, {
+            schema: this.#apiSchema,
+            types: this.#types,
+            query,
+            document,
+            operation,
+            given: request.variables ?? {},
+            variables: variables.coerced,
+            data,
+            requestId: request.requestId,
+          })
+        : [];
     const switched = route !== variant;
     const extensions = traces && {
       ...(request.explain && { explanation: explain(route.plan, { planning, traces, started, switched }) }),
       ...(request.reportFreshness && { freshness: reportFreshness(traces, switched) }),
     };
     return {
-      ...(told.length > 0 && { errors: told }),
+      ...(shown.length > 0 && { errors: this.#shown(shown) }),
       data: shaped,
       ...(extensions && { extensions }),
       ...positions,
     };
+  }
+
+  #shown(errors: readonly GraphQLError[]): readonly GraphQLError[] {
+    return this.#suggestions ? errors : errors.map(withoutSuggestions);
   }
 
   async #execute(
@@ -258,7 +291,7 @@ export class Engine {
       abandonment: (isQuery && abandonment) || null,
       requirements,
       data,
-      errors: [],
+      errors: new ResponseErrors(),
       plain: true,
       outdated: false,
       observed: [],

@@ -2,7 +2,7 @@ import type { ResponsePath } from '@apollo/query-planner';
 import type { ReadPosition } from '@tributary/shared/events/positions-header';
 import type { SubgraphOperation } from './composed-operation.js';
 import { copyOf } from './merge.js';
-import { MAX_ERRORS } from './tell.js';
+import { MAX_ERRORS } from './response-errors.js';
 import { isObject, type Json, type SubgraphError, type SubgraphResult } from './types.js';
 
 /** A plan's fetch of entities, with what it asks for in one request. */
@@ -113,7 +113,7 @@ export function answerFor(
   const entities = Array.isArray(given) && given.length === representations.length ? given : null;
   const errors: EntityError[] = [];
   if (!entities && given !== undefined && given !== null) {
-    errors.push(wrongAnswer(operation, 'answered another number of entities than it was asked for'));
+    errors.push(wrongAnswer(operation, 'returned another number of entities than the gateway requested'));
   }
   for (const error of told) {
     const [field, index, ...below] = error.path ?? [];
@@ -127,7 +127,7 @@ export function answerFor(
 
 /** Where there are no entities at all, each representation has an error: its own, or the first. */
 function explainAll(errors: EntityError[], operation: SubgraphOperation, count: number): void {
-  const [first = wrongAnswer(operation, 'answered without the entities that it was asked for')] = errors;
+  const [first = wrongAnswer(operation, 'returned none of the entities that the gateway requested')] = errors;
   if (errors.length === 0) errors.push(first);
   if (errors.some(({ index }) => index === null)) return;
   const explained = new Set(errors.map(({ index }) => index));
@@ -137,7 +137,7 @@ function explainAll(errors: EntityError[], operation: SubgraphOperation, count: 
 }
 
 function wrongAnswer({ subgraph }: SubgraphOperation, what: string): EntityError {
-  const message = `Subgraph "${subgraph}" ${what}.`;
+  const message = `The subgraph "${subgraph}" ${what}.`;
   return { error: { message, extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }, index: null, below: [] };
 }
 

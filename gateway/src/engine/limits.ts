@@ -1,4 +1,4 @@
-import { ApiError } from '@tributary/shared/errors';
+import { ApiError, type ErrorReason } from '@tributary/shared/errors';
 import { type DocumentNode, type FragmentDefinitionNode, Kind, type SelectionSetNode, visit } from 'graphql';
 
 /** How large an operation may be. */
@@ -81,7 +81,7 @@ export function checkLimits(document: DocumentNode, limits: OperationLimits): nu
   return all;
 }
 
-function refuseAbove(found: number, limit: number, what: string, reason: string): void {
+function refuseAbove(found: number, limit: number, what: string, reason: ErrorReason<'COST_LIMIT'>): void {
   if (found <= limit) return;
   throw new ApiError('COST_LIMIT', `The operation has ${found} ${what}; it may have ${limit}.`, { reason });
 }

@@ -1,4 +1,5 @@
 import type { Supergraph } from '@apollo/federation-internals';
+import { ApiError, type ErrorCode, withCode } from '@tributary/shared/errors';
 import { selectOperation } from '@tributary/shared/http/operations';
 import {
   DirectiveLocation,
@@ -16,13 +17,15 @@ import {
   type OperationDefinitionNode,
   type OperationTypeNode,
   parse,
+  print,
+  type ValidationRule,
   type VariableDefinitionNode,
   validate,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import { parseStaleness } from '../freshness/requirements.js';
 import { conditionVariables } from './conditions.js';
-import { DOCUMENT_RULES } from './document-rules.js';
+import { documentRules } from './document-rules.js';
 import type { Variant } from './engine.js';
 import { checkLimits, type OperationLimits } from './limits.js';
 import { type NormalizedOperation, normalizeOperation } from './normalize-operation.js';
@@ -42,6 +45,8 @@ const MAX_FAILURES = 500;
 const MAX_FAILURES_LENGTH = 2_000_000;
 /** Documents that are parsed and wait for their validation. */
 const MAX_DRAFTS = 64;
+/** How much of a value an error message shows, in characters. */
+const MAX_SHOWN = 60;
 /** Longer texts are hardly written by hand; parsing them is work for the planning queue. */
 const MAX_UNQUEUED_LENGTH = 4000;
 
@@ -101,6 +106,7 @@ interface Draft {
 /** Parses, normalizes and validates operations, and keeps the most recent ones within a bound of memory. */
 export class Operations {
   readonly #schema: GraphQLSchema;
+  readonly #rules: readonly ValidationRule[];
   readonly #limits: OperationLimits;
   readonly #fieldNames: ReadonlySet<string>;
   readonly #required: RequiredFields;
@@ -115,6 +121,7 @@ export class Operations {
   /**
    * @param max the number of operations that are kept
    * @param maxWeight the memory that they take, with their documents, variants and plans, in bytes
+   * @param introspection whether operations may select `__schema` and `__type`
    */
   constructor(
     schema: GraphQLSchema,
@@ -122,8 +129,10 @@ export class Operations {
     limits: OperationLimits,
     max: number,
     maxWeight = MAX_WEIGHT,
+    introspection = true,
   ) {
     this.#schema = schema;
+    this.#rules = documentRules(introspection);
     this.#limits = limits;
     this.#fieldNames = fieldNames(supergraph);
     this.#required = requiredFields(supergraph);
@@ -183,8 +192,12 @@ export class Operations {
       const { parsed, normalized } = draft;
       const known = this.#operations.get(normalized.hash);
       if (!known || !normalized.isWhole) {
-        const errors = validate(this.#schema, parsed, DOCUMENT_RULES);
-        if (errors.length > 0) return this.#refuse(key, errors);
+        const errors = validate(this.#schema, parsed, this.#rules);
+        if (errors.length > 0)
+          return this.#refuse(
+            key,
+            errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED')),
+          );
       }
       const operation = known ?? this.#operation(draft);
       this.#operations.set(operation.hash, operation);
@@ -228,8 +241,11 @@ export class Operations {
       return work();
     } catch (error) {
       if (error instanceof GraphQLError) return this.#refuse(key, [error]);
-      if (error instanceof RangeError)
-        return this.#refuse(key, [new GraphQLError('The document is nested too deeply.')]);
+      if (error instanceof RangeError) {
+        return this.#refuse(key, [
+          new ApiError('COST_LIMIT', 'The document is nested too deeply.', { reason: 'DEPTH' }),
+        ]);
+      }
       throw error;
     }
   }
@@ -247,16 +263,30 @@ export class Operations {
   #draft(key: string, query: string, operationName: string | undefined): Draft {
     const known = this.#drafts.get(key);
     if (known) return known;
-    const parsed = parse(query, { maxTokens: this.#limits.tokens });
+    const parsed = this.#parse(query);
     const fields = checkLimits(parsed, this.#limits);
-    const selected = selectOperation(parsed, operationName);
+    const selected = coded('OPERATION_RESOLUTION_FAILURE', () => selectOperation(parsed, operationName));
     const normalized = normalizeOperation(this.#schema, parsed, selected);
     const draft = { parsed, selected, normalized, fields };
     this.#drafts.set(key, draft);
     return draft;
   }
 
-  #operation({ normalized, fields }: Draft): Operation {
+  /** @throws GraphQLError GRAPHQL_PARSE_FAILED, or COST_LIMIT when there are too many tokens */
+  #parse(query: string): DocumentNode {
+    const { tokens } = this.#limits;
+    return coded('GRAPHQL_PARSE_FAILED', () => {
+      try {
+        return parse(query, { maxTokens: tokens });
+      } catch (error) {
+        if (!(error instanceof GraphQLError && /more tha[tn] \d+ tokens/.test(error.message))) throw error;
+        const message = `The document has too many tokens: expected at most ${tokens}.`;
+        throw new ApiError('COST_LIMIT', message, { reason: 'TOKENS' });
+      }
+    });
+  }
+
+  #operation({ selected, normalized, fields }: Draft): Operation {
     const { document, responseNames } = nameFields(normalized.document, this.#fieldNames, this.#required);
     const definition = document.definitions[0] as OperationDefinitionNode;
     return {
@@ -268,7 +298,7 @@ export class Operations {
       fragments: fragmentsOf(document),
       responseNames,
       conditions: conditionVariables(document),
-      maxStalenessMs: stalenessOf(definition),
+      maxStalenessMs: stalenessOf(selected),
       introspection: introspectionOf(normalized.document),
       variants: new LRUCache({ max: MAX_VARIANTS }),
     };
@@ -296,13 +326,28 @@ export function withDirectives(schema: GraphQLSchema): GraphQLSchema {
   return new GraphQLSchema({ ...schema.toConfig(), directives: [...schema.getDirectives(), ...added] });
 }
 
-/** @throws GraphQLError when it is said, and no time */
+/** @throws GraphQLError BAD_USER_INPUT when `@maxStaleness` is there without a duration */
 function stalenessOf({ directives = [] }: OperationDefinitionNode): number {
   const value = directives.find(({ name }) => name.value === 'maxStaleness')?.arguments?.[0]?.value;
   if (!value) return Number.POSITIVE_INFINITY;
-  if (value.kind !== Kind.STRING)
-    throw new GraphQLError('The time of @maxStaleness must be written out, as in "500ms".');
-  return parseStaleness(value.value);
+  try {
+    if (value.kind === Kind.STRING) return parseStaleness(value.value);
+  } catch {
+    // The message of the header of the same meaning would not say where.
+  }
+  const message = `@maxStaleness(of:) must be a literal duration such as "500ms", "2s" or "0"; got ${print(value).slice(0, MAX_SHOWN)}.`;
+  const extensions = { code: 'BAD_USER_INPUT', field: '@maxStaleness.of' } as const;
+  throw new GraphQLError(message, { nodes: value, extensions });
+}
+
+/** Runs a step whose errors have a code; those that have one already keep it. */
+function coded<Result>(code: ErrorCode, step: () => Result): Result {
+  try {
+    return step();
+  } catch (error) {
+    if (!(error instanceof GraphQLError) || error.extensions.code !== undefined) throw error;
+    throw withCode(error, code);
+  }
 }
 
 /** Different for each pair: the length says where the name ends. */

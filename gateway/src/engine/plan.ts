@@ -1,26 +1,17 @@
 import type { FetchNode, PlanNode, ResponsePath } from '@apollo/query-planner';
-import { GraphQLError } from 'graphql';
-import { rootNamesOf, type SubgraphOperation, type SubgraphOperations } from './composed-operation.js';
+import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
 import { compileContext } from './contexts.js';
-import { type EntityAnswer, type EntityCall, holdsNull } from './entity-groups.js';
+import type { EntityCall } from './entity-groups.js';
 import type { EntityKeys } from './entity-keys.js';
+import { addEntityErrors, addRootErrors } from './fetch-errors.js';
 import { copyOf, mergeInto } from './merge.js';
 import { collect, collectChains, collectPaths } from './places.js';
 import { compileRepresentation } from './representations.js';
 import { compileRewrites } from './rewrites.js';
 import { withoutRootCondition } from './root-condition.js';
 import type { SubgraphCalls } from './subgraph-calls.js';
-import { tell } from './tell.js';
 import type { TypeConditions } from './type-conditions.js';
-import {
-  isObject,
-  type Json,
-  type JsonObject,
-  type Path,
-  type Run,
-  type SubgraphError,
-  type SubgraphResult,
-} from './types.js';
+import { isObject, type Json, type JsonObject, type Path, type Run } from './types.js';
 
 /** A node of a plan, compiled: runs on the values that it is about, all of one path. */
 export type RunNode = (run: Run, at: Cursor) => Promise<void> | void;
@@ -98,7 +89,9 @@ export class PlanCompiler {
     const rewrite = compileRewrites(node.outputRewrites, this.#types);
     return async (run, at) => {
       const { data, errors = [] } = await this.#calls.ask(run, operation, at.path);
-      if (errors.length > 0 || !isObject(data)) tellRootErrors(run, operation, { data, errors }, pathsTo(run, at.path));
+      if (errors.length > 0 || !isObject(data)) {
+        addRootErrors(run.errors, operation, { data, errors }, pathsTo(run, at.path));
+      }
       if (!isObject(data)) return;
       rewrite?.(data);
       for (const value of at.values) mergeInto(value, data, this.#types);
@@ -124,7 +117,15 @@ export class PlanCompiler {
       if (texts.length === 0) return;
       const call = { operation, representations: texts, contextual, path };
       const { entities, errors } = await this.#calls.askEntities(run, call);
-      if (errors.length > 0) tellErrors(run, operation.subgraph, { entities, errors }, indices, pathsOf());
+      if (errors.length > 0) {
+        const paths = pathsOf();
+        const places = indices.map((index, place) => ({
+          index,
+          path: paths[place] as Path,
+          isOf: (condition: string) => this.#types.holds(condition, String(values[place]?.__typename)),
+        }));
+        addEntityErrors(run.errors, operation, { entities, errors }, places);
+      }
       if (!entities) return;
       if (rewrite) this.#rewrite(values, entities, indices, rewrite);
       for (let place = 0; place < values.length; place++) {
@@ -193,90 +194,4 @@ function pathsTo(run: Run, path: ResponsePath): Path[] {
   const paths: Path[] = [];
   collectPaths(run.data, path, 0, [], paths);
   return paths;
-}
-
-/** Errors of fields that have no result only because another field failed. */
-const consequences = new WeakSet<GraphQLError>();
-
-/** Whether an error only repeats that another one left the response without data. */
-export function isConsequence(error: GraphQLError): boolean {
-  return consequences.has(error);
-}
-
-/**
- * Tells the errors of root fields, at every place where the fields are. An error that names no field is told of each field in which
- * something is null; where there is no data at all, every field has an error of its own.
- */
-function tellRootErrors(
-  run: Run,
-  operation: SubgraphOperation,
-  { data, errors }: Pick<SubgraphResult, 'data' | 'errors'>,
-  paths: readonly Path[],
-): void {
-  const { subgraph } = operation;
-  const message = `Subgraph "${subgraph}" answered without data.`;
-  const nothing: SubgraphError = { message, extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } };
-  const told = errors && errors.length > 0 ? errors : [nothing];
-  const names = rootNamesOf(operation);
-  const affected = isObject(data) ? names.filter((name) => holdsNull(data[name])) : names;
-  const explained = new Set<string>();
-  const tellAt = (error: SubgraphError, below: Path | undefined, isConsequence = false): boolean => {
-    if (!below) return tell(run.errors, present(error, subgraph, undefined));
-    explained.add(String(below[0]));
-    return paths.every((path) => {
-      const presented = present(error, subgraph, [...path, ...below]);
-      if (isConsequence) consequences.add(presented);
-      return tell(run.errors, presented);
-    });
-  };
-  for (const error of told) {
-    const isLocated = error.path !== undefined && names.includes(String(error.path[0]));
-    const places = isLocated ? [error.path] : affected.length > 0 ? affected.map((name) => [name]) : [undefined];
-    if (!places.every((below) => tellAt(error, below))) return;
-  }
-  if (isObject(data)) return;
-  // What an error says of one field says nothing of those beside it: a mutation among them may have taken effect.
-  const lost: SubgraphError = {
-    message: `Subgraph "${subgraph}" gave no result for this field, because another field of the request failed. A mutation may have taken effect.`,
-  };
-  for (const name of names) if (!explained.has(name)) tellAt(lost, [name], true);
-}
-
-/**
- * Tells an error of an entity at every place of the answer where that entity is; one that names no entity, where something in it is
- * null.
- */
-function tellErrors(
-  run: Run,
-  subgraph: string,
-  { entities, errors }: EntityAnswer,
-  indices: readonly number[],
-  paths: readonly Path[],
-): void {
-  const places = new Map<number, Path[]>();
-  indices.forEach((index, place) => {
-    const known = places.get(index);
-    if (known) known.push(paths[place] as Path);
-    else places.set(index, [paths[place] as Path]);
-  });
-  places.delete(-1);
-  let withNull: number[] | undefined;
-  for (const { error, index, below } of errors) {
-    if (index === null) withNull ??= [...places.keys()].filter((each) => holdsNull(entities?.[each]));
-    const affected = index === null ? (withNull ?? []) : [index];
-    const at = affected.flatMap((each) => places.get(each) ?? []);
-    if (at.length === 0 && index === null) at.push(places.values().next().value?.[0] as Path);
-    for (const path of at) {
-      if (!tell(run.errors, present(error, subgraph, [...path, ...below]))) return;
-    }
-  }
-}
-
-function present({ message, extensions }: SubgraphError, subgraph: string, path: Path | undefined): GraphQLError {
-  // What tells how a service is built is not for clients.
-  const { stacktrace, exception, ...shown } = extensions ?? {};
-  return new GraphQLError(message || `Subgraph "${subgraph}" answered with an error.`, {
-    path,
-    extensions: { code: 'DOWNSTREAM_SERVICE_ERROR', ...shown, subgraph },
-  });
 }

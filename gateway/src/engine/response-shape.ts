@@ -16,17 +16,17 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import { isJson } from './json-text.js';
+import type { ResponseErrors } from './response-errors.js';
 import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
-import { MAX_ERRORS, tell } from './tell.js';
 import { isObject, type Json, type JsonObject, own, type Path } from './types.js';
 
 /** Makes of what the subgraphs gave what the client asked for: its names and order, its nulls, nothing else. */
-export type Shape = (data: JsonObject, errors: GraphQLError[]) => JsonObject | null;
+export type Shape = (data: JsonObject, errors: ResponseErrors) => JsonObject | null;
 
 /** What a value becomes; undefined: it must not be null and is, so that what holds it becomes null. */
-type Complete = (value: Json | undefined, at: Place, errors: GraphQLError[]) => Json | undefined;
+type Complete = (value: Json | undefined, at: Place, errors: ResponseErrors) => Json | undefined;
 
-/** Where a value is in the answer: a list from the inside out, made only of what is needed for an error. */
+/** Where a value is in the data, in the names of the plan: a list from the inside out, made only of what is needed for an error. */
 interface Place {
   readonly key: string | number;
   readonly above: Place | null;
@@ -50,11 +50,11 @@ function shapeObject(
   fields: readonly ShapedField[],
   data: JsonObject,
   at: Place | null,
-  errors: GraphQLError[],
+  errors: ResponseErrors,
 ): JsonObject | undefined {
   const shaped: JsonObject = {};
   for (const { responseName, from, complete } of fields) {
-    const value = complete(own(data, from), { key: responseName, above: at }, errors);
+    const value = complete(own(data, from), { key: from, above: at }, errors);
     if (value === undefined) return undefined;
     shaped[responseName] = value;
   }
@@ -81,7 +81,7 @@ function compileField(
   if (field.type) return compileValue(field.type, `${type.name}.${field.name}`, field.selectionSets, parts);
   if (field.name !== '__typename') return () => parts.introspection?.[field.responseName] ?? null;
   if (isObjectType(type)) return () => type.name;
-  return (_value, at, errors) => refuse(at, 'The type of the object is not known.', errors) ?? undefined;
+  return (_value, at, errors) => refuse(at, `${type.name}: expected an object of a known type.`, errors) ?? undefined;
 }
 
 function compileValue(
@@ -103,7 +103,8 @@ function compileValue(
     const inner = compileValue(type.ofType, field, selectionSets, parts);
     return (value, at, errors) => {
       if (value === undefined || value === null) return null;
-      if (!Array.isArray(value)) return refuse(at, `Expected a list for ${field}.`, errors);
+      if (!Array.isArray(value))
+        return refuse(at, `${field}: expected a list; the subgraph returned ${kindOf(value)}.`, errors);
       const list: Json[] = [];
       for (let i = 0; i < value.length; i++) {
         const completed = inner(value[i], { key: i, above: at }, errors);
@@ -143,12 +144,18 @@ function compileComposite(
   const isRoot = isRootType(type, parts.schema);
   return (value, at, errors) => {
     if (value === undefined || value === null) return null;
-    if (!isObject(value)) return refuse(at, `Expected an object for ${field}.`, errors);
+    if (!isObject(value))
+      return refuse(at, `${field}: expected an object; the subgraph returned ${kindOf(value)}.`, errors);
     // A type that clients are not to know, that is none at all, or that is no member of the declared one, is not shown. A subgraph
     // may have another name for its root type.
     const given = isRoot ? type.name : value.__typename;
     const fields = shapeOf(typeof given === 'string' ? given : type.name);
-    if (!fields) return refuse(at, `The type of the object for ${field} is not known.`, errors);
+    if (!fields)
+      return refuse(
+        at,
+        `${field}: expected an object of type ${type.name}; the subgraph returned one of another type.`,
+        errors,
+      );
     return shapeObject(fields, value, at, errors) ?? null;
   };
 }
@@ -171,28 +178,32 @@ function compileLeaf(type: GraphQLLeafType, field: string): Complete {
       // A larger number has lost digits already.
       if (Number.isSafeInteger(value)) return String(value);
     } else if (isOfType(value)) return value;
-    return refuse(at, `The value for ${field} is not of type ${name}.`, errors);
+    return refuse(
+      at,
+      `${field}: expected a value of type ${name}; the subgraph returned ${kindOf(value)} that is none.`,
+      errors,
+    );
   };
 }
 
-function refuse(at: Place, message: string, errors: GraphQLError[]): null {
-  tell(errors, new GraphQLError(message, { path: pathOf(at), extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }));
+function refuse(at: Place, message: string, errors: ResponseErrors): null {
+  errors.add({ message, paths: [pathOf(at)], extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } });
   return null;
 }
 
+/** What a value is, without the value, which may be personal data. */
+function kindOf(value: Json): string {
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
 /** A null that must not be has mostly been explained: by an error there, below it, or above it. */
-function tellMissing(at: Place, field: string, errors: GraphQLError[]): void {
-  // No more errors are listed, and the last of them says so.
-  if (errors.length > MAX_ERRORS) return;
+function tellMissing(at: Place, field: string, errors: ResponseErrors): void {
+  if (errors.isFull) return;
   const path = pathOf(at);
-  const explained = errors.some(({ path: known }) => {
-    if (!known) return true;
-    const shared = Math.min(known.length, path.length);
-    return known.slice(0, shared).every((key, i) => key === path[i]);
-  });
-  if (explained) return;
-  const extensions = { code: 'INVALID_SUBGRAPH_RESPONSE' };
-  tell(errors, new GraphQLError(`Cannot return null for non-nullable field ${field}.`, { path, extensions }));
+  if (errors.explains(path)) return;
+  const message = `Cannot return null for non-nullable field ${field}.`;
+  errors.add({ message, paths: [path], extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } });
 }
 
 function pathOf(at: Place): Path {

@@ -40,6 +40,8 @@ export interface SelectedField {
   /** Null for `__typename`, `__schema` and `__type`. */
   readonly type: GraphQLOutputType | null;
   readonly selectionSets: readonly SelectionSetNode[];
+  /** Where it is selected. */
+  readonly nodes: readonly FieldNode[];
 }
 
 /**
@@ -70,6 +72,7 @@ export function selectedFields(
       name,
       type: name.startsWith('__') ? null : typeOf(type, name),
       selectionSets: nodes.flatMap(({ selectionSet }) => (selectionSet ? [selectionSet] : [])),
+      nodes,
     };
   });
 }

@@ -31,6 +31,12 @@ export class TypeConditions {
     return typeof typeName === 'string' && isObjectType(this.#schema.getType(typeName));
   }
 
+  /** Whether a type has a field; an `@inaccessible` one, too. */
+  hasField(typeName: string, field: string): boolean {
+    const type = this.#schema.getType(typeName);
+    return (isObjectType(type) || isInterfaceType(type)) && Object.hasOwn(type.getFields(), field);
+  }
+
   #decide(condition: string, typeName: string): boolean {
     const type = this.#schema.getType(typeName);
     const wanted = this.#schema.getType(condition);

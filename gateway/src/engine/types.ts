@@ -1,9 +1,9 @@
 import type { ReadPosition } from '@tributary/shared/events/positions-header';
 import type { Touches } from '@tributary/shared/events/touches';
-import type { GraphQLError } from 'graphql';
 import type { Observed, Requirements } from '../freshness/requirements.js';
 import type { Abandonment } from './abandonment.js';
 import type { FetchTrace } from './explanation.js';
+import type { ResponseErrors } from './response-errors.js';
 
 /** What a subgraph answered, or what stands for its answer when it could not be asked. */
 export interface SubgraphResult {
@@ -29,6 +29,8 @@ export interface SubgraphResult {
 export interface SubgraphError {
   readonly message?: string;
   readonly path?: readonly (string | number)[] | undefined;
+  /** Where in the operation that the subgraph was sent, from 1. */
+  readonly locations?: readonly { readonly line: number; readonly column: number }[] | undefined;
   readonly extensions?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -62,7 +64,7 @@ export interface Run {
   readonly abandonment: Abandonment | null;
   /** The answer as the subgraphs give it, in their names; grows as the plan runs. */
   readonly data: JsonObject;
-  readonly errors: GraphQLError[];
+  readonly errors: ResponseErrors;
   /** Whether no text in the data has anything that JSON escapes. */
   plain: boolean;
   /** What everything that is read must be at least; null: nothing comes from a cache. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ExecutionResult, GraphQLError } from 'graphql';
-import { ApiError, type ErrorCode, type ErrorDetails, presentError } from '../errors.js';
+import Negotiator from 'negotiator';
+import { ApiError, type ErrorCode, type ErrorDetails, masked, presentError } from '../errors.js';
 import { findJsonFault } from '../json-value.js';
 import { levelOf } from '../postgres/failure.js';
 import { isWellFormed } from '../unicode.js';
@@ -14,6 +15,8 @@ const MAX_VARIABLES_DEPTH = 100;
 const MAX_QUERY_NESTING: NestingLimits = { brackets: 500, lists: 10 };
 /** How much of the path to a fault an error message repeats. */
 const SHOWN_PATH_LENGTH = 8;
+/** How much of a header an error message repeats. */
+const MAX_SHOWN = 100;
 
 /** A GraphQL request as the HTTP layer hands it on: well-formed, nothing checked against a schema yet. */
 export interface GraphQLRequest {
@@ -30,16 +33,16 @@ export interface GraphQLRequest {
 }
 
 /** The request is turned away before it is looked into, with an HTTP status that says so. */
-export class RequestRefusedError extends ApiError {
+export class RequestRefusedError<Code extends ErrorCode = ErrorCode> extends ApiError<Code> {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(
     status: number,
-    code: ErrorCode,
+    code: Code,
     message: string,
     headers: Readonly<Record<string, string>> = {},
-    details: ErrorDetails = {},
+    details: ErrorDetails<Code> = {},
   ) {
     super(code, message, details);
     this.status = status;
@@ -65,14 +68,18 @@ export type GraphQLResult = ExecutionResult | readonly GraphQLError[] | WrittenR
 
 const JSON_TYPE = 'application/json';
 const RESPONSE_TYPE = 'application/graphql-response+json';
-/** What answers a media range of an `accept` header. */
-const OFFERED_TYPES: ReadonlyMap<string, string> = new Map([
-  [RESPONSE_TYPE, RESPONSE_TYPE],
-  [JSON_TYPE, JSON_TYPE],
-  ['application/*', JSON_TYPE],
+/** Of two that a client likes equally, and does not list itself, the first is sent: older clients understand no other. */
+const OFFERED_TYPES: ReadonlyMap<string, string> = new Map(
+  [JSON_TYPE, RESPONSE_TYPE].map((type) => [`${type}; charset=utf-8`, type]),
+);
+/** The `accept` headers of usual clients, which need no negotiation. */
+const USUAL_ACCEPTS: ReadonlyMap<string | undefined, string> = new Map([
+  [undefined, JSON_TYPE],
   ['*/*', JSON_TYPE],
+  [JSON_TYPE, JSON_TYPE],
+  [RESPONSE_TYPE, RESPONSE_TYPE],
+  [`${RESPONSE_TYPE},${JSON_TYPE};q=0.9`, RESPONSE_TYPE],
 ]);
-
 /**
  * Serves GraphQL over HTTP at `/graphql` by that specification: POST with JSON, GET for queries, media types and status
  * codes as it has them. One request at a time: a batch is refused. Every error leaves with a code; what is not meant for
@@ -89,35 +96,32 @@ export function serveGraphQL(app: FastifyInstance, run: (request: GraphQLRequest
         accepted = acceptedType(http.headers.accept);
         return send(reply, accepted, await run(readRequest(http, reply)), http);
       } catch (error) {
-        if (error instanceof RequestRefusedError) return refuse(reply, accepted, error);
+        if (error instanceof RequestRefusedError) return refuse(reply, accepted, error.status, error, error.headers);
         http.log[levelOf(error)]({ err: error, ...operationOf(http) }, 'a request could not be executed');
-        const message = 'Something went wrong on our side; it has been logged.';
-        return refuse(reply, accepted, new RequestRefusedError(500, 'INTERNAL_SERVER_ERROR', message));
+        return refuse(reply, accepted, 500, masked(http.id));
       }
-    },
-  });
-  app.route({
-    method: ['PUT', 'PATCH', 'DELETE'],
-    url: '/graphql',
-    handler: async (http, reply) => {
-      const message = `GraphQL is asked with GET or POST, not with ${http.method}.`;
-      return refuse(reply, JSON_TYPE, new RequestRefusedError(405, 'BAD_USER_INPUT', message, { allow: 'GET, POST' }));
     },
   });
 }
 
 function send(reply: FastifyReply, accepted: string, result: GraphQLResult, http: FastifyRequest): FastifyReply {
   const written = result instanceof WrittenResult ? result : write(result, http);
-  reply.headers(written.headers).header('content-type', `${accepted}; charset=utf-8`);
+  reply.headers(written.headers);
+  describeContent(reply, accepted);
   if (http.method !== 'POST' && written.executed && isUnchanged(reply, written.body, http))
     return reply.status(304).send();
   return reply.status(written.executed || accepted === JSON_TYPE ? 200 : 400).send(written.body);
 }
 
+/** Names the type of the response, and that it depends on the `accept` header: caches must not give it to other clients. */
+function describeContent(reply: FastifyReply, type: string): void {
+  const vary = reply.getHeader('vary');
+  reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`);
+  reply.header('content-type', `${type}; charset=utf-8`);
+}
+
 /** What is got by GET may be kept, but is asked for again each time: whether it is still the same. */
 function isUnchanged(reply: FastifyReply, body: string | Buffer, { headers }: FastifyRequest): boolean {
-  const vary = reply.getHeader('vary');
-  reply.header('vary', vary === undefined ? 'accept' : `${vary}, accept`);
   const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
   const isOwn = headers.authorization !== undefined || headers.cookie !== undefined;
   reply.header('etag', etag).header('cache-control', `${isOwn ? 'private' : 'public'}, no-cache`);
@@ -132,7 +136,7 @@ export function write(
   headers: Readonly<Record<string, string>> = {},
 ): WrittenResult {
   const present = (error: GraphQLError) =>
-    presentError(error, (cause, path) =>
+    presentError(error, http.id, (cause, path) =>
       http.log[levelOf(cause)]({ err: cause, path, ...operationOf(http) }, 'a field could not be resolved'),
     );
   if ('length' in result) return new WrittenResult(JSON.stringify({ errors: result.map(present) }), false);
@@ -147,31 +151,30 @@ function operationOf({ headers }: FastifyRequest): { readonly operation?: string
   return typeof name === 'string' ? { operation: name.slice(0, MAX_OPERATION_NAME) } : {};
 }
 
-function refuse(reply: FastifyReply, accepted: string, error: RequestRefusedError): FastifyReply {
+function refuse(
+  reply: FastifyReply,
+  accepted: string,
+  status: number,
+  error: ApiError,
+  headers: Readonly<Record<string, string>> = {},
+): FastifyReply {
+  describeContent(reply, accepted);
   return reply
-    .status(error.status)
-    .headers(error.headers)
-    .header('content-type', `${accepted}; charset=utf-8`)
+    .status(status)
+    .headers(headers)
     .send(JSON.stringify({ errors: [error] }));
 }
 
-/** @throws RequestRefusedError when the client wants neither of what there is */
+/** @throws RequestRefusedError when the client accepts none of what is offered */
 function acceptedType(accept: string | undefined): string {
-  if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE;
-  let best: string | undefined;
-  let bestQuality = 0;
-  for (const part of accept.split(',')) {
-    const [type = '', ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
-    const charset = parameters.find((parameter) => parameter.startsWith('charset='));
-    if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset)) continue;
-    const offered = OFFERED_TYPES.get(type);
-    const quality = Number(parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? 1);
-    if (offered !== undefined && quality > bestQuality) [best, bestQuality] = [offered, quality];
-  }
-  if (best !== undefined) return best;
-  throw new RequestRefusedError(406, 'BAD_USER_INPUT', `Answers are ${RESPONSE_TYPE} or ${JSON_TYPE}, in UTF-8.`, {
-    accept: `${RESPONSE_TYPE}; charset=utf-8, ${JSON_TYPE}; charset=utf-8`,
-  });
+  const usual = USUAL_ACCEPTS.get(accept);
+  if (usual !== undefined) return usual;
+  const offered = [...OFFERED_TYPES.keys()];
+  const best = new Negotiator({ headers: { accept } }).mediaType(offered);
+  const type = best === undefined ? undefined : OFFERED_TYPES.get(best);
+  if (type !== undefined) return type;
+  const message = `Not acceptable: responses are ${RESPONSE_TYPE} or ${JSON_TYPE}, in UTF-8.`;
+  throw new RequestRefusedError(406, 'BAD_REQUEST', message, { accept: offered.join(', ') });
 }
 
 /** @throws RequestRefusedError when the request is not as the specification has it */
@@ -180,10 +183,12 @@ function readRequest(http: FastifyRequest, reply: FastifyReply): GraphQLRequest 
   const method = http.method === 'POST' ? 'POST' : 'GET';
   const text = method === 'GET' ? http.url : String(http.body ?? '');
   const { query, operationName, variables, extensions } = method === 'GET' ? readUrl(http) : readBody(http, text);
-  if (typeof query !== 'string') throw malformed('"query" must be there, and a text');
-  if (!isNothing(operationName) && typeof operationName !== 'string') throw malformed('"operationName" must be a text');
-  if (!isNothing(variables) && !isMap(variables)) throw malformed('"variables" must be an object');
   if (!isNothing(extensions) && !isMap(extensions)) throw malformed('"extensions" must be an object');
+  if (isNothing(query) && extensions?.persistedQuery) throw persistedQueryNotSupported();
+  if (typeof query !== 'string') throw malformed('"query" is required and must be a string');
+  if (!isNothing(operationName) && typeof operationName !== 'string')
+    throw malformed('"operationName" must be a string');
+  if (!isNothing(variables) && !isMap(variables)) throw malformed('"variables" must be an object');
   refuseUnreadable(query, operationName, variables ?? {});
   return {
     query,
@@ -201,13 +206,12 @@ function readRequest(http: FastifyRequest, reply: FastifyReply): GraphQLRequest 
 
 /** Refuses what no parser may recurse into, and what cannot be stored, before anything looks into the request. */
 function refuseUnreadable(query: string, operationName: string | null | undefined, variables: object): void {
-  if (!isWellFormed(query)) throw malformed('"query" contains an unpaired surrogate, which is no character');
+  if (!isWellFormed(query)) throw malformed('"query" contains an unpaired surrogate');
   if (operationName && !isWellFormed(operationName)) throw malformed('"operationName" contains an unpaired surrogate');
   const nested = findNestingFault(query, MAX_QUERY_NESTING);
   if (nested) {
-    throw malformed(
-      `"query" has ${nested} nested more than ${MAX_QUERY_NESTING[nested]} deep; send such values as variables`,
-    );
+    const message = `"query" has ${nested} nested more than ${MAX_QUERY_NESTING[nested]} deep; send such values as variables.`;
+    throw new RequestRefusedError(400, 'COST_LIMIT', message, {}, { reason: 'NESTING' });
   }
   const fault = findJsonFault(variables, MAX_VARIABLES_DEPTH, { allowNul: true });
   if (!fault) return;
@@ -219,7 +223,7 @@ function refuseUnreadable(query: string, operationName: string | null | undefine
   throw new RequestRefusedError(
     400,
     'BAD_USER_INPUT',
-    `The request is malformed: ${where} ${fault.problem}.`,
+    `Invalid value: ${where} ${fault.problem}.`,
     {},
     {
       field: rest.length === 0 ? String(variable) : `${variable}.${field}`,
@@ -238,10 +242,15 @@ interface RawParameters {
 function readBody({ headers }: FastifyRequest, text: string): RawParameters {
   const contentType = headers['content-type'] ?? '';
   if (contentType !== JSON_TYPE && !/^application\/json\s*(;\s*charset="?utf-?8"?\s*)?$/i.test(contentType)) {
-    throw new RequestRefusedError(415, 'BAD_USER_INPUT', `The body must be ${JSON_TYPE}, in UTF-8.`);
+    const given = contentType === '' ? 'nothing' : JSON.stringify(contentType.slice(0, MAX_SHOWN));
+    const message = `Unsupported media type: "content-type" must be ${JSON_TYPE}, in UTF-8; got ${given}.`;
+    throw new RequestRefusedError(415, 'BAD_REQUEST', message, { accept: `${JSON_TYPE}; charset=utf-8` });
   }
-  const body = readJson(text, 'The body');
-  if (Array.isArray(body)) throw malformed('the body is a batch; send one request at a time');
+  const body = readJson(text, 'the body');
+  if (Array.isArray(body)) {
+    const message = 'Batching is not supported: send each operation in a request of its own.';
+    throw new RequestRefusedError(400, 'BAD_REQUEST', message, {}, { reason: 'BATCH' });
+  }
   if (!isMap(body)) throw malformed('the body must be an object');
   return body;
 }
@@ -252,7 +261,8 @@ function readUrl({ url, headers }: FastifyRequest): RawParameters {
   }
   const from = headers['sec-fetch-site'];
   if (headers['sec-fetch-mode'] === 'no-cors' && (from === 'cross-site' || from === 'same-site')) {
-    throw new RequestRefusedError(403, 'FORBIDDEN', 'A page of another site cannot embed an answer.');
+    const message = 'A page of another site cannot embed a response.';
+    throw new RequestRefusedError(403, 'FORBIDDEN', message, {}, { reason: 'CROSS_SITE' });
   }
   const parameters = new URLSearchParams(url.slice(url.indexOf('?') + 1 || url.length));
   const json = (name: string) => {
@@ -271,12 +281,21 @@ function readJson(text: string, what: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw malformed(`${what} is not JSON`);
+    throw malformed(`${what} must be JSON`);
   }
 }
 
 function malformed(why: string): RequestRefusedError {
-  return new RequestRefusedError(400, 'BAD_USER_INPUT', `The request is malformed: ${why}.`);
+  return new RequestRefusedError(400, 'BAD_REQUEST', `Malformed request: ${why}.`);
+}
+
+/**
+ * Clients with automatic persisted queries send a hash first. This message and this code make them send the query instead, and no more
+ * hashes. A request that has both is executed: some clients know no other way back.
+ */
+function persistedQueryNotSupported(): RequestRefusedError {
+  const headers = { 'cache-control': 'no-store' };
+  return new RequestRefusedError(200, 'PERSISTED_QUERY_NOT_SUPPORTED', 'PersistedQueryNotSupported', headers);
 }
 
 function isNothing(value: unknown): value is null | undefined {

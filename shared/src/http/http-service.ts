@@ -5,12 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
-import { ApiError } from '../errors.js';
+import { ApiError, masked } from '../errors.js';
 import { DatabaseAwayError, levelOf } from '../postgres/failure.js';
 import { Clocks } from '../service/clocks.js';
 import { CLOSING_MS, Closing } from '../service/closing.js';
 import { isOneOfSeveral, metricsReader } from '../service/processes.js';
 import { exposeUnexpectedErrors } from '../service/unexpected-errors.js';
+import { AllowedMethods } from './allowed-methods.js';
+import { clientErrorHandler } from './client-errors.js';
 import { Health } from './health.js';
 import { Servers } from './servers.js';
 import { dropMalformedTraceHeaders } from './trace-context.js';
@@ -20,6 +22,8 @@ import { UnansweredRequests } from './unanswered-requests.js';
 export const BODY_LIMIT = 1024 * 1024;
 /** How much of a body that is too large is read and thrown away, so that the client can read the answer. */
 const DRAIN_LIMIT = 32 * 1024 * 1024;
+/** How much of a path an error message repeats. */
+const MAX_SHOWN_PATH = 200;
 /** How long requests under way may take when a service is closed. */
 const SHUTDOWN_GRACE_MS = 10_000;
 /** The most that `close` takes, besides `delayMs` and `patienceMs`. */
@@ -72,12 +76,15 @@ export interface HttpService {
 
 export function createHttpService(options: HttpServiceOptions): HttpService {
   const { name, logger } = options;
-  const servers = new Servers();
+  const servers = new Servers(clientErrorHandler(logger));
   const app = Fastify({
     serverFactory: (handler) => servers.create(handler),
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: (request) => requestId(request.headers['x-request-id']),
+    // `servers` does this, for all of them.
+    clientErrorHandler: () => undefined,
+    frameworkErrors: (_error, request, reply) => refusePath(request as FastifyRequest, reply as FastifyReply),
     // Until its connections have ended it answers.
     return503OnClosing: false,
     trustProxy: options.trustedProxies?.length ? [...options.trustedProxies] : false,
@@ -95,6 +102,8 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
   });
   const requests = new UnansweredRequests();
   requests.track(app);
+  const allowedMethods = new AllowedMethods();
+  allowedMethods.track(app);
   app.addHook('onRequest', (request, _reply, done) => {
     dropMalformedTraceHeaders(request.headers);
     done();
@@ -122,16 +131,21 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
       error instanceof ApiError
         ? error
         : isAway
-          ? new ApiError('SUBGRAPH_UNAVAILABLE', `The database of ${name} does not answer; try again.`)
+          ? new ApiError('SUBGRAPH_UNAVAILABLE', `The database of ${name} does not respond; try again.`, {
+              requestId: request.id,
+            })
           : status >= 500
-            ? new ApiError('INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.')
-            : new ApiError('BAD_USER_INPUT', error.message);
+            ? masked(request.id)
+            : new ApiError('BAD_REQUEST', error.message);
     return reply
       .status(status)
       .type('application/json; charset=utf-8')
       .send(JSON.stringify({ errors: [shown] }));
   });
-  app.setNotFoundHandler((request, reply) => answerNotFound(request, reply));
+  app.setNotFoundHandler((request, reply) => {
+    if (allowedMethods.of(request) !== undefined) return allowedMethods.refuse(request, reply);
+    return answerNotFound(request, reply);
+  });
 
   const closing = new Closing(logger);
   const startedAt = performance.now();
@@ -192,7 +206,19 @@ function answerNotFound(request: FastifyRequest, reply: FastifyReply) {
   return reply
     .status(404)
     .type('application/json; charset=utf-8')
-    .send(JSON.stringify({ errors: [new ApiError('NOT_FOUND', `Nothing is at ${request.url.split('?')[0]}.`)] }));
+    .send(
+      JSON.stringify({
+        errors: [new ApiError('NOT_FOUND', `Nothing is at ${request.url.split('?')[0]?.slice(0, MAX_SHOWN_PATH)}.`)],
+      }),
+    );
+}
+
+/** Answers a request whose path cannot be decoded: no hook and no other handler runs for it. */
+function refusePath({ id }: FastifyRequest, reply: FastifyReply): void {
+  reply
+    .status(400)
+    .headers({ 'content-type': 'application/json; charset=utf-8', 'x-request-id': id })
+    .send(JSON.stringify({ errors: [new ApiError('BAD_REQUEST', 'Malformed request: the path cannot be decoded.')] }));
 }
 
 /** A client's request id is kept when it is harmless to log, else a new one is made. */
@@ -221,7 +247,7 @@ function readText(payload: IncomingMessage, done: (error: Error | null, text?: s
 }
 
 function tooLarge(): Error {
-  const error = new ApiError('BAD_USER_INPUT', `The request body is larger than ${BODY_LIMIT} bytes.`, {
+  const error = new ApiError('BAD_REQUEST', `The request body is larger than ${BODY_LIMIT} bytes.`, {
     reason: 'BODY_SIZE',
   });
   return Object.assign(error, { statusCode: 413 });

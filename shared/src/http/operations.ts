@@ -4,13 +4,16 @@ import {
   GraphQLError,
   type GraphQLSchema,
   getOperationAST,
+  Kind,
   type OperationDefinitionNode,
   OperationTypeNode,
   parse,
   validate,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
+import { ApiError, withCode } from '../errors.js';
 import { type GraphQLRequest, type GraphQLResult, RequestRefusedError } from './graphql-endpoint.js';
+import { MAX_OPERATION_NAME } from './operation-name.js';
 
 const CACHED_OPERATIONS = 1000;
 const MAX_QUERY_TOKENS = 20_000;
@@ -42,7 +45,11 @@ export class OperationCache {
     }
     if (checked.errors.length > 0) return checked;
     try {
-      refuseChange(selectOperation(checked.document, operationName).operation, method);
+      const { operation } = selectOperation(checked.document, operationName);
+      if (!this.#schema.getRootType(operation)) {
+        throw new ApiError('GRAPHQL_VALIDATION_FAILED', `The schema has no ${operation} type.`);
+      }
+      refuseChange(operation, method);
       return checked;
     } catch (error) {
       if (error instanceof RequestRefusedError || !(error instanceof GraphQLError)) throw error;
@@ -51,29 +58,43 @@ export class OperationCache {
   }
 
   #parseAndValidate(query: string): CheckedOperation {
+    let document: DocumentNode;
     try {
-      const document = parse(query, { maxTokens: MAX_QUERY_TOKENS });
-      return { document, errors: validate(this.#schema, document) };
+      document = parse(query, { maxTokens: MAX_QUERY_TOKENS });
     } catch (error) {
-      if (error instanceof GraphQLError)
-        return { document: { kind: 'Document' as never, definitions: [] }, errors: [error] };
-      throw error;
+      if (!(error instanceof GraphQLError)) throw error;
+      const nothing = { kind: Kind.DOCUMENT, definitions: [] } as const;
+      return { document: nothing, errors: [refusedByParser(error)] };
     }
+    const errors = validate(this.#schema, document);
+    return { document, errors: errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED')) };
   }
 }
 
-/** @throws GraphQLError when the document does not have the operation, or has several and no name says which, or it is a subscription */
+function refusedByParser(error: GraphQLError): GraphQLError {
+  if (!/ more tha[nt] \d+ tokens/.test(error.message)) return withCode(error, 'GRAPHQL_PARSE_FAILED');
+  const message = `The document has too many tokens: expected at most ${MAX_QUERY_TOKENS}.`;
+  return new ApiError('COST_LIMIT', message, { reason: 'TOKENS' });
+}
+
+/**
+ * @throws ApiError OPERATION_RESOLUTION_FAILURE when the document does not have the operation, or several and no name selects one;
+ * GRAPHQL_VALIDATION_FAILED when it is a subscription
+ */
 export function selectOperation(document: DocumentNode, operationName: string | undefined): OperationDefinitionNode {
   const operation = getOperationAST(document, operationName);
   if (!operation) {
-    throw new GraphQLError(
-      operationName
-        ? `The document has no operation named "${operationName}".`
-        : 'The document has several operations; "operationName" must say which one to run.',
-    );
+    const isAny = document.definitions.some(({ kind }) => kind === Kind.OPERATION_DEFINITION);
+    const message = operationName
+      ? `"operationName" must be the name of an operation in "query"; got "${operationName.slice(0, MAX_OPERATION_NAME)}".`
+      : isAny
+        ? '"operationName" is required: "query" has several operations.'
+        : '"query" must have an operation.';
+    throw new ApiError('OPERATION_RESOLUTION_FAILURE', message);
   }
   if (operation.operation === OperationTypeNode.SUBSCRIPTION) {
-    throw new GraphQLError('Subscriptions are not served here.');
+    const message = 'Subscriptions are not supported: send a query or a mutation.';
+    throw withCode(new GraphQLError(message, { nodes: operation }), 'GRAPHQL_VALIDATION_FAILED');
   }
   return operation;
 }
@@ -81,7 +102,8 @@ export function selectOperation(document: DocumentNode, operationName: string | 
 /** @throws RequestRefusedError for a mutation over GET */
 export function refuseChange(type: OperationTypeNode, method: GraphQLRequest['method']): void {
   if (type === OperationTypeNode.MUTATION && method === 'GET') {
-    throw new RequestRefusedError(405, 'BAD_USER_INPUT', 'A mutation must be sent with POST.', { allow: 'POST' });
+    const message = 'Method not allowed: mutations must be sent with POST; got GET.';
+    throw new RequestRefusedError(405, 'BAD_REQUEST', message, { allow: 'POST, OPTIONS' });
   }
 }
 

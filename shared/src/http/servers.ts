@@ -13,8 +13,14 @@ const LOOK_MS = 10;
 export class Servers {
   readonly #servers: Server[] = [];
   readonly #connections = new Set<Socket>();
+  readonly #onClientError: (error: Error, socket: Socket) => void;
   #handler: RequestListener = () => undefined;
   #draining = false;
+
+  /** @param onClientError answers what cannot be read as a request */
+  constructor(onClientError: (error: Error, socket: Socket) => void) {
+    this.#onClientError = onClientError;
+  }
 
   /** Whether it is on its way out: answers should end their connections. */
   get draining(): boolean {
@@ -33,6 +39,7 @@ export class Servers {
       this.#connections.add(socket);
       socket.once('close', () => this.#connections.delete(socket));
     });
+    server.on('clientError', this.#onClientError);
     this.#servers.push(server);
     return server;
   }

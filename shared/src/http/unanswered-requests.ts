@@ -1,7 +1,8 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { ApiError } from '../errors.js';
+import { ApiError, masked } from '../errors.js';
 
 /** The longest that a GraphQL request may take, from the end of its body to the beginning of its response. */
 const REQUEST_MS = 60_000;
@@ -75,7 +76,7 @@ export class UnansweredRequests {
         { seconds: REQUEST_MS / 1000 },
         'a request was not answered in time; the client gets an error',
       );
-      answer(each, 500, new ApiError('INTERNAL_SERVER_ERROR', 'Something went wrong on our side; it has been logged.'));
+      answer(each, 500, masked(each.request.id));
     }
   }
 }
@@ -88,11 +89,15 @@ function answer({ request, reply }: Unanswered, status: number, error: ApiError)
     raw.destroy();
     return;
   }
+  const body = JSON.stringify({ errors: [error] });
+  // Those of hooks that came before the handler stay: without those of CORS, a browser does not show the response to its page.
   const headers = {
+    ...reply.getHeaders(),
     'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
     'x-request-id': request.id,
     connection: 'close',
   };
-  raw.writeHead(status, headers).end(JSON.stringify({ errors: [error] }));
+  raw.writeHead(status, headers as OutgoingHttpHeaders).end(body);
   Object.assign(raw, { writeHead: () => raw, write: () => true, end: () => raw });
 }
