@@ -33,7 +33,9 @@ export async function checkSettings(options: object, programs: 'gateway' | 'all'
   }
   if (problems.size === 0) {
     const config = readGatewayConfig(environment);
-    for (const check of [() => checkFiles(config), () => refuseUnusableAddress(config.HOST, 0)])
+    // The gateway of `dev` serves a file of its own.
+    const checks = programs === 'all' ? [] : [() => checkFiles(config)];
+    for (const check of [...checks, () => refuseUnusableAddress(config.HOST, 0)])
       await check().catch((error: unknown) => add(startProblem(error, 'gateway') ?? String(error), 'gateway'));
   }
   const lines = [...problems].map(([problem, names]) => `  ${problem} (read by ${names.join(', ')})`);

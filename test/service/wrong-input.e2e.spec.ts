@@ -58,6 +58,7 @@ const SUPERGRAPH = 'expected a file with a composed federation supergraph';
 const LAST = 'expected "redis" or a file in a folder that can be written';
 const ORIGINS = 'expected origins such as https://shop.example, "localhost" or "*"';
 const DATABASE = 'expected a URL such as postgres://role:password@host:5432/database';
+const HINT = '("--help" lists arguments and options)';
 const BUSY_PORT = 'port BUSY is in use. Stop the program that uses it, or choose another port with';
 
 /** Settings of a program that it does not start with. */
@@ -93,6 +94,16 @@ function lastSupergraph(path: string, why: string, before: (box: string) => void
 function setUp(databaseUrl: string, stderr: string, env: Record<string, string> = {}): Row {
   const given = { USERS_DATABASE_URL: databaseUrl, ...env };
   return { program: 'users', args: 'setup', env: given, status: 1, stderr: `users: ${stderr}` };
+}
+
+/** `tributary start` or `dev`, with ports of its own and a folder that is not there. */
+function stack(command: 'start' | 'dev', { args = '', ...row }: Partial<Row>, ...stderr: string[]): Row {
+  const { env = {} } = row;
+  const ports = ['gateway', 'users', 'products', 'orders'].filter(
+    (name) => !args.includes(`--${name}-port`) && !(`${name.toUpperCase()}_PORT` in env),
+  );
+  const given = ['--data-dir BOX/data', ...ports.map((name) => `--${name}-port 0`), args];
+  return { program: 'tributary', ...row, args: [command, ...given].join(' '), status: 1, stderr: stderr.join('\n') };
 }
 
 const ROWS: readonly Row[] = [
@@ -281,8 +292,98 @@ const ROWS: readonly Row[] = [
       'orders: cannot use the database "orders" of PostgreSQL at localhost:FREE (ECONNREFUSED). Start PostgreSQL, or correct ORDERS_DATABASE_URL.',
   },
 
+  // The local stack: settings, arguments, folders.
+  stack(
+    'start',
+    {
+      env: { MAX_STALENESS: 'soon', CACHE: 'maybe', PROCESSES: 'zero', PROPAGATED_HEADERS: 'host', NATS_URL: 'x' },
+    },
+    'Invalid settings:',
+    '  NATS_URL: expected a URL such as nats://host:4222; got "x" (read by gateway)',
+    '  CACHE: expected "on" or "off"; got "maybe" (read by gateway)',
+    `  MAX_STALENESS: ${TIME}; got "soon" (read by gateway)`,
+    '  PROPAGATED_HEADERS: expected headers that can be forwarded; got "host" (read by gateway)',
+    '  PROCESSES: expected "auto" or a number, 1-99; got "zero" (read by gateway)',
+  ),
+  stack(
+    'dev',
+    { env: { SHUTDOWN_DELAY: '1', RESERVATION_TTL: 'soon' } },
+    'Invalid settings:',
+    `  SHUTDOWN_DELAY: ${TIME}; got "1" (read by gateway, users, products, orders)`,
+    `  RESERVATION_TTL: ${TIME}; got "soon" (read by products)`,
+  ),
+  stack(
+    'start',
+    { env: { HOST: '192.0.2.1', LAST_SUPERGRAPH: 'BOX/none/last' } },
+    'Invalid settings:',
+    `  LAST_SUPERGRAPH: ${LAST}; got "BOX/none/last" (BOX/none: no such file or folder) (read by gateway)`,
+    '  HOST: expected an address or a name of this machine; got "192.0.2.1" (EADDRNOTAVAIL) (read by gateway)',
+  ),
+  stack(
+    'start',
+    { args: '--users-port FREE --postgres-port FREE' },
+    'Invalid settings:',
+    '  --postgres-port: expected a port of its own; got FREE, the port of users',
+  ),
+  stack(
+    'start',
+    { args: '--users-port BUSY' },
+    'Port BUSY (users) is in use. Stop what uses it, or choose another with --users-port.',
+  ),
+  stack('start', { args: '--users-port -1' }, '--users-port: expected a port, 0-65535; got "-1"'),
+  stack('dev', { env: { ORDERS_PORT: 'x' } }, 'ORDERS_PORT (--orders-port): expected a port, 0-65535; got "x"'),
+  stack('start', { args: '--scale 1.5' }, '--scale: expected a share between 0 and 1, or a whole number; got "1.5"'),
+  stack(
+    'start',
+    { env: { LOG_LEVEL: 'loud' } },
+    '--log-level (LOG_LEVEL): expected one of error, warn, info, debug; got "loud"',
+  ),
+  stack(
+    'start',
+    { args: '--data-dir BOX/file', before: file('file', 'x') },
+    '--data-dir: expected a folder that can be written; got BOX/file (it is a file)',
+  ),
+  stack(
+    'dev',
+    { args: '--data-dir BOX/file/data', before: file('file', 'x') },
+    '--data-dir: expected a folder that can be written; got BOX/file/data (a part of the path is a file)',
+  ),
+  stack(
+    'start',
+    { args: '--data-dir /proc/data' },
+    '--data-dir: expected a folder that can be written; got /proc/data (it cannot be created)',
+  ),
+  ...['', ' --fresh'].map((fresh) =>
+    stack(
+      'start',
+      { args: `--data-dir BOX/cwd${fresh}`, before: file('cwd/thesis.txt', 'x') },
+      '--data-dir: expected a new or empty folder, or one with data of Tributary; got BOX/cwd, which holds thesis.txt',
+    ),
+  ),
+  stack(
+    'start',
+    { args: '--data-dir BOX/cwd', env: { HOME: '', TMPDIR: 'BOX/none' }, before: file('cwd/thesis.txt', 'x') },
+    '--data-dir: expected a new or empty folder, or one with data of Tributary; got BOX/cwd, which holds thesis.txt',
+  ),
+  refused('tributary', 'start --colour', 1, "error: unknown option '--colour'", HINT),
+  refused('tributary', 'begin', 1, "error: unknown command 'begin'", HINT),
+  refused('tributary', 'sagas retry', 1, "error: missing required argument 'order'", HINT),
+  refused('tributary', 'rebuild all', 1, 'model: expected one of users, products, orders; got "all"'),
+  refused('tributary', 'dead-letters discard a b 0', 1, 'position: expected a whole number above 0; got "0"'),
+  refused(
+    'tributary',
+    'token CG-12520',
+    1,
+    'BOX/cwd/.data/secrets.json holds no secrets of a stack. Run "npm start" first, or "npm start -- --fresh".',
+  ),
+
   // Command lines of programs and tools.
-  refused('gateway', 'destroy', 2, 'gateway: expected one command of serve; got "destroy". --help describes them.'),
+  refused(
+    'gateway',
+    'destroy',
+    2,
+    'gateway: expected one command of serve, compose; got "destroy". --help describes them.',
+  ),
   refused(
     'orders',
     'serve now',
