@@ -9,6 +9,7 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
+import { until } from '../harness/until.ts';
 
 // Wrong settings, arguments, folders and environments, over all programs: each is refused in plain lines within seconds, and leaves
 // everything as it was.
@@ -536,19 +537,34 @@ async function run({ program, args = '', env = {}, before }: Row): Promise<Outco
     const changes = [...new Set([...earlier.keys(), ...later.keys()])].filter(
       (path) => earlier.get(path) !== later.get(path),
     );
-    return { ...printed, status: signal ?? status, tookMs, box, remains: endGroup(child.pid as number), changes };
+    return {
+      ...printed,
+      status: signal ?? status,
+      tookMs,
+      box,
+      remains: await remainsOf(child.pid as number),
+      changes,
+    };
   } finally {
     rmSync(box, { recursive: true, force: true });
   }
 }
 
-/** Ends what is left of a group of processes. @returns whether something was */
-function endGroup(pid: number): boolean {
-  try {
-    return process.kill(-pid, 'SIGKILL');
-  } catch {
-    return false;
-  }
+/** Whether processes of a group still run a moment after its first one ended; they are killed. */
+async function remainsOf(pid: number): Promise<boolean> {
+  const runs = (signal: 0 | 'SIGKILL') => {
+    try {
+      return process.kill(-pid, signal);
+    } catch {
+      return false;
+    }
+  };
+  await until(
+    async () => runs(0),
+    (remains) => !remains,
+    2000,
+  ).catch(() => undefined);
+  return runs('SIGKILL');
 }
 
 /** Every file and folder below a folder, with what is in it. */
