@@ -47,6 +47,9 @@ test('at a rate, so many requests are sent, however long they take', async () =>
   expect(status, output).toBe(0);
   expect(figure(output, 'requests')).toBeGreaterThanOrEqual(79);
   expect(figure(output, 'requests')).toBeLessThanOrEqual(82);
+  // Without a terminal, progress is plain lines.
+  expect(output).toMatch(/^1 of 2 s {2}\d+ requests\/s .* in progress$/m);
+  for (const control of ['\r', '\u001b']) expect(output).not.toContain(control);
 }, 60_000);
 
 test('the report is one file that needs nothing else', async () => {
