@@ -268,7 +268,12 @@ export class Supergraph {
       const { positions: _, ...answer } = result;
       return answer.data === undefined ? write(answer.errors ?? [], http) : write(answer, http, session);
     } catch (error) {
-      if (error instanceof GraphQLError && !(error instanceof RequestRefusedError)) return write([error], http);
+      if (error instanceof GraphQLError && !(error instanceof RequestRefusedError)) {
+        const { code } = error.extensions;
+        if (code === 'INTERNAL_SERVER_ERROR')
+          http.log.error({ err: error.originalError }, 'an operation was not planned');
+        return write([error], http);
+      }
       throw error;
     }
   }
