@@ -10,7 +10,6 @@ interface CatalogueEntry {
   readonly reasons?: Readonly<Record<string, string>>;
 }
 
-const REFUSED = '400; 200 if the client accepts only `application/json`';
 const UNCHANGED = 'No: change the request.';
 
 /** Every code in `errors[].extensions.code`, and every reason in `extensions.reason`, of the gateway and the services in this repository. */
@@ -18,24 +17,28 @@ export const ERROR_CATALOGUE = {
   GRAPHQL_PARSE_FAILED: {
     when: 'The document has a syntax error.',
     retry: UNCHANGED,
-    status: REFUSED,
+    status: '400',
   },
   GRAPHQL_VALIDATION_FAILED: {
     when: 'The document does not fit the schema: an unknown field, a missing argument, a literal of the wrong type, a subscription.',
     retry: UNCHANGED,
-    status: REFUSED,
-    reasons: { INTROSPECTION_DISABLED: 'The document selects `__schema` or `__type`, and introspection is disabled.' },
+    status: '400',
+    reasons: {
+      CHARACTER: 'A text in a JSON literal contains a NUL or an unpaired surrogate.',
+      INTROSPECTION_DISABLED: 'The document selects `__schema` or `__type`, and introspection is disabled.',
+      NUMBER: 'A number in a JSON literal cannot be represented.',
+      TOO_DEEP: 'A JSON literal is nested too deeply.',
+    },
   },
   OPERATION_RESOLUTION_FAILURE: {
     when: 'The document has no operation of the name in `operationName`, or several operations and no name selects one.',
     retry: UNCHANGED,
-    status: REFUSED,
+    status: '400',
   },
   BAD_USER_INPUT: {
     when: 'A value is not accepted: of a variable, an argument, an input field or a request header. `extensions.field` names it where it is known.',
     retry: 'No: change the value.',
-    status:
-      '200; 400 if a variable or a header is refused before the operation runs and the client accepts `application/graphql-response+json`',
+    status: '200; 400 if it is refused before the operation runs',
     reasons: {
       CHARACTER: 'A text contains a control character or an unpaired surrogate.',
       CURSOR: '`after` is not a cursor of this list in this sort order.',
@@ -63,7 +66,7 @@ export const ERROR_CATALOGUE = {
     retry: UNCHANGED,
     status: '400, 405, 406, 413 or 415',
     reasons: {
-      BATCH: 'The body is a list of requests; batching is not supported.',
+      BATCH: 'The body is a list of requests: batching is not supported.',
       BODY_SIZE: 'The body is too large (HTTP status 413).',
     },
   },
@@ -120,11 +123,12 @@ export const ERROR_CATALOGUE = {
   RATE_LIMITED: {
     when: 'Too many new operations are waiting to be planned.',
     retry: 'Yes, after a second.',
+    status: '400',
   },
   COST_LIMIT: {
     when: 'The operation is larger than the gateway allows.',
     retry: 'No: split the operation.',
-    status: REFUSED,
+    status: '400',
     reasons: {
       ALIASES: 'Too many aliases.',
       DEPTH: 'Too many levels of fields.',
@@ -136,7 +140,7 @@ export const ERROR_CATALOGUE = {
     },
   },
   DOWNSTREAM_SERVICE_ERROR: {
-    when: 'A subgraph that is no part of this repository responded with an error that has no code. Its own codes are passed on.',
+    when: 'A subgraph of your own responded with an error that has no code. Codes of its own are passed on.',
     retry: 'Unknown.',
   },
   INVALID_SUBGRAPH_RESPONSE: {

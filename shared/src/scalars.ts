@@ -25,7 +25,7 @@ export const Decimal = new GraphQLScalarType<string, string>({
   parseLiteral(node) {
     // A float literal may have been through a binary float on its way here.
     if (node.kind === Kind.STRING || node.kind === Kind.INT) return parseDecimal(node.value);
-    throw new GraphQLError('Decimal wants a string such as "261.96".', { nodes: node });
+    throw new GraphQLError('Decimal must be a string such as "261.96".', { nodes: node });
   },
 });
 
@@ -33,7 +33,7 @@ function parseDecimal(value: unknown): string {
   // A JSON number has been through a binary float already, so only whole ones are taken.
   if (typeof value === 'number' && Number.isSafeInteger(value)) return String(value);
   if (typeof value === 'string' && DECIMAL.test(value)) return value;
-  throw new GraphQLError(`Decimal wants a string such as "261.96", got ${describe(value)}.`);
+  throw new GraphQLError(`Decimal must be a string such as "261.96"; got ${describe(value)}.`);
 }
 
 /** A moment in time; in code a `Date`, on the wire RFC 3339 in UTC. */
@@ -49,7 +49,7 @@ export const DateTime = new GraphQLScalarType<Date, string>({
   parseValue: parseDateTime,
   parseLiteral(node) {
     if (node.kind === Kind.STRING) return parseDateTime(node.value);
-    throw new GraphQLError('DateTime wants a string such as "2016-11-08T00:00:00Z".', { nodes: node });
+    throw new GraphQLError('DateTime must be a string such as "2016-11-08T00:00:00Z".', { nodes: node });
   },
 });
 
@@ -59,7 +59,7 @@ function parseDateTime(value: unknown): Date {
     if (date.getTime() >= FIRST_MOMENT && date.getTime() <= LAST_MOMENT) return date;
   }
   throw new GraphQLError(
-    `DateTime wants RFC 3339 with a time zone, such as "2016-11-08T00:00:00Z", got ${describe(value)}.`,
+    `DateTime must be RFC 3339 with a time zone, such as "2016-11-08T00:00:00Z"; got ${describe(value)}.`,
   );
 }
 

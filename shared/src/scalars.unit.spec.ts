@@ -10,7 +10,7 @@ describe('Decimal', () => {
   test.each(['1e3', '1.', '.5', 'NaN', 'Infinity', '1,5', ' 1', '', '12345678901234567', '1e999999', 0.1, null, {}])(
     '%j is refused',
     (value) => {
-      expect(() => Decimal.parseValue(value)).toThrow(/Decimal wants/);
+      expect(() => Decimal.parseValue(value)).toThrow(/Decimal must be/);
     },
   );
 });
@@ -44,7 +44,7 @@ describe('DateTime', () => {
     'yesterday',
     1478563200,
   ])('%j is refused', (value) => {
-    expect(() => DateTime.parseValue(value)).toThrow(/DateTime wants RFC 3339/);
+    expect(() => DateTime.parseValue(value)).toThrow(/DateTime must be RFC 3339/);
   });
 });
 

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { unsettled } from '../faults/order-accounts.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
-import { ask, type GraphQLAnswer } from '../harness/graphql-client.ts';
+import { ask, type GraphQLAnswer, uncatalogued } from '../harness/graphql-client.ts';
 import { Random } from '../harness/random.ts';
 import { until } from '../harness/until.ts';
 import { type Command, CommandWriter, Pools, writeOperation } from './random-commands.ts';
@@ -18,7 +18,13 @@ const SEED = Number(process.env.API_SEED ?? 14);
 const CLIENTS = 16;
 
 /** What a client may be told of what it sent; anything else is a fault of ours. */
-const EXPECTED_CODES = new Set(['BAD_USER_INPUT', 'NOT_FOUND', 'CONFLICT', 'COST_LIMIT']);
+const EXPECTED_CODES = new Set<string>([
+  'GRAPHQL_VALIDATION_FAILED',
+  'BAD_USER_INPUT',
+  'NOT_FOUND',
+  'CONFLICT',
+  'COST_LIMIT',
+]);
 
 /** The commands that were sent with one idempotency key. */
 interface Keyed {
@@ -91,6 +97,7 @@ class Clients {
   }
 
   #examine({ data, errors = [] }: GraphQLAnswer, what: string): void {
+    for (const error of uncatalogued({ errors })) this.faults.push(`not in the catalogue: ${JSON.stringify(error)}`);
     for (const { message, extensions } of errors) {
       const code = String(extensions?.code);
       this.codes.set(code, (this.codes.get(code) ?? 0) + 1);

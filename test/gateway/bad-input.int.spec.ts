@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { uncatalogued } from '../harness/graphql-client.ts';
 
 let graph: TestGraph;
 beforeAll(async () => {
@@ -20,7 +22,9 @@ async function state(): Promise<unknown[]> {
 
 async function post(body: string, headers: Record<string, string> = { 'content-type': 'application/json' }) {
   const response = await fetch(`${graph.urls.gateway}/graphql`, { method: 'POST', headers, body });
-  return { status: response.status, body: await response.text() };
+  const text = await response.text();
+  expect(uncatalogued(JSON.parse(text))).toEqual([]);
+  return { status: response.status, body: text };
 }
 
 const PRODUCT = '{ sku: "S", name: "N", category: "C", subCategory: "D", price: "1" }';
@@ -38,11 +42,16 @@ const restock = (quantity: number | string, key = 'k') =>
 
 describe('is answered with a code, without a stack trace, and changes nothing:', () => {
   test.each([
-    ['an unknown field', '{ user(id: "CG-12520") { shoeSize } }', 'BAD_USER_INPUT', 'shoeSize'],
-    ['a syntax error', '{ user(id: ', 'BAD_USER_INPUT', 'Syntax Error'],
-    ['a missing argument', '{ user { name } }', 'BAD_USER_INPUT', 'id'],
-    ['a number for a text', '{ product(sku: 5) { name } }', 'BAD_USER_INPUT', 'String'],
-    ['an enum value that is none', '{ products(sort: CHEAPEST) { totalCount } }', 'BAD_USER_INPUT', 'CHEAPEST'],
+    ['an unknown field', '{ user(id: "CG-12520") { shoeSize } }', 'GRAPHQL_VALIDATION_FAILED', 'shoeSize'],
+    ['a syntax error', '{ user(id: ', 'GRAPHQL_PARSE_FAILED', 'Syntax Error'],
+    ['a missing argument', '{ user { name } }', 'GRAPHQL_VALIDATION_FAILED', 'id'],
+    ['a number for a text', '{ product(sku: 5) { name } }', 'GRAPHQL_VALIDATION_FAILED', 'String'],
+    [
+      'an enum value that is none',
+      '{ products(sort: CHEAPEST) { totalCount } }',
+      'GRAPHQL_VALIDATION_FAILED',
+      'CHEAPEST',
+    ],
     ['a page that is too large', '{ orders(first: 100000) { totalCount } }', 'BAD_USER_INPUT', 'between 0 and 100'],
     ['a page of a negative size', '{ users(first: -1) { totalCount } }', 'BAD_USER_INPUT', 'between 0 and 100'],
     ['a broken cursor', '{ orders(after: "hello") { totalCount } }', 'BAD_USER_INPUT', 'not a cursor'],
@@ -54,7 +63,12 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
     ],
     ['an order by nothing', '{ order { id } }', 'BAD_USER_INPUT', 'exactly one'],
     ['a product by two keys', '{ product(id: "a", sku: "b") { id } }', 'BAD_USER_INPUT', 'exactly one'],
-    ['a day that is none', '{ order(number: "x", asOf: "2016-02-30T00:00:00Z") { id } }', 'BAD_USER_INPUT', 'RFC 3339'],
+    [
+      'a day that is none',
+      '{ order(number: "x", asOf: "2016-02-30T00:00:00Z") { id } }',
+      'GRAPHQL_VALIDATION_FAILED',
+      'RFC 3339',
+    ],
     [
       'an empty price range',
       '{ products(filter: { minPrice: "2", maxPrice: "1" }) { totalCount } }',
@@ -88,13 +102,13 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
     ['an unknown product', 'mutation { discontinueProduct(id: "nothing") { id } }', 'NOT_FOUND', 'nothing'],
     ['a negative quantity', restock(-5), 'BAD_USER_INPUT', 'from 1 to'],
     ['a quantity of zero', restock(0), 'BAD_USER_INPUT', 'from 1 to'],
-    ['a fraction of a piece', restock('1.5'), 'BAD_USER_INPUT', 'Int'],
-    ['a quantity beyond Int', restock('99999999999'), 'BAD_USER_INPUT', 'Int'],
+    ['a fraction of a piece', restock('1.5'), 'GRAPHQL_VALIDATION_FAILED', 'Int'],
+    ['a quantity beyond Int', restock('99999999999'), 'GRAPHQL_VALIDATION_FAILED', 'Int'],
     ['an empty idempotency key', restock(1, ' '), 'BAD_USER_INPUT', 'idempotencyKey'],
     ['a negative price', price('"-1"'), 'BAD_USER_INPUT', 'above 0'],
     ['a fraction of a cent', price('"1.005"'), 'BAD_USER_INPUT', 'two decimals'],
-    ['a price in floating point', price('1.5'), 'BAD_USER_INPUT', 'Decimal'],
-    ['a price in words', price('"cheap"'), 'BAD_USER_INPUT', 'Decimal'],
+    ['a price in floating point', price('1.5'), 'GRAPHQL_VALIDATION_FAILED', 'Decimal'],
+    ['a price in words', price('"cheap"'), 'GRAPHQL_VALIDATION_FAILED', 'Decimal'],
     [
       'negative money',
       'mutation { deposit(userId: "CG-12520", amount: "-5", idempotencyKey: "k") { balance { amount } } }',
@@ -119,10 +133,10 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
     [
       'two operations and no name',
       `query a { categories { name } } mutation b { createProduct(input: ${PRODUCT}) { id } }`,
-      'BAD_USER_INPUT',
+      'OPERATION_RESOLUTION_FAILURE',
       'operationName',
     ],
-    ['a subscription', 'subscription { x }', 'BAD_USER_INPUT', ''],
+    ['a subscription', 'subscription { x }', 'GRAPHQL_VALIDATION_FAILED', 'Subscriptions are not supported'],
   ])('%s', async (_what, query, code, words) => {
     const before = await state();
     const { body } = await post(`{"query":${JSON.stringify(query).replaceAll('\\\\\\\\u0000', '\\\\u0000')}}`);
@@ -133,19 +147,45 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
     expect(await state()).toEqual(before);
   });
 
+  const user = 'query ($id: ID!) { user(id: $id) { name } }';
   test.each([
+    ['a variable of the wrong type', { query: user, variables: { id: { a: 1 } } }, 'BAD_USER_INPUT', '$id'],
+    ['a variable that is missing', { query: user }, 'BAD_USER_INPUT', '$id'],
+    ['variables that are no object', { query: '{ me { id } }', variables: [1] }, 'BAD_REQUEST', 'must be an object'],
+    ['no query', { variables: {} }, 'BAD_REQUEST', '"query" is required and must be a string'],
+    ['a query that is no text', { query: 5 }, 'BAD_REQUEST', '"query" is required and must be a string'],
     [
-      'a variable of the wrong type',
-      { query: 'query ($id: ID!) { user(id: $id) { name } }', variables: { id: { a: 1 } } },
+      'an operation that is not there',
+      { query: 'query a { me { id } }', operationName: 'b' },
+      'OPERATION_RESOLUTION_FAILURE',
+      'got "b"',
     ],
-    ['a variable that is missing', { query: 'query ($id: ID!) { user(id: $id) { name } }' }],
-    ['variables that are no object', { query: '{ me { id } }', variables: [1] }],
-    ['no query', { variables: {} }],
-    ['a query that is no text', { query: 5 }],
-    ['an operation that is not there', { query: 'query a { categories { name } }', operationName: 'b' }],
-  ])('%s', async (_what, request) => {
-    const { body } = await post(JSON.stringify(request));
-    expect(JSON.parse(body).errors[0].extensions.code).toBe('BAD_USER_INPUT');
+    [
+      'the hash of a query, and no query',
+      {
+        extensions: {
+          persistedQuery: {
+            version: 1,
+            sha256Hash: 'ecf4edb46db40b5132295c0291d62fb65d6759a9eedfa4d5d612dd5ec54a6b38',
+          },
+        },
+      },
+      'PERSISTED_QUERY_NOT_SUPPORTED',
+      'PersistedQueryNotSupported',
+    ],
+  ])('%s', async (_what, request, code, words) => {
+    for (const door of ['gateway', 'users'] as const) {
+      const response = await fetch(`${graph.urls[door]}/graphql`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(request),
+      });
+      const answer = (await response.json()) as { errors: { message: string; extensions: { code: string } }[] };
+      expect(uncatalogued(answer), door).toEqual([]);
+      const { errors } = answer;
+      expect(errors[0]?.extensions.code, door).toBe(code);
+      expect(errors[0]?.message, door).toContain(words);
+    }
   });
 });
 
@@ -156,22 +196,41 @@ describe('a value that does not fit a scalar of the services is refused before a
   const withAttributes = (value: string) =>
     `mutation Create { createProduct(input: ${PRODUCT.replace(' }', `, attributes: ${value} }`)}) { id } }`;
   test.each([
-    ['a variable', `mutation Two($amount: Decimal!) { ${stock('$amount')} }`, { amount: 'abc' }, '$amount'],
-    ['a literal', `mutation Two { ${stock('"abc"')} }`, {}, 'abc'],
-    ['a default', `mutation Two($amount: Decimal! = "abc") { ${stock('$amount')} }`, {}, 'abc'],
-    ['a moment', 'query At($bad: DateTime) { order(id: "x", asOf: $bad) { id } }', { bad: 'yesterday' }, '$bad'],
+    [
+      'a variable',
+      `mutation Two($amount: Decimal!) { ${stock('$amount')} }`,
+      { amount: 'abc' },
+      'BAD_USER_INPUT',
+      '$amount',
+    ],
+    ['a literal', `mutation Two { ${stock('"abc"')} }`, {}, 'GRAPHQL_VALIDATION_FAILED', 'abc'],
+    [
+      'a default',
+      `mutation Two($amount: Decimal! = "abc") { ${stock('$amount')} }`,
+      {},
+      'GRAPHQL_VALIDATION_FAILED',
+      'abc',
+    ],
+    [
+      'a moment',
+      'query At($bad: DateTime) { order(id: "x", asOf: $bad) { id } }',
+      { bad: 'yesterday' },
+      'BAD_USER_INPUT',
+      '$bad',
+    ],
     [
       'a moment in an input object',
       'query In($filter: OrderFilter) { orders(filter: $filter) { totalCount } }',
       { filter: { placedAfter: '2016-02-30T00:00:00Z' } },
+      'BAD_USER_INPUT',
       '$filter',
     ],
-    ['a number that JSON cannot hold', withAttributes('{ e: 1e400 }'), {}, 'out of range'],
-  ])('%s', async (_what, query, variables, words) => {
+    ['a number that JSON cannot hold', withAttributes('{ e: 1e400 }'), {}, 'GRAPHQL_VALIDATION_FAILED', 'out of range'],
+  ])('%s', async (_what, query, variables, code, words) => {
     const before = await state();
     const answer = JSON.parse((await post(JSON.stringify({ query, variables }))).body);
     expect(answer).not.toHaveProperty('data');
-    expect(answer.errors[0].extensions.code).toBe('BAD_USER_INPUT');
+    expect(answer.errors[0].extensions.code).toBe(code);
     expect(answer.errors[0].message).toContain(words);
     expect(await state()).toEqual(before);
   });
@@ -209,13 +268,16 @@ describe('HTTP', () => {
   test('malformed JSON is 400', async () => {
     const { status, body } = await post('{"query": "{ me');
     expect(status).toBe(400);
-    expect(JSON.parse(body).errors[0]).toMatchObject({ message: /JSON/, extensions: { code: 'BAD_USER_INPUT' } });
+    expect(JSON.parse(body).errors[0]).toEqual({
+      message: 'Malformed request: the body must be JSON.',
+      extensions: { code: 'BAD_REQUEST' },
+    });
   });
 
   test('a body of 10 MB is 413, and the client can read the answer', async () => {
     const { status, body } = await post(JSON.stringify({ query: '{ me { id } }', padding: 'x'.repeat(10_000_000) }));
     expect(status).toBe(413);
-    expect(JSON.parse(body).errors[0].extensions).toMatchObject({ code: 'BAD_USER_INPUT', reason: 'BODY_SIZE' });
+    expect(JSON.parse(body).errors[0].extensions).toEqual({ code: 'BAD_REQUEST', reason: 'BODY_SIZE' });
     expect((await graph.ask('{ categories { name } }')).errors).toBeUndefined();
   });
 
@@ -232,7 +294,20 @@ describe('HTTP', () => {
     });
     const refused = await get(`mutation { createProduct(input: ${PRODUCT}) { id } }`);
     expect(refused.status).toBe(405);
-    expect(refused.headers.get('allow')).toBe('POST');
+    expect(refused.headers.get('allow')).toBe('POST, OPTIONS');
+  });
+
+  test.each(['gateway', 'users', 'products', 'orders'] as const)('%s says which methods it has', async (door) => {
+    for (const [path, allow] of [
+      ['/graphql', 'GET, POST, HEAD, OPTIONS'],
+      ['/health/ready', 'GET, HEAD, OPTIONS'],
+    ] as const) {
+      const send = (method: string) => fetch(graph.urls[door] + path, { method });
+      const [refused, options] = [await send('DELETE'), await send('OPTIONS')];
+      expect([refused.status, refused.headers.get('allow')]).toEqual([405, allow]);
+      expect([options.status, options.headers.get('allow')]).toEqual([204, allow]);
+      expect((await send('HEAD')).status).toBe((await send('GET')).status);
+    }
   });
 
   test('a path that is not there is 404 in JSON', async () => {
@@ -242,4 +317,11 @@ describe('HTTP', () => {
       errors: [{ message: 'Nothing is at /nowhere.', extensions: { code: 'NOT_FOUND' } }],
     });
   });
+});
+
+test('the example of docs/errors.md is what the gateway answers', async () => {
+  const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
+  const [, body] = /-d '(.*)'\n```/.exec(page) ?? [];
+  const [, answer] = /```json\n(.*?)```/s.exec(page) ?? [];
+  expect(JSON.parse((await post(body as string)).body)).toMatchObject(JSON.parse(answer as string));
 });

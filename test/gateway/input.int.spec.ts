@@ -1,4 +1,5 @@
 import { request as httpRequest } from 'node:http';
+import type { ErrorCode } from '@tributary/shared/errors';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { ask, codesOf, type GraphQLAnswer } from '../harness/graphql-client.ts';
@@ -37,8 +38,8 @@ function createProduct(door: 'gateway' | 'products', attributes: string, name = 
   );
 }
 
-function expectRefused(answer: GraphQLAnswer, words: string | RegExp = ''): void {
-  expect(codesOf(answer)).toEqual(['BAD_USER_INPUT']);
+function expectRefused(answer: GraphQLAnswer, words: string | RegExp = '', code: ErrorCode = 'BAD_USER_INPUT'): void {
+  expect(codesOf(answer)).toEqual([code]);
   expect(answer.errors?.[0]?.message).toMatch(words);
   expect(answer.data ?? null).toBeNull();
 }
@@ -55,9 +56,9 @@ describe('JSON', () => {
 
   test.each(DOORS)('brackets of a query that are nested 9,000 deep are refused (%s)', async (door) => {
     const literal = `query Deep { __typename @include(if: ${nested(9000)}) }`;
-    expectRefused(await post(door, JSON.stringify({ query: literal })), /nested/);
+    expectRefused(await post(door, JSON.stringify({ query: literal })), /nested/, 'COST_LIMIT');
     const selection = `query Deep { ${'a {'.repeat(9000)}b${'}'.repeat(9001)}`;
-    expectRefused(await post(door, JSON.stringify({ query: selection })), /nested/);
+    expectRefused(await post(door, JSON.stringify({ query: selection })), /nested/, 'COST_LIMIT');
   });
 
   test('lists of a literal that are nested 11 deep are refused: planning them takes exponential time', async () => {
@@ -65,7 +66,9 @@ describe('JSON', () => {
       `mutation Update { updateProduct(id: "FUR-BO-10001798", input: { attributes: { a: ${nested(depth)} } }) { id } }`;
     expect((await post('gateway', JSON.stringify({ query: query(10) }))).errors).toBeUndefined();
     for (const depth of [11, 26, 40]) {
-      expectRefused(await post('gateway', JSON.stringify({ query: query(depth) })), /lists nested more than 10/);
+      const answer = await post('gateway', JSON.stringify({ query: query(depth) }));
+      expectRefused(answer, /lists nested more than 10/, 'COST_LIMIT');
+      expect(answer.errors?.[0]?.extensions).toMatchObject({ reason: 'NESTING' });
     }
   });
 
@@ -97,7 +100,7 @@ describe('JSON', () => {
           }),
         );
       expect((await literal(32)).errors).toBeUndefined();
-      expectRefused(await literal(33), /32 levels/);
+      expectRefused(await literal(33), /32 levels/, 'GRAPHQL_VALIDATION_FAILED');
       const list = await ask(
         graph.urls[door],
         'query Newest($sort: ProductSort) { products(first: 5, sort: $sort) { nodes { id attributes } } }',
@@ -117,7 +120,7 @@ describe('JSON', () => {
   test('a literal number beyond a double is refused by products', async () => {
     const query =
       'mutation Update { updateProduct(id: "FUR-BO-10001798", input: { attributes: { e: 1e400 } }) { id } }';
-    expectRefused(await post('products', JSON.stringify({ query })), /number/);
+    expectRefused(await post('products', JSON.stringify({ query })), /number/, 'GRAPHQL_VALIDATION_FAILED');
   });
 
   test.each(['gateway', 'products'] as const)(
@@ -152,10 +155,11 @@ describe('an unpaired surrogate is refused', () => {
   });
 
   test.each(DOORS)('in the query and in the operation name (%s)', async (door) => {
-    expectRefused(await post(door, '{"query": "query Q { __typename } # \\ud800"}'), /"query"/);
+    expectRefused(await post(door, '{"query": "query Q { __typename } # \\ud800"}'), /"query"/, 'BAD_REQUEST');
     expectRefused(
       await post(door, '{"query": "query Q { __typename }", "operationName": "Q\\udc00"}'),
       /operationName/,
+      'BAD_REQUEST',
     );
   });
 

@@ -1,3 +1,5 @@
+import { ERROR_CATALOGUE } from '@tributary/shared/error-catalogue';
+
 /** An answer as a client sees it. `data` is as loose as JSON: tests say what they expect of it. */
 export interface GraphQLAnswer {
   // biome-ignore lint/suspicious/noExplicitAny: every test asks for another shape
@@ -27,6 +29,16 @@ export async function ask(
   });
   return { ...((await response.json()) as GraphQLAnswer), status: response.status };
 }
+
+/** The errors of an answer whose code, or whose reason beside that code, is not in the catalogue. */
+export function uncatalogued({ errors = [] }: Pick<GraphQLAnswer, 'errors'>): unknown[] {
+  return errors.filter(({ extensions: { code, reason } }) => {
+    const entry = catalogue[String(code)];
+    return !entry || (reason !== undefined && !Object.hasOwn(entry.reasons ?? {}, String(reason)));
+  });
+}
+
+const catalogue: Readonly<Record<string, { readonly when: string; readonly reasons?: object }>> = ERROR_CATALOGUE;
 
 /** The codes of an answer's errors. */
 export function codesOf(answer: GraphQLAnswer): unknown[] {

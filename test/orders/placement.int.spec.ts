@@ -197,7 +197,7 @@ describe('an order that cannot be fulfilled is rejected, and nothing is left of 
 
 describe('an order that cannot be is refused', () => {
   test.each([
-    ['no items', { customerId: 'CG-12520', items: [] }, 'items', 'An order wants at least one item.'],
+    ['no items', { customerId: 'CG-12520', items: [] }, 'items', '"items" must have at least one item.'],
     [
       'no pieces',
       { customerId: 'CG-12520', items: [{ productId: 'x', quantity: 0 }] },

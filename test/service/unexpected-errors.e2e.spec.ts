@@ -104,7 +104,9 @@ test('after an exception a process answers what it was asked, and ends with stat
   const late = await overdue;
   expect(late.status).toBe(500);
   expect(late.headers.get('x-request-id')).toBe('the-one-that-takes-a-minute');
-  expect(await late.json()).toMatchObject({ errors: [{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }] });
+  expect(await late.json()).toMatchObject({
+    errors: [{ extensions: { code: 'INTERNAL_SERVER_ERROR', requestId: 'the-one-that-takes-a-minute' } }],
+  });
   await alone.program.printed(/was not answered in time/);
   expect(logged(alone.program, /was not answered in time/)).toMatchObject([{ reqId: 'the-one-that-takes-a-minute' }]);
   // Its body never comes to an end.
@@ -217,6 +219,7 @@ test('an error of the database is logged without what it says of users, and no l
   );
   expect(errors?.[0]?.extensions.code).toBe('INTERNAL_SERVER_ERROR');
   const [line] = logged(program, /a field could not be resolved/);
+  expect(errors?.[0]?.extensions.requestId).toBe(line.reqId);
   expect(line.err).toMatchObject({ code: '23514', table: 'users', constraint: 'unlikely' });
   expect(line.err.message).toContain('violates check constraint "unlikely"');
   expect(program.output()).not.toMatch(/Unlikely Person|unlikely@person/);

@@ -22,14 +22,16 @@ export interface Observed {
 export const NO_REQUIREMENTS: Requirements = { positions: new Map(), maxStalenessMs: Number.POSITIVE_INFINITY };
 
 const MAX_SOURCES = 50;
+/** How much of a header an error message repeats. */
+const MAX_SHOWN = 60;
 
 /** Reads a bound such as `500ms`, `2s`, or a bare number of milliseconds. @throws ApiError BAD_USER_INPUT */
 export function parseStaleness(text: string): number {
   const [, value, unit = ''] = /^\s*(\d{1,9}(?:\.\d+)?)\s*(ms|s|m)?\s*$/.exec(text) ?? [];
   if (value === undefined) {
-    throw new ApiError('BAD_USER_INPUT', 'The most staleness is a time such as 500ms, 2s or 0.', {
-      field: 'x-max-staleness',
-    });
+    const given = JSON.stringify(text.slice(0, MAX_SHOWN));
+    const message = `"x-max-staleness" must be a duration such as 500ms, 2s or 0; got ${given}.`;
+    throw new ApiError('BAD_USER_INPUT', message, { field: 'x-max-staleness' });
   }
   return Number(value) * ({ s: 1000, m: 60_000 }[unit] ?? 1);
 }
@@ -50,9 +52,8 @@ export function readSession(token: string): Map<string, number> {
   } catch {
     // Told below.
   }
-  throw new ApiError('BAD_USER_INPUT', 'The session token is not one that was given here.', {
-    field: 'x-session-token',
-  });
+  const message = '"x-session-token" must be the value of that header in a response of this gateway.';
+  throw new ApiError('BAD_USER_INPUT', message, { field: 'x-session-token' });
 }
 
 /** The later of two states, source by source. */

@@ -12,6 +12,7 @@ import { refuseChange } from '@tributary/shared/http/operations';
 import { GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
+import { unusableSupergraph } from '../check-files.js';
 import type { GatewayConfig, Subgraph } from '../config.js';
 import { Abandonment } from '../engine/abandonment.js';
 import { credentialsOf } from '../engine/credentials.js';
@@ -87,8 +88,7 @@ export class Supergraph {
   constructor(config: GatewayConfig, { logger, metrics, health }: SupergraphReports, cache: ResponseCache | null) {
     this.#config = config;
     this.#cache = cache;
-    this.#defaultStalenessMs =
-      config.MAX_STALENESS === undefined ? Number.POSITIVE_INFINITY : parseStaleness(config.MAX_STALENESS);
+    this.#defaultStalenessMs = config.MAX_STALENESS ?? Number.POSITIVE_INFINITY;
     this.#failedRequests = new FailedRequests(logger, 'requests failed');
     const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, LAST_SUPERGRAPH } = config;
     const subgraphs = config.SUBGRAPHS.map(withoutCredentials);
@@ -210,8 +210,9 @@ export class Supergraph {
 
   /** Starts to load; resolves when there is something to serve, or when it was closed before. @throws when there never can be */
   load(): Promise<unknown> {
+    const { SUPERGRAPH_PATH } = this.#config;
     this.#loading = this.#gateway.load().catch((error) => {
-      if (!this.#closing) throw error;
+      if (!this.#closing) throw SUPERGRAPH_PATH ? unusableSupergraph(SUPERGRAPH_PATH, error) : error;
     });
     return this.#loading;
   }

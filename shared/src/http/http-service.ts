@@ -84,6 +84,7 @@ export function createHttpService(options: HttpServiceOptions): HttpService {
     genReqId: (request) => requestId(request.headers['x-request-id']),
     // `servers` does this, for all of them.
     clientErrorHandler: () => undefined,
+    frameworkErrors: (_error, request, reply) => refusePath(request as FastifyRequest, reply as FastifyReply),
     // Until its connections have ended it answers.
     return503OnClosing: false,
     trustProxy: options.trustedProxies?.length ? [...options.trustedProxies] : false,
@@ -210,6 +211,14 @@ function answerNotFound(request: FastifyRequest, reply: FastifyReply) {
         errors: [new ApiError('NOT_FOUND', `Nothing is at ${request.url.split('?')[0]?.slice(0, MAX_SHOWN_PATH)}.`)],
       }),
     );
+}
+
+/** Answers a request whose path cannot be decoded: no hook and no other handler runs for it. */
+function refusePath({ id }: FastifyRequest, reply: FastifyReply): void {
+  reply
+    .status(400)
+    .headers({ 'content-type': 'application/json; charset=utf-8', 'x-request-id': id })
+    .send(JSON.stringify({ errors: [new ApiError('BAD_REQUEST', 'Malformed request: the path cannot be decoded.')] }));
 }
 
 /** A client's request id is kept when it is harmless to log, else a new one is made. */

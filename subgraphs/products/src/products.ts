@@ -109,7 +109,7 @@ export class Products {
       if (changes.expectedVersion != null && changes.expectedVersion !== before.version) {
         throw conflict(
           'STALE_VERSION',
-          `Product "${id}" is at version ${before.version}, not ${changes.expectedVersion}: somebody changed it meanwhile.`,
+          `Product "${id}" is at version ${before.version}, not ${changes.expectedVersion}: it was changed meanwhile.`,
           'expectedVersion',
         );
       }

@@ -135,7 +135,7 @@ export class Users {
       if (changes.expectedVersion != null && changes.expectedVersion !== before.version) {
         throw conflict(
           'STALE_VERSION',
-          `User "${id}" is at version ${before.version}, not ${changes.expectedVersion}: somebody changed it meanwhile.`,
+          `User "${id}" is at version ${before.version}, not ${changes.expectedVersion}: it was changed meanwhile.`,
           'expectedVersion',
         );
       }

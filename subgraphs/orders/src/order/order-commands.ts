@@ -67,7 +67,7 @@ export function decide(order: Order | null, command: OrderCommand): OrderEvent[]
 
 /** The items of an order as a client gave them, checked. @throws ApiError BAD_USER_INPUT */
 export function requireItems(items: readonly OrderedItem[]): OrderedItem[] {
-  if (items.length === 0) throw badUserInput('items', 'An order wants at least one item.', 'EMPTY');
+  if (items.length === 0) throw badUserInput('items', '"items" must have at least one item.', 'EMPTY');
   if (items.length > MAX_LINES) {
     throw badUserInput('items', `An order may have at most ${MAX_LINES} items, got ${items.length}.`, 'TOO_MANY');
   }

@@ -272,6 +272,6 @@ const asErrors = (orders: readonly unknown[]) => (error: Error) => orders.map(()
 const keyReused = () =>
   conflict(
     'IDEMPOTENCY_KEY_REUSED',
-    'This idempotency key was used for another order; a new order wants a new key.',
+    'This idempotency key was used for another order; a new order needs a new key.',
     'idempotencyKey',
   );
