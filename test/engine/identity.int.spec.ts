@@ -60,10 +60,19 @@ describe('what is invalid is refused, whatever others sent before', () => {
     );
     expect(isNull).toMatchObject({
       status: 'rejected',
-      reason: { message: expect.stringContaining('must not be null') },
+      reason: {
+        message: 'Argument "if" of non-null type "Boolean!" must not be null.',
+        locations: [{ line: 1, column: 72 }],
+        extensions: { code: 'BAD_USER_INPUT' },
+      },
     });
     expect(isFalse).toEqual({ status: 'fulfilled', value: { data: { item: { id: '1' } } } });
     await expect(graph.run(query, { variables: { c: null } })).rejects.toThrow('must not be null');
+    const schema = 'query Read($c: Boolean = true) { __schema { queryType { name @skip(if: $c) } } }';
+    await expect(graph.run(schema, { variables: { c: null } })).rejects.toMatchObject({
+      message: 'Argument "if" of non-null type "Boolean!" must not be null.',
+      locations: [{ line: 1, column: 72 }],
+    });
   });
 });
 

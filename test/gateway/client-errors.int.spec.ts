@@ -50,7 +50,10 @@ async function shop(env: NodeJS.ProcessEnv = {}) {
   );
   const stock = await subgraph(
     `scalar Money
-     type Product @key(fields: "id") { id: ID! stock: Int! weight: Int discounted(by: Money): Int part: Part }
+     type Product @key(fields: "id") {
+       id: ID! stock: Int! weight: Int discounted(by: Money): Int part: Part
+       secret: Int! @federation__inaccessible
+     }
      type Part { price(in: Money): Int }`,
     {
       Money: Money(),
@@ -189,13 +192,14 @@ describe('what is internal to the gateway is in no error:', () => {
     ['its variable', { message: 'Variable "$representations" of required type "[_Any!]!" was not provided.' }],
     ['its type', { message: 'Expected _Entity.' }],
     ['an alias of the gateway', { message: 'id_1 is broken', path: ['_entities', 0, 'id_1'] }],
+    ['a field that clients may not know of', { message: 'Cannot return null for non-nullable field Product.secret.' }],
     ['an alias of the planner', { message: 'a__alias_0 is broken', path: ['_entities', 0, 'a__alias_0'] }],
   ])('%s', async (_what, error) => {
     const { url, stock } = await shop();
     stock.answerWith((response) => response.end(JSON.stringify({ data: { _entities: [{}] }, errors: [error] })));
     const { errors } = await ask(url, NAMES);
     expect(errors?.length).toBeGreaterThan(0);
-    expect(JSON.stringify(errors)).not.toMatch(/_entities|_Any|_Entity|representations|_1|__alias/);
+    expect(JSON.stringify(errors)).not.toMatch(/_entities|_Any|_Entity|representations|_1|__alias|secret/);
     const [first] = errors ?? [];
     expect(first?.path?.slice(0, 2)).toEqual(['products', 0]);
     expect(first?.locations).toHaveLength(1);

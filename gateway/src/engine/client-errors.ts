@@ -1,10 +1,15 @@
+import { withCode } from '@tributary/shared/errors';
 import {
+  BREAK,
   type FieldNode,
   type FragmentDefinitionNode,
   GraphQLError,
+  GraphQLIncludeDirective,
   type GraphQLObjectType,
   type GraphQLOutputType,
   type GraphQLSchema,
+  GraphQLSkipDirective,
+  getDirectiveValues,
   getNamedType,
   getNullableType,
   isAbstractType,
@@ -15,6 +20,7 @@ import {
   parse,
   type SelectionSetNode,
   type ValueNode,
+  visit,
 } from 'graphql';
 import type { ClientDocument, Operation } from './operations.js';
 import type { ArgumentUse, ResponseError } from './response-errors.js';
@@ -83,6 +89,29 @@ export function presentErrors(errors: readonly ResponseError[], context: ErrorCo
   });
 }
 
+/**
+ * The error of a `@skip` or `@include` whose condition is null, with its location in the client's document.
+ *
+ * @param variables by the client's names
+ */
+export function conditionError(query: string, variables: Readonly<Record<string, unknown>>): GraphQLError | null {
+  let found: GraphQLError | null = null;
+  visit(parse(query), {
+    enter(node) {
+      try {
+        for (const directive of [GraphQLSkipDirective, GraphQLIncludeDirective]) {
+          if ('directives' in node) getDirectiveValues(directive, node, variables);
+        }
+      } catch (error) {
+        if (!(error instanceof GraphQLError)) throw error;
+        found = withCode(error, 'BAD_USER_INPUT');
+        return BREAK;
+      }
+    },
+  });
+  return found;
+}
+
 class ErrorPresenter {
   readonly #context: ErrorContext;
   readonly #root: ClientField;
@@ -105,9 +134,7 @@ class ErrorPresenter {
     );
     this.#definitions = operation?.variableDefinitions;
     this.#names = new Map([...document.variableNames].map(([name, normalized]) => [normalized, name]));
-    this.#variables = Object.fromEntries(
-      [...this.#names].map(([normalized, name]) => [name, variables[normalized]] as const),
-    );
+    this.#variables = byClientNames(document, variables);
     this.#root = {
       type: schema.getRootType(document.type) ?? null,
       nodes: [],
@@ -276,7 +303,7 @@ class ErrorPresenter {
   /** Whether it names a field that clients may not know of (`@inaccessible`). */
   #namesHidden(message: string): boolean {
     const { schema, types } = this.#context;
-    for (const [, typeName = '', field = ''] of message.matchAll(/\b([A-Z]\w{0,200})\.(\w{1,200})/g)) {
+    for (const [, typeName = '', field = ''] of message.matchAll(/\b([A-Za-z_]\w{0,200})\.(\w{1,200})/g)) {
       const type = schema.getType(typeName);
       const isShown = type && 'getFields' in type && Object.hasOwn(type.getFields(), field);
       if (!isShown && types.hasField(typeName, field)) return true;
@@ -308,6 +335,15 @@ class ErrorPresenter {
         return name === undefined ? literal(normalized) : `$${name}`;
       });
   }
+}
+
+/** The values of variables, given by their normalized names, by the client's. */
+export function byClientNames(
+  { variableNames }: ClientDocument,
+  variables: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const given = [...variableNames].filter(([, normalized]) => Object.hasOwn(variables, normalized));
+  return Object.fromEntries(given.map(([name, normalized]) => [name, variables[normalized]] as const));
 }
 
 /** A response name that the planner made to keep apart what one name stands for. */

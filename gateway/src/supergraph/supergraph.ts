@@ -287,6 +287,9 @@ export class Supergraph {
       return answer.data === undefined ? write(answer.errors ?? [], http) : write(answer, http, session);
     } catch (error) {
       if (!(error instanceof GraphQLError) || error instanceof RequestRefusedError) throw error;
+      if (error.extensions.code === 'INTERNAL_SERVER_ERROR') {
+        http.log.error({ err: error.originalError }, 'an operation was not planned');
+      }
       this.#reportFailures([error], request);
       return write([error], http);
     }
