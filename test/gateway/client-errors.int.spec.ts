@@ -259,6 +259,22 @@ describe("a subgraph's failure names what is missing because of it:", () => {
     expect(answer.errors?.[2]?.extensions.pathCount).toBeUndefined();
   });
 
+  test('when it takes too long, and when its circuit is open', async () => {
+    const { url, stock } = await shop({ SUBGRAPH_TIMEOUT: '300ms', SUBGRAPH_BREAK_AFTER: '2', SUBGRAPH_BREAK: '1h' });
+    stock.answerWith(() => undefined);
+    const failure = (extensions: object) => {
+      const paths = [0, 1].map((i) => ['products', i, 'weight']);
+      return [
+        { path: paths[0], locations: [{}], extensions: { subgraph: 'stock', paths, pathCount: 2, ...extensions } },
+      ];
+    };
+    const run = () => ask(url, 'query List { products(first: 2) { id weight } }');
+    expect((await run()).errors).toMatchObject(failure({ code: 'TIMEOUT' }));
+    const { data, errors } = await until(run, (answer) => answer.errors?.[0]?.extensions.code !== 'TIMEOUT');
+    expect(data.products).toHaveLength(2);
+    expect(errors).toMatchObject(failure({ code: 'SUBGRAPH_UNAVAILABLE', reason: 'CIRCUIT_OPEN' }));
+  });
+
   test('also where null spreads to the whole response', async () => {
     const { url, stock } = await shop();
     await stock.down();
