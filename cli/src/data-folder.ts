@@ -1,12 +1,52 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { identifyProcess } from './process-identity.js';
+import { FolderLock } from './folder-lock.js';
 import { UserError } from './user-error.js';
 
+/** Says that the folder is ours. It is the first file in it, and the last that goes. */
+const MARK = 'tributary.txt';
+const MARK_TEXT =
+  'A local stack of Tributary keeps its data here: "npm start" wrote it, "npm start -- --fresh" deletes it.\n';
 const SECRETS = 'secrets.json';
-const OWNER = 'owner.json';
+/** What a stack of this release, or of an earlier one, writes into its folder: all that is ever deleted. */
+const CONTENTS = [
+  SECRETS,
+  `${SECRETS}.unfinished`,
+  'running.json',
+  'import-report.json',
+  'postgres.log',
+  'postgres.password',
+  'postgres.unfinished',
+  'postgres',
+  'owner.json',
+];
+
+/** What is wrong with a path, by the system's code. */
+const REASONS: Readonly<Record<string, string>> = {
+  EEXIST: 'it is a file',
+  ENOTDIR: 'a part of the path is a file',
+  ENOENT: 'it cannot be created',
+  EACCES: 'permission is denied',
+  EPERM: 'permission is denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is exhausted',
+  ELOOP: 'its symbolic links lead in a circle',
+  ENAMETOOLONG: 'it is too long',
+};
 
 const secretsSchema = z
   .object({
@@ -17,33 +57,51 @@ const secretsSchema = z
   .catchall(z.string());
 
 /**
- * Passwords of the local database roles (each service's under its name), and the secrets that sign development tokens and open ledgers.
- * Made at the first start.
+ * Passwords of the local database roles (each service's under its name), and the secrets that sign development tokens and open
+ * event logs. Created at the first start.
  */
 export type Secrets = z.infer<typeof secretsSchema>;
 
 /** The folder that keeps the data of a local stack. One stack may use it at a time. */
 export class DataFolder {
   readonly path: string;
+  /** Files in a folder of ours that we did not write: they are never deleted. */
+  readonly foreign: readonly string[];
+  readonly #lock: FolderLock;
+  /** Folders that were created for it, the innermost last; empty when it existed. */
+  readonly #created: readonly string[];
+  /** Whether it was empty when it was taken. */
+  readonly #isNew: boolean;
 
-  private constructor(path: string) {
+  private constructor(path: string, lock: FolderLock, created: readonly string[], isNew: boolean) {
     this.path = path;
+    this.#lock = lock;
+    this.#created = created;
+    this.#isNew = isNew;
+    this.foreign = foreignIn(path);
   }
 
   /**
-   * Takes the folder for this process, making it when it is not there.
+   * Takes the folder for this process, and creates it when it does not exist.
    *
-   * @param fresh begin with an empty folder
-   * @throws UserError when another stack uses it, or when `fresh` would delete something else than a stack's data
+   * @param fresh deletes what a stack wrote into it
+   * @throws UserError when it holds something else, cannot be written, or another stack uses it; then it is as it was
    */
   static take(path: string, fresh: boolean): DataFolder {
-    const folder = new DataFolder(resolve(path));
-    folder.#refuseSecondOwner();
-    if (fresh) folder.#empty();
-    // Others may enter (PostgreSQL runs as another user when we are root), but not list it.
-    mkdirSync(folder.path, { recursive: true, mode: 0o711 });
-    writeFileSync(folder.file(OWNER), JSON.stringify({ pid: process.pid, ...identifyProcess(process.pid) }));
-    return folder;
+    const folder = resolve(path);
+    const created: string[] = [];
+    let isNew = false;
+    try {
+      createFolder(folder, created);
+      isNew = mark(folder);
+      const taken = new DataFolder(folder, FolderLock.take(folder), created, isNew);
+      if (fresh) taken.#empty();
+      return taken;
+    } catch (error) {
+      // Where another stack has taken the new folder meanwhile, it is not empty, and stays.
+      undo(folder, created, isNew && !(error instanceof UserError));
+      throw explainFolderError(error, folder);
+    }
   }
 
   file(name: string): string {
@@ -51,55 +109,151 @@ export class DataFolder {
   }
 
   release(): void {
-    rmSync(this.file(OWNER), { force: true });
+    this.#lock.release();
   }
 
-  /** The secrets kept here, with a password for each service; what is missing is made. */
+  /** Releases the folder; one that was new is as if it had never been taken. For a start that failed before there was any data. */
+  discard(): void {
+    if (this.#isNew) this.#empty();
+    this.release();
+    undo(this.path, this.#created, this.#isNew);
+  }
+
+  /**
+   * The secrets kept here, with a password for each service; what is missing is created.
+   *
+   * @throws UserError when they are lost, though there are databases that need them
+   */
   secrets(services: readonly string[]): Secrets {
-    const make = () => randomBytes(24).toString('base64url');
-    const kept = existsSync(this.file(SECRETS)) ? (readJson(this.file(SECRETS)) as Partial<Secrets>) : {};
+    const create = () => randomBytes(24).toString('base64url');
+    const kept = secretsSchema.safeParse(readJson(this.file(SECRETS)));
+    if (!kept.success && existsSync(this.file('postgres'))) {
+      throw new UserError(
+        `${this.file(SECRETS)} is missing or damaged, and holds the passwords of the databases in ${this.path}: ` +
+          'restore it from a backup, or import anew with --fresh.',
+      );
+    }
     const secrets: Secrets = {
-      postgres: make(),
-      ...Object.fromEntries(services.map((service) => [service, make()])),
-      tokens: make() + make(),
-      internal: make(),
-      ...kept,
+      postgres: create(),
+      ...Object.fromEntries(services.map((service) => [service, create()])),
+      tokens: create() + create(),
+      internal: create(),
+      ...kept.data,
     };
-    writeFileSync(this.file(SECRETS), JSON.stringify(secrets, null, 2), { mode: 0o600 });
+    if (Object.keys(secrets).length !== Object.keys(kept.data ?? {}).length) this.#write(SECRETS, secrets);
     return secrets;
   }
 
-  #refuseSecondOwner(): void {
-    if (!existsSync(this.file(OWNER))) return;
-    const { pid, startedAt } = readJson(this.file(OWNER)) as { pid?: number; startedAt?: string };
-    if (pid === undefined || pid === process.pid || identifyProcess(pid)?.startedAt !== startedAt) return;
-    throw new UserError(
-      `Another stack (process ${pid}) uses the data folder ${this.path}.\nStop it, or choose another folder with --data-dir.`,
-    );
+  /** Replaces a file as a whole: a full disk or a killed process leaves the old one. Readable for its owner only. */
+  #write(name: string, content: unknown): void {
+    const unfinished = this.file(`${name}.unfinished`);
+    try {
+      writeFileSync(unfinished, JSON.stringify(content, null, 2), { mode: 0o600 });
+      renameSync(unfinished, this.file(name));
+    } catch (error) {
+      rmSync(unfinished, { force: true });
+      throw explainFolderError(error, this.path);
+    }
   }
 
+  /** Deletes what a stack wrote; symbolic links are deleted, not followed. */
   #empty(): void {
-    if (!existsSync(this.path)) return;
-    const entries = readdirSync(this.path);
-    if (entries.length > 0 && !entries.includes(SECRETS)) {
-      throw new UserError(`${this.path} holds no data of Tributary, so --fresh does not delete it.`);
-    }
-    for (const entry of entries) rmSync(join(this.path, entry), { recursive: true, force: true });
+    for (const name of CONTENTS) rmSync(this.file(name), { recursive: true, force: true });
   }
 }
 
 /** Reads the secrets of a folder without taking it. @throws UserError when there are none */
 export function readSecrets(path: string): Secrets {
   const file = join(resolve(path), SECRETS);
-  const result = secretsSchema.safeParse(existsSync(file) ? readJson(file) : undefined);
+  const result = secretsSchema.safeParse(readJson(file));
   if (result.success) return result.data;
   throw new UserError(`${file} holds no secrets of a stack. Run "npm start" first, or "npm start -- --fresh".`);
+}
+
+/**
+ * Creates a folder, and those above it that are missing. (Step by step: Node's recursive mkdir never returns for a path in /proc.)
+ *
+ * @param created receives those that were created, the innermost last
+ */
+function createFolder(path: string, created: string[]): void {
+  const missing: string[] = [];
+  for (let folder = path; !exists(folder); folder = dirname(folder)) missing.unshift(folder);
+  for (const folder of missing) {
+    try {
+      // Others may enter (PostgreSQL runs as another user when we are root), but not list it.
+      mkdirSync(folder, { mode: 0o711 });
+      created.push(folder);
+    } catch (error) {
+      // Another start may have created it in this moment.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+  if (!statSync(path).isDirectory())
+    throw Object.assign(new Error('not a folder'), { code: 'EEXIST', syscall: 'mkdir' });
+}
+
+function exists(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/**
+ * Marks a folder as ours: an empty one, or one of an earlier release.
+ *
+ * @returns whether it is new to us
+ * @throws UserError when it holds something else
+ */
+function mark(folder: string): boolean {
+  const entries = readdirSync(folder).filter((name) => !FolderLock.isLock(name));
+  if (entries.includes(MARK)) return false;
+  const isOurs = entries.length === 0 || secretsSchema.safeParse(readJson(join(folder, SECRETS))).success;
+  if (!isOurs) {
+    const shown = entries.slice(0, 3).join(', ') + (entries.length > 3 ? ', …' : '');
+    throw new UserError(
+      `--data-dir: expected a new or empty folder, or one with data of Tributary; got ${folder}, which holds ${shown}`,
+    );
+  }
+  try {
+    writeFileSync(join(folder, MARK), MARK_TEXT, { flag: 'wx' });
+    return entries.length === 0;
+  } catch (error) {
+    // Another start may have marked it in this moment.
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    rmSync(join(folder, MARK), { force: true });
+    throw error;
+  }
+}
+
+function foreignIn(folder: string): string[] {
+  return readdirSync(folder).filter((name) => name !== MARK && !CONTENTS.includes(name) && !FolderLock.isLock(name));
+}
+
+function undo(folder: string, created: readonly string[], marked: boolean): void {
+  try {
+    if (marked) rmSync(join(folder, MARK), { force: true });
+    for (const path of created.toReversed()) rmdirSync(path);
+  } catch {
+    // Somebody else uses it now.
+  }
+}
+
+/** Turns what the system says of a data folder into words; other errors stay as they are. */
+export function explainFolderError(error: unknown, folder: string): unknown {
+  const { code = '', syscall } = error as NodeJS.ErrnoException;
+  const reason = REASONS[code];
+  if (!reason || !syscall || syscall.startsWith('spawn')) return error;
+  return new UserError(`--data-dir: expected a folder that can be written; got ${folder} (${reason})`);
 }
 
 function readJson(file: string): unknown {
   try {
     return JSON.parse(readFileSync(file, 'utf8'));
   } catch {
-    return {};
+    return undefined;
   }
 }

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { readSuperstore, type Superstore } from '@tributary/shared/superstore/superstore';
-import { DataFolder } from './data-folder.js';
+import { DataFolder, explainFolderError } from './data-folder.js';
 import { describeImport, type ImportProgress, showImportProgress } from './import-progress.js';
 import { EmbeddedPostgres } from './postgres/embedded-postgres.js';
 import { createServiceDatabases } from './postgres/service-databases.js';
@@ -35,17 +35,21 @@ export interface LocalData {
 /**
  * Starts PostgreSQL, gives every service its database, brings the schemas up to date and imports the history once.
  *
+ * @param services may still be loading, while PostgreSQL starts
  * @param say told each step, in words for a person
  * @param stopped cuts the start short: PostgreSQL is stopped, an import under way leaves nothing
  * @throws UserError or ImportConflictError for what a person can put right
  */
 export async function startLocalData(
-  services: readonly ServiceDefinition[],
+  services: readonly ServiceDefinition[] | Promise<readonly ServiceDefinition[]>,
   options: LocalDataOptions,
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<LocalData> {
   const folder = DataFolder.take(options.dataDir, options.fresh);
+  if (options.fresh && folder.foreign.length > 0) {
+    say(`Kept what is not of Tributary in ${folder.path}: ${folder.foreign.join(', ')}`);
+  }
   let server: EmbeddedPostgres | undefined;
   const cutShort = () => void server?.stop();
   const stop = async () => {
@@ -54,21 +58,23 @@ export async function startLocalData(
     folder.release();
   };
   try {
-    const names = services.map(({ name }) => name);
-    const secrets = folder.secrets(names);
     const startedAt = performance.now();
     server = await EmbeddedPostgres.start({
       dataFolder: folder.path,
       port: options.postgresPort,
-      password: secrets.postgres,
+      password: folder.secrets([]).postgres,
       ...(options.durable !== undefined && { durable: options.durable }),
     });
     stopped.addEventListener('abort', cutShort);
     stopped.throwIfAborted();
     say(`PostgreSQL runs on 127.0.0.1:${server.port} (${since(startedAt)}), data in ${folder.path}`);
+    const loaded = await services;
+    stopped.throwIfAborted();
+    const names = loaded.map(({ name }) => name);
+    const secrets = folder.secrets(names);
     const passwords = Object.fromEntries(names.map((name) => [name, secrets[name] as string]));
     const databaseUrls = await createServiceDatabases(server, passwords);
-    await importHistory(services, databaseUrls, options.scale, folder, say);
+    await importHistory(loaded, databaseUrls, options.scale, folder, say);
     return {
       databaseUrls,
       tokenSecret: secrets.tokens,
@@ -78,8 +84,9 @@ export async function startLocalData(
       stop,
     };
   } catch (error) {
-    await stop();
-    throw error;
+    if (server) await stop();
+    else folder.discard();
+    throw explainFolderError(error, folder.path);
   } finally {
     stopped.removeEventListener('abort', cutShort);
   }
@@ -106,7 +113,9 @@ async function importHistory(
   };
   const request = { scale, readHistory, onRows: (rows: number) => progress?.advance(rows) };
   try {
-    for (const { name, setUp } of services) await setUp({ ...request, databaseUrl: databaseUrls[name] as string });
+    await Promise.all(
+      services.map(({ name, setUp }) => setUp({ ...request, databaseUrl: databaseUrls[name] as string })),
+    );
   } finally {
     progress?.done();
   }

@@ -2,7 +2,6 @@ import { OrdersOperations } from '@tributary/orders/operations';
 import { feedsOf as feedsOfProducts, CONSUMER as PRODUCTS } from '@tributary/products/feeds';
 import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
 import { feedsOf as feedsOfUsers, CONSUMER as USERS } from '@tributary/users/feeds';
-import type { Command } from 'commander';
 import { findConnections } from './running-stack.js';
 
 /** What every command for operators is given. */
@@ -10,9 +9,6 @@ export interface OperateOptions {
   readonly dataDir: string;
   readonly json: boolean;
 }
-
-/** Makes a command one for operators: it takes OperateOptions. */
-export type Operator = (command: Command) => Command;
 
 /** What a service takes of others' events, whatever its tables. */
 export type Consumer = Pick<

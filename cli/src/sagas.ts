@@ -1,64 +1,52 @@
-import type { Command } from 'commander';
-import { type OperateOptions, type Operator, withOrders } from './operations.js';
+import type { OrdersOperations } from '@tributary/orders/operations';
+import { type OperateOptions, withOrders } from './operations.js';
 import { print } from './output.js';
 import { UserError } from './user-error.js';
 
-/** Adds `sagas list|retry|resolve`. */
-export function addSagaCommands(program: Command, operator: Operator): void {
-  const sagas = program.command('sagas').description('Orders whose placement or cancellation is not over.');
-
-  operator(
-    sagas
-      .command('list')
-      .description('List them, the oldest first.')
-      .option('--failed', 'only those that wait for an operator', false),
-  ).action((options: OperateOptions & { failed: boolean }) =>
-    withOrders(options, async (operations) => {
-      const found = (await operations.sagas()).filter(({ status }) => !options.failed || status === 'FAILED');
-      const rows = found.map(({ order_id: order, status, steps, failure, started_at: startedAt }) => {
-        const waiting = steps.filter(({ outcome }) => outcome === 'PENDING' || outcome === 'FAILED');
-        return {
-          order,
-          status,
-          'waits for': waiting.map(({ name, attempts }) => `${name} (${attempts})`).join(', '),
-          'age (s)': Math.round((Date.now() - startedAt.getTime()) / 1000),
-          failure,
-        };
-      });
-      const empty = options.failed ? 'No placement waits for an operator.' : 'Every placement is over.';
-      print(found, { ...options, rows, empty });
-    }),
-  );
-
-  operator(
-    sagas
-      .command('retry')
-      .description('Ask the other services once more, now.')
-      .argument('<order>', 'the id of the order'),
-  ).action((orderId: string, options: OperateOptions) =>
-    withOrders(options, async (operations) => {
-      const done = await operations.retrySaga(orderId);
-      refuse(orderId, done, 'is over; there is nothing to try again');
-      print({ retried: orderId }, { ...options, rows: [], empty: `Asked again for order ${orderId}.` });
-    }),
-  );
-
-  operator(
-    sagas
-      .command('resolve')
-      .description('Say that what failed has been seen to by hand; the rest goes on.')
-      .argument('<order>', 'the id of the order')
-      .requiredOption('--note <words>', 'what was done, for the record'),
-  ).action((orderId: string, options: OperateOptions & { note: string }) =>
-    withOrders(options, async (operations) => {
-      const done = await operations.resolveSaga(orderId, options.note);
-      refuse(orderId, done, 'did not fail; only what has failed can be resolved by hand');
-      print({ resolved: orderId }, { ...options, rows: [], empty: `Resolved for order ${orderId}.` });
-    }),
-  );
+/** Prints the orders whose placement or cancellation is not over, the oldest first. */
+export function listSagas(options: OperateOptions & { readonly failed: boolean }): Promise<void> {
+  return withOrders(options, async (operations) => {
+    const found = (await operations.sagas()).filter(({ status }) => !options.failed || status === 'FAILED');
+    const rows = found.map(({ order_id: id, number, status, steps, failure, started_at: startedAt }) => {
+      const waiting = steps.filter(({ outcome }) => outcome === 'PENDING' || outcome === 'FAILED');
+      return {
+        order: number,
+        id,
+        status,
+        'waits for': waiting.map(({ name, attempts }) => `${name} (${attempts})`).join(', '),
+        'age (s)': Math.round((Date.now() - startedAt.getTime()) / 1000),
+        failure,
+      };
+    });
+    const empty = options.failed ? 'No placement waits for an operator.' : 'Every placement is over.';
+    print(found, { ...options, rows, empty });
+  });
 }
 
-function refuse(orderId: string, done: boolean | null, why: string): void {
-  if (done === null) throw new UserError(`No saga placed an order with id ${orderId}.`);
-  if (!done) throw new UserError(`The placement of order ${orderId} ${why}.`);
+/** @param order its number or its id */
+export function retrySaga(order: string, options: OperateOptions): Promise<void> {
+  return withOrders(options, async (operations) => {
+    const done = await operations.retrySaga(await findOrder(operations, order));
+    if (!done) throw new UserError(`The placement of order ${order} is over; there is nothing to try again.`);
+    print({ retried: order }, { ...options, rows: [], empty: `Asked again for order ${order}.` });
+  });
+}
+
+/** @param order its number or its id */
+export function resolveSaga(order: string, options: OperateOptions & { readonly note: string }): Promise<void> {
+  return withOrders(options, async (operations) => {
+    const done = await operations.resolveSaga(await findOrder(operations, order), options.note);
+    if (!done) {
+      throw new UserError(
+        `The placement of order ${order} did not fail; only what has failed can be resolved by hand.`,
+      );
+    }
+    print({ resolved: order }, { ...options, rows: [], empty: `Resolved for order ${order}.` });
+  });
+}
+
+async function findOrder(operations: OrdersOperations, order: string): Promise<string> {
+  const id = await operations.findPlacement(order);
+  if (id === null) throw new UserError(`No saga placed an order with number or id ${order}.`);
+  return id;
 }

@@ -1,10 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { definition as orders } from '@tributary/orders/service';
-import { definition as products } from '@tributary/products/service';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
-import { definition as users } from '@tributary/users/service';
 import { UserError } from './user-error.js';
 
 export const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
@@ -15,6 +12,10 @@ export const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
  * @throws UserError for a folder whose `service.ts` says not what it is
  */
 export async function findServices(): Promise<ServiceDefinition[]> {
+  // Loaded here, and not with this module: that takes a while, in which PostgreSQL starts.
+  const { definition: users } = await import('@tributary/users/service');
+  const { definition: products } = await import('@tributary/products/service');
+  const { definition: orders } = await import('@tributary/orders/service');
   const known = [users, products, orders];
   const names = new Set(known.map(({ name }) => name));
   const folder = join(PROJECT, 'subgraphs');
@@ -33,7 +34,7 @@ async function load(name: string): Promise<ServiceDefinition> {
 }
 
 /** The port of a service: what the options say, or its variable, or else its own. */
-export function portOf({ name, port }: ServiceDefinition, options: object): number {
+export function portOf({ name, port }: Pick<ServiceDefinition, 'name' | 'port'>, options: object): number {
   const chosen =
     (options as Record<string, number | undefined>)[`${name}Port`] ?? process.env[`${prefixOf(name)}_PORT`];
   return Number(chosen ?? port);

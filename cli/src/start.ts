@@ -1,21 +1,17 @@
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
-import { createGateway } from '@tributary/gateway/gateway';
 import type { Freshness } from '@tributary/shared/events/consumer';
 import { InProcessBus } from '@tributary/shared/events/in-process-bus';
 import type { HttpService } from '@tributary/shared/http/http-service';
 import { privateLogs } from '@tributary/shared/service/log-privacy';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { handleUnexpectedErrors } from '@tributary/shared/service/unexpected-errors';
-import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 import { type Logger, pino } from 'pino';
-import pretty from 'pino-pretty';
 import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
 import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
-import { UserError } from './user-error.js';
+import { KNOWN, refusePortsInUse } from './used-ports.js';
+import { welcome } from './welcome.js';
 
 /** How often somebody who waits is told how far it is. */
 const TELL_MS = 5000;
@@ -55,9 +51,16 @@ export async function startLocalStack(
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<LocalStack> {
-  const services = await findServices();
-  await refusePortsInUse(services, options);
-  const data = await startLocalData(services, options, say, stopped);
+  await refusePortsInUse(KNOWN, options);
+  const loading = loadParts(options);
+  // It may fail while PostgreSQL starts.
+  loading.catch(() => undefined);
+  const data = await startLocalData(
+    loading.then(({ services }) => services),
+    options,
+    say,
+    stopped,
+  );
   const started: HttpService[] = [];
   const stop = async () => {
     const [gateway, ...others] = started.splice(0).reverse();
@@ -69,7 +72,7 @@ export async function startLocalStack(
   };
   try {
     return {
-      ...(await startServices(services, options, data, started, say, stopped)),
+      ...(await startServices(await loading, options, data, started, say, stopped)),
       databaseEnded: data.ended,
       stop,
     };
@@ -79,15 +82,34 @@ export async function startLocalStack(
   }
 }
 
+/** The code of what runs here. */
+interface Parts {
+  readonly services: readonly ServiceDefinition[];
+  readonly gateway: Promise<typeof import('@tributary/gateway/gateway')>;
+  readonly gatewayConfig: Promise<typeof import('@tributary/gateway/config')>;
+}
+
+async function loadParts(options: StartOptions): Promise<Parts> {
+  const services = await findServices();
+  await refusePortsInUse(
+    services.filter(({ name }) => !KNOWN.some((known) => known.name === name)),
+    options,
+  );
+  const gateway = import('@tributary/gateway/gateway');
+  const gatewayConfig = import('@tributary/gateway/config');
+  for (const part of [gateway, gatewayConfig]) part.catch(() => undefined);
+  return { services, gateway, gatewayConfig };
+}
+
 async function startServices(
-  services: readonly ServiceDefinition[],
+  { services, gateway: loadingGateway, gatewayConfig }: Parts,
   options: StartOptions,
   data: LocalData,
   started: HttpService[],
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<Pick<LocalStack, 'url' | 'serviceUrls'>> {
-  const logger = createLocalLogger(options.logLevel);
+  const logger = await createLocalLogger(options.logLevel);
   const listen = async (service: HttpService) => {
     started.push(service);
     return service.listen();
@@ -99,14 +121,19 @@ async function startServices(
   const environment = environmentOf(services, ports, data.databaseUrls);
   const secrets = { INTERNAL_SECRET: data.internalSecret, AUTH_SECRET: data.tokenSecret };
   const level: Promise<unknown>[] = [];
-  const serviceUrls: Record<string, string> = {};
+  const listening: Promise<readonly [string, string]>[] = [];
+  // One after the other: type-graphql builds one schema at a time.
   for (const { name, create } of services) {
     const service = await create({ ...environment, ...secrets }, logger.child({ name }), { bus });
-    serviceUrls[name] = await listen(service);
+    const url = listen(service).then((at) => [name, at] as const);
+    url.catch(() => undefined);
+    listening.push(url);
     if (service.caughtUp) level.push(Promise.race([service.caughtUp, afterAWhile(service.inSyncOnce)]));
   }
+  const serviceUrls = Object.fromEntries(await Promise.all(listening));
+  const [{ createGateway }, { readConfig }] = await Promise.all([loadingGateway, gatewayConfig]);
   const gateway = await createGateway(
-    readGatewayConfig({
+    readConfig({
       ...process.env,
       SUPERGRAPH_PATH: '',
       GATEWAY_PORT: String(options.gatewayPort),
@@ -141,46 +168,26 @@ async function tellHowFar(serviceUrls: Readonly<Record<string, string>>, say: (l
   }
 }
 
-function createLocalLogger(level: string): Logger {
+async function createLocalLogger(level: string): Promise<Logger> {
   const options = { ...privateLogs, level };
   if (!process.stderr.isTTY) return pino(options, pino.destination(2));
+  const { default: pretty } = await import('pino-pretty');
   return pino(options, pretty({ destination: 2, ignore: 'pid,hostname', sync: true }));
-}
-
-/** Better to know before PostgreSQL starts and data is imported. */
-async function refusePortsInUse(services: readonly ServiceDefinition[], options: StartOptions): Promise<void> {
-  const wanted = [
-    ['gateway', options.gatewayPort] as const,
-    ...services.map((s) => [s.name, portOf(s, options)] as const),
-  ];
-  for (const [name, port] of wanted) {
-    if (port === 0 || !(await portInUse(port))) continue;
-    const remedy = `${name}Port` in options ? `, or choose another with --${name}-port.` : '.';
-    throw new UserError(`Port ${port} (${name}) is in use. Stop what uses it${remedy}`);
-  }
-}
-
-function portInUse(port: number): Promise<boolean> {
-  const probe = createServer();
-  return new Promise((resolve) => {
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'));
-    probe.listen({ port, host: 'localhost' }, () => probe.close(() => resolve(false)));
-  });
 }
 
 /** Starts the stack, says where it is, and runs until it is told to stop. */
 export async function runStart(options: StartOptions): Promise<void> {
-  const startedAt = performance.now();
   const say = (line: string) => process.stdout.write(`${line}\n`);
   const failed = new AbortController();
   const stopped = AbortSignal.any([listenForStop(), failed.signal]);
-  handleUnexpectedErrors(createLocalLogger(options.logLevel), () => failed.abort());
+  handleUnexpectedErrors(await createLocalLogger(options.logLevel), () => failed.abort());
   const stack = await unlessStopped(stopped, startLocalStack(options, say, stopped));
   if (!stack) {
     say('\nStopped.');
     process.exit(failed.signal.aborted ? 1 : 0);
   }
-  say(welcome(stack, since(startedAt)));
+  // Since the process began, and so with the check of the build.
+  say(welcome(stack, since(0)));
 
   await Promise.race([aborted(stopped), stack.databaseEnded]);
   const lostDatabase = !stopped.aborted;
@@ -193,22 +200,4 @@ export async function runStart(options: StartOptions): Promise<void> {
       'A service or PostgreSQL did not stop in time. PostgreSQL was told to, and may still be running.\n',
     );
   process.exit(lostDatabase || failed.signal.aborted || !inTime ? 1 : 0);
-}
-
-function welcome({ url, serviceUrls }: LocalStack, took: string): string {
-  const services = Object.entries(serviceUrls).map(([name, at]) => `${name} ${at}`);
-  return `
-Tributary is ready (${took}).
-
-  Graph     ${url}/graphql
-  Explore   ${url}  (Apollo Sandbox)   ${url}/graphiql  (GraphiQL, works offline)
-  Services  ${services.join('   ')}
-  Health    /health/ready and /metrics on each of them
-
-Try:
-
-  curl ${url}/graphql -H 'content-type: application/json' \\
-    -d '${JSON.stringify({ query: SAMPLE_QUERY.replace(/\s+/g, ' ').trim() }).replaceAll("'", "'\\''")}'
-
-Ctrl-C stops everything.`;
 }

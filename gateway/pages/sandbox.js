@@ -4,5 +4,7 @@ import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 new ApolloSandbox({
   target: '#sandbox',
   initialEndpoint: `${window.location.origin}/graphql`,
+  // Apollo would receive error reports and usage events of whoever opens the page.
+  runTelemetry: false,
   initialState: { document: SAMPLE_QUERY, pollForSchemaUpdates: true },
 });

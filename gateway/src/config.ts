@@ -1,7 +1,18 @@
 import { isIP } from 'node:net';
-import { ConfigurationError, duration, port, readEnvironment } from '@tributary/shared/config/environment';
+import {
+  count,
+  duration,
+  type GivenSettings,
+  isUrl,
+  listSetting,
+  onOff,
+  port,
+  readEnvironment,
+  setting,
+  urlSetting,
+} from '@tributary/shared/config/environment';
+import { serveSettings } from '@tributary/shared/config/serve-settings';
 import { natsUrl } from '@tributary/shared/events/event-settings';
-import { serveSettings } from '@tributary/shared/service/run-service';
 import { z } from 'zod';
 
 /** A service of the graph and where it answers. */
@@ -19,178 +30,197 @@ export interface HeaderRule {
 const LOCAL_SUBGRAPHS =
   'users=http://localhost:4001/graphql,products=http://localhost:4002/graphql,orders=http://localhost:4003/graphql';
 
-/** Pages on this machine, and where Apollo's hosted Sandbox and Explorer ask from. */
-const EXPLORER_ORIGINS =
-  'localhost,https://studio.apollographql.com,https://sandbox.embed.apollographql.com,https://explorer.embed.apollographql.com';
+/** Where Apollo's hosted Sandbox and Explorer send requests from. */
+const APOLLO_ORIGINS = [
+  'https://studio.apollographql.com',
+  'https://sandbox.embed.apollographql.com',
+  'https://explorer.embed.apollographql.com',
+];
 
-const subgraphs = z
-  .string()
-  .default(LOCAL_SUBGRAPHS)
-  .transform((text, context): Subgraph[] =>
-    text.split(',').map((entry) => {
-      const [, name = '', url = ''] = /^\s*([\w-]+)=(https?:\/\/\S+?)\s*$/.exec(entry) ?? [];
-      if (!name || !URL.canParse(url)) context.addIssue('wants name=url pairs: users=http://localhost:4001/graphql,…');
-      return { name, url };
-    }),
-  );
+const subgraphs = listSetting(
+  'name=url pairs such as users=http://localhost:4001/graphql',
+  (entry, before: readonly Subgraph[]) => {
+    const [, name = '', url = ''] = /^([\w-]{1,64})=(\S+)$/.exec(entry) ?? [];
+    if (!isUrl(url, ['http', 'https'])) return undefined;
+    if (before.some((other) => other.name === name)) return { problem: `expected each name once, not "${name}" again` };
+    return { name, url };
+  },
+  LOCAL_SUBGRAPHS,
+);
 
-const origins = z
-  .string()
-  .default(EXPLORER_ORIGINS)
-  .transform((text) => text.split(',').map((item) => item.trim()));
+const origins = listSetting('origins such as https://shop.example, "localhost" or "*"', (entry) => {
+  if (entry === '*' || entry === 'localhost') return entry;
+  // Other schemes, such as those of browser extensions, have no origin that could be compared.
+  const isOrigin = /^https?:/i.test(entry)
+    ? URL.canParse(entry) && new URL(entry).origin === entry
+    : /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@]+$/.test(entry);
+  return isOrigin ? entry : undefined;
+}).optional();
 
 /** Headers that are of one connection or one body, not of what is asked. */
 const OWN_HEADERS =
   /^(host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|content-.*|accept|accept-encoding)$/;
 
-const headerRules = z
-  .string()
-  .default('authorization,x-request-id,traceparent,tracestate')
-  .transform((text, context): HeaderRule[] =>
-    text.split(',').map((entry) => {
-      const [, subgraph, name = ''] = /^\s*(?:([\w-]+):)?([\w-]+)\s*$/.exec(entry.toLowerCase()) ?? [];
-      if (!name) context.addIssue('wants names of headers: authorization,… or, for one subgraph, users:x-api-key');
-      if (OWN_HEADERS.test(name)) context.addIssue(`"${name}" cannot be handed on`);
-      return { name, subgraph: subgraph ?? null };
-    }),
-  );
+const headerRules = listSetting(
+  'names of headers such as authorization or, for one subgraph, users:x-api-key',
+  (entry): HeaderRule | undefined | { readonly problem: string } => {
+    const [, subgraph, name = ''] = /^(?:([\w-]+):)?([\w-]+)$/.exec(entry.toLowerCase()) ?? [];
+    if (OWN_HEADERS.test(name)) return { problem: 'expected headers that can be forwarded' };
+    return name ? { name, subgraph: subgraph ?? null } : undefined;
+  },
+  'authorization,x-request-id,traceparent,tracestate',
+);
 
-const labels = z
-  .string()
-  .default('')
-  .transform((text, context): ReadonlyMap<string, number> => {
-    const entries = text.split(',').filter((entry) => entry.trim() !== '');
-    return new Map(
-      entries.map((entry) => {
-        const [, label = '', percent = '100'] = /^\s*([\w.-]+)(?:=(\d{1,3}(?:\.\d+)?)%)?\s*$/.exec(entry) ?? [];
-        if (!label || Number(percent) > 100) context.addIssue('wants labels: new-stock,new-prices=10%');
-        return [label, Number(percent) / 100];
-      }),
-    );
-  });
+const labels = listSetting(
+  'labels such as new-stock or new-prices=10%',
+  (entry): readonly [string, number] | undefined => {
+    const [, label = '', percent = '100'] = /^([\w.-]+)(?:=(\d{1,3}(?:\.\d+)?)%)?$/.exec(entry) ?? [];
+    return label && Number(percent) <= 100 ? [label, Number(percent) / 100] : undefined;
+  },
+  '',
+).transform((entries): ReadonlyMap<string, number> => new Map(entries));
 
 /** Names of networks that the HTTP server knows. */
 const NAMED_NETWORKS = new Set(['loopback', 'linklocal', 'uniquelocal']);
 
-const networks = z
-  .string()
-  .default('')
-  .transform((text, context): readonly string[] => {
-    const entries = text.split(',').map((entry) => entry.trim());
-    return entries.filter((entry) => {
-      if (entry === '') return false;
-      const [, address = '', bits = '0'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(entry) ?? [];
-      const isNetwork = Number(bits) <= (isIP(address) === 6 ? 128 : 32) && isIP(address) !== 0;
-      if (!isNetwork && !NAMED_NETWORKS.has(entry)) {
-        context.addIssue(`expected addresses or networks such as 10.0.0.7,172.16.0.0/12; got "${entry}"`);
-      }
-      return true;
-    });
-  });
+const networks = listSetting(
+  'addresses or networks such as 10.0.0.7 or 172.16.0.0/12',
+  (entry) => {
+    const [, address = '', bits = '0'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(entry) ?? [];
+    const isNetwork = Number(bits) <= (isIP(address) === 6 ? 128 : 32) && isIP(address) !== 0;
+    return isNetwork || NAMED_NETWORKS.has(entry) ? entry : undefined;
+  },
+  '',
+);
 
-const onOff = (preset: 'on' | 'off') =>
-  z
-    .enum(['on', 'off'])
-    .default(preset)
-    .transform((value) => value === 'on');
-
-const count = (preset: number) => z.coerce.number('wants a number').int('wants a whole number').min(0).default(preset);
+/** On or off as given; unless given, off in production and on elsewhere. */
+const openOutsideProduction = onOff().optional();
 
 const MIB = 1024 * 1024;
+const OUTSIDE_PRODUCTION = '`on`, `off`; by default `off` with `NODE_ENV=production`, else `on`.';
 
 /** What the gateway reads from its environment. */
 export const settings = {
-  GATEWAY_PORT: port(4000).describe('0 picks a free one; `PORT` is understood, too, as platforms set it'),
+  GATEWAY_PORT: port(4000).describe('Port to listen on; 0 picks a free one. Without it, `PORT` is read.'),
   SUBGRAPHS: subgraphs.describe(
-    "`name=url` pairs, with commas: introspected and composed. `https://user:password@host/graphql` (percent-encoded) sends Basic credentials in place of the client's `authorization`",
+    "Subgraphs to introspect and compose: `name=url` pairs, with commas. `https://user:password@host/graphql` (percent-encoded) sends Basic credentials in place of the client's `authorization`.",
   ),
   SUPERGRAPH_PATH: z
     .string()
     .optional()
-    .describe('a file with a composed supergraph, in place of `SUBGRAPHS`; then nothing is cached'),
-  SUPERGRAPH_POLL_INTERVAL: duration('5s').describe('how often schemas, or the file, are looked at again'),
+    .describe('File with a composed supergraph, in place of `SUBGRAPHS`. It disables the cache.'),
+  SUPERGRAPH_POLL_INTERVAL: duration('5s', { min: '10ms' }).describe(
+    "Interval at which the subgraphs' schemas, or the supergraph file, are read again.",
+  ),
   LAST_SUPERGRAPH: z
     .string()
     .optional()
     .describe(
-      'where the last supergraph is kept: the path of a file, or `redis` (needs `REDIS_URL`). A gateway that starts while a subgraph is down serves it; without it, a supergraph of the subgraphs that answer',
+      'Where the last supergraph is kept for a start while a subgraph is down: the path of a file, or `redis` (needs `REDIS_URL`). Without it, such a start serves the subgraphs that respond.',
     ),
-  SUBGRAPH_TIMEOUT: duration('5s').describe(
-    'how long one fetch may take. A batch of entity fetches that timed out is sent once more, fetch by fetch, so a response may take twice as long',
+  SUBGRAPH_TIMEOUT: duration('5s', { min: '1ms', max: '1h' }).describe(
+    'Time limit of one fetch. A batch of entity fetches that timed out is sent again, fetch by fetch, so a response may take twice as long.',
   ),
   SUBGRAPH_MAX_RESPONSE: count(32 * MIB).describe(
-    'the largest response of a subgraph that is read, in bytes, decompressed',
+    'Largest response that is read from a subgraph, in bytes, decompressed.',
   ),
   SUBGRAPH_BREAK_AFTER: count(20).describe(
-    'so many failures in a row, which go on for a second, keep requests from a subgraph for a while; 0: never',
+    'Consecutive failures, over at least a second, that open the circuit breaker of a subgraph; 0 disables it.',
   ),
-  SUBGRAPH_BREAK: duration('500ms').describe(
-    'after which time it is probed; it doubles, up to 3 s, until the subgraph answers',
+  SUBGRAPH_BREAK: duration('500ms', { min: '1ms', max: '1h' }).describe(
+    'Time after which an open circuit breaker probes the subgraph. It doubles up to 3s until the subgraph responds.',
   ),
   SUBGRAPH_FETCH_SHARING: onOff('on').describe(
-    'requests that want the same of a subgraph at the same time, with the same credentials, share one fetch; `off`',
+    'Whether requests that need the same data of a subgraph at the same time, with the same credentials, share one fetch: `on`, `off`.',
   ),
   SUBGRAPH_FETCH_MERGING: onOff('on').describe(
-    'entity fetches of a request to one subgraph at one time become one batch; what a batch brings no data for is fetched again alone; `off`',
+    'Whether entity fetches of a request to one subgraph at one time are sent as one batch: `on`, `off`. Entities for which a batch returns no data are fetched again alone.',
   ),
   CLIENT_QUERY_SHARING: onOff('on').describe(
-    'clients that send the same query at the same time, with the same credentials, are given one answer, unless they set a bound on staleness; `off`',
+    'Whether clients that send the same query at the same time, with the same credentials and without a bound on staleness, share one response: `on`, `off`.',
   ),
-  NATS_URL: natsUrl.describe('where it hears of changes; without it (and outside `npm start`) nothing is cached'),
-  CACHE: onOff('on').describe('what subgraphs declare cacheable is kept until it changes; `off`'),
-  CACHE_MAX_BYTES: count(128 * MIB).describe('how much the cache of one process may hold'),
-  REDIS_URL: z
-    .string()
-    .regex(/^rediss?:\/\//, 'wants a URL: redis://host:6379')
+  NATS_URL: natsUrl.describe(
+    'NATS server that carries invalidations: `nats://host:4222`. Without it (except in `npm start`) nothing is cached.',
+  ),
+  CACHE: onOff('on').describe('Whether data that subgraphs declare cacheable is cached until it changes: `on`, `off`.'),
+  CACHE_MAX_BYTES: count(128 * MIB).describe('Largest size of the cache of one process, in bytes.'),
+  REDIS_URL: urlSetting(['redis', 'rediss'], 'redis://host:6379')
     .optional()
-    .describe("`redis://host:6379`: a cache behind the process's own, which several gateways share"),
-  REDIS_PREFIX: z
-    .string()
+    .describe("Redis server with a second cache behind each process's own, shared by gateways: `redis://host:6379`."),
+  REDIS_PREFIX: setting(
+    'letters, digits and _ . : - only',
     // No character that means something in a pattern of Redis.
-    .regex(/^[\w.:-]+$/, 'expected letters, digits and _ . : - only')
-    .default('tributary')
-    .transform((prefix) => `${prefix}:`)
-    .describe(
-      'what the keys in Redis begin with: environments that share a Redis database need one each, as nothing else tells their entries apart',
-    ),
-  MAX_STALENESS: z.string().optional().describe('the bound for requests that say none: `2s`'),
+    (text) => (/^[\w.:-]+$/.test(text) ? `${text}:` : undefined),
+    'tributary',
+  ).describe(
+    'Prefix of the keys in Redis. Environments that share a Redis database need different prefixes, as nothing else separates their entries.',
+  ),
+  MAX_STALENESS: duration(undefined)
+    .optional()
+    .describe('Bound on staleness for requests without `x-max-staleness`: `2s`. Without it, any age is served.'),
   PROPAGATED_HEADERS: headerRules.describe(
-    'headers of clients that subgraphs are sent; `users:x-api-key` is for one subgraph only. Requests share nothing when these differ, but for the last three',
+    'Headers of clients that are forwarded to subgraphs; `users:x-api-key` forwards to one subgraph only. Requests with different values are never deduplicated; `x-request-id`, `traceparent` and `tracestate` are ignored for this.',
   ),
   OVERRIDE_LABELS: labels.describe(
-    'labels of progressive `@override`s that are on: `new-stock,new-prices=10%`. `percent(5)` needs no entry',
+    'Labels of progressive `@override`s that are on: `new-stock,new-prices=10%`. `percent(5)` needs no entry.',
   ),
   MAX_OPERATION_TOKENS: count(20_000).describe(
-    'of a document; here and below, what is larger is refused before it is planned',
+    'Most tokens of a document. This and the limits below are enforced before an operation is planned.',
   ),
-  MAX_OPERATION_DEPTH: count(50).describe('fields in fields'),
-  MAX_OPERATION_ALIASES: count(1000).describe('in an operation'),
-  MAX_OPERATION_FIELDS: count(10_000).describe("a fragment's counted wherever it is spread"),
-  MAX_OPERATIONS: count(10_000).describe('how many operations are kept planned: some 20 kB each, and 200 MB in all'),
+  MAX_OPERATION_DEPTH: count(50).describe('Greatest depth of nested fields in an operation.'),
+  MAX_OPERATION_ALIASES: count(1000).describe('Most aliases in an operation.'),
+  MAX_OPERATION_FIELDS: count(10_000).describe('Most fields in an operation, with fragments expanded.'),
+  MAX_OPERATIONS: count(10_000).describe('Most operations whose plans are kept: about 20 kB each, and 200 MB in all.'),
   NODE_ENV: z
     .string()
     .default('development')
-    .describe('in `production`, as in the image, nobody is told how an answer came about, unless'),
+    .describe(
+      '`production` (the default of the image) disables `x-explain`, introspection, suggestions and the explorer unless the settings below enable them.',
+    ),
   EXPLAIN_TOKEN: z
     .string()
     .optional()
-    .describe('a request says this as `x-explain`; elsewhere any value does (it adds `extensions.explanation`)'),
+    .describe(
+      'Enables `x-explain` in production for requests that send this value; elsewhere any value enables it. It adds `extensions.explanation`.',
+    ),
+  INTROSPECTION: openOutsideProduction.describe(
+    `Whether clients may query the schema (\`__schema\`, \`__type\`): ${OUTSIDE_PRODUCTION}`,
+  ),
+  SUGGESTIONS: openOutsideProduction.describe(
+    `Whether error messages suggest names of the schema ("Did you mean …?"): ${OUTSIDE_PRODUCTION}`,
+  ),
+  EXPLORER: openOutsideProduction.describe(
+    `Whether the gateway serves Apollo Sandbox at \`/\` and GraphiQL at \`/graphiql\`: ${OUTSIDE_PRODUCTION}`,
+  ),
   TRUSTED_PROXIES: networks.describe(
-    'proxies in front of the gateway (addresses, networks such as `172.16.0.0/12`, or `loopback`, `uniquelocal`), with commas: the client is then who their `X-Forwarded-For` names',
+    'Proxies whose `X-Forwarded-For` names the client: addresses, networks such as `172.16.0.0/12`, `loopback`, `linklocal` or `uniquelocal`, with commas.',
   ),
   CORS_ORIGINS: origins.describe(
-    'sites whose pages may ask, with commas; `localhost` is this machine on any port, `*` everybody',
+    "Origins whose pages may send requests, with commas: `https://shop.example`; `localhost` is this machine on any port, `*` every origin. By default `localhost` (in production: none), and Apollo's Sandbox with `EXPLORER`.",
   ),
   ...serveSettings,
 };
 
+/** `PORT` is how hosting platforms say where to listen. */
+const ALIASES = { GATEWAY_PORT: 'PORT' };
+
+function check({ LAST_SUPERGRAPH, REDIS_URL }: GivenSettings) {
+  if (LAST_SUPERGRAPH !== 'redis' || REDIS_URL) return [];
+  return [
+    {
+      setting: 'REDIS_URL',
+      problem: 'expected a URL such as redis://host:6379 for LAST_SUPERGRAPH=redis; it is not set',
+    },
+  ];
+}
+
 /** @throws ConfigurationError */
 export function readConfig(env: NodeJS.ProcessEnv = process.env) {
-  const config = readEnvironment(settings, { ...env, GATEWAY_PORT: env.GATEWAY_PORT || env.PORT });
-  if (config.LAST_SUPERGRAPH === 'redis' && !config.REDIS_URL) {
-    throw new ConfigurationError('LAST_SUPERGRAPH: "redis" needs REDIS_URL, which is not set.');
-  }
-  return config;
+  const config = readEnvironment(settings, env, { aliases: ALIASES, check });
+  const isProduction = config.NODE_ENV === 'production';
+  const { INTROSPECTION = !isProduction, SUGGESTIONS = !isProduction, EXPLORER = !isProduction } = config;
+  const defaultOrigins = [...(isProduction ? [] : ['localhost']), ...(EXPLORER ? APOLLO_ORIGINS : [])];
+  return { ...config, INTROSPECTION, SUGGESTIONS, EXPLORER, CORS_ORIGINS: config.CORS_ORIGINS ?? defaultOrigins };
 }
 
 export type GatewayConfig = ReturnType<typeof readConfig>;

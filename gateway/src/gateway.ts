@@ -56,7 +56,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     // Other OPTIONS requests are answered like preflights.
     strictPreflight: false,
   });
-  await serveExplorerPages(service.app);
+  if (config.EXPLORER) await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => loading.run(request));
   service.onClose('supergraph', () => loading.close());
 

@@ -1,14 +1,14 @@
-import { serve } from '@tributary/shared/service/run-service';
-import { runCommand } from '@tributary/shared/service/service-command';
+import { runCommand, serveCommand } from '@tributary/shared/service/service-command';
+import { checkFiles } from './check-files.js';
 import { readConfig, settings } from './config.js';
-import { createGateway } from './gateway.js';
 
 await runCommand('gateway', settings, {
-  serve: {
-    description: 'answer GraphQL requests (the default)',
+  serve: serveCommand('gateway', readConfig, async () => (await import('./gateway.js')).createGateway, checkFiles),
+  compose: {
+    description: 'compose SUBGRAPHS and print the supergraph, for SUPERGRAPH_PATH',
     async run() {
-      const config = readConfig();
-      await serve('gateway', config, (logger) => createGateway(config, logger));
+      const { composeOnce } = await import('./supergraph/compose-once.js');
+      process.stdout.write(await composeOnce(readConfig()));
     },
   },
 });

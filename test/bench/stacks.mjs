@@ -16,7 +16,7 @@ const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 export async function startWhole({ scale = 1, env = {} } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
   const ports = ['gateway', 'users', 'products', 'orders'].flatMap((name) => [`--${name}-port`, '0']);
-  const child = run('cli/dist/main.js', ['start', '--data-dir', folder, '--scale', String(scale), ...ports], env);
+  const child = run('cli/bin/tributary.mjs', ['start', '--data-dir', folder, '--scale', String(scale), ...ports], env);
   const url = await printed(child, /Graph +(http:\S+)\/graphql/);
   return {
     url,

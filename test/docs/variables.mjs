@@ -42,9 +42,19 @@ const tableOf = (wanted) => {
 
 const page = `# What can I configure?
 
-Every program reads environment variables, once, when it starts, and says which of them do not fit. Each may be given as \`NAME_FILE\`
-instead: the path of a file that holds the value, for secrets. An empty variable counts as not set. Times are \`250ms\`, \`5s\`, \`2m\`.
-\`node gateway/dist/main.js --help\` (and so on) lists a program's own. This page is made from the programs: \`npm run docs\`.
+Every program reads environment variables once, when it starts. It checks all of them before anything else, reports every problem
+(\`SUBGRAPH_TIMEOUT: expected a duration such as 5s or 250ms; got "5"\`), and then exits with code 1.
+
+| value | form |
+| --- | --- |
+| duration | a number with a unit: \`250ms\`, \`5s\`, \`2m\`, \`1h\`, \`30d\`. Only \`0\` needs no unit |
+| size, count | a whole number; sizes are in bytes |
+| switch | \`on\` or \`off\` |
+| list | entries with commas between them; spaces around an entry are ignored |
+| secret | any setting can be given as \`NAME_FILE\`: the path of a file that holds the value |
+
+An empty variable counts as not set. A name that differs from a setting by one letter is reported as a warning.
+\`node gateway/dist/main.js --help\` (and so on) lists the settings of one program. This page is generated: \`npm run docs\`.
 
 ## The gateway
 
@@ -61,8 +71,8 @@ ${tableOf((readers) => readers.length > 1)}
 
 if (process.argv.includes('--check')) {
   const there = readFileSync(PAGE, 'utf8');
-  if (there !== page) fail('docs/configuration.md does not say what the programs read now: npm run docs');
-  process.stdout.write('docs/configuration.md says what the programs read.\n');
+  if (there !== page) fail('docs/configuration.md is out of date: run npm run docs');
+  process.stdout.write('docs/configuration.md is up to date.\n');
 } else {
   writeFileSync(PAGE, page);
   process.stdout.write('Wrote docs/configuration.md\n');

@@ -91,18 +91,18 @@ test('a new process that cannot serve leaves the old ones in place', async () =>
   expect(await askOnce(url, false)).toBe('{"data":{"name":"name"}}');
 });
 
-test('a wrong configuration is told once for every process, and ends them all', async () => {
+test('a wrong configuration is reported once for all processes, and ends them', async () => {
   const program = runProgram('gateway/dist/main.js', [], {
     PROCESSES: '2',
     SUPERGRAPH_PATH: '/no/such/file',
     PORT: '0',
   });
   expect(await program.ended).toBe(1);
-  expect(program.output()).toContain('/no/such/file');
+  expect(program.output().match(/\/no\/such\/file/g)).toHaveLength(1);
 });
 
 test.each(['0', 'many', '1.5'])('PROCESSES=%s is refused', async (PROCESSES) => {
   const program = runProgram('gateway/dist/main.js', [], { PROCESSES });
   expect(await program.ended).toBe(1);
-  expect(program.output()).toContain('PROCESSES: wants "auto", or a number from 1 to 99');
+  expect(program.output()).toContain(`PROCESSES: expected "auto" or a number, 1-99; got "${PROCESSES}"`);
 });

@@ -68,7 +68,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
         [`${name.toUpperCase()}_DATABASE_URL`, graph.databases.urls[name]],
       ]),
     );
-    return runProgram('cli/dist/main.js', args, { ...env, ...given });
+    return runProgram('cli/bin/tributary.mjs', args, { ...env, ...given });
   };
   const tributary = async (...args: string[]) => {
     const program = runTributary(args);

@@ -168,7 +168,7 @@ async function expectRebuiltEqual(stack: Stack): Promise<void> {
 
 /** As an operator asks: copies, money and stock. */
 async function expectVerified({ databaseUrls, urls, internalSecret }: Stack): Promise<void> {
-  const verify = runProgram('cli/dist/main.js', ['verify'], {
+  const verify = runProgram('cli/bin/tributary.mjs', ['verify'], {
     USERS_URL: urls.users,
     PRODUCTS_URL: urls.products,
     ORDERS_URL: urls.orders,

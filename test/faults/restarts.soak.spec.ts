@@ -34,7 +34,7 @@ test(`${ORDERS} orders while the whole stack is killed ${KILLS} times (seed ${SE
   const ports = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await freePort()])));
   const flags = names.map((name) => `--${name}-port=${ports[name]}`);
   const start = async () => {
-    running = runProgram('cli/dist/main.js', ['start', '--scale=0.02', `--data-dir=${dataDir}`, ...flags]);
+    running = runProgram('cli/bin/tributary.mjs', ['start', '--scale=0.02', `--data-dir=${dataDir}`, ...flags]);
     await running.printed(/Tributary is ready/);
   };
   await start();

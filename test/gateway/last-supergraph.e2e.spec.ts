@@ -266,5 +266,7 @@ describe('a gateway that starts while a subgraph is down', () => {
 });
 
 test('LAST_SUPERGRAPH=redis needs REDIS_URL', async () => {
-  await expect(gateway({ LAST_SUPERGRAPH: 'redis' })).rejects.toThrow('LAST_SUPERGRAPH: "redis" needs REDIS_URL');
+  await expect(gateway({ LAST_SUPERGRAPH: 'redis' })).rejects.toThrow(
+    'REDIS_URL: expected a URL such as redis://host:6379 for LAST_SUPERGRAPH=redis',
+  );
 });

@@ -77,7 +77,7 @@ async function verifyWith(changed: NodeJS.ProcessEnv, ...args: string[]) {
       [`${name.toUpperCase()}_DATABASE_URL`, graph.databases.urls[name]],
     ]),
   );
-  const program = runProgram('cli/dist/main.js', ['verify', ...args], { ...env, ...changed });
+  const program = runProgram('cli/bin/tributary.mjs', ['verify', ...args], { ...env, ...changed });
   const status = await program.ended;
   return { status, output: program.output() };
 }

@@ -11,6 +11,7 @@ import { chooseServerUser, type ServerUser } from './server-user.js';
 
 const START_TIMEOUT_MS = 60_000;
 const LEFTOVER_TIMEOUT_MS = 20_000;
+const REMEDY = 'If its data is damaged, restore the data folder from a backup, or import anew with --fresh.';
 
 /**
  * Runs a program that must not outlive us, even when we are killed: descriptor 3 is a pipe from us, and when it closes
@@ -55,7 +56,8 @@ export class EmbeddedPostgres {
     mkdirSync(options.dataFolder, { recursive: true, mode: 0o711 });
     const user = chooseServerUser([binaries.postgres, options.dataFolder]);
     const cluster = join(options.dataFolder, 'postgres');
-    if (!existsSync(cluster)) await createCluster(cluster, binaries, user, options.password);
+    if (existsSync(cluster)) refuseOtherVersion(cluster, binaries.major);
+    else await createCluster(cluster, binaries, user, options.password);
     await endLeftover(cluster);
     return launch(cluster, binaries, user, options);
   }
@@ -111,11 +113,31 @@ async function createCluster(
       said += chunk;
     });
     const status = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
-    if (status !== 0) throw new UserError(`PostgreSQL could not make its data folder ${cluster}:\n${said}`);
+    if (status !== 0) throw new UserError(`PostgreSQL could not create its data in ${cluster}: ${reasonIn(said)}`);
     renameSync(unfinished, cluster);
+  } catch (error) {
+    rmSync(unfinished, { recursive: true, force: true });
+    throw error;
   } finally {
     rmSync(passwordFile, { force: true });
   }
+}
+
+function refuseOtherVersion(cluster: string, major: number): void {
+  const file = join(cluster, 'PG_VERSION');
+  const written = existsSync(file) ? readFileSync(file, 'utf8').trim() : 'none';
+  if (written === String(major)) return;
+  if (!/^\d+$/.test(written)) throw new UserError(`${cluster} is damaged: it has no PG_VERSION. ${REMEDY}`);
+  throw new UserError(
+    `${cluster} was written by PostgreSQL ${written}, and this release has PostgreSQL ${major}: run the release that wrote it, or import anew with --fresh.`,
+  );
+}
+
+/** The error in what PostgreSQL printed, in one line. */
+function reasonIn(said: string): string {
+  const lines = said.split('\n').filter((line) => line.trim() !== '');
+  const line = lines.findLast((each) => /\b(?:error|FATAL|PANIC):/.test(each)) ?? lines.at(-1) ?? 'it printed nothing';
+  return line.replace(/^.*?\b(?:error|FATAL|PANIC): */, '').trim();
 }
 
 /** A server whose starter was killed stops by itself; it may need a moment, or a nudge. */
@@ -175,15 +197,16 @@ async function launch(
   const log = createWriteStream(join(dataFolder, 'postgres.log'), { flags: 'a', mode: 0o600 });
   let said = '';
   const ready = new Promise<void>((resolve, reject) => {
-    const fail = (why: string) => reject(new UserError(`PostgreSQL did not start: ${why}\n${said.trim()}`));
+    const fail = (why: string) =>
+      reject(new UserError(`PostgreSQL did not start: ${why} (see ${dataFolder}/postgres.log). ${REMEDY}`));
     const timer = setTimeout(() => {
       child.kill('SIGINT');
-      fail(`it was not ready after ${START_TIMEOUT_MS / 1000} s.`);
+      fail(`it was not ready after ${START_TIMEOUT_MS / 1000} s`);
     }, START_TIMEOUT_MS);
     child.once('error', (error) => fail(error.message));
     void ended.then(() => {
       clearTimeout(timer);
-      fail('it ended.');
+      fail(reasonIn(said));
     });
     child.stderr?.on('data', (chunk: Buffer) => {
       log.write(chunk);

@@ -7,6 +7,8 @@ import { UserError } from '../user-error.js';
 export interface PostgresBinaries {
   readonly initdb: string;
   readonly postgres: string;
+  /** The major version of both. */
+  readonly major: number;
 }
 
 /** @throws UserError when the package has no binaries for this platform */
@@ -24,7 +26,12 @@ export async function findPostgresBinaries(): Promise<PostgresBinaries> {
   }
   const native = join(dirname(entry), '..', 'native');
   restoreLinks(native);
-  return { initdb: join(native, 'bin', 'initdb'), postgres: join(native, 'bin', 'postgres') };
+  const { version } = JSON.parse(readFileSync(join(native, '..', 'package.json'), 'utf8')) as { version: string };
+  return {
+    major: Number.parseInt(version, 10),
+    initdb: join(native, 'bin', 'initdb'),
+    postgres: join(native, 'bin', 'postgres'),
+  };
 }
 
 /** npm packages hold no symbolic links; an install script makes them, but npm may be told to run none. */

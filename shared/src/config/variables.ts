@@ -23,6 +23,30 @@ export function describeVariables(shape: z.ZodRawShape): Variable[] {
   });
 }
 
+/** Shorter names may well be of something else. */
+const SHORTEST_MISSPELLED = 8;
+
+/** Variables that no program reads, and that differ by one slip from one that this program reads. */
+export function misspelledVariables(
+  shape: z.ZodRawShape,
+  env: NodeJS.ProcessEnv,
+): { readonly given: string; readonly meant: string }[] {
+  const known = Object.keys(shape).flatMap((name) => [name, `${name}_FILE`]);
+  return Object.keys(env)
+    .filter((name) => name.length >= SHORTEST_MISSPELLED && !known.includes(name))
+    .flatMap((given) => known.filter((name) => isSlip(given, name)).map((meant) => ({ given, meant })));
+}
+
+/** Whether one letter is too many, missing or wrong, or two neighbours are swapped. */
+function isSlip(given: string, meant: string): boolean {
+  let start = 0;
+  while (start < given.length && given[start] === meant[start]) start += 1;
+  let a = given.slice(start);
+  let b = meant.slice(start);
+  while (a !== '' && b !== '' && a.at(-1) === b.at(-1)) [a, b] = [a.slice(0, -1), b.slice(0, -1)];
+  return (a.length <= 1 && b.length <= 1) || (a.length === 2 && a === [...b].reverse().join(''));
+}
+
 /** Before it is transformed. */
 function presetOf(type: z.ZodType): string | null {
   const { def } = type as unknown as {

@@ -1,31 +1,24 @@
-import type { Logger } from 'pino';
-import { z } from 'zod';
-import { duration } from '../config/environment.js';
-import type { EventBus } from './event-bus.js';
-import { InProcessBus } from './in-process-bus.js';
-import { NatsBus } from './nats-bus.js';
+import type { z } from 'zod';
+import { duration, listSetting, secret, urlSetting } from '../config/environment.js';
 
-/** NATS with JetStream; without it events travel inside the process, and between processes through the ledgers alone. */
-export const natsUrl = z
-  .string()
-  .regex(/^(nats|tls):\/\//, 'wants a URL: nats://host:4222')
-  .optional();
+/** NATS with JetStream; without it events travel inside the process, and between processes through the event logs alone. */
+export const natsUrl = urlSetting(['nats', 'tls'], 'nats://host:4222').optional();
 
 /** What every service that publishes or consumes events reads from its environment. */
 export const eventSettings = {
   NATS_URL: natsUrl.describe(
-    '`nats://host:4222`, with JetStream; without it events travel inside one process, and between processes by the ledgers alone',
+    'NATS server with JetStream: `nats://host:4222`. Without it, services in one process exchange events in memory, and others read the event logs over HTTP.',
   ),
-  INTERNAL_SECRET: z
-    .string()
-    .min(16, 'wants at least 16 characters')
-    .optional()
-    .describe(
-      'at least 16 characters, the same for all services: who sends it may read their ledgers. Set it wherever others reach their ports',
-    ),
-  EVENT_POLL_INTERVAL: duration('1s').describe('how often a ledger is read in case the bus brought nothing'),
-  LEDGER_RETENTION: duration('0s').describe('how long events are kept after every consumer applied them; 0: for ever'),
-  VERIFY_INTERVAL: duration('1h').describe('how often copies are compared with their owners; 0: never'),
+  INTERNAL_SECRET: secret(16).describe(
+    'Secret that gives access to the event logs, at least 16 characters, the same for all services. Set it if others can reach the ports of the services.',
+  ),
+  EVENT_POLL_INTERVAL: duration('1s', { min: '1ms' }).describe(
+    'Interval at which a service reads the event logs of others if NATS delivers nothing.',
+  ),
+  LEDGER_RETENTION: duration('0s', { max: '36500d' }).describe(
+    'Time for which events are kept after every consumer has applied them; 0 keeps them for ever.',
+  ),
+  VERIFY_INTERVAL: duration('1h').describe('Interval at which copies are compared with their sources; 0 disables it.'),
 };
 
 export type EventSettings = z.infer<z.ZodObject<typeof eventSettings>> & {
@@ -34,16 +27,10 @@ export type EventSettings = z.infer<z.ZodObject<typeof eventSettings>> & {
 
 /** The services that read a service's event log, as its deployment declares them. */
 export const ledgerConsumers = (preset: string) =>
-  z
-    .string()
-    .regex(/^[\w-]+(\s*,\s*[\w-]+)*$/, 'expected names of services, such as users,products')
-    .default(preset)
-    .transform((names) => names.split(',').map((name) => name.trim()))
-    .describe(
-      'the services that read this event log: with `LEDGER_RETENTION`, no event is deleted before each of them applied it',
-    );
-
-/** The event bus that the settings ask for. */
-export function openEventBus(settings: EventSettings, name: string, logger: Logger): EventBus {
-  return settings.NATS_URL ? new NatsBus({ url: settings.NATS_URL, name, logger }) : new InProcessBus();
-}
+  listSetting(
+    'names of services such as users,products',
+    (name) => (/^[\w-]+$/.test(name) ? name : undefined),
+    preset,
+  ).describe(
+    'Services that read this event log. With `LEDGER_RETENTION`, an event is deleted only after each of them has applied it.',
+  );

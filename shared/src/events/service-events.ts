@@ -10,9 +10,11 @@ import { ConsumerMetrics, EventConsumer } from './consumer.js';
 import { DeadLetterWatch } from './dead-letter-watch.js';
 import type { LedgerEvent } from './event.js';
 import type { EventBus } from './event-bus.js';
-import { type EventSettings, openEventBus } from './event-settings.js';
+import type { EventSettings } from './event-settings.js';
 import type { Feed } from './feed.js';
+import { InProcessBus } from './in-process-bus.js';
 import { serveLedger } from './ledger-endpoint.js';
+import { NatsBus } from './nats-bus.js';
 import { sayPositions, waitForCopies } from './read-positions.js';
 import { Relay } from './relay.js';
 import { type Audit, scheduleVerification } from './scheduled-verification.js';
@@ -31,7 +33,7 @@ export interface ServiceParts {
 
 /** The event bus of a service that runs alone; it is closed with the service. */
 export function ownEventBus(service: HttpService, name: string, settings: EventSettings, logger: Logger): EventBus {
-  const bus = openEventBus(settings, name, logger);
+  const bus = settings.NATS_URL ? new NatsBus({ url: settings.NATS_URL, name, logger }) : new InProcessBus();
   service.onClose('event bus', () => bus.close());
   return bus;
 }

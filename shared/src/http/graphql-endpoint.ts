@@ -256,6 +256,9 @@ function readBody({ headers }: FastifyRequest, text: string): RawParameters {
 }
 
 function readUrl({ url, headers }: FastifyRequest): RawParameters {
+  if (headers.upgrade?.toLowerCase() === 'websocket') {
+    throw new RequestRefusedError(400, 'BAD_REQUEST', 'Subscriptions over WebSocket are not supported.');
+  }
   const from = headers['sec-fetch-site'];
   if (headers['sec-fetch-mode'] === 'no-cors' && (from === 'cross-site' || from === 'same-site')) {
     const message = 'A page of another site cannot embed a response.';

@@ -13,9 +13,9 @@ export async function migrate(db: Kysely<never>, migrations: Migrations): Promis
   const { error, results } = await migrator.migrateToLatest();
   if (error) {
     const failed = results?.find((result) => result.status === 'Error')?.migrationName;
-    throw new Error(`Migration ${failed ?? ''} failed: ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    });
+    // It failed before the first one: no connection, or a database that is of a newer program.
+    if (failed === undefined) throw error;
+    throw new Error(`Migration ${failed} failed: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
   return (results ?? []).map((result) => result.migrationName);
 }

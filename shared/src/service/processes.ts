@@ -1,9 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
-import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import prometheus, { type Registry } from 'prom-client';
-import { z } from 'zod';
 import {
   countUnexpectedError,
   exposeUnexpectedErrors,
@@ -23,13 +21,6 @@ const MAX_RESTART_MS = 30_000;
 /** Who lived longer was well. */
 const WELL_MS = 10_000;
 const METRICS_MS = 3000;
-
-/** Configuration: how many processes serve behind one port; `auto` is one for each core. */
-export const processCount = z
-  .string()
-  .regex(/^(auto|[1-9]\d?)$/, 'wants "auto", or a number from 1 to 99')
-  .default('1')
-  .transform((text) => (text === 'auto' ? availableParallelism() : Number(text)));
 
 /** What processes tell each other. */
 type Message =

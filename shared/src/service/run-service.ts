@@ -1,9 +1,9 @@
 import { type Logger, pino } from 'pino';
 import type { z } from 'zod';
-import { ConfigurationError, duration, host, logLevel } from '../config/environment.js';
+import type { serveSettings } from '../config/serve-settings.js';
 import type { HttpService } from '../http/http-service.js';
 import { privateLogs } from './log-privacy.js';
-import { isOneOfSeveral, processCount, serveInProcesses, tellServing } from './processes.js';
+import { isOneOfSeveral, serveInProcesses, tellServing } from './processes.js';
 import { END_MS, Shutdown } from './shutdown.js';
 
 /** A logger that writes JSON lines to standard output, without secrets and data of users. */
@@ -11,29 +11,8 @@ export function createLogger(name: string, level: string): Logger {
   return pino({ ...privateLogs, name, level });
 }
 
-/** Ends the process with a plain message when the start fails; a wrong configuration needs no stack trace. */
-export async function runOrExit(name: string, run: () => Promise<void>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    const plain = error instanceof ConfigurationError;
-    process.stderr.write(`${name}: ${plain ? error.message : error instanceof Error ? error.stack : error}\n`);
-    process.exit(1);
-  }
-}
-
-/** What every program that serves reads from its environment. */
-export const serveSettings = {
-  HOST: host.describe('the interface to listen on; `0.0.0.0` in the image'),
-  LOG_LEVEL: logLevel.describe('`fatal` `error` `warn` `info` `debug` `trace` `silent`'),
-  PROCESSES: processCount.describe('how many processes take turns at the port; `auto` is one for each core'),
-  SHUTDOWN_DELAY: duration('0s').describe(
-    'how long, after SIGTERM, connections are still taken, while `/health/ready` says that it ends: for load balancers to notice',
-  ),
-};
-
 /** What is served: it listens, and may want something to be there first. */
-type Served = Pick<HttpService, 'listen' | 'close'> & { readonly ready?: Promise<unknown> };
+export type Served = Pick<HttpService, 'listen' | 'close'> & { readonly ready?: Promise<unknown> };
 
 /**
  * Serves until SIGTERM or SIGINT, or until an exception that nothing handled; then it drains and ends. In as many processes as the

@@ -1,11 +1,17 @@
-import { z } from 'zod';
-import { readEnvironment } from '../config/environment.js';
-import { describeVariables } from '../config/variables.js';
-import { readSuperstore } from '../superstore/superstore.js';
-import { runOrExit } from './run-service.js';
+import cluster from 'node:cluster';
+import type { Logger } from 'pino';
+import type { z } from 'zod';
+import { readEnvironment, setting } from '../config/environment.js';
+import type { serveSettings } from '../config/serve-settings.js';
+import { describeVariables, misspelledVariables } from '../config/variables.js';
+import { refuseUnusableAddress } from './listen-address.js';
+import type { Served } from './run-service.js';
 import type { SetUpRequest } from './set-up-database.js';
+import { settingOf, startProblem } from './start-problem.js';
 
-/** A command that a service's entry file understands. */
+// What a program loads before it knows that its settings are right: nothing that takes long.
+
+/** A command that a program's entry file understands. */
 export interface Command {
   readonly description: string;
   readonly run: () => Promise<void>;
@@ -13,55 +19,140 @@ export interface Command {
 
 /** Runs the command that the command line names; `serve` when it names none. `--help` lists them, and the settings. */
 export async function runCommand(
-  service: string,
+  program: string,
   settings: z.ZodRawShape,
   commands: Readonly<Record<string, Command>>,
 ): Promise<void> {
   const [name = 'serve', ...rest] = process.argv.slice(2);
   if (name === '--help' || name === '-h') {
-    process.stdout.write(usage(service, commands, settings));
+    process.stdout.write(usage(program, commands, settings));
     return;
   }
-  const command = commands[name];
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!command || rest.length > 0) {
+    const given = JSON.stringify([name, ...rest].join(' '));
     process.stderr.write(
-      `${service}: no such command: ${[name, ...rest].join(' ')}\n\n${usage(service, commands, {})}`,
+      `${program}: expected one command of ${Object.keys(commands).join(', ')}; got ${given}. --help describes them.\n`,
     );
     process.exitCode = 2;
     return;
   }
-  await runOrExit(service, command.run);
+  for (const { given, meant } of misspelledVariables(settings, process.env)) {
+    process.stderr.write(`${program}: warning: ${given} is not a setting; did you mean ${meant}?\n`);
+  }
+  try {
+    await command.run();
+  } catch (error) {
+    const trace = () => (error instanceof Error ? error.stack : error);
+    process.stderr.write(`${program}: ${startProblem(error, program) ?? trace()}\n`);
+    process.exit(1);
+  }
 }
 
-/** What the command that prepares a database reads from its environment, besides the service's own. */
-export const setUpSettings = {
-  SUPERSTORE_SCALE: z.coerce
-    .number('wants a number')
-    .min(0)
-    .default(1)
-    .describe('how much history `setup` imports: 1 is 5,009 orders; 0: none'),
-};
-
-/** The command that prepares a service's database: schema, and the history that SUPERSTORE_SCALE asks for. */
-export function setUpCommand(setUp: (request: SetUpRequest) => Promise<boolean>, databaseUrl: () => string): Command {
+/**
+ * The command that serves. The code is loaded when it is known that it can start.
+ *
+ * @param load loads what is served
+ * @param check throws a ConfigurationError for what else would make the start fail
+ */
+export function serveCommand<Config extends z.infer<z.ZodObject<typeof serveSettings>>>(
+  program: string,
+  readConfig: () => Config,
+  load: () => Promise<(config: Config, logger: Logger) => Promise<Served>>,
+  check: (config: Config) => Promise<void> = async () => undefined,
+): Command {
   return {
-    description:
-      'bring the database to the newest schema and import the history (SUPERSTORE_SCALE, default 1; 0: none)',
+    description: 'answer GraphQL requests (the default)',
     async run() {
-      const { SUPERSTORE_SCALE: scale } = readEnvironment(setUpSettings);
-      const imported = await setUp({ databaseUrl: databaseUrl(), scale, readHistory: () => readSuperstore(scale) });
-      process.stdout.write(imported ? `Imported the history at scale ${scale}.\n` : 'The database is up to date.\n');
+      const config = readConfig();
+      // One of several processes shares the port with others that serve already.
+      if (!cluster.isWorker) {
+        const port = (config as Readonly<Record<string, unknown>>)[settingOf(program, 'PORT')];
+        await Promise.all([check(config), refuseUnusableAddress(config.HOST, Number(port))]);
+      }
+      const [create, { serve }] = await Promise.all([load(), import('./run-service.js')]);
+      await serve(program, config, (logger) => create(config, logger));
     },
   };
 }
 
-function usage(service: string, commands: Readonly<Record<string, Command>>, settings: z.ZodRawShape): string {
+/** What the command that prepares a database reads from its environment, besides the service's own. */
+export const setUpSettings = {
+  SUPERSTORE_SCALE: setting(
+    '0, a fraction up to 1, or a whole number',
+    (text) => {
+      const scale = /^\d{1,6}(\.\d{1,9})?$/.test(text) ? Number(text) : Number.NaN;
+      return scale <= 1 || Number.isInteger(scale) ? scale : undefined;
+    },
+    '1',
+  ).describe('Size of the history that `setup` imports: 1 is 5,009 orders, 0 imports nothing.'),
+};
+
+/**
+ * The command that prepares a service's database: schema, and the history that SUPERSTORE_SCALE asks for.
+ *
+ * @param load loads what prepares it
+ */
+export function setUpCommand(
+  service: string,
+  settings: z.ZodRawShape,
+  load: () => Promise<(request: SetUpRequest) => Promise<boolean>>,
+): Command {
+  return databaseCommand(
+    service,
+    { ...settings, ...setUpSettings },
+    {
+      description: 'update the database to the newest schema and import the history (SUPERSTORE_SCALE)',
+      async run(databaseUrl) {
+        const { SUPERSTORE_SCALE: scale } = readEnvironment(setUpSettings);
+        const [setUp, { readSuperstore }] = await Promise.all([load(), import('../superstore/superstore.js')]);
+        const imported = await setUp({ databaseUrl, scale, readHistory: () => readSuperstore(scale) });
+        return imported ? `Imported the history at scale ${scale}.` : 'The database is up to date.';
+      },
+    },
+  );
+}
+
+/**
+ * A command that works on a service's database and then ends.
+ *
+ * @param settings the service's, with `<SERVICE>_DATABASE_URL`; all are checked before it runs
+ * @param command.run @returns what it prints at its end
+ */
+export function databaseCommand(
+  service: string,
+  settings: z.ZodRawShape,
+  { description, run }: { readonly description: string; readonly run: (databaseUrl: string) => Promise<string> },
+): Command {
+  return {
+    description,
+    async run() {
+      const variable = settingOf(service, 'DATABASE_URL');
+      const databaseUrl = readEnvironment(settings)[variable] as string;
+      const { databaseProblem } = await import('../postgres/database-problem.js');
+      try {
+        process.stdout.write(`${await run(databaseUrl)}\n`);
+      } catch (error) {
+        throw databaseProblem(error, variable, databaseUrl) ?? error;
+      }
+    },
+  };
+}
+
+function usage(program: string, commands: Readonly<Record<string, Command>>, settings: z.ZodRawShape): string {
   const lines = Object.entries(commands).map(([name, { description }]) => `  ${name.padEnd(10)}${description}`);
   const variables = describeVariables(settings).map(({ name, preset, required, description }) => {
     const value = required ? ' (required)' : preset === null ? '' : ` (${preset || 'empty'})`;
     return `  ${name}${value}\n      ${description}`;
   });
-  const environment =
-    variables.length > 0 ? `\nEnvironment; NAME_FILE names a file with the value:\n${variables.join('\n')}\n` : '';
-  return `The ${service} service, configured by environment variables.\n\nCommands:\n${lines.join('\n')}\n${environment}`;
+  return `Usage: main.js [COMMAND]
+
+The program ${program} of Tributary, configured by environment variables.
+
+Commands:
+${lines.join('\n')}
+
+Environment. NAME_FILE is the path of a file with the value. Durations have a unit: 250ms, 5s, 2m, 1h, 30d.
+${variables.join('\n')}
+`;
 }

@@ -1,26 +1,24 @@
-import { serve } from '@tributary/shared/service/run-service';
-import { runCommand, setUpCommand, setUpSettings } from '@tributary/shared/service/service-command';
+import {
+  databaseCommand,
+  runCommand,
+  serveCommand,
+  setUpCommand,
+  setUpSettings,
+} from '@tributary/shared/service/service-command';
 import { readConfig, settings } from './config.js';
-import { createOrdersService, rebuildReadModels, setUpOrders } from './service.js';
 
 await runCommand(
   'orders',
   { ...settings, ...setUpSettings },
   {
-    serve: {
-      description: 'answer GraphQL requests (the default)',
-      async run() {
-        const config = readConfig();
-        await serve('orders', config, (logger) => createOrdersService(config, logger));
+    serve: serveCommand('orders', readConfig, async () => (await import('./service.js')).createOrdersService),
+    setup: setUpCommand('orders', settings, async () => (await import('./service.js')).setUpOrders),
+    rebuild: databaseCommand('orders', settings, {
+      description: 'rebuild the read models from the events',
+      async run(databaseUrl) {
+        const { rebuildReadModels } = await import('./service.js');
+        return `Replayed ${await rebuildReadModels(databaseUrl)} events.`;
       },
-    },
-    setup: setUpCommand(setUpOrders, () => readConfig().ORDERS_DATABASE_URL),
-    rebuild: {
-      description: 'make the read models anew from the events',
-      async run() {
-        const events = await rebuildReadModels(readConfig().ORDERS_DATABASE_URL);
-        process.stdout.write(`Replayed ${events} events.\n`);
-      },
-    },
+    }),
   },
 );

@@ -6,7 +6,7 @@ import { type AuditFinding, audit } from './audit.js';
 import { CONSUMER, type Copy, copiesOf, type OwnerSettings } from './copies/copies.js';
 import { feedsOf } from './feeds.js';
 import type { PlacementSettings } from './placement/placement-batch.js';
-import { listOpenSagas, type OpenSaga, tellSaga } from './placement/saga-operations.js';
+import { findPlacement, listOpenSagas, type OpenSaga, tellSaga } from './placement/saga-operations.js';
 import { rebuild as rebuildReadModels } from './projections/rebuild.js';
 import type { OrdersTables } from './storage/tables.js';
 
@@ -73,6 +73,11 @@ export class OrdersOperations extends ConsumerOperations<OrdersTables> {
   /** Placements that are not over, the oldest first, a thousand of them at most. */
   sagas(): Promise<OpenSaga[]> {
     return listOpenSagas(this.db, MAX_LISTED);
+  }
+
+  /** @param order the number or the id of an order @returns the id of the order; null when no saga placed it */
+  findPlacement(order: string): Promise<string | null> {
+    return findPlacement(this.db, order);
   }
 
   /** Asks the other services once more, now. @returns false when the placement is over; null when there is none */

@@ -1,13 +1,17 @@
 import { databaseUrl, duration, port, readEnvironment, serviceUrl } from '@tributary/shared/config/environment';
+import { serveSettings } from '@tributary/shared/config/serve-settings';
 import { eventSettings, ledgerConsumers } from '@tributary/shared/events/event-settings';
-import { serveSettings } from '@tributary/shared/service/run-service';
 
 /** What the products service reads from its environment. */
 export const settings = {
-  PRODUCTS_PORT: port(4002).describe('0 picks a free one'),
-  PRODUCTS_DATABASE_URL: databaseUrl.describe('`postgres://role:password@host:port/database`'),
-  ORDERS_URL: serviceUrl(4003).describe('whose ledger brings what orders ask of the stock'),
-  RESERVATION_TTL: duration('15m').describe('how long an order holds stock that it neither takes nor gives back'),
+  PRODUCTS_PORT: port(4002).describe('Port to listen on; 0 picks a free one.'),
+  PRODUCTS_DATABASE_URL: databaseUrl.describe(
+    'Database of the service: `postgres://role:password@host:port/database`.',
+  ),
+  ORDERS_URL: serviceUrl(4003).describe('Base URL of the orders service, whose event log carries stock commands.'),
+  RESERVATION_TTL: duration('15m', { min: '1ms', max: '3650d' }).describe(
+    'Time after which stock that an order reserved, but neither took nor released, is available again.',
+  ),
   ...eventSettings,
   LEDGER_CONSUMERS: ledgerConsumers('orders'),
   ...serveSettings,

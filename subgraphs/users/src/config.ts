@@ -1,22 +1,23 @@
-import { databaseUrl, port, readEnvironment, serviceUrl } from '@tributary/shared/config/environment';
+import {
+  databaseUrl,
+  port,
+  readEnvironment,
+  secret,
+  serviceUrl,
+  urlSetting,
+} from '@tributary/shared/config/environment';
+import { serveSettings } from '@tributary/shared/config/serve-settings';
 import { eventSettings, ledgerConsumers } from '@tributary/shared/events/event-settings';
-import { serveSettings } from '@tributary/shared/service/run-service';
-import { z } from 'zod';
 
 /** What the users service reads from its environment. */
 export const settings = {
-  USERS_PORT: port(4001).describe('0 picks a free one'),
-  USERS_DATABASE_URL: databaseUrl.describe('`postgres://role:password@host:port/database`'),
-  AUTH_SECRET: z
-    .string()
-    .min(32, 'wants at least 32 characters')
+  USERS_PORT: port(4001).describe('Port to listen on; 0 picks a free one.'),
+  USERS_DATABASE_URL: databaseUrl.describe('Database of the service: `postgres://role:password@host:port/database`.'),
+  AUTH_SECRET: secret(32).describe('Secret that verifies HS256 bearer tokens for `me`, at least 32 characters.'),
+  AUTH_JWKS_URL: urlSetting(['http', 'https'], 'https://auth.example/.well-known/jwks.json')
     .optional()
-    .describe('at least 32 characters; verifies HS256 bearer tokens, for `me`'),
-  AUTH_JWKS_URL: z
-    .url('wants a URL')
-    .optional()
-    .describe("the identity provider's public keys, in place of `AUTH_SECRET`"),
-  ORDERS_URL: serviceUrl(4003).describe('whose ledger brings what orders ask of accounts'),
+    .describe("URL of the identity provider's public keys, in place of `AUTH_SECRET`."),
+  ORDERS_URL: serviceUrl(4003).describe('Base URL of the orders service, whose event log carries payment commands.'),
   ...eventSettings,
   LEDGER_CONSUMERS: ledgerConsumers('orders'),
   ...serveSettings,

@@ -1,0 +1,79 @@
+#!/usr/bin/env node
+// Builds what has changed, and says so when it takes a while. Every script that runs Turborepo runs it through this file,
+// which switches its telemetry off.
+//   node cli/bin/build.mjs
+// @ts-check
+import { spawn } from 'node:child_process';
+import { existsSync, realpathSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+/** A check that finds everything built takes less, and is silent. */
+const SILENT_MS = 1000;
+/** Lines of Turborepo and npm around what a failed task printed. */
+const NOISE =
+  /^(?: {3}• .*|\S+: (?:cache (?:miss|hit).*|> .*|npm error.*)?|\S+#\S+: {2}ERROR .*| ?(?:Tasks|Cached|Time|Failed): .*| {0,2}(?:Tasks|Cached|Time):.*| ERROR .*|)\n/gm;
+
+/** Turborepo's own program: its JavaScript wrapper takes as long to start as a check of the build. */
+export function turboProgram() {
+  const require = createRequire(join(PROJECT, 'package.json'));
+  const arch = process.arch === 'x64' ? '64' : process.arch;
+  const os = process.platform === 'win32' ? 'windows' : process.platform;
+  const wrapper = createRequire(require.resolve('turbo/package.json'));
+  const manifest = wrapper.resolve(`@turbo/${os}-${arch}/package.json`);
+  return join(dirname(manifest), 'bin', process.platform === 'win32' ? 'turbo.exe' : 'turbo');
+}
+
+export const TURBO_ENVIRONMENT = { TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', TURBO_NO_UPDATE_NOTIFIER: '1' };
+
+/** Whether the project was ever built. */
+export const isBuilt = () => existsSync(join(PROJECT, 'cli/dist/start.js'));
+
+/**
+ * Runs tasks of turbo.json.
+ *
+ * @param {readonly string[]} tasks
+ * @returns {Promise<{ failed: boolean; output: string }>} what the tasks printed that failed
+ */
+export async function runTasks(tasks) {
+  const child = spawn(turboProgram(), ['run', ...tasks, '--output-logs=errors-only', '--ui=stream'], {
+    cwd: PROJECT,
+    env: { ...process.env, ...TURBO_ENVIRONMENT },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+  const status = await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
+  return { failed: status !== 0, output: output.replace(NOISE, '') };
+}
+
+/**
+ * Brings the build up to date. What it prints goes to standard error: the compiler's errors, and a line when it takes a while.
+ *
+ * @returns {Promise<boolean>} whether it succeeded
+ */
+export async function build() {
+  const startedAt = performance.now();
+  let shown = false;
+  const say = (/** @type {string} */ line) => {
+    process.stderr.write(`${line}\n`);
+    shown = true;
+  };
+  if (!isBuilt()) say('Building (once, about 20 s) …');
+  const timer = setTimeout(() => !shown && say('Building what has changed …'), SILENT_MS);
+  const { failed, output } = await runTasks(['build', 'bundle']);
+  clearTimeout(timer);
+  if (failed) process.stderr.write(output);
+  else if (shown) say(`Built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s.`);
+  return !failed;
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  if (!(await build())) process.exitCode = 1;
+}

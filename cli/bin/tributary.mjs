@@ -1,0 +1,246 @@
+#!/usr/bin/env node
+// The commands, their arguments and options. It loads a command's code only to run it, so that help answers at once, also in a
+// clone that was never built.
+// @ts-check
+import { readFileSync } from 'node:fs';
+import * as module from 'node:module';
+import { Command, Option } from 'commander';
+import { build, isBuilt } from './build.mjs';
+
+/** @import { StartOptions } from '../dist/start.js' */
+/** @import { OperateOptions } from '../dist/operations.js' */
+
+// Node 22.8 and later keep compiled code for the next start.
+if ('enableCompileCache' in module) /** @type {{ enableCompileCache(): void }} */ (module).enableCompileCache();
+
+/** What the person at the keyboard can put right: the message says it all, and a stack trace would hide it. */
+const PLAIN_ERRORS = new Set([
+  'UserError',
+  'ConfigurationError',
+  'ImportConflictError',
+  'AlreadyRunningError',
+  'LedgerGoneError',
+]);
+
+const LOG_LEVELS = ['error', 'warn', 'info', 'debug'];
+const MODELS = ['users', 'products', 'orders'];
+
+/** Commands that run what is in the clone now; the others need any build. */
+const BUILDS = new Set(['start', 'dev']);
+
+// An empty variable counts as not set; to commander it would be a value.
+for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name];
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+
+const program = new Command('tributary')
+  .description('Commands to run and to look after Tributary.')
+  .version(version)
+  .helpCommand(false)
+  .showHelpAfterError('("--help" lists arguments and options)')
+  .hook('preAction', async (_, command) => {
+    if (BUILDS.has(command.name()) || (command !== help && !isBuilt())) await checkBuild();
+  });
+
+const dataDir = () => new Option('--data-dir <folder>', 'where the data is kept').env('DATA_DIR').default('.data');
+
+/** @param {string} name @param {string} description */
+const stackCommand = (name, description) =>
+  program
+    .command(name)
+    .description(description)
+    .addOption(dataDir())
+    .addOption(portOption('gateway', 4000))
+    .addOption(portOption('users', 4001))
+    .addOption(portOption('products', 4002))
+    .addOption(portOption('orders', 4003))
+    .addOption(portOption('postgres', 0))
+    .addOption(
+      valueOption(
+        '--scale <n>',
+        'size of the data: 1 is 5,009 orders, 0.1 a tenth of them, 10 ten times as many',
+        'SUPERSTORE_SCALE',
+        1,
+        'a share between 0 and 1, or a whole number',
+        (text) => Number(text) > 0 && (Number(text) <= 1 || Number.isInteger(Number(text))),
+      ),
+    )
+    .addOption(
+      new Option('--fresh', 'delete the data first and import anew; other files in the folder stay').default(false),
+    )
+    .addOption(
+      new Option('--log-level <level>', `what the services log: ${LOG_LEVELS.join(', ')}`)
+        .env('LOG_LEVEL')
+        .default('warn')
+        .argParser((text) => oneOf(LOG_LEVELS, '--log-level (LOG_LEVEL)', text)),
+    );
+
+stackCommand('start', 'Start PostgreSQL, the three services and the gateway, with the Superstore data.').action(
+  async (/** @type {StartOptions} */ options) => (await import('../dist/start.js')).runStart(options),
+);
+
+stackCommand('dev', 'The same, each part in a process of its own that restarts when its code changes.').action(
+  async (/** @type {StartOptions} */ options) => (await import('../dist/dev.js')).runDev(options),
+);
+
+program
+  .command('token')
+  .description('Print a bearer token for a user of the local stack, for "{ me { name } }".')
+  .argument('<user-id>', 'for instance CG-12520')
+  .addOption(dataDir())
+  .action(async (/** @type {string} */ userId, /** @type {{ dataDir: string }} */ options) =>
+    (await import('../dist/token.js')).printToken(userId, options.dataDir),
+  );
+
+operator(program, 'lag', 'How far each consumer of events is behind their source.').action(
+  async (/** @type {OperateOptions} */ options) => (await import('../dist/lag.js')).showLag(options),
+);
+
+const letters = program
+  .command('dead-letters')
+  .description('Events that a service could not apply, and those that wait behind them.');
+
+operator(letters, 'list', 'List them.').action(async (/** @type {OperateOptions} */ options) =>
+  (await import('../dist/dead-letters.js')).listDeadLetters(options),
+);
+
+operator(letters, 'retry', 'Apply them again, each aggregate in order.').action(
+  async (/** @type {OperateOptions} */ options) => (await import('../dist/dead-letters.js')).retryDeadLetters(options),
+);
+
+operator(letters, 'discard', 'Give one up: it will never take effect.')
+  .argument('<consumer>', 'the service that could not apply it')
+  .argument('<source>', 'the service whose event it is')
+  .argument('<position>', 'its position in the event log', parsePosition)
+  .action(
+    async (
+      /** @type {string} */ consumer,
+      /** @type {string} */ source,
+      /** @type {number} */ position,
+      /** @type {OperateOptions} */ options,
+    ) => (await import('../dist/dead-letters.js')).discardDeadLetter(consumer, source, position, options),
+  );
+
+const sagas = program.command('sagas').description('Orders whose placement or cancellation is not over.');
+
+operator(sagas, 'list', 'List them, the oldest first.')
+  .option('--failed', 'only those that wait for an operator', false)
+  .action(async (/** @type {OperateOptions & { failed: boolean }} */ options) =>
+    (await import('../dist/sagas.js')).listSagas(options),
+  );
+
+operator(sagas, 'retry', 'Ask the other services once more, now.')
+  .argument('<order>', 'the number or the id of the order')
+  .action(async (/** @type {string} */ order, /** @type {OperateOptions} */ options) =>
+    (await import('../dist/sagas.js')).retrySaga(order, options),
+  );
+
+operator(sagas, 'resolve', 'Record that what failed was resolved by hand; the rest goes on.')
+  .argument('<order>', 'the number or the id of the order')
+  .requiredOption('--note <words>', 'what was done, for the record')
+  .action(async (/** @type {string} */ order, /** @type {OperateOptions & { note: string }} */ options) =>
+    (await import('../dist/sagas.js')).resolveSaga(order, options),
+  );
+
+operator(program, 'rebuild', 'Rebuild a copy or a read model from its events, while the old one is served.')
+  .argument('<model>', MODELS.join(', '), (text) => oneOf(MODELS, 'model', text))
+  .action(async (/** @type {'users' | 'products' | 'orders'} */ model, /** @type {OperateOptions} */ options) =>
+    (await import('../dist/rebuild.js')).rebuild(model, options),
+  );
+
+operator(program, 'verify', 'Compare every copy with its owner, and check money and stock across the services.')
+  .option(
+    '--repair',
+    'repair copies that differ, and let services go on after events that were deleted unread; money and stock are never changed',
+    false,
+  )
+  .action(async (/** @type {OperateOptions & { repair: boolean }} */ options) =>
+    (await import('../dist/verify.js')).verify(options),
+  );
+
+const help = program
+  .command('help')
+  .description('Display help for a command.')
+  .argument('[command...]')
+  .action((/** @type {string[]} */ names) => {
+    /** @type {Command} */
+    let command = program;
+    for (const name of names) {
+      const next = command.commands.find((each) => each.name() === name);
+      command = next ?? program.error(`error: unknown command '${names.join(' ')}'`);
+    }
+    command.help();
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  const plain = error instanceof Error && (PLAIN_ERRORS.has(error.name) || error instanceof RangeError);
+  process.stderr.write(`${plain ? error.message : error instanceof Error ? error.stack : error}\n`);
+  process.exit(1);
+}
+
+/**
+ * A command for operators: what it prints is a table or, with `--json`, JSON.
+ *
+ * @param {Command} parent @param {string} name @param {string} description
+ */
+function operator(parent, name, description) {
+  return parent
+    .command(name)
+    .description(description)
+    .addOption(dataDir())
+    .option('--json', 'print JSON instead of a table', false);
+}
+
+async function checkBuild() {
+  if (!(await build())) process.exit(1);
+}
+
+/** @param {string} service @param {number} preset */
+function portOption(service, preset) {
+  const meaning = preset === 0 ? `port of ${service}; 0 picks a free one` : `port of ${service} (0: a free one)`;
+  const isPort = (/** @type {string} */ text) => /^\d{1,5}$/.test(text) && Number(text) <= 65_535;
+  return valueOption(
+    `--${service}-port <port>`,
+    meaning,
+    `${service.toUpperCase()}_PORT`,
+    preset,
+    'a port, 0-65535',
+    isPort,
+  );
+}
+
+/**
+ * An option that takes a number, which a variable may give, too.
+ *
+ * @param {string} flags @param {string} meaning @param {string} variable @param {number} preset
+ * @param {string} expected for the error @param {(text: string) => boolean} fits
+ */
+function valueOption(flags, meaning, variable, preset, expected, fits) {
+  return new Option(flags, meaning)
+    .env(variable)
+    .default(preset)
+    .argParser((text) => {
+      if (fits(text)) return Number(text);
+      const given = process.env[variable] === text ? `${variable} (${flags.split(' ')[0]})` : flags.split(' ')[0];
+      throw invalidValue(`${given}: expected ${expected}; got "${text}"`);
+    });
+}
+
+/** @param {string} message */
+function invalidValue(message) {
+  return Object.assign(new Error(message), { name: 'UserError' });
+}
+
+/** @param {readonly string[]} choices @param {string} name @param {string} text */
+function oneOf(choices, name, text) {
+  if (choices.includes(text)) return text;
+  throw invalidValue(`${name}: expected one of ${choices.join(', ')}; got "${text}"`);
+}
+
+/** @param {string} text */
+function parsePosition(text) {
+  if (/^[1-9]\d{0,15}$/.test(text)) return Number(text);
+  throw invalidValue(`position: expected a whole number above 0; got "${text}"`);
+}

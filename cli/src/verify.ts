@@ -1,0 +1,93 @@
+import type { OrdersOperations } from '@tributary/orders/operations';
+import { IncompleteAuditError, inOneLine } from '@tributary/shared/events/audit';
+import type { Gap } from '@tributary/shared/events/gap';
+import { type OperateOptions, withConsumers, withOrders } from './operations.js';
+import { print } from './output.js';
+
+/** Compares every copy with its owner, and checks money and stock; exit status 1 when something differs or could not be checked. */
+export function verify(options: OperateOptions & { readonly repair: boolean }): Promise<void> {
+  return withOrders(options, async (operations) => {
+    const failures: string[] = [];
+    const others = await checkOtherConsumers(options, failures);
+    const found = await operations.verify(options.repair, (copy, error) => {
+      failures.push(`the copy of ${copy} could not be compared: ${inOneLine(error)}`);
+    });
+    const rows = found.map(({ copy, differences, repaired }) => ({
+      copy,
+      differences: differences.length,
+      repaired,
+      ids: differences
+        .slice(0, 5)
+        .map(({ id }) => id)
+        .join(' '),
+    }));
+    const gaps = [...others, ...found.flatMap(({ gap }) => gap ?? [])];
+    if (!options.repair) failures.push(...gaps.map((gap) => `${describeGap(gap)} "verify --repair" lets it go on.`));
+    // Printed at once: the audit that follows may take minutes.
+    if (!options.json && rows.length > 0) print(found, { ...options, rows, empty: '' });
+    if (!options.json && options.repair) for (const gap of gaps) process.stdout.write(describeSkip(gap));
+    const { findings, failures: unchecked } = await auditWith(operations);
+    failures.push(...unchecked.map((failure) => `money and stock could not be checked in full: ${failure}`));
+    if (options.json) {
+      print([...found, ...others.map((gap) => ({ gap })), { check: 'money and stock', findings, failures }], {
+        ...options,
+        rows: [],
+        empty: '',
+      });
+    } else {
+      const lines = findings.map(({ service, check, id, problem }) => ({ service, check, id, problem }));
+      if (lines.length > 0 || unchecked.length === 0) {
+        print(findings, { ...options, rows: lines, empty: 'Money and stock agree.' });
+      }
+    }
+    for (const failure of failures) process.stderr.write(`${failure}\n`);
+    const differs = found.some(({ differences, repaired }) => differences.length > repaired);
+    if (differs || findings.length > 0 || failures.length > 0) process.exitCode = 1;
+  });
+}
+
+/** Whether users and products can read on in the event log of orders; with `repair`, lets them go on where they cannot. */
+async function checkOtherConsumers(
+  options: OperateOptions & { readonly repair: boolean },
+  failures: string[],
+): Promise<Gap[]> {
+  const gaps: Gap[] = [];
+  await withConsumers(options, async (consumers) => {
+    for (const consumer of consumers.filter((each) => each.consumer !== 'orders')) {
+      for (const source of consumer.sources) {
+        try {
+          const gap = await consumer.findGap(source);
+          if (gap && options.repair) await consumer.skipGap(gap);
+          if (gap) gaps.push(gap);
+        } catch (error) {
+          failures.push(`it could not be checked how far ${consumer.consumer} has read ${source}: ${inOneLine(error)}`);
+        }
+      }
+    }
+  });
+  return gaps;
+}
+
+const describeGap = ({ consumer, source, after }: Gap) =>
+  `${consumer} has stopped at event ${after} of ${source}: ${source} has deleted what follows (LEDGER_RETENTION).`;
+
+/** What an operator has to know of events that a service will never see. */
+function describeSkip(gap: Gap): string {
+  const missing = {
+    orders: `Answers to placements may have been among the deleted events. Orders asks again for what is overdue; "sagas list --failed" shows what waits for you, "sagas retry" asks once more.`,
+    users: 'Charges and refunds may have been among the deleted events. Orders asks again for what is overdue.',
+    products:
+      'Reservations may have been among the deleted events; orders asks again for what is overdue. Sales that were among them are missing in the order of best-sellers.',
+  }[gap.consumer];
+  return `${describeGap(gap)} It goes on after event ${gap.upTo}. ${missing}\n`;
+}
+
+/** Audits, and keeps what was found when a part of it fails. */
+async function auditWith(operations: OrdersOperations) {
+  try {
+    return { findings: await operations.audit(), failures: [] };
+  } catch (error) {
+    if (error instanceof IncompleteAuditError) return error;
+    return { findings: [], failures: [inOneLine(error)] };
+  }
+}
