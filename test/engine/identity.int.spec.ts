@@ -175,7 +175,7 @@ describe('an error speaks of what the client wrote', () => {
     const named = await graph.run('query Q($given: Any) { strict(any: $given) }', { variables: { given: 'bad' } });
     expect(named.errors?.[0]?.message).toBe('Variable "$given" got invalid value "bad".');
     const written = await graph.run('{ strict(any: "bad") }');
-    expect(written.errors?.[0]?.message).toBe('The argument "bad" got invalid value "bad".');
+    expect(written.errors?.[0]?.message).toBe('Argument "bad" got invalid value "bad".');
   });
 
   test('of a number that is out of range, also inside a custom scalar', async () => {

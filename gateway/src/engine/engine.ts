@@ -280,7 +280,7 @@ export class Engine {
   ): never {
     if (!(error instanceof GraphQLError)) throw error;
     if (error.extensions.code === undefined) {
-      throw conditionError(query, byClientNames(document, coerced)) ?? error;
+      throw conditionError(query, document, byClientNames(document, coerced)) ?? error;
     }
     if (error.extensions.code !== 'INTERNAL_SERVER_ERROR' || requestId === undefined) throw error;
     const { message, extensions, cause } = error;

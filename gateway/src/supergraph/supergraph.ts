@@ -287,9 +287,8 @@ export class Supergraph {
       return answer.data === undefined ? write(answer.errors ?? [], http) : write(answer, http, session);
     } catch (error) {
       if (!(error instanceof GraphQLError) || error instanceof RequestRefusedError) throw error;
-      if (error.extensions.code === 'INTERNAL_SERVER_ERROR') {
-        http.log.error({ err: error.originalError }, 'an operation was not planned');
-      }
+      const { code } = error.extensions;
+      if (code === 'INTERNAL_SERVER_ERROR') http.log.error({ err: error.originalError }, 'the query planner failed');
       this.#reportFailures([error], request);
       return write([error], http);
     }
