@@ -1,66 +1,75 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DevStack } from './dev/dev-stack.js';
+import { LocalSupergraph } from './dev/local-supergraph.js';
+import { freePort } from './free-port.js';
 import { startLocalData } from './local-stack.js';
-import { environmentOf, findServices, PROJECT, portOf, subgraphsOf } from './services.js';
+import { environmentOf, findServices, portOf } from './services.js';
 import type { StartOptions } from './start.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
-import { UserError } from './user-error.js';
+import { refusePortsInUse, SERVERS } from './used-ports.js';
+import { welcome } from './welcome.js';
+
+/** How long PostgreSQL may take to stop. */
+const STOP_MS = 1500;
 
 /**
- * Runs the stack for somebody who changes it: every part in a process of its own that restarts when its build changes,
- * and the build running along. PostgreSQL stays up.
+ * Runs the stack for you while you change it: every service and the gateway in a process of its own, replaced without downtime after
+ * each build of what changed. Code that does not compile is not run. PostgreSQL stays up.
  */
 export async function runDev(options: StartOptions): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
-  const services = await findServices();
-  const ports = new Map(services.map((service) => [service.name, portOf(service, options)]));
-  if ([options.gatewayPort, ...ports.values()].includes(0)) {
-    throw new UserError('"npm run dev" wants ports that stay the same: give a number above 0 for each.');
-  }
   const stopped = listenForStop();
+  const services = await findServices();
+  await refusePortsInUse([...SERVERS, ...services], options);
   const data = await unlessStopped(stopped, startLocalData(services, options, say, stopped));
   if (!data) process.exit(0);
-  const children: ChildProcess[] = [];
-  const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) => {
-    const child = spawn(process.execPath, args, {
-      cwd: PROJECT,
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
-    children.push(child);
-  };
-  const environment = environmentOf(services, ports, data.databaseUrls);
-  const program = (folder: string, env: NodeJS.ProcessEnv) =>
-    run(['--watch', '--watch-preserve-output', join(folder, 'dist/main.js')], { LOG_LEVEL: options.logLevel, ...env });
 
-  run([turboProgram(), 'watch', 'build', 'bundle', '--output-logs=errors-only']);
-  for (const { name } of services) {
-    program(`subgraphs/${name}`, {
-      ...environment,
-      INTERNAL_SECRET: data.internalSecret,
-      AUTH_SECRET: data.tokenSecret,
-      // In processes of their own and without NATS, events travel by the ledgers alone; so these are looked at often.
-      EVENT_POLL_INTERVAL: '100ms',
-    });
-  }
-  program('gateway', {
-    GATEWAY_PORT: String(options.gatewayPort),
-    SUPERGRAPH_POLL_INTERVAL: '1s',
-    SUBGRAPHS: subgraphsOf(services, ports),
+  const ports = new Map<string, number>();
+  for (const service of services) ports.set(service.name, portOf(service, options) || (await freePort()));
+  const gatewayPort = options.gatewayPort || (await freePort());
+  const url = `http://localhost:${gatewayPort}`;
+  const subgraphs = services.map(({ name }) => ({ name, url: `http://localhost:${ports.get(name)}/graphql` }));
+  const supergraph = new LocalSupergraph(join(resolve(options.dataDir), 'supergraph.graphql'), subgraphs, url);
+  const environment = environmentOf(services, ports, data.databaseUrls);
+  const common = { LOG_LEVEL: options.logLevel, PROCESSES: '1' };
+  const ofServices = {
+    ...common,
+    ...environment,
+    SUPERSTORE_SCALE: String(options.scale),
+    INTERNAL_SECRET: data.internalSecret,
+    AUTH_SECRET: data.tokenSecret,
+    // In processes of their own and without NATS, events travel by the event logs alone; so these are polled often.
+    EVENT_POLL_INTERVAL: '100ms',
+  };
+  const stack = new DevStack({
+    services: new Map(services.map(({ name }) => [name, ofServices])),
+    gateway: {
+      ...common,
+      GATEWAY_PORT: String(gatewayPort),
+      SUPERGRAPH_PATH: supergraph.path,
+      SUPERGRAPH_POLL_INTERVAL: '100ms',
+    },
+    supergraph,
+    say,
+    onReady: () => {
+      const serviceUrls = Object.fromEntries(services.map(({ name }) => [name, `http://localhost:${ports.get(name)}`]));
+      say(welcome({ url, serviceUrls }, `${(performance.now() / 1000).toFixed(1)} s`));
+      say('Saved changes are built and reloaded.\n');
+    },
+    stopped,
   });
   data.note(environment);
-  say(`\nWatching for changes. Graph: http://localhost:${options.gatewayPort}/graphql   Ctrl-C stops everything.\n`);
 
-  await Promise.race([aborted(stopped), data.ended]);
-  const ended = children.map((child) => new Promise((done) => child.once('exit', done)));
-  for (const child of children) child.kill('SIGTERM');
-  await Promise.all(ended);
-  await data.stop();
-  process.exit(0);
-}
-
-function turboProgram(): string {
-  const manifest = createRequire(join(PROJECT, 'package.json')).resolve('turbo/package.json');
-  return join(dirname(manifest), 'bin/turbo');
+  const failure = unlessStopped(stopped, stack.run()).catch((error: unknown) => error);
+  const ending = await Promise.race([
+    aborted(stopped),
+    failure,
+    data.ended.then(() => 'PostgreSQL ended; see postgres.log in the data folder.'),
+  ]);
+  if (stopped.aborted) say('\nStopping …');
+  else process.stderr.write(`${ending instanceof Error ? ending.stack : ending}\n`);
+  await stack.stop();
+  await Promise.race([data.stop(), sleep(STOP_MS)]);
+  process.exit(stopped.aborted ? 0 : 1);
 }

@@ -1,4 +1,3 @@
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Freshness } from '@tributary/shared/events/consumer';
 import { InProcessBus } from '@tributary/shared/events/in-process-bus';
@@ -6,13 +5,13 @@ import type { HttpService } from '@tributary/shared/http/http-service';
 import { privateLogs } from '@tributary/shared/service/log-privacy';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { handleUnexpectedErrors } from '@tributary/shared/service/unexpected-errors';
-import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 import { type Logger, pino } from 'pino';
 import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
-import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
+import { environmentOf, findServices, OWN_SERVICES, portOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
-import { UserError } from './user-error.js';
+import { refusePortsInUse, SERVERS } from './used-ports.js';
+import { welcome } from './welcome.js';
 
 /** How often somebody who waits is told how far it is. */
 const TELL_MS = 5000;
@@ -20,15 +19,6 @@ const TELL_MS = 5000;
 const STOP_MS = 4500;
 /** How long the start waits for copies that are behind, but were in sync once. */
 const CATCH_UP_MS = 5000;
-
-/** What is known before any code of a service is loaded. */
-const KNOWN = [
-  { name: 'gateway', port: 4000 },
-  { name: 'users', port: 4001 },
-  { name: 'products', port: 4002 },
-  { name: 'orders', port: 4003 },
-  { name: 'postgres', port: 0 },
-];
 
 export interface StartOptions extends LocalDataOptions {
   readonly gatewayPort: number;
@@ -61,7 +51,7 @@ export async function startLocalStack(
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<LocalStack> {
-  await refusePortsInUse(KNOWN, options);
+  await refusePortsInUse([...SERVERS, ...OWN_SERVICES], options);
   const loading = loadParts(options);
   // It may fail while PostgreSQL starts.
   loading.catch(() => undefined);
@@ -102,7 +92,7 @@ interface Parts {
 async function loadParts(options: StartOptions): Promise<Parts> {
   const services = await findServices();
   await refusePortsInUse(
-    services.filter(({ name }) => !KNOWN.some((known) => known.name === name)),
+    services.filter(({ name }) => !OWN_SERVICES.some((own) => own.name === name)),
     options,
   );
   const gateway = import('@tributary/gateway/gateway');
@@ -185,28 +175,6 @@ async function createLocalLogger(level: string): Promise<Logger> {
   return pino(options, pretty({ destination: 2, ignore: 'pid,hostname', sync: true }));
 }
 
-/** Refuses ports that are in use, before PostgreSQL starts and data is imported. */
-async function refusePortsInUse(
-  services: readonly Pick<ServiceDefinition, 'name' | 'port'>[],
-  options: StartOptions,
-): Promise<void> {
-  for (const service of services) {
-    const { name } = service;
-    const port = portOf(service, options);
-    if (port === 0 || !(await portInUse(port))) continue;
-    const remedy = `${name}Port` in options ? `, or choose another with --${name}-port.` : '.';
-    throw new UserError(`Port ${port} (${name}) is in use. Stop what uses it${remedy}`);
-  }
-}
-
-function portInUse(port: number): Promise<boolean> {
-  const probe = createServer();
-  return new Promise((resolve) => {
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'));
-    probe.listen({ port, host: 'localhost' }, () => probe.close(() => resolve(false)));
-  });
-}
-
 /** Starts the stack, says where it is, and runs until it is told to stop. */
 export async function runStart(options: StartOptions): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -232,22 +200,4 @@ export async function runStart(options: StartOptions): Promise<void> {
       'A service or PostgreSQL did not stop in time. PostgreSQL was told to, and may still be running.\n',
     );
   process.exit(lostDatabase || failed.signal.aborted || !inTime ? 1 : 0);
-}
-
-function welcome({ url, serviceUrls }: LocalStack, took: string): string {
-  const services = Object.entries(serviceUrls).map(([name, at]) => `${name} ${at}`);
-  return `
-Tributary is ready (${took}).
-
-  Graph     ${url}/graphql
-  Explore   ${url}  (Apollo Sandbox)   ${url}/graphiql  (GraphiQL, works offline)
-  Services  ${services.join('   ')}
-  Health    /health/ready and /metrics on each of them
-
-Try:
-
-  curl ${url}/graphql -H 'content-type: application/json' \\
-    -d '${JSON.stringify({ query: SAMPLE_QUERY.replace(/\s+/g, ' ').trim() }).replaceAll("'", "'\\''")}'
-
-Ctrl-C stops everything.`;
 }

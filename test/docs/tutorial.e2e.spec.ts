@@ -1,17 +1,16 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { freePort } from '@tributary/cli/free-port';
 import { afterAll, expect, test } from 'vitest';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
+import { copyProject } from '../harness/project-copy.ts';
 
 // Follows docs/tutorial.md in a copy of the project: makes its files, applies its differences, asks its questions.
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const PACKAGES = ['shared', 'gateway', 'cli', 'subgraphs/users', 'subgraphs/products', 'subgraphs/orders'];
 
 /** A fenced block of the page, and the line before it. */
 interface Block {
@@ -28,24 +27,7 @@ function blocksOf(section: string): Block[] {
   return [...section.matchAll(pattern)].map(({ groups }) => groups as unknown as Block);
 }
 
-/** The project as a clone of it would be, with what it depends on by links, and what is built already. */
-function copyProject(): string {
-  const copy = mkdtempSync(join(tmpdir(), 'tributary-tutorial-'));
-  const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-    cwd: PROJECT,
-  });
-  for (const file of listed.toString().split('\0').filter(Boolean)) cpSync(join(PROJECT, file), join(copy, file));
-  for (const name of PACKAGES) cpSync(join(PROJECT, name, 'dist'), join(copy, name, 'dist'), { recursive: true });
-  const modules = join(PROJECT, 'node_modules');
-  mkdirSync(join(copy, 'node_modules/@tributary'), { recursive: true });
-  for (const name of readdirSync(modules).filter((entry) => entry !== '@tributary'))
-    symlinkSync(join(modules, name), join(copy, 'node_modules', name));
-  for (const name of PACKAGES)
-    symlinkSync(join(copy, name), join(copy, 'node_modules/@tributary', name.split('/').at(-1) as string));
-  return copy;
-}
-
-const copy = copyProject();
+const copy = copyProject('tutorial');
 const ports: Record<string, number> = {};
 let stack: RunningProgram | undefined;
 afterAll(async () => {

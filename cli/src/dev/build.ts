@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { PROJECT } from '../services.js';
+import type { Package } from './packages.js';
+
+const TIMEOUT_MS = 120_000;
+/** The most that is shown of a failed build. */
+const MAX_LINES = 20;
+
+/**
+ * Builds the packages that changed since their last build. The output of a package that does not compile stays as it was.
+ *
+ * @returns what the compilers say; null when everything is built
+ * @throws when the signal aborts
+ */
+export async function build(packages: readonly Package[], signal: AbortSignal): Promise<string | null> {
+  // With colours, compilers print errors in another form.
+  const { FORCE_COLOR: _, ...plain } = process.env;
+  const args = ['run', 'build', 'bundle', '--output-logs=errors-only', '--continue=dependencies-successful'];
+  const child = spawn(turboBinary(), [...args, ...packages.map(({ name }) => `--filter=${name}`)], {
+    cwd: PROJECT,
+    env: { ...plain, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: TIMEOUT_MS,
+    signal,
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  const status = await new Promise<number | NodeJS.Signals | null>((resolve, reject) =>
+    child.once('error', reject).once('close', (code, killedBy) => resolve(killedBy ?? code)),
+  );
+  signal.throwIfAborted();
+  return status === 0 ? null : describe(output, packages);
+}
+
+/** The program itself: the script that the package installs takes longer, and does not pass signals on. */
+function turboBinary(): string {
+  const turbo = createRequire(join(PROJECT, 'package.json')).resolve('turbo/package.json');
+  const platform = `${process.platform}-${process.arch === 'arm64' ? 'arm64' : '64'}`;
+  return join(dirname(createRequire(turbo).resolve(`@turbo/${platform}/package.json`)), 'bin/turbo');
+}
+
+/** Shortens what Turborepo prints to what the compilers say, with paths in the project; all of it when no compiler says anything. */
+function describe(output: string, packages: readonly Package[]): string {
+  const lines = output.split('\n').map((line) => line.trimEnd());
+  const said = lines.flatMap((line) => {
+    const [, name, text = ''] = /^(\S+):(?:build|bundle): (.*)$/.exec(line) ?? [];
+    const folder = packages.find((each) => each.name === name)?.folder;
+    if (folder === undefined || text === '' || /^(> |npm error|cache (miss|hit))/.test(text)) return [];
+    return text.replace(
+      /^(\S.*?)\((\d+),(\d+)\): error (TS\d+: )/,
+      (_match, path, row, column, code) => `${join(folder, path)}:${row}:${column}  ${code}`,
+    );
+  });
+  const shown = said.length > 0 ? [...new Set(said)] : lines.filter(Boolean).slice(-MAX_LINES);
+  const more = shown.length - MAX_LINES;
+  return [...shown.slice(0, MAX_LINES), ...(more > 0 ? [`… ${more} more lines`] : [])].join('\n');
+}

@@ -1,0 +1,126 @@
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { composeLargest, composeSchemas } from '@tributary/gateway/supergraph/compose-schemas';
+import { z } from 'zod';
+
+const READ_MS = 5000;
+const LOAD_MS = 5000;
+const LOOK_MS = 30;
+
+const sdlSchema = z.object({ data: z.object({ _service: z.object({ sdl: z.string() }) }) });
+const stateSchema = z.object({
+  supergraph: z.object({ id: z.string() }).nullish(),
+  problem: z.string().nullish(),
+});
+
+/** A service and where it answers GraphQL. */
+interface Subgraph {
+  readonly name: string;
+  readonly url: string;
+}
+
+/**
+ * The supergraph of the services that run here, in a file that the gateway follows. It is composed each time a service has been replaced,
+ * so that there is a moment from which a schema is served; a gateway that polls would notice later, and not say when.
+ */
+export class LocalSupergraph {
+  /** For the gateway's SUPERGRAPH_PATH. */
+  readonly path: string;
+  readonly #subgraphs: readonly Subgraph[];
+  readonly #gatewayUrl: string;
+  readonly #schemas = new Map<string, string>();
+  /** The schemas of the last composition that succeeded. */
+  #composed = '';
+  #written: string | null = null;
+
+  /** @param path where it is written */
+  constructor(path: string, subgraphs: readonly Subgraph[], gatewayUrl: string) {
+    this.path = path;
+    this.#subgraphs = subgraphs;
+    this.#gatewayUrl = gatewayUrl;
+  }
+
+  /** Whether there is one. */
+  get exists(): boolean {
+    return this.#written !== null;
+  }
+
+  /**
+   * Composes the schemas that services have now, and writes the supergraph when it is another one.
+   *
+   * @param names the services that run
+   * @returns whether it is another one
+   * @throws when a schema cannot be read, or the schemas do not compose; the supergraph stays as it is
+   */
+  async update(names: readonly string[]): Promise<boolean> {
+    const running = this.#subgraphs.filter(({ name }) => names.includes(name));
+    await Promise.all(running.map(async (each) => this.#schemas.set(each.name, await readSchema(each))));
+    const schemas = JSON.stringify([...this.#schemas].sort());
+    if (schemas === this.#composed || this.#schemas.size === 0) return false;
+    // At the start, services that run are served without those that do not.
+    const isWhole = this.#schemas.size === this.#subgraphs.length || this.exists;
+    const supergraph = isWhole
+      ? composeSchemas(this.#subgraphs, this.#schemas)
+      : composeLargest(this.#subgraphs, this.#schemas).supergraphSdl;
+    this.#composed = schemas;
+    if (supergraph === this.#written) return false;
+    this.#write(supergraph);
+    return true;
+  }
+
+  /** What the gateway serves now; null when it does not answer or serves nothing. */
+  async served(): Promise<string | null> {
+    return (await this.#readState())?.supergraph?.id ?? null;
+  }
+
+  /** Waits until the gateway serves another supergraph than `before`. @throws when it refuses to, or does not within some seconds */
+  async servesAnother(before: string | null): Promise<void> {
+    const startedAt = performance.now();
+    for (;;) {
+      const state = await this.#readState();
+      const id = state?.supergraph?.id ?? null;
+      if (id !== null && id !== before) return;
+      if (state?.problem) throw new Error(state.problem);
+      if (performance.now() - startedAt > LOAD_MS) throw new Error('the gateway did not load the new supergraph.');
+      await sleep(LOOK_MS);
+    }
+  }
+
+  remove(): void {
+    rmSync(this.path, { force: true });
+  }
+
+  /** The gateway never reads a part of it. */
+  #write(supergraph: string): void {
+    writeFileSync(`${this.path}.new`, supergraph);
+    renameSync(`${this.path}.new`, this.path);
+    this.#written = supergraph;
+  }
+
+  async #readState(): Promise<z.infer<typeof stateSchema> | null> {
+    try {
+      const response = await fetch(`${this.#gatewayUrl}/health/ready`, { signal: AbortSignal.timeout(READ_MS) });
+      return stateSchema.parse(await response.json());
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** @throws when the service does not answer, or not with a schema */
+async function readSchema({ name, url }: Subgraph): Promise<string> {
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ query: '{ _service { sdl } }' }),
+      signal: AbortSignal.timeout(READ_MS),
+    });
+    return sdlSchema.parse(await response.json()).data._service.sdl;
+  } catch (error) {
+    const { cause, message } = error as Error;
+    throw new Error(
+      `The schema of ${name} cannot be read: ${(cause as NodeJS.ErrnoException | undefined)?.code ?? message}`,
+    );
+  }
+}

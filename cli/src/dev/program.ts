@@ -1,0 +1,162 @@
+import cluster, { type Worker } from 'node:cluster';
+import { join } from 'node:path';
+import { PROJECT } from '../services.js';
+import { foldersOf, hashBuild, type Package } from './packages.js';
+
+/** How long a new process may take until it serves. */
+const START_MS = 15_000;
+/** After this time a process that does not serve yet is given up when its code has changed meanwhile. */
+const PATIENCE_MS = 3000;
+const LOOK_MS = 250;
+/** How long a process that was replaced may take to answer its last requests, before it is killed. */
+const DRAIN_MS = 8000;
+/** The same at the end. */
+const END_MS = 3000;
+/** How long until a process that ended by itself is started again; it doubles while that goes on. */
+const RESTART_MS = 500;
+const MAX_RESTART_MS = 10_000;
+/** A process that lived longer was well. */
+const WELL_MS = 10_000;
+
+/** What a worker sends. */
+type Message = { readonly tell: 'serving' } | { readonly tell: 'metrics?'; readonly id: number };
+
+/** The reason why a process did not serve. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+export interface ProgramOptions {
+  readonly name: string;
+  /** The package whose `dist/main.js` it is, by its path in the project. */
+  readonly folder: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly packages: readonly Package[];
+  /** Runs before each start of a process; what it throws keeps the process from being started. */
+  readonly prepare?: () => Promise<void>;
+  /** Prints a line. */
+  readonly say: (line: string) => void;
+  /** No process is started any more when it has aborted. */
+  readonly stopped: AbortSignal;
+}
+
+/**
+ * A service or the gateway, in a process of its own that is replaced without downtime: processes share the port, and the one before ends
+ * when the next serves. The processes end when this one does, however it ends.
+ */
+export class Program {
+  readonly name: string;
+  readonly #options: ProgramOptions;
+  /** Where its code comes from. */
+  readonly #folders: readonly string[];
+  #worker: Worker | null = null;
+  /** Hash of the code that the process runs. */
+  #running: string | null = null;
+  #restart: NodeJS.Timeout | undefined;
+  #restartMs = RESTART_MS;
+
+  constructor(options: ProgramOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.#folders = foldersOf(options.folder, options.packages);
+  }
+
+  get isRunning(): boolean {
+    return this.#worker !== null;
+  }
+
+  /** Whether no process runs the code that was built last. */
+  get isOutdated(): boolean {
+    return this.#running !== hashBuild(this.#folders);
+  }
+
+  /**
+   * Starts a process of the code that was built last. When it serves, the one before is ended.
+   *
+   * @param outdated whether sources have changed meanwhile, so that a process that hangs at its start need not be waited for
+   * @throws StartError when it does not serve; the process before stays
+   */
+  async replace(outdated: () => boolean): Promise<void> {
+    clearTimeout(this.#restart);
+    const code = hashBuild(this.#folders);
+    await this.#options.prepare?.();
+    this.#options.stopped.throwIfAborted();
+    const fresh = this.#fork();
+    const problem = await serving(fresh, outdated);
+    if (problem !== null) {
+      await end(fresh, 0);
+      throw new StartError(problem);
+    }
+    const old = this.#worker;
+    this.#worker = fresh;
+    this.#running = code;
+    if (old) await end(old, DRAIN_MS);
+  }
+
+  #fork(): Worker {
+    cluster.setupPrimary({ exec: join(PROJECT, this.#options.folder, 'dist/main.js'), args: [], cwd: PROJECT });
+    const worker = cluster.fork(this.#options.environment);
+    const startedAt = Date.now();
+    worker.on('message', (message: Message) => {
+      // Metrics of several processes; each of these is alone.
+      if (message.tell === 'metrics?') worker.send({ tell: 'metrics', id: message.id, text: null });
+    });
+    worker.once('exit', (code, signal) => {
+      if (worker !== this.#worker) return;
+      this.#worker = null;
+      this.#running = null;
+      if (Date.now() - startedAt > WELL_MS) this.#restartMs = RESTART_MS;
+      this.#restartLater(`${this.name} ended (${signal ?? `exit code ${code}`})`);
+    });
+    return worker;
+  }
+
+  #restartLater(why: string): void {
+    const { say, stopped } = this.#options;
+    if (stopped.aborted) return;
+    say(`${why}; it starts again in ${this.#restartMs / 1000} s`);
+    this.#restart = setTimeout(() => {
+      this.replace(() => false).then(
+        () => say(`${this.name} runs again`),
+        (error: Error) => this.#restartLater(`${this.name} did not start: ${error.message}`),
+      );
+    }, this.#restartMs);
+    this.#restartMs = Math.min(this.#restartMs * 2, MAX_RESTART_MS);
+  }
+}
+
+/** Waits until a process serves. @returns why it does not; null when it does */
+function serving(worker: Worker, outdated: () => boolean): Promise<string | null> {
+  return new Promise((resolve) => {
+    const startedAt = performance.now();
+    const settle = (problem: string | null) => {
+      clearInterval(looking);
+      resolve(problem);
+    };
+    const looking = setInterval(() => {
+      const waitedMs = performance.now() - startedAt;
+      if (waitedMs > START_MS) settle(`it did not serve within ${START_MS / 1000} s`);
+      else if (waitedMs > PATIENCE_MS && outdated()) settle('it did not serve yet when files changed again');
+    }, LOOK_MS);
+    worker.on('message', (message: Message) => {
+      if (message.tell === 'serving') settle(null);
+    });
+    worker.once('error', (error) => settle(error.message));
+    worker.once('exit', (code, signal) => settle(`its process ended (${signal ?? `exit code ${code}`})`));
+  });
+}
+
+/** Ends every process, of every program. */
+export async function endPrograms(): Promise<void> {
+  await Promise.all(Object.values(cluster.workers ?? {}).map((worker) => worker && end(worker, END_MS)));
+}
+
+/** @param patienceMs how long until a process that does not end is killed */
+async function end(worker: Worker, patienceMs: number): Promise<void> {
+  if (worker.isDead()) return;
+  const ended = new Promise((resolve) => worker.once('exit', resolve));
+  if (patienceMs > 0) worker.process.kill('SIGTERM');
+  const tooLong = setTimeout(() => worker.process.kill('SIGKILL'), patienceMs);
+  await ended;
+  clearTimeout(tooLong);
+}

@@ -1,0 +1,111 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { DevSession } from './dev-session.ts';
+
+// `npm run dev` on a copy of the project: one session, edited as a person would.
+
+const TYPES = 'subgraphs/products/src/schema/product-types.ts';
+
+let session: DevSession;
+beforeAll(async () => {
+  session = await DevSession.start();
+}, 120_000);
+afterEach(({ task }) => {
+  if (task.result?.state === 'fail') process.stdout.write(session.output);
+});
+afterAll(async () => {
+  await session?.end('SIGKILL');
+});
+
+/** Saves the description of `Stock.reserved`. */
+function describeReserved(text: string): void {
+  session.save(
+    TYPES,
+    session.read(TYPES).replace(/description: '[^']*' }\) reserved/, `description: '${text}' }) reserved`),
+  );
+}
+
+test('of two saves 0.3 s apart, the second is live', async () => {
+  describeReserved('First.');
+  await sleep(300);
+  await session.prints(() => describeReserved('Second.'), /^products reloaded, schema live \(\d+\.\d s\)$/m);
+  await session.shows('Stock', 'reserved', 'Second.');
+}, 30_000);
+
+test('what was saved and taken back is live, too', async () => {
+  describeReserved('Third.');
+  await session.shows('Stock', 'reserved', 'Third.');
+  describeReserved('Second.');
+  await session.shows('Stock', 'reserved', 'Second.');
+}, 30_000);
+
+test('code that does not compile is shown and not run; its fix is live', async () => {
+  const good = session.read(TYPES);
+  const position = `${TYPES}:${good.split('\n').length}:23`;
+  await session.prints(
+    () => session.save(TYPES, `${good.replace('Second.', 'Broken.')}export const broken = missing;\n`),
+    new RegExp(
+      `^The build failed; nothing is reloaded\\.\n\n${position} {2}TS2304: Cannot find name 'missing'\\.\n`,
+      'm',
+    ),
+  );
+  expect((await session.descriptionsOf('Stock')).reserved).toBe('Second.');
+  await session.prints(
+    () => session.save(TYPES, good.replace('Second.', 'Fixed.'), 'by rename'),
+    /^The build succeeds again\.\nproducts reloaded, schema live/m,
+  );
+  await session.shows('Stock', 'reserved', 'Fixed.');
+}, 30_000);
+
+test('while the new code of a service does not start, the one before serves', async () => {
+  const main = 'subgraphs/users/src/main.ts';
+  const good = session.read(main);
+  await session.prints(
+    () => session.replace(main, 'await runCommand(', "throw new Error('not today');\nawait runCommand("),
+    /not today[\s\S]*^users did not start: .*\. The process before keeps serving\.$/m,
+  );
+  session.save(main, good);
+}, 30_000);
+
+test('schemas that do not compose are shown and not served', async () => {
+  // Orders says that it is a text, too.
+  const [good, wrong] = ['@Field(() => String) sku!', '@Field(() => Int) sku!'];
+  await session.prints(
+    () => session.replace(TYPES, good, wrong),
+    /^products reloaded \(.*\)\nThe new schema is not served; the previous one is\. .*Product\.sku/m,
+  );
+  await session.prints(() => session.replace(TYPES, wrong, good), /^products reloaded, schema live/m);
+}, 30_000);
+
+test('a page that changes is served anew', async () => {
+  await session.prints(
+    () => session.replace('gateway/pages/graphiql.html', '<title>Tributary: GraphiQL', '<title>Edited'),
+    /^gateway reloaded/m,
+  );
+  expect(await (await fetch(`${session.url}/graphiql`)).text()).toContain('<title>Edited');
+}, 30_000);
+
+test('a new migration has run when the service that needs it is started', async () => {
+  const start = 'export const migrations: Migrations = {';
+  const migration = `'9999-shelves': { async up(db) { await sql\`alter table stock add shelf text\`.execute(db); } },`;
+  await session.prints(
+    () => session.replace('subgraphs/products/src/storage/migrations.ts', start, `${start}\n${migration}`),
+    /^products reloaded/m,
+  );
+  expect(await session.columnsOf('stock')).toContain('shelf');
+}, 30_000);
+
+test('what needs a new start is named', async () => {
+  await session.prints(
+    () => session.save('subgraphs/users/package.json', `${session.read('subgraphs/users/package.json')}\n`),
+    /^subgraphs\/users\/package\.json has changed: start "npm run dev" again for that\.$/m,
+  );
+}, 30_000);
+
+test('none of this logged a warning or failed a query, and kill -9 leaves no process', async () => {
+  expect(session.warnings).toEqual([]);
+  const { count, failures } = session.queries;
+  expect(failures).toEqual([]);
+  expect(count).toBeGreaterThan(50);
+  expect(await session.end('SIGKILL')).toMatchObject({ status: 'SIGKILL', left: [] });
+}, 30_000);
