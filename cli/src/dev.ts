@@ -7,7 +7,7 @@ import { startLocalData } from './local-stack.js';
 import { environmentOf, findServices, portOf } from './services.js';
 import type { StartOptions } from './start.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
-import { refusePortsInUse, SERVERS } from './used-ports.js';
+import { KNOWN, refusePortsInUse } from './used-ports.js';
 import { welcome } from './welcome.js';
 
 /** How long PostgreSQL may take to stop. */
@@ -21,7 +21,10 @@ export async function runDev(options: StartOptions): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
   const stopped = listenForStop();
   const services = await findServices();
-  await refusePortsInUse([...SERVERS, ...services], options);
+  await refusePortsInUse(
+    [...KNOWN, ...services.filter(({ name }) => !KNOWN.some((known) => known.name === name))],
+    options,
+  );
   const data = await unlessStopped(stopped, startLocalData(services, options, say, stopped));
   if (!data) process.exit(0);
 

@@ -6,13 +6,6 @@ import { UserError } from './user-error.js';
 
 export const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
 
-/** The services that are always there, known before their code is loaded. */
-export const OWN_SERVICES = [
-  { name: 'users', port: 4001 },
-  { name: 'products', port: 4002 },
-  { name: 'orders', port: 4003 },
-];
-
 /**
  * The services of the graph: users, products and orders, and every other folder of `subgraphs/` that is built.
  *

@@ -8,9 +8,9 @@ import { handleUnexpectedErrors } from '@tributary/shared/service/unexpected-err
 import { type Logger, pino } from 'pino';
 import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
-import { environmentOf, findServices, OWN_SERVICES, portOf, subgraphsOf } from './services.js';
+import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
-import { refusePortsInUse, SERVERS } from './used-ports.js';
+import { KNOWN, refusePortsInUse } from './used-ports.js';
 import { welcome } from './welcome.js';
 
 /** How often somebody who waits is told how far it is. */
@@ -51,7 +51,7 @@ export async function startLocalStack(
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<LocalStack> {
-  await refusePortsInUse([...SERVERS, ...OWN_SERVICES], options);
+  await refusePortsInUse(KNOWN, options);
   const loading = loadParts(options);
   // It may fail while PostgreSQL starts.
   loading.catch(() => undefined);
@@ -92,7 +92,7 @@ interface Parts {
 async function loadParts(options: StartOptions): Promise<Parts> {
   const services = await findServices();
   await refusePortsInUse(
-    services.filter(({ name }) => !OWN_SERVICES.some((own) => own.name === name)),
+    services.filter(({ name }) => !KNOWN.some((known) => known.name === name)),
     options,
   );
   const gateway = import('@tributary/gateway/gateway');

@@ -4,20 +4,23 @@ import { portOf } from './services.js';
 import type { StartOptions } from './start.js';
 import { UserError } from './user-error.js';
 
-/** What has a port beside the services. */
-export const SERVERS = [
+/** A program with a port, as far as it is known before any code of a service is loaded. */
+export type Listener = Pick<ServiceDefinition, 'name' | 'port'>;
+
+/** Every part of the stack that has an option for its port. */
+export const KNOWN: readonly Listener[] = [
   { name: 'gateway', port: 4000 },
+  { name: 'users', port: 4001 },
+  { name: 'products', port: 4002 },
+  { name: 'orders', port: 4003 },
   { name: 'postgres', port: 0 },
 ];
 
 /** Checks the ports before PostgreSQL starts and data is imported. @throws UserError for one that is in use */
-export async function refusePortsInUse(
-  parts: readonly Pick<ServiceDefinition, 'name' | 'port'>[],
-  options: StartOptions,
-): Promise<void> {
-  for (const part of parts) {
-    const { name } = part;
-    const port = portOf(part, options);
+export async function refusePortsInUse(listeners: readonly Listener[], options: StartOptions): Promise<void> {
+  for (const listener of listeners) {
+    const { name } = listener;
+    const port = portOf(listener, options);
     if (port === 0 || !(await portInUse(port))) continue;
     const remedy = `${name}Port` in options ? `, or choose another with --${name}-port.` : '.';
     throw new UserError(`Port ${port} (${name}) is in use. Stop what uses it${remedy}`);

@@ -4,4 +4,11 @@ import { readConfig, settings } from './config.js';
 
 await runCommand('gateway', settings, {
   serve: serveCommand('gateway', readConfig, async () => (await import('./gateway.js')).createGateway, checkFiles),
+  compose: {
+    description: 'compose SUBGRAPHS and print the supergraph, for SUPERGRAPH_PATH',
+    async run() {
+      const { composeOnce } = await import('./supergraph/compose-once.js');
+      process.stdout.write(await composeOnce(readConfig()));
+    },
+  },
 });

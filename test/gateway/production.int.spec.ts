@@ -1,5 +1,6 @@
 import { type IncomingMessage, request } from 'node:http';
 import { describe, expect, test } from 'vitest';
+import { ask } from '../harness/graphql-client.ts';
 import { gatewayOver, subgraph } from '../harness/test-gateway.ts';
 
 const SDL = `
@@ -56,6 +57,68 @@ describe('the explorer', () => {
       expect((await open(`${url}/graphql`, accept)).status).toBe(400);
     }
     expect(await (await open(`${url}/graphql?query={price}`)).json()).toEqual({ data: { price: 'price' } });
+  });
+});
+
+describe('introspection', () => {
+  const INTROSPECTIONS = [
+    'query Types { __schema { types { name } } }',
+    'query One { __type(name: "Query") { name } }',
+    'query Hidden { price ...More } fragment More on Query { alias: __type(name: "Query") { name } }',
+    'query Skipped($no: Boolean = false) { price __schema @include(if: $no) { queryType { name } } }',
+  ];
+
+  test.each<[string, NodeJS.ProcessEnv]>([
+    ['in production', PRODUCTION],
+    ['with INTROSPECTION=off', { INTROSPECTION: 'off' }],
+  ])('is refused %s, and everything else is answered', async (_when, env) => {
+    const { url } = await start(env);
+    for (const query of INTROSPECTIONS) {
+      const { data, errors } = await ask(url, query);
+      expect(data ?? null).toBeNull();
+      expect(errors).toMatchObject([{ message: expect.stringContaining('Introspection is disabled') }]);
+    }
+    expect((await ask(url, 'query Name { price __typename }')).data).toEqual({ price: 'price', __typename: 'Query' });
+  });
+
+  test('is answered in production with INTROSPECTION=on', async () => {
+    const { url } = await start({ ...PRODUCTION, INTROSPECTION: 'on' });
+    for (const query of INTROSPECTIONS) expect((await ask(url, query)).errors).toBeUndefined();
+  });
+});
+
+describe('suggestions', () => {
+  const SUGGESTING: [string, Record<string, unknown>?][] = [
+    ['query Field { prise }'],
+    ['query Argument { price(off: EUR) }'],
+    ['query Value { price(of: EUX) }'],
+    ['query InputField { price(when: { mont: 1 }) }'],
+    ['query Type($day: Dey) { price(when: $day) }'],
+    ['query Fragment { ... on Qery { price } }'],
+    ['query Variable($of: Currency) { price(of: $of) }', { of: 'EUX' }],
+    ['query VariableField($when: Day) { price(when: $when) }', { when: { month: 1, mont: 1 } }],
+    ['query Subgraph { price }'],
+  ];
+  const messagesWith = async (env: NodeJS.ProcessEnv) => {
+    const { prices, url } = await start(env);
+    // As a subgraph answers whose schema has changed since it was composed.
+    const message = 'Cannot query field "price" on type "Query". Did you mean "secretPrice", "prices", or "pricing"?';
+    prices.answerWith((response) => response.end(JSON.stringify({ errors: [{ message }] })));
+    const answers = await Promise.all(SUGGESTING.map(([query, variables]) => ask(url, query, variables)));
+    return answers.map(({ errors }) => errors?.map(({ message: each }) => each).join(' '));
+  };
+
+  test('are in no message in production, and say what is wrong all the same', async () => {
+    const messages = await messagesWith(PRODUCTION);
+    expect(messages.filter((message) => !message || /did you mean|secret/i.test(message))).toEqual([]);
+  });
+
+  test.each<[string, NodeJS.ProcessEnv]>([
+    ['in production with SUGGESTIONS=on', { ...PRODUCTION, SUGGESTIONS: 'on' }],
+    ['elsewhere', {}],
+  ])('are in all of these messages %s', async (_when, env) => {
+    const messages = await messagesWith(env);
+    expect(messages.filter((message) => !message?.includes('Did you mean'))).toEqual([]);
   });
 });
 

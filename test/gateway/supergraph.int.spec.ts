@@ -208,7 +208,7 @@ describe('over a supergraph file', () => {
   test('it runs alone, and serves the file as it changes', async () => {
     const a = await subgraph('type Query { a: String b: String }');
     const path = supergraphFile('type Query { a: String }', a.url);
-    const { url, gateway: running } = await gateway({ SUPERGRAPH_PATH: path });
+    const { url, gateway: running, logs } = await gateway({ SUPERGRAPH_PATH: path });
     await running.ready;
     expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
     expect(codesOf(await ask(url, '{ b }'))).toEqual(['GRAPHQL_VALIDATION_FAILED']);
@@ -226,6 +226,12 @@ describe('over a supergraph file', () => {
       ({ data }) => data?.b === 'b',
     );
     expect((await readiness(url)).problem).toBeNull();
+    expect(logs.filter(({ msg }) => /supergraph/.test(msg))).toMatchObject([
+      { msg: 'serving a new supergraph' },
+      { msg: 'the supergraph file could not be loaded', problem: expect.stringContaining(path) },
+      { msg: 'serving a new supergraph', added: ['Query.b'], removed: [], changed: [] },
+      { msg: 'the supergraph file is loaded again', path },
+    ]);
   });
 
   test('a file that is not there ends the start with its name', async () => {

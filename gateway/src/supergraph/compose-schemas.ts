@@ -8,10 +8,20 @@ export type Schemas = ReadonlyMap<string, string>;
 /** Composing is tried with at most so many sets of subgraphs, as it keeps everything else waiting. */
 const MAX_TRIES = 16;
 
-/** Composes those subgraphs whose schema is known. @returns the supergraph, as SDL @throws when they do not compose */
+/** Why schemas do not compose. */
+export class CompositionError extends Error {
+  readonly reasons: readonly string[];
+
+  constructor(reasons: readonly string[]) {
+    super(`The schemas do not compose: ${reasons.join('; ')}`);
+    this.reasons = reasons;
+  }
+}
+
+/** Composes those subgraphs whose schema is known. @returns the supergraph, as SDL @throws CompositionError */
 export function composeSchemas(subgraphs: readonly Subgraph[], schemas: Schemas): string {
-  const { supergraphSdl, problem } = tryToCompose(subgraphs, schemas);
-  if (supergraphSdl === undefined) throw new Error(`The schemas do not compose: ${problem}`);
+  const { supergraphSdl, reasons } = tryToCompose(subgraphs, schemas);
+  if (supergraphSdl === undefined) throw new CompositionError(reasons);
   return supergraphSdl;
 }
 
@@ -26,16 +36,17 @@ export interface LargestComposition {
 
 /**
  * Composes as many of the subgraphs whose schema is known as compose together: a schema may need another that is not known. One more is
- * left out at a time, of those that the errors name. @throws when no set that was tried composes
+ * left out at a time, of those that the errors name. @throws CompositionError when no set that was tried composes
  */
 export function composeLargest(subgraphs: readonly Subgraph[], schemas: Schemas): LargestComposition {
   const sets = [schemas];
   const seen = new Set<string>();
-  let firstProblem: string | null = null;
+  let first: readonly string[] | null = null;
   for (const set of sets) {
-    const { supergraphSdl, problem } = tryToCompose(subgraphs, set);
-    if (supergraphSdl !== undefined) return { supergraphSdl, schemas: set, problem: firstProblem };
-    firstProblem ??= problem;
+    const { supergraphSdl, reasons } = tryToCompose(subgraphs, set);
+    if (supergraphSdl !== undefined) return { supergraphSdl, schemas: set, problem: first?.join('; ') ?? null };
+    first ??= reasons;
+    const problem = reasons.join('; ');
     const names = [...set.keys()];
     const named = names.filter((name) => problem.includes(`"${name}"`) || problem.includes(`[${name}]`));
     for (const name of named.length > 0 ? named : names) {
@@ -46,12 +57,12 @@ export function composeLargest(subgraphs: readonly Subgraph[], schemas: Schemas)
       sets.push(smaller);
     }
   }
-  throw new Error(`The schemas do not compose: ${firstProblem}`);
+  throw new CompositionError(first ?? []);
 }
 
 type Attempt =
-  | { readonly supergraphSdl: string; readonly problem?: undefined }
-  | { readonly supergraphSdl?: undefined; readonly problem: string };
+  | { readonly supergraphSdl: string; readonly reasons?: undefined }
+  | { readonly supergraphSdl?: undefined; readonly reasons: readonly string[] };
 
 function tryToCompose(subgraphs: readonly Subgraph[], schemas: Schemas): Attempt {
   try {
@@ -60,8 +71,8 @@ function tryToCompose(subgraphs: readonly Subgraph[], schemas: Schemas): Attempt
       return schema === undefined ? [] : [{ name, url, typeDefs: parse(schema) }];
     });
     const { errors, supergraphSdl } = composeServices(services);
-    return errors ? { problem: errors.map(({ message }) => message).join(' ') } : { supergraphSdl };
+    return errors ? { reasons: errors.map(({ message }) => message) } : { supergraphSdl };
   } catch (error) {
-    return { problem: (error as Error).message };
+    return { reasons: [(error as Error).message] };
   }
 }

@@ -1,11 +1,12 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SERVICE_DEFINITION_QUERY, type SupergraphManager, type SupergraphSdlHook } from '@apollo/gateway';
+import type { SupergraphManager, SupergraphSdlHook } from '@apollo/gateway';
 import { Fault } from '@tributary/shared/service/fault';
 import type { Logger } from 'pino';
 import type { Subgraph } from '../config.js';
 import { composeLargest, composeSchemas, type Schemas } from './compose-schemas.js';
 import type { LastSupergraph } from './last-supergraph.js';
+import { readSchema } from './read-schema.js';
 import { SteadySchema } from './steady-schema.js';
 import { FetchError } from './subgraph-data-source.js';
 
@@ -155,10 +156,7 @@ export class ComposedSupergraph implements SupergraphManager {
     const { name, url, steady, alternating } = source;
     try {
       const dataSource = hooks.getDataSource({ name, url });
-      const request = { request: { query: SERVICE_DEFINITION_QUERY } } as Parameters<typeof dataSource.process>[0];
-      const { data, errors } = await dataSource.process(request);
-      const sdl: unknown = data?._service?.sdl;
-      if (errors || typeof sdl !== 'string') throw new Error(errors?.[0]?.message ?? 'It did not say its schema.');
+      const sdl = await readSchema(dataSource);
       source.schema = steady.choose(sdl);
       source.keptAt = null;
       source.failure = null;

@@ -23,6 +23,7 @@ import {
   type SubgraphResult,
 } from '../engine/types.js';
 import { CircuitBreaker, type Permit } from './circuit-breaker.js';
+import { FailedRequests } from './failed-requests.js';
 import {
   AbandonedError,
   ACCEPT_ENCODING,
@@ -81,6 +82,8 @@ export interface SubgraphMetrics {
  * makes an error with a code (SUBGRAPH_UNAVAILABLE, TIMEOUT) in the answer, and the rest of the answer goes on.
  */
 export class SubgraphDataSource implements GraphQLDataSource {
+  /** Clients' requests whose responses lack data of this subgraph. */
+  readonly failedRequests: FailedRequests;
   readonly #subgraph: Subgraph;
   readonly #path: string;
   /** Of every request, whatever the client sends. */
@@ -126,11 +129,13 @@ export class SubgraphDataSource implements GraphQLDataSource {
     this.#breaker = new CircuitBreaker(breakAfter, breakMs, () => performance.now());
     metrics.open.set({ subgraph: subgraph.name }, 0);
     const details = { subgraph: subgraph.name };
+    this.failedRequests = new FailedRequests(logger, 'requests failed because of a subgraph', details);
     this.#failing = new Fault({
       logger,
       began: 'a subgraph fails: fields that only it has are null, with an error',
       ended: 'the subgraph answers again',
       details,
+      summary: () => ({ failedRequests: this.failedRequests.take() }),
     });
     this.#circuit = new Fault({
       logger,
@@ -177,6 +182,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
     try {
       const result = await this.#ask(request);
+      if (result.errors) this.failedRequests.cause = null;
       this.#succeeded(permit, query === null);
       if (result.positions?.has(this.#subgraph.name)) this.#metrics.onPosition(this.#subgraph.name);
       this.#observe(result.errors ? 'errors' : 'ok', started);
@@ -188,6 +194,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
       }
       const shown = this.#explain(error);
       const code = String(shown.extensions.code);
+      this.failedRequests.cause = shown.message;
       // What is too large, or refused, was answered by the subgraph.
       const answered = error instanceof TooLargeError || (error instanceof NotGraphQLError && isRefusal(error.status));
       shown.isOutage = !answered;
@@ -264,6 +271,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     clearTimeout(this.#quiet);
     this.#failing.stop();
     this.#circuit.stop();
+    this.failedRequests.close();
     await this.#pool.destroy();
   }
 

@@ -42,6 +42,7 @@ export class SupergraphFile implements SupergraphManager {
 
   async #reload(update: (supergraphSdl: string) => void): Promise<void> {
     update(await readFile(this.#path, 'utf8'));
+    if (this.#problem !== null) this.#logger.info({ path: this.#path }, 'the supergraph file is loaded again');
     this.#problem = null;
   }
 }

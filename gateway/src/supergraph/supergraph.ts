@@ -7,6 +7,7 @@ import {
   write,
 } from '@tributary/shared/http/graphql-endpoint';
 import type { Health } from '@tributary/shared/http/health';
+import { MAX_OPERATION_NAME } from '@tributary/shared/http/operation-name';
 import { refuseChange } from '@tributary/shared/http/operations';
 import { GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
@@ -27,6 +28,7 @@ import {
 import type { ResponseCache } from '../freshness/response-cache.js';
 import { clientKey } from './client-key.js';
 import { ComposedSupergraph } from './composed-supergraph.js';
+import { FailedRequests } from './failed-requests.js';
 import { LastSupergraph } from './last-supergraph.js';
 import { schemaChanges } from './schema-changes.js';
 import { SharedQueries } from './shared-queries.js';
@@ -35,6 +37,15 @@ import { SupergraphFile } from './supergraph-file.js';
 
 /** However seldom schemas are read, failures of clients' requests are over when there was none for so long after a time-out. */
 const LONGEST_QUIET_MS = 10_000;
+
+/** Codes of errors that are no fault of the client's request; DOWNSTREAM_SERVICE_ERROR is one that its subgraph gave no code. */
+const FAILURES: ReadonlySet<unknown> = new Set([
+  'SUBGRAPH_UNAVAILABLE',
+  'TIMEOUT',
+  'INTERNAL_SERVER_ERROR',
+  'INVALID_SUBGRAPH_RESPONSE',
+  'DOWNSTREAM_SERVICE_ERROR',
+]);
 
 /** The supergraph that is served now. */
 interface LoadedSupergraph {
@@ -60,6 +71,8 @@ export class Supergraph {
   /** By subgraph; the newest of each, and those before it, which requests under way may still ask. */
   readonly #dataSources = new Map<string, SubgraphDataSource>();
   readonly #earlierDataSources: SubgraphDataSource[] = [];
+  /** Requests that failed, where no subgraph is named as the cause. */
+  readonly #failedRequests: FailedRequests;
   readonly #config: GatewayConfig;
   readonly #defaultStalenessMs: number;
   readonly #cache: ResponseCache | null;
@@ -76,6 +89,7 @@ export class Supergraph {
     this.#config = config;
     this.#cache = cache;
     this.#defaultStalenessMs = config.MAX_STALENESS ?? Number.POSITIVE_INFINITY;
+    this.#failedRequests = new FailedRequests(logger, 'requests failed');
     const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, LAST_SUPERGRAPH } = config;
     const subgraphs = config.SUBGRAPHS.map(withoutCredentials);
     const keepsLast = LAST_SUPERGRAPH !== undefined && !SUPERGRAPH_PATH;
@@ -179,13 +193,15 @@ export class Supergraph {
       maxOperations: config.MAX_OPERATIONS,
       labels: config.OVERRIDE_LABELS,
       cache: this.#cache,
+      introspection: config.INTROSPECTION,
+      suggestions: config.SUGGESTIONS,
     });
     const subgraphs = new Set(
       [...supergraphSdl.matchAll(/@join__graph\(name: "([^"]+)"/g)].map(([, name = '']) => name),
     );
     const changes = this.#loaded && schemaChanges(this.#loaded.schema, apiSchema);
     this.#loaded = { id, loadedAt: new Date(), engine, schema: apiSchema, subgraphs };
-    logger.info({ supergraph: id, ...changes }, 'serving a new supergraph');
+    logger.info({ supergraph: id, subgraphs: [...subgraphs], ...changes }, 'serving a new supergraph');
   }
 
   get #problem(): string | null {
@@ -264,13 +280,30 @@ export class Supergraph {
         allow,
       });
       if (changes) this.#sharedQueries.forget();
+      if ('errors' in result && !abandonment.happened) this.#reportFailures(result.errors, request);
       const session = result.positions && sessionHeaders(request, latest(requirements.positions, result.positions));
       if ('text' in result) return new WrittenResult(result.text, true, session);
       const { positions: _, ...answer } = result;
       return answer.data === undefined ? write(answer.errors ?? [], http) : write(answer, http, session);
     } catch (error) {
-      if (error instanceof GraphQLError && !(error instanceof RequestRefusedError)) return write([error], http);
-      throw error;
+      if (!(error instanceof GraphQLError) || error instanceof RequestRefusedError) throw error;
+      this.#reportFailures([error], request);
+      return write([error], http);
+    }
+  }
+
+  /** Counts a request as failed, once for each subgraph that its errors name. */
+  #reportFailures(errors: readonly GraphQLError[] = [], { query, operationName, http }: GraphQLRequest): void {
+    const failed = new Map<FailedRequests, string>();
+    for (const { extensions } of errors) {
+      const { code, subgraph } = extensions;
+      if (!FAILURES.has(code)) continue;
+      failed.set(this.#dataSources.get(String(subgraph))?.failedRequests ?? this.#failedRequests, String(code));
+    }
+    if (failed.size === 0) return;
+    const operation = operationName ?? /^\s*(?:query|mutation)\s+(\w+)/.exec(query)?.[1];
+    for (const [requests, code] of failed) {
+      requests.add({ code, operation: operation?.slice(0, MAX_OPERATION_NAME), reqId: http.id });
     }
   }
 
@@ -335,6 +368,7 @@ export class Supergraph {
   async #closeDataSources(): Promise<void> {
     const dataSources = [...this.#dataSources.values(), ...this.#earlierDataSources];
     await Promise.all(dataSources.map((dataSource) => dataSource.close()));
+    this.#failedRequests.close();
   }
 }
 
@@ -355,7 +389,7 @@ function loadable(source: SupergraphManager): SupergraphManager {
 }
 
 /** A subgraph as composition is told of it, which puts its URL into the supergraph and into messages. */
-function withoutCredentials({ name, url }: Subgraph): Subgraph {
+export function withoutCredentials({ name, url }: Subgraph): Subgraph {
   const shown = new URL(url);
   shown.username = '';
   shown.password = '';
@@ -379,7 +413,7 @@ function sessionHeaders({ http }: GraphQLRequest, positions: ReadonlyMap<string,
   return { 'x-session-token': token, ...(asksCookie && { 'set-cookie': cookie }) };
 }
 
-function subgraphOptions(config: GatewayConfig): SubgraphOptions {
+export function subgraphOptions(config: GatewayConfig): SubgraphOptions {
   return {
     timeoutMs: config.SUBGRAPH_TIMEOUT,
     maxBytes: config.SUBGRAPH_MAX_RESPONSE,

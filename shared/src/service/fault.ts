@@ -10,6 +10,8 @@ export interface FaultOptions {
   readonly ended: string;
   /** What else is logged with both messages. */
   readonly details?: Readonly<Record<string, unknown>>;
+  /** What else is logged when it is over. */
+  readonly summary?: () => Readonly<Record<string, unknown>>;
   /** A fault that is over within so many milliseconds is not reported. Default 0. */
   readonly patienceMs?: number;
   readonly level?: 'info' | 'warn' | 'error';
@@ -52,8 +54,9 @@ export class Fault {
     this.#clear();
     if (!this.#logged) return;
     this.#logged = false;
-    const { logger, ended, details } = this.#options;
-    logger.info({ ...details, seconds: Math.round((performance.now() - this.#beganAt) / 100) / 10 }, ended);
+    const { logger, ended, details, summary } = this.#options;
+    const seconds = Math.round((performance.now() - this.#beganAt) / 100) / 10;
+    logger.info({ ...details, ...summary?.(), seconds }, ended);
   }
 
   /** Nothing more is reported: it is shut down. */
