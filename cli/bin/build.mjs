@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 /** A check that finds everything built takes less, and is silent. */
-const SILENT_MS = 1000;
+const SILENT_MS = 2000;
 /** Lines of Turborepo and npm around what a failed task printed. */
 const NOISE =
   /^(?: {3}• .*|\S+: (?:cache (?:miss|hit).*|> .*|npm error.*)?|\S+#\S+: {2}ERROR .*| ?(?:Tasks|Cached|Time|Failed): .*| {0,2}(?:Tasks|Cached|Time):.*| ERROR .*|)\n/gm;

@@ -123,7 +123,7 @@ describe('npm start', () => {
     const fresh = start('sized', '--scale=0.01', '--fresh');
     const url = await graphOf(fresh);
     expect((await ask(url, '{ orders { totalCount } }')).data.orders.totalCount).toBe(50);
-    expect(fresh.output()).toMatch(/^Kept what is not of Tributary in .*sized: notes\.txt\n/);
+    expect(fresh.output()).toMatch(/^Kept what is not of Tributary in .*sized: notes\.txt$/m);
     for (const kept of [join(folder, 'sized', 'notes.txt'), join(elsewhere, 'old.log')]) {
       expect(readFileSync(kept, 'utf8')).toBe('mine');
     }
@@ -143,8 +143,9 @@ describe('npm start', () => {
     await graphOf(winner);
     for (const [loser, status] of ended) {
       expect(loser.output()).toMatch(
-        new RegExp(`^Another stack \\(process ${winner.pid}\\) uses the data folder .*--data-dir\\.\n$`),
+        new RegExp(`^Another stack \\(process ${winner.pid}\\) uses the data folder .*--data-dir\\.\n$`, 'm'),
       );
+      expect(loser.output()).not.toMatch(/PostgreSQL| {4}at /);
       expect(status).toBe(1);
     }
   });
