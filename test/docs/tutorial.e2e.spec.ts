@@ -43,7 +43,11 @@ async function restart(): Promise<void> {
   for (const name of ['gateway', 'users', 'products', 'orders', 'reviews']) ports[name] ??= await freePort();
   const options = ['gateway', 'users', 'products', 'orders'].map((name) => `--${name}-port=${ports[name]}`);
   const env = { REVIEWS_PORT: String(ports.reviews) };
-  stack = runProgram(join(copy, 'cli/bin/tributary.mjs'), ['start', '--data-dir', join(copy, '.data'), ...options], env);
+  stack = runProgram(
+    join(copy, 'cli/bin/tributary.mjs'),
+    ['start', '--data-dir', join(copy, '.data'), ...options],
+    env,
+  );
   await stack.printed(/Tributary is ready/);
 }
 

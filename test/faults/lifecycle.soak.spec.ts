@@ -204,7 +204,11 @@ test.skipIf(!haveNats())(
       const dataDir = join(folder, 'data');
       const flags = ['gateway', 'users', 'products', 'orders'].map((name) => `--${name}-port=0`);
       for (let n = 0; n < STARTS / 10; n++) {
-        const program = start('cli/bin/tributary.mjs', ['start', '--scale=0.01', `--data-dir=${dataDir}`, ...flags], {});
+        const program = start(
+          'cli/bin/tributary.mjs',
+          ['start', '--scale=0.01', `--data-dir=${dataDir}`, ...flags],
+          {},
+        );
         if (random.next() < 0.5) await sleep(random.below(3000));
         else await program.printed(/Tributary is ready/);
         endings.push(await stop('npm start', program, random));
