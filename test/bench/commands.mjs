@@ -33,10 +33,8 @@ const clones = [...(values.base ? [['before', resolve(values.base)]] : []), ['no
   unbuilt: join(folder, `${name}-unbuilt`),
   dataDir: join(folder, name),
 }));
-const tributary =
-  (...args) =>
-  (clone) =>
-    run(clone.path, ['run', '--silent', 'tributary', '--', ...args(clone)]).ended;
+const tributary = (argsOf) => (clone) =>
+  run(clone.path, ['run', '--silent', 'tributary', '--', ...argsOf(clone)]).ended;
 const operator = (...args) => tributary(({ dataDir }) => [...args, `--data-dir=${dataDir}`]);
 const rows = [
   ['npm start -- --help, never built', 1, (clone) => run(clone.unbuilt, ['start', '--', '--help']).ended],
@@ -63,7 +61,7 @@ try {
         taken[j].push((await measure(clone)) ?? performance.now() - startedAt);
       }
     }
-    for (const stack of stacks) await stack.stop();
+    await Promise.all(stacks.map((stack) => stack.stop()));
     table.push([label, ...taken.map((each) => `${(median(each) / 1000).toFixed(2)} s`)]);
     process.stdout.write(`${table.at(-1).join(' | ')}\n`);
   }

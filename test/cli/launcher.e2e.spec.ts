@@ -60,3 +60,13 @@ describe('in a clone that was never built', () => {
     expect(status).toBe(1);
   });
 });
+
+test('without dependencies it says how to install them', async () => {
+  const bare = mkdtempSync(join(tmpdir(), 'tributary-bare-'));
+  cpSync(join(PROJECT, 'cli/bin'), join(bare, 'cli/bin'), { recursive: true });
+  cpSync(join(PROJECT, 'package.json'), join(bare, 'package.json'));
+  const program = runProgram(join(bare, 'cli/bin/tributary.mjs'), ['start']);
+  expect(await program.ended).toBe(1);
+  expect(program.output()).toBe('The dependencies of Tributary are not installed: run "npm ci" first.\n');
+  rmSync(bare, { recursive: true, force: true });
+});
