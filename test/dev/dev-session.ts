@@ -54,9 +54,10 @@ export class DevSession {
     return this.#program.output();
   }
 
-  /** What it logged as a warning or worse. */
+  /** What it logged as a warning or worse since it was ready. */
   get warnings(): string[] {
-    return this.output.split('\n').filter((line) => /"level":[4-6]0/.test(line));
+    const [, sinceReady = ''] = this.output.split('Tributary is ready');
+    return sinceReady.split('\n').filter((line) => /"level":[4-6]0/.test(line));
   }
 
   /** What went wrong for the client, of how many queries. */
@@ -108,7 +109,7 @@ export class DevSession {
     await until(
       () => this.descriptionsOf(type),
       (now) => now[field] === description,
-      10_000,
+      20_000,
     );
   }
 

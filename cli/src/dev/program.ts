@@ -5,8 +5,8 @@ import { foldersOf, hashBuild, type Package } from './packages.js';
 
 /** How long a new process may take until it serves. */
 const START_MS = 15_000;
-/** After this time a process that does not serve yet is given up when its code has changed meanwhile. */
-const PATIENCE_MS = 3000;
+/** After this time a process that does not serve yet is given up when sources have changed meanwhile. */
+const PATIENCE_MS = 5000;
 const LOOK_MS = 250;
 /** How long a process that was replaced may take to answer its last requests, before it is killed. */
 const DRAIN_MS = 8000;
@@ -136,7 +136,8 @@ function serving(worker: Worker, outdated: () => boolean): Promise<string | null
     const looking = setInterval(() => {
       const waitedMs = performance.now() - startedAt;
       if (waitedMs > START_MS) settle(`it did not serve within ${START_MS / 1000} s`);
-      else if (waitedMs > PATIENCE_MS && outdated()) settle('it did not serve yet when files changed again');
+      else if (waitedMs > PATIENCE_MS && outdated())
+        settle(`it did not serve within ${PATIENCE_MS / 1000} s, and files have changed again`);
     }, LOOK_MS);
     worker.on('message', (message: Message) => {
       if (message.tell === 'serving') settle(null);
