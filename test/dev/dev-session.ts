@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findConnections } from '@tributary/cli/running-stack';
@@ -149,13 +149,13 @@ export class DevSession {
       }
       this.#answers += 1;
       // The builds need the cores, too.
-      await sleep(50);
+      await sleep(100);
     }
   }
 }
 
-/** The processes that a process has started. */
+/** The processes that a process has started; none when it has ended. */
 function childrenOf(pid: number): number[] {
-  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  return text.split(/\s+/).filter(Boolean).map(Number);
+  const file = `/proc/${pid}/task/${pid}/children`;
+  return existsSync(file) ? readFileSync(file, 'utf8').split(/\s+/).filter(Boolean).map(Number) : [];
 }

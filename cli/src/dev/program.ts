@@ -1,7 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { join } from 'node:path';
 import { PROJECT } from '../services.js';
-import { foldersOf, hashBuild, type Package } from './packages.js';
+import { hashProgram, type Package } from './packages.js';
 
 /** How long a new process may take until it serves. */
 const START_MS = 15_000;
@@ -47,8 +47,6 @@ export interface ProgramOptions {
 export class Program {
   readonly name: string;
   readonly #options: ProgramOptions;
-  /** Where its code comes from. */
-  readonly #folders: readonly string[];
   #worker: Worker | null = null;
   /** Hash of the code that the process runs. */
   #running: string | null = null;
@@ -58,7 +56,6 @@ export class Program {
   constructor(options: ProgramOptions) {
     this.#options = options;
     this.name = options.name;
-    this.#folders = foldersOf(options.folder, options.packages);
   }
 
   get isRunning(): boolean {
@@ -67,7 +64,7 @@ export class Program {
 
   /** Whether no process runs the code that was built last. */
   get isOutdated(): boolean {
-    return this.#running !== hashBuild(this.#folders);
+    return this.#running !== this.#readCode();
   }
 
   /**
@@ -78,7 +75,7 @@ export class Program {
    */
   async replace(outdated: () => boolean): Promise<void> {
     clearTimeout(this.#restart);
-    const code = hashBuild(this.#folders);
+    const code = this.#readCode();
     await this.#options.prepare?.();
     this.#options.stopped.throwIfAborted();
     const fresh = this.#fork();
@@ -91,6 +88,10 @@ export class Program {
     this.#worker = fresh;
     this.#running = code;
     if (old) await end(old, DRAIN_MS);
+  }
+
+  #readCode(): string {
+    return hashProgram(this.#options.folder, this.#options.packages);
   }
 
   #fork(): Worker {
