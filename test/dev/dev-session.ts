@@ -72,7 +72,7 @@ export class DevSession {
     await until(
       async () => this.output.slice(from),
       (text) => pattern.test(text),
-      20_000,
+      60_000,
     );
   }
 
@@ -109,7 +109,7 @@ export class DevSession {
     await until(
       () => this.descriptionsOf(type),
       (now) => now[field] === description,
-      20_000,
+      60_000,
     );
   }
 
