@@ -140,8 +140,8 @@ export const ERROR_CATALOGUE = {
     },
   },
   DOWNSTREAM_SERVICE_ERROR: {
-    when: 'A subgraph of your own responded with an error that has no code. Codes of its own are passed on.',
-    retry: 'Unknown.',
+    when: 'A subgraph of your own responded with an error that has no code. Codes of its own are passed on. Or it refused the request that the gateway made for this one, as while its schema changes.',
+    retry: 'Unknown; queries may be sent once more.',
   },
   INVALID_SUBGRAPH_RESPONSE: {
     when: 'A subgraph responded with data that does not fit the schema or the request.',

@@ -116,7 +116,8 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
         });
       }
     }
-    if (fails(federated)) expect(compared).toBeGreaterThan(0);
+    // A few queries may have no error in common.
+    if (QUERIES >= 100 && fails(federated)) expect(compared).toBeGreaterThan(0);
     // Otherwise the cache was never asked.
     expect(cached.sent.length).toBeLessThan(2 * graph.sent.length);
   });
