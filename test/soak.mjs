@@ -1,6 +1,6 @@
 // The long run of a random suite. `npm run soak -- --help`
 import { spawn } from 'node:child_process';
-import { parseArgs } from 'node:util';
+import { readCommandLine, readNumber, readWord, refuse } from './command-line.mjs';
 
 /** By name: the spec file, what its size counts and how large the long run is, and the environment variables that it reads. */
 const SUITES = {
@@ -17,6 +17,14 @@ const SUITES = {
     unit: 'changes',
     size: 15_000,
     env: (size, seed) => ({ FAULT_CHANGES: size, FAULT_SEED: seed }),
+  },
+  dev: {
+    about:
+      'files are saved under `npm run dev`, some with errors; 10 s later the last state is live or the error shown',
+    file: 'test/dev/dev',
+    unit: 'edits',
+    size: 40,
+    env: (size, seed) => ({ DEV_EDITS: size, DEV_SEED: seed }),
   },
   equivalence: {
     about: 'random queries over graphs cut into subgraphs, compared with graphql-js on one schema',
@@ -91,49 +99,33 @@ function run(name, size, seed, { report, only }) {
   return new Promise((resolve) => child.on('exit', (status) => resolve(status ?? 1)));
 }
 
-function fail(message) {
-  process.stderr.write(`${message}\n\n${HELP}`);
-  process.exit(2);
-}
-
-function readArguments() {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: {
-        seed: { type: 'string', default: String(SEED) },
-        size: { type: 'string' },
-        only: { type: 'string' },
-        report: { type: 'string' },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-  } catch (error) {
-    return fail(error.message);
-  }
-}
-
-const { values, positionals } = readArguments();
+const { values, positionals } = readCommandLine({
+  allowPositionals: true,
+  options: {
+    seed: { type: 'string', default: String(SEED) },
+    size: { type: 'string' },
+    only: { type: 'string' },
+    report: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
 if (values.help) {
   process.stdout.write(HELP);
   process.exit(0);
 }
-const [name, ...more] = positionals;
-if (name === undefined || more.length > 0) fail('NAME: expected the name of one suite, or "all".');
-if (name !== 'all' && !Object.hasOwn(SUITES, name)) fail(`NAME: there is no suite "${name}".`);
+const [name = '', ...more] = positionals;
+readWord('NAME', [name, ...more].join(' '), [...Object.keys(SUITES), 'all']);
 const seeds = values.seed
   .split(',')
-  .map((seed) => (/^\d+$/.test(seed) ? Number(seed) : fail(`--seed: expected whole numbers; got "${seed}".`)));
-const size =
-  values.size === undefined
-    ? undefined
-    : /^[1-9]\d*$/.test(values.size)
-      ? Number(values.size)
-      : fail(`--size: expected a whole number above 0; got "${values.size}".`);
+  .map((seed) =>
+    /^\d{1,10}$/.test(seed) ? Number(seed) : refuse(`--seed: expected whole numbers; got ${JSON.stringify(seed)}`),
+  );
+const size = values.size === undefined ? undefined : readNumber('--size', values.size, { whole: true });
 if (name === 'all' && size !== undefined)
-  fail('--size: "all" runs a tenth of each suite; give the size to one of them.');
-
-if (values.only !== undefined && name !== 'faults') fail('--only: only "faults" has kinds to choose from.');
+  refuse('--size: "all" runs a tenth of each suite; give the size to one of them');
+if (name !== 'faults')
+  for (const option of ['only', 'report'])
+    if (values[option] !== undefined) refuse(`--${option}: expected with "faults" only; got it with "${name}"`);
 
 const failed = [];
 for (const suite of name === 'all' ? Object.keys(SUITES) : [name]) {

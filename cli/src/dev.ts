@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { checkSettings } from './check-settings.js';
 import { DevStack } from './dev/dev-stack.js';
 import { LocalSupergraph } from './dev/local-supergraph.js';
 import { freePort } from './free-port.js';
@@ -20,6 +21,7 @@ const STOP_MS = 1500;
 export async function runDev(options: StartOptions): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
   const stopped = listenForStop();
+  await checkSettings(options, 'all');
   const services = await findServices();
   await refusePortsInUse(
     [...KNOWN, ...services.filter(({ name }) => !KNOWN.some((known) => known.name === name))],

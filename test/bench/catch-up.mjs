@@ -8,13 +8,14 @@ import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import { freePort } from '@tributary/cli/free-port';
 import { connect } from 'nats';
 import pg from 'pg';
+import { readCommandLine, readNumber } from '../command-line.mjs';
 
-const { values, positionals } = parseArgs({ options: { base: { type: 'string' } }, allowPositionals: true });
-const [events = 100_000, rounds = 2] = positionals.map(Number);
+const { values, positionals } = readCommandLine({ options: { base: { type: 'string' } }, allowPositionals: true });
+const events = readNumber('events', positionals[0] ?? '100000', { whole: true });
+const rounds = readNumber('rounds', positionals[1] ?? '2', { whole: true });
 const trees = [fileURLToPath(new URL('../../', import.meta.url))];
 if (values.base) trees.unshift(resolve(values.base));
 const withNats = spawnSync('nats-server', ['--version']).status === 0;

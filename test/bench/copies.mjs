@@ -8,8 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { findConnections } from '@tributary/cli/running-stack';
 import { startLocalStack } from '@tributary/cli/start';
 import pg from 'pg';
+import { readNumbers } from '../command-line.mjs';
 
-const [rate = 200, seconds = 60, backlog = 50_000] = process.argv.slice(2).map(Number);
+const [rate, seconds, backlog] = readNumbers({ rate: 200, seconds: 60, backlog: 50_000 });
 const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
 const options = {
   dataDir: folder,

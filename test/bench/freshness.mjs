@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { freePort } from '@tributary/cli/free-port';
+import { readCommandLine, readNumber, readWord } from '../command-line.mjs';
 import { askOf } from './ask.mjs';
 import { CONTENDERS, installPeers, startNode } from './gateways/peers.mjs';
 import { answering, compose, schemasOf } from './gateways/workload.mjs';
@@ -19,7 +19,7 @@ const CLIENTS = 24;
 const CHANGES = 300;
 
 const say = (line) => process.stdout.write(`${line}\n`);
-const { values: options } = parseArgs({
+const { values: options } = readCommandLine({
   options: {
     seconds: { type: 'string', default: '10' },
     writes: { type: 'string', default: '5' },
@@ -27,19 +27,19 @@ const { values: options } = parseArgs({
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
-const seconds = Number(options.seconds);
-const writes = Number(options.writes) / 100;
-if (options.help || !(seconds >= 1) || !(writes >= 0 && writes < 1)) {
+if (options.help) {
   say(`npm run bench:freshness -- [--seconds 10] [--writes 5] [--peers off]
 
   --seconds N   how long each gateway is measured, after a warm-up of half of that
   --writes P    how many of a hundred requests change a price
   --peers off   leave other gateways out (they come from npm the first time)
 
-Wants nats-server.`);
-  process.exit(options.help ? 0 : 2);
+Needs nats-server.`);
+  process.exit(0);
 }
-const hasPeers = options.peers !== 'off';
+const seconds = readNumber('--seconds', options.seconds);
+const writes = options.writes === '0' ? 0 : readNumber('--writes', options.writes, { max: 99 }) / 100;
+const hasPeers = readWord('--peers', options.peers, ['on', 'off']) === 'on';
 if (hasPeers) installPeers();
 
 const ask = askOf(CLIENTS);

@@ -4,12 +4,19 @@
 // Without --processes: one process, as `npm start` runs it. With it: a process per service, events over NATS.
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
+import { readCommandLine, readNumber, refuse } from '../command-line.mjs';
 import { startProcesses, startWhole } from './stacks.mjs';
 
-const args = process.argv.slice(2);
-const processes = args[0] === '--processes' && args.shift() !== undefined;
-const seconds = Number(args[0] ?? 10);
-const steps = (args[1] ?? '1,5,10,25,50,100').split(',').map(Number);
+const { values, positionals } = readCommandLine({
+  options: { processes: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const { processes } = values;
+if (positionals.length > 2) refuse('expected at most these arguments: seconds, clients');
+const seconds = readNumber('seconds', positionals[0] ?? '10');
+const steps = (positionals[1] ?? '1,5,10,25,50,100')
+  .split(',')
+  .map((step) => readNumber('clients', step, { whole: true }));
 const PRODUCTS = 200;
 const CUSTOMERS = 200;
 

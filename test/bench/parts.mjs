@@ -1,22 +1,23 @@
 // npm run bench:parts: how much processor time each part spends on a request, by kind of request. Linux, with nats-server.
 import { readdirSync, readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { readCommandLine, readNumber, refuse } from '../command-line.mjs';
 import { askOf } from './ask.mjs';
 import { startProcesses } from './stacks.mjs';
 
 const say = (line) => process.stdout.write(`${line}\n`);
-const { values: options } = parseArgs({
+const { values: options } = readCommandLine({
   options: { requests: { type: 'string', default: '1000' }, help: { type: 'boolean', short: 'h', default: false } },
 });
-const requests = Number(options.requests);
-if (options.help || !(requests >= 1) || process.platform !== 'linux') {
+if (options.help) {
   say(`npm run bench:parts -- [--requests 1000]
 
   --requests N  of each kind, after a tenth of that to warm up
 
 Reads processor times from /proc, so it wants Linux.`);
-  process.exit(options.help ? 0 : 2);
+  process.exit(0);
 }
+if (process.platform !== 'linux') refuse('bench:parts: expected Linux, as processor times are read from /proc');
+const requests = readNumber('--requests', options.requests, { whole: true });
 const CLIENTS = 4;
 /** Jiffies are hundredths of a second. */
 const JIFFY_MS = 10;

@@ -2,28 +2,28 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
-import { parseArgs } from 'node:util';
+import { readCommandLine, readNumber } from '../command-line.mjs';
 import { percentile } from '../load/client.mjs';
 import { startWhole } from './stacks.mjs';
 
 const say = (line) => process.stdout.write(`${line}\n`);
 const tell = (text) => process.stderr.write(text);
-const { values: options } = parseArgs({
+const { values: options } = readCommandLine({
   options: {
     scales: { type: 'string', default: '1,10' },
     runs: { type: 'string', default: '300' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
-const scales = options.scales.split(',').map(Number);
-const runs = Number(options.runs);
-if (options.help || !scales.every((scale) => scale > 0) || !(runs >= 1)) {
+if (options.help) {
   say(`npm run bench:sizes -- [--scales 1,10] [--runs 300]
 
   --scales A,B  sizes of the Superstore history: 1 is 5,009 orders; 100 takes some ten minutes and 3 GB of disk
   --runs N      how often each query is asked, one after the other, after a tenth of that to warm up`);
-  process.exit(options.help ? 0 : 2);
+  process.exit(0);
 }
+const scales = options.scales.split(',').map((scale) => readNumber('--scales', scale));
+const runs = readNumber('--runs', options.runs, { whole: true });
 
 const PAGE =
   'status placedAt total { amount } customer { name email } items { quantity product { name category price { amount } } }';

@@ -3,7 +3,13 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { settings as gateway } from '@tributary/gateway/config';
+import { settings as orders } from '@tributary/orders/config';
+import { settings as products } from '@tributary/products/config';
+import { setUpSettings } from '@tributary/shared/service/service-command';
+import { settings as users } from '@tributary/users/config';
 import { expect, inject, test } from 'vitest';
+import { parse } from 'yaml';
 
 const DOCKER = fileURLToPath(new URL('../../docker/', import.meta.url));
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
@@ -72,4 +78,26 @@ test('no secret is in the files: they are made, once, for their reader only', ()
 
 test('NATS has what it acknowledges on disk', () => {
   expect(readFileSync(`${DOCKER}nats.conf`, 'utf8')).toMatch(/^ {2}sync_interval: always$/m);
+});
+
+test('programs are given settings that they read, with values that they accept', () => {
+  // Some are given to all, and read by those that need them.
+  const settings = { ...gateway, ...users, ...products, ...orders, ...setUpSettings };
+  const { services } = parse(text, { merge: true }) as {
+    services: Record<string, { command?: string[]; environment?: Record<string, unknown> }>;
+  };
+  let checked = 0;
+  for (const { command: [entry = ''] = [], environment = {} } of Object.values(services)) {
+    if (!entry.endsWith('dist/main.js')) continue;
+    for (const [variable, given] of Object.entries(environment)) {
+      const setting = settings[variable.replace(/_FILE$/, '') as keyof typeof settings];
+      expect(setting, `${variable} of ${entry}`).toBeDefined();
+      // What it is without a variable of the shell.
+      const value = String(given).replace(/\$\{\w+:-([^}]*)\}/g, '$1');
+      if (!variable.endsWith('_FILE') && value !== '')
+        expect(setting.safeParse(value), variable).toMatchObject({ success: true });
+      checked += 1;
+    }
+  }
+  expect(checked).toBeGreaterThan(20);
 });

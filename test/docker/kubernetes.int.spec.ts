@@ -11,7 +11,8 @@ import { parseAllDocuments } from 'yaml';
 // The example for Kubernetes cannot be applied here; what it says of Tributary can be held against Tributary.
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const KNOWN = new Set(Object.keys({ ...gateway, ...users, ...products, ...orders, ...setUpSettings }));
+const SETTINGS = { ...gateway, ...users, ...products, ...orders, ...setUpSettings };
+const KNOWN = new Set(Object.keys(SETTINGS));
 
 interface Container {
   readonly args: readonly string[];
@@ -42,6 +43,12 @@ test('it is YAML, and sets only variables that the programs read', () => {
   ];
   expect(names.filter((name) => !KNOWN.has(name))).toEqual([]);
   for (const { args } of containers) expect(existsSync(PROJECT + args[0]), args[0]).toBe(true);
+});
+
+test('it sets variables to values that the programs accept', () => {
+  const values = ofKind('ConfigMap').flatMap(({ data = {} }) => Object.entries(data));
+  const refused = values.filter(([name, value]) => !SETTINGS[name as keyof typeof SETTINGS].safeParse(value).success);
+  expect(refused).toEqual([]);
 });
 
 test('services lead to the ports that are probed', () => {

@@ -49,6 +49,15 @@ test('its types are made, it compiles, and it places an order and shows it', asy
   expect(said[1]).toMatch(/^1 × Bush Somerset Collection Bookcase, \d+ left$/);
 });
 
+test.each([
+  ['http://127.0.0.1:47/graphql', 'ECONNREFUSED'],
+  ['nonsense', 'Failed to parse URL from nonsense|ERR_INVALID_URL'],
+])('without a graph at %s it prints one line', async (GRAPH_URL, reason) => {
+  const program = runProgram(join(folder, 'dist/example.js'), [], { GRAPH_URL });
+  expect(await program.ended).toBe(1);
+  expect(program.output()).toMatch(new RegExp(`^No answer from the graph at ${GRAPH_URL}: (${reason})\n$`));
+});
+
 test('what the graph does not have, and what was not asked for, is refused before it runs', () => {
   const restoreOperations = edit('operations.graphql', 'status', 'statuses');
   expect(generate()).toMatchObject({ output: expect.stringContaining('statuses') });

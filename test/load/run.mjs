@@ -1,8 +1,9 @@
 // npm run load: composed queries against a running stack, as its users would ask them. --help says how.
-import { writeFileSync } from 'node:fs';
+import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { readCommandLine, readNumber, readWord, refuse } from '../command-line.mjs';
 import { Load, percentile } from './client.mjs';
 import { readFigures } from './metrics.mjs';
 import { html } from './report.mjs';
@@ -11,25 +12,22 @@ import { DATA_QUERY, dataOf, SCENARIOS } from './scenarios.mjs';
 const LOCAL = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const RAMP = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const RAMP_STEP_S = 5;
+/** To the beginning of the line, and what is there erased. */
+const CLEAR = '\r\x1b[K';
 
 const say = (line = '') => process.stdout.write(`${line}\n`);
-
-function fail(message) {
-  process.stderr.write(`${message}\n`);
-  process.exit(2);
-}
 
 const names = Object.entries(SCENARIOS).map(([name, { title }]) => `    ${name.padEnd(12)}${title}`);
 const HELP = `Puts a running stack under load, and says how it does. Start one first: npm start
 
-  npm run load -- [--scenario storefront] [--duration 30] [--clients 32 | --rate 200 | --ramp] [--url http://localhost:4000]
+  npm run load -- [--scenario storefront] [[--duration 30] [--clients 32 | --rate 200] | --ramp] [--url http://localhost:4000]
 
   --scenario NAME
 ${names.join('\n')}
   --duration S     seconds of load, after two of warming up
   --clients N      so many clients, each waits for its answer (the default: 32)
   --rate N         so many requests a second, however long answers take
-  --ramp           more and more clients, until more of them gain nothing
+  --ramp           more and more clients, five seconds each, until more of them gain nothing
   --url URL        the gateway; the services' figures are read from this machine's usual ports, or from
   --services URLS  with commas
   --report FILE    the report with its charts (load-report.html)
@@ -37,22 +35,35 @@ ${names.join('\n')}
 
 The checkout scenario writes: it places orders, fills stock up and pays money in.`;
 
-const { values: options } = readOptions();
+const { values: options } = readCommandLine({
+  options: {
+    scenario: { type: 'string', default: 'storefront' },
+    duration: { type: 'string' },
+    clients: { type: 'string' },
+    rate: { type: 'string' },
+    ramp: { type: 'boolean', default: false },
+    url: { type: 'string', default: 'http://localhost:4000' },
+    services: { type: 'string' },
+    report: { type: 'string', default: 'load-report.html' },
+    'allow-remote': { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
 if (options.help) {
   say(HELP);
   process.exit(0);
 }
-const scenario = SCENARIOS[options.scenario];
-if (!scenario) fail(`There is no scenario "${options.scenario}". There are ${Object.keys(SCENARIOS).join(', ')}.`);
-const duration = positive('duration');
-const clients = positive('clients');
-const rate = options.rate === undefined ? null : positive('rate');
-if (!URL.canParse(options.url)) fail(`--url wants a URL, not "${options.url}".`);
-const url = options.url.replace(/\/(graphql)?$/, '');
-if (!LOCAL.test(new URL(url).hostname) && !options['allow-remote']) {
-  fail(`${url} is not this machine. With --allow-remote it is put under load all the same.`);
-}
-const services = options.services?.split(',').map((service) => service.trim());
+const scenario = SCENARIOS[readWord('--scenario', options.scenario, Object.keys(SCENARIOS))];
+refuseTogether('clients', 'rate', 'ramp');
+refuseTogether('duration', 'ramp');
+const duration = readNumber('--duration', options.duration ?? '30', { max: 86_400 });
+const clients = readNumber('--clients', options.clients ?? '32', { whole: true, max: 10_000 });
+const rate = options.rate === undefined ? null : readNumber('--rate', options.rate, { max: 100_000 });
+const url = readUrl('--url', options.url).replace(/\/(graphql)?$/, '');
+if (!LOCAL.test(new URL(url).hostname) && !options['allow-remote'])
+  refuse(`--url: expected this machine; got "${url}". Add --allow-remote to put another machine under load.`);
+const services = options.services?.split(',').map((service) => readUrl('--services', service.trim()));
+refuseUnwritableReport();
 
 const data = await readData();
 const next = () => scenario.next(data);
@@ -71,7 +82,7 @@ async function measure() {
   // What was counted last is there by now.
   await sleep(200);
   const after = await readFigures(url, services);
-  process.stderr.write('\r\x1b[K');
+  if (process.stderr.isTTY) process.stderr.write(CLEAR);
   report(load, seconds, before, after);
 }
 
@@ -106,7 +117,7 @@ async function ramp() {
   write([`${url}, ${new Date().toISOString()}`], [[['clients', 'requests/s', 'p50', 'p99'], ...rows]], samples);
 }
 
-/** A line that is written anew each second. */
+/** A line each second; on a terminal in the place of the one before. */
 function watch(load) {
   let seen = 0;
   return setInterval(() => {
@@ -115,8 +126,9 @@ function watch(load) {
     const times = recent.map(({ tookMs }) => tookMs);
     const failed = recent.filter((sample) => sample.failed).length;
     const elapsed = Math.round((performance.now() - load.startedAt) / 1000);
+    const [before, after] = process.stderr.isTTY ? [CLEAR, ''] : ['', '\n'];
     process.stderr.write(
-      `\r\x1b[K${elapsed} of ${duration} s  ${recent.length} requests/s  p50 ${ms(percentile(times, 0.5))}  p99 ${ms(percentile(times, 0.99))}  ${failed} errors  ${load.underWay} under way`,
+      `${before}${elapsed} of ${duration} s  ${recent.length} requests/s  p50 ${ms(percentile(times, 0.5))}  p99 ${ms(percentile(times, 0.99))}  ${failed} errors  ${load.underWay} in progress${after}`,
     );
   }, 1000);
 }
@@ -183,32 +195,26 @@ function ms(value) {
   return Number.isFinite(value) ? `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ms` : '-';
 }
 
-function readOptions() {
-  try {
-    return parseArgs({
-      options: {
-        scenario: { type: 'string', default: 'storefront' },
-        duration: { type: 'string', default: '30' },
-        clients: { type: 'string', default: '32' },
-        rate: { type: 'string' },
-        ramp: { type: 'boolean', default: false },
-        url: { type: 'string', default: 'http://localhost:4000' },
-        services: { type: 'string' },
-        report: { type: 'string', default: 'load-report.html' },
-        'allow-remote': { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-  } catch (error) {
-    return fail(`${error.message}\n\n${HELP}`);
-  }
+/** Each of them says in its own way how much load there is. */
+function refuseTogether(...names) {
+  const given = names.filter((name) => options[name]);
+  if (given.length > 1) refuse(`${given.map((name) => `--${name}`).join(' and ')}: expected only one of them`);
 }
 
-function positive(name) {
-  const value = Number(options[name]);
-  return value > 0 && Number.isFinite(value)
-    ? value
-    : fail(`--${name} wants a number above 0, not "${options[name]}".`);
+function readUrl(name, text) {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
+  return refuse(`${name}: expected a URL such as http://localhost:4000; got ${JSON.stringify(text)}`);
+}
+
+/** Better known before the load than after it. */
+function refuseUnwritableReport() {
+  try {
+    accessSync(`${dirname(resolve(options.report))}/`, constants.W_OK);
+    if (!statSync(options.report, { throwIfNoEntry: false })?.isDirectory()) return;
+  } catch {
+    // Refused below.
+  }
+  refuse(`--report: expected a file in a folder that can be written; got ${JSON.stringify(options.report)}`);
 }
 
 /** What there is to ask for. */
@@ -224,6 +230,9 @@ async function readData() {
     if (errors) throw new Error(errors[0].message);
     return dataOf(found);
   } catch (error) {
-    return fail(`${url} cannot be asked (${error.cause?.code ?? error.message}). Is the stack running? npm start`);
+    process.stderr.write(
+      `Cannot use the gateway at ${url} (${error.cause?.code ?? error.message}). Start the stack with npm start, or correct --url.\n`,
+    );
+    return process.exit(1);
   }
 }

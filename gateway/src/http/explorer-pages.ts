@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import fastifyStatic from '@fastify/static';
+import { varyWithAccept } from '@tributary/shared/http/graphql-endpoint';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
 
@@ -38,7 +39,9 @@ export async function serveExplorerPages(app: FastifyInstance): Promise<void> {
     reply.type('image/svg+xml').header('cache-control', 'public, max-age=86400').send(ICON),
   );
   app.addHook('onRequest', (request, reply, done) => {
-    if (request.method === 'GET' && request.url === '/graphql' && prefersHtml(request)) {
+    const isRead = request.method === 'GET' || request.method === 'HEAD';
+    if (isRead && request.url === '/graphql' && prefersHtml(request)) {
+      varyWithAccept(reply);
       reply.redirect('/graphiql');
     } else {
       done();

@@ -28,5 +28,5 @@ export function startProblem(error: unknown, program: string): string | null {
 }
 
 /** The name of a setting that each program has one of: `USERS_PORT`. */
-export const settingOf = (program: string, name: 'PORT' | 'DATABASE_URL'): string =>
+export const settingOf = (program: string, name: 'PORT' | 'URL' | 'DATABASE_URL'): string =>
   `${program.toUpperCase().replaceAll('-', '_')}_${name}`;

@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '@tributary/cli/free-port';
+import { readNumbers } from '../../command-line.mjs';
 import { typeDefs } from './growth-subgraphs.mjs';
 import { CONTENDERS, installPeers, pinSelf, startNode } from './peers.mjs';
 import { answering, compose } from './workload.mjs';
 
-const seconds = Number(process.argv[2] ?? 3);
+const [seconds] = readNumbers({ seconds: 3 });
 const OURS = 'Tributary, nothing shared';
 const STOCK = '@apollo/gateway';
 

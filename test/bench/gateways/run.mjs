@@ -3,9 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { freePort } from '@tributary/cli/free-port';
 import autocannon from 'autocannon';
+import { readCommandLine, readNumber, readWord } from '../../command-line.mjs';
 import { startProcesses } from '../stacks.mjs';
 import { chart } from './chart.mjs';
 import { CONTENDERS, installPeers, pinSelf, startNode } from './peers.mjs';
@@ -20,7 +20,7 @@ const CONNECTIONS = 50;
 const CHART = fileURLToPath(new URL('../../../docs/gateways.svg', import.meta.url));
 const REPLAY = fileURLToPath(new URL('./replay.mjs', import.meta.url));
 
-const { values: options } = parseArgs({
+const { values: options } = readCommandLine({
   options: {
     seconds: { type: 'string', default: '10' },
     queries: { type: 'string', default: [...Object.keys(SHOP), ...Object.keys(SUPERSTORE)].join() },
@@ -40,13 +40,9 @@ if (options.help) {
 Writes docs/gateways.svg, unless --queries or --only leaves something out.`);
   process.exit(0);
 }
-const seconds = Number(options.seconds);
-const wanted = options.queries.split(',').map((name) => name.trim());
-const unknown = wanted.filter((name) => !(name in SHOP) && !(name in SUPERSTORE));
-if (!(seconds >= 1) || unknown.length > 0) {
-  tell(unknown.length > 0 ? `There is no query "${unknown[0]}".` : '--seconds wants a number of at least 1.');
-  process.exit(2);
-}
+const seconds = readNumber('--seconds', options.seconds);
+const known = [...Object.keys(SHOP), ...Object.keys(SUPERSTORE)];
+const wanted = options.queries.split(',').map((name) => readWord('--queries', name.trim(), known));
 const contenders = Object.entries(CONTENDERS).filter(([name]) => !options.only || name.includes(options.only));
 
 process.stderr.write('Peers from npm… ');
