@@ -40,6 +40,7 @@ beforeAll(async () => {
     await until(
       () => fetch(`${url}/health/ready`).catch(() => null),
       (response) => response?.status === 200,
+      50_000,
     );
     return { url, program };
   };

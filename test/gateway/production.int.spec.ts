@@ -105,7 +105,8 @@ describe('suggestions', () => {
   const messagesWith = async (env: NodeJS.ProcessEnv) => {
     const { prices, url } = await start(env);
     // As a subgraph answers whose schema has changed since it was composed.
-    const message = 'Cannot query field "price" on type "Query". Did you mean "secretPrice", "prices", or "pricing"?';
+    const names = ['secretPrice', `prices${'s'.repeat(2000)}`].map((name) => `"${name}"`).join(' or ');
+    const message = `Cannot query field "price" on type "Query". Did you mean ${names}?`;
     prices.answerWith((response) => response.end(JSON.stringify({ errors: [{ message }] })));
     const answers = await Promise.all(SUGGESTING.map(([query, variables]) => ask(url, query, variables)));
     return answers.map(({ errors }) => errors?.map(({ message: each }) => each).join(' '));

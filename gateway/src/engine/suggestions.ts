@@ -1,7 +1,7 @@
 import { GraphQLError } from 'graphql';
 
 /** What graphql-js appends to a message: ` Did you mean "name" or "sku"?` */
-const SUGGESTION = / Did you mean [^?]{1,1000}\?/g;
+const SUGGESTION = / Did you mean [^?]*\??/g;
 
 /** The same error without names that its author suggests in place of those that the client wrote. */
 export function withoutSuggestions(error: GraphQLError): GraphQLError {
