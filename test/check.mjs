@@ -8,7 +8,10 @@ import { runTasks } from '../cli/bin/build.mjs';
 const PROJECT = fileURLToPath(new URL('..', import.meta.url));
 
 const STEPS = [
-  ['format, lint and import rules', installed('biome', 'ci', '--error-on-warnings', '.')],
+  [
+    'format, lint and import rules',
+    installed('biome', 'ci', '--error-on-warnings', `--colors=${process.stdout.isTTY ? 'force' : 'off'}`, '.'),
+  ],
   ['build and types', () => runTasks(['build', 'typecheck'])],
   ['no client of the API breaks', node('test/contract/check.mjs')],
   ['docs/configuration.md is up to date', node('test/docs/variables.mjs', '--check')],

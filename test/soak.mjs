@@ -18,6 +18,14 @@ const SUITES = {
     size: 15_000,
     env: (size, seed) => ({ FAULT_CHANGES: size, FAULT_SEED: seed }),
   },
+  dev: {
+    about:
+      'files are saved under `npm run dev`, some with errors; 10 s later the last state is live or the error shown',
+    file: 'test/dev/dev',
+    unit: 'edits',
+    size: 40,
+    env: (size, seed) => ({ DEV_EDITS: size, DEV_SEED: seed }),
+  },
   equivalence: {
     about: 'random queries over graphs cut into subgraphs, compared with graphql-js on one schema',
     file: 'test/engine/equivalence',

@@ -10,8 +10,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const TIMEOUT_MS = 600_000;
 /** A check that finds everything built takes less, and is silent. */
-const SILENT_MS = 1000;
+const SILENT_MS = 2000;
 /** Lines of Turborepo and npm around what a failed task printed. */
 const NOISE =
   /^(?: {3}• .*|\S+: (?:cache (?:miss|hit).*|> .*|npm error.*)?|\S+#\S+: {2}ERROR .*| ?(?:Tasks|Cached|Time|Failed): .*| {0,2}(?:Tasks|Cached|Time):.*| ERROR .*|)\n/gm;
@@ -26,7 +27,7 @@ export function turboProgram() {
   return join(dirname(manifest), 'bin', process.platform === 'win32' ? 'turbo.exe' : 'turbo');
 }
 
-export const TURBO_ENVIRONMENT = { TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', TURBO_NO_UPDATE_NOTIFIER: '1' };
+const TURBO_ENVIRONMENT = { TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', TURBO_NO_UPDATE_NOTIFIER: '1' };
 
 /** Whether the project was ever built. */
 export const isBuilt = () => existsSync(join(PROJECT, 'cli/dist/start.js'));
@@ -42,6 +43,7 @@ export async function runTasks(tasks) {
     cwd: PROJECT,
     env: { ...process.env, ...TURBO_ENVIRONMENT },
     stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: TIMEOUT_MS,
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {

@@ -4,11 +4,16 @@
 // @ts-check
 import { readFileSync } from 'node:fs';
 import * as module from 'node:module';
-import { Command, Option } from 'commander';
 import { build, isBuilt } from './build.mjs';
 
+/** @import { Command as CommanderCommand } from 'commander' */
 /** @import { StartOptions } from '../dist/start.js' */
 /** @import { OperateOptions } from '../dist/operations.js' */
+
+const { Command, Option } = await import('commander').catch(() => {
+  process.stderr.write('The dependencies of Tributary are not installed: run "npm ci" first.\n');
+  return process.exit(1);
+});
 
 // Node 22.8 and later keep compiled code for the next start.
 if ('enableCompileCache' in module) /** @type {{ enableCompileCache(): void }} */ (module).enableCompileCache();
@@ -163,7 +168,7 @@ const help = program
   .description('Display help for a command.')
   .argument('[command...]')
   .action((/** @type {string[]} */ names) => {
-    /** @type {Command} */
+    /** @type {CommanderCommand} */
     let command = program;
     for (const name of names) {
       const next = command.commands.find((each) => each.name() === name);
@@ -183,7 +188,7 @@ try {
 /**
  * A command for operators: what it prints is a table or, with `--json`, JSON.
  *
- * @param {Command} parent @param {string} name @param {string} description
+ * @param {CommanderCommand} parent @param {string} name @param {string} description
  */
 function operator(parent, name, description) {
   return parent

@@ -1,10 +1,23 @@
 import { createServer } from 'node:net';
 
-/** A port that nobody listens on now, for a part whose address others want to know before it is there. */
+/** Below the range from which systems take the ports of outgoing connections (Linux: 32768 and up), one of which could take it. */
+const FIRST = 12_000;
+const PORTS = 20_000;
+const ATTEMPTS = 100;
+
+/** A port that nothing listens on now, for a part whose address others need before it listens. */
 export async function freePort(host = 'localhost'): Promise<number> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const port = FIRST + Math.floor(Math.random() * PORTS);
+    if (await isFree(port, host)) return port;
+  }
+  throw new Error(`No port from ${FIRST} to ${FIRST + PORTS - 1} is free on ${host}.`);
+}
+
+function isFree(port: number, host: string): Promise<boolean> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, host, resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, host, () => server.close(() => resolve(true)));
+  });
 }

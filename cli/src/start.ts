@@ -84,11 +84,11 @@ export async function startLocalStack(
   }
 }
 
-/** The code of what runs here. */
+/** The code of what runs here. Loading it holds the event loop up, so it is all there before a database is connected to. */
 interface Parts {
   readonly services: readonly ServiceDefinition[];
-  readonly gateway: Promise<typeof import('@tributary/gateway/gateway')>;
-  readonly gatewayConfig: Promise<typeof import('@tributary/gateway/config')>;
+  readonly createGateway: typeof import('@tributary/gateway/gateway').createGateway;
+  readonly readGatewayConfig: typeof import('@tributary/gateway/config').readConfig;
 }
 
 async function loadParts(options: StartOptions): Promise<Parts> {
@@ -97,14 +97,13 @@ async function loadParts(options: StartOptions): Promise<Parts> {
     services.filter(({ name }) => !KNOWN.some((known) => known.name === name)),
     options,
   );
-  const gateway = import('@tributary/gateway/gateway');
-  const gatewayConfig = import('@tributary/gateway/config');
-  for (const part of [gateway, gatewayConfig]) part.catch(() => undefined);
-  return { services, gateway, gatewayConfig };
+  const { createGateway } = await import('@tributary/gateway/gateway');
+  const { readConfig: readGatewayConfig } = await import('@tributary/gateway/config');
+  return { services, createGateway, readGatewayConfig };
 }
 
 async function startServices(
-  { services, gateway: loadingGateway, gatewayConfig }: Parts,
+  { services, createGateway, readGatewayConfig }: Parts,
   options: StartOptions,
   data: LocalData,
   started: HttpService[],
@@ -133,9 +132,8 @@ async function startServices(
     if (service.caughtUp) level.push(Promise.race([service.caughtUp, afterAWhile(service.inSyncOnce)]));
   }
   const serviceUrls = Object.fromEntries(await Promise.all(listening));
-  const [{ createGateway }, { readConfig }] = await Promise.all([loadingGateway, gatewayConfig]);
   const gateway = await createGateway(
-    readConfig({
+    readGatewayConfig({
       ...process.env,
       SUPERGRAPH_PATH: '',
       SUPERGRAPH_PATH_FILE: '',

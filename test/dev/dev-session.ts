@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findConnections } from '@tributary/cli/running-stack';
@@ -54,9 +54,10 @@ export class DevSession {
     return this.#program.output();
   }
 
-  /** What it logged as a warning or worse. */
+  /** What it logged as a warning or worse since it was ready. */
   get warnings(): string[] {
-    return this.output.split('\n').filter((line) => /"level":[4-6]0/.test(line));
+    const [, sinceReady = ''] = this.output.split('Tributary is ready');
+    return sinceReady.split('\n').filter((line) => /"level":[4-6]0/.test(line));
   }
 
   /** What went wrong for the client, of how many queries. */
@@ -71,7 +72,7 @@ export class DevSession {
     await until(
       async () => this.output.slice(from),
       (text) => pattern.test(text),
-      20_000,
+      60_000,
     );
   }
 
@@ -108,7 +109,7 @@ export class DevSession {
     await until(
       () => this.descriptionsOf(type),
       (now) => now[field] === description,
-      10_000,
+      60_000,
     );
   }
 
@@ -148,13 +149,13 @@ export class DevSession {
       }
       this.#answers += 1;
       // The builds need the cores, too.
-      await sleep(50);
+      await sleep(100);
     }
   }
 }
 
-/** The processes that a process has started. */
+/** The processes that a process has started; none when it has ended. */
 function childrenOf(pid: number): number[] {
-  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  return text.split(/\s+/).filter(Boolean).map(Number);
+  const file = `/proc/${pid}/task/${pid}/children`;
+  return existsSync(file) ? readFileSync(file, 'utf8').split(/\s+/).filter(Boolean).map(Number) : [];
 }

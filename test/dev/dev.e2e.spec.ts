@@ -30,14 +30,14 @@ test('of two saves 0.3 s apart, the second is live', async () => {
   await sleep(300);
   await session.prints(() => describeReserved('Second.'), /^products reloaded, schema live \(\d+\.\d s\)$/m);
   await session.shows('Stock', 'reserved', 'Second.');
-}, 30_000);
+}, 120_000);
 
 test('what was saved and taken back is live, too', async () => {
   describeReserved('Third.');
   await session.shows('Stock', 'reserved', 'Third.');
   describeReserved('Second.');
   await session.shows('Stock', 'reserved', 'Second.');
-}, 30_000);
+}, 120_000);
 
 test('code that does not compile is shown and not run; its fix is live', async () => {
   const good = session.read(TYPES);
@@ -55,7 +55,7 @@ test('code that does not compile is shown and not run; its fix is live', async (
     /^The build succeeds again\.\nproducts reloaded, schema live/m,
   );
   await session.shows('Stock', 'reserved', 'Fixed.');
-}, 30_000);
+}, 120_000);
 
 test('while the new code of a service does not start, the one before serves', async () => {
   const main = 'subgraphs/users/src/main.ts';
@@ -65,7 +65,7 @@ test('while the new code of a service does not start, the one before serves', as
     /not today[\s\S]*^users did not start: .*\. The process before keeps serving\.$/m,
   );
   session.save(main, good);
-}, 30_000);
+}, 120_000);
 
 test('schemas that do not compose are shown and not served', async () => {
   // Orders says that it is a text, too.
@@ -75,7 +75,7 @@ test('schemas that do not compose are shown and not served', async () => {
     /^products reloaded \(.*\)\nThe new schema is not served; the previous one is\. .*Product\.sku/m,
   );
   await session.prints(() => session.replace(TYPES, wrong, good), /^products reloaded, schema live/m);
-}, 30_000);
+}, 120_000);
 
 test('a page that changes is served anew', async () => {
   await session.prints(
@@ -83,7 +83,7 @@ test('a page that changes is served anew', async () => {
     /^gateway reloaded/m,
   );
   expect(await (await fetch(`${session.url}/graphiql`)).text()).toContain('<title>Edited');
-}, 30_000);
+}, 120_000);
 
 test('a new migration has run when the service that needs it is started', async () => {
   const start = 'export const migrations: Migrations = {';
@@ -93,14 +93,14 @@ test('a new migration has run when the service that needs it is started', async 
     /^products reloaded/m,
   );
   expect(await session.columnsOf('stock')).toContain('shelf');
-}, 30_000);
+}, 120_000);
 
 test('what needs a new start is named', async () => {
   await session.prints(
     () => session.save('subgraphs/users/package.json', `${session.read('subgraphs/users/package.json')}\n`),
     /^subgraphs\/users\/package\.json has changed: start "npm run dev" again for that\.$/m,
   );
-}, 30_000);
+}, 120_000);
 
 test('none of this logged a warning or failed a query, and kill -9 leaves no process', async () => {
   expect(session.warnings).toEqual([]);
@@ -108,4 +108,4 @@ test('none of this logged a warning or failed a query, and kill -9 leaves no pro
   expect(failures).toEqual([]);
   expect(count).toBeGreaterThan(50);
   expect(await session.end('SIGKILL')).toMatchObject({ status: 'SIGKILL', left: [] });
-}, 30_000);
+}, 120_000);

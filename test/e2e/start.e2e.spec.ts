@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '@tributary/cli/free-port';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { ask } from '../harness/graphql-client.ts';
 import { isAlive, type RunningProgram, runProgram } from '../harness/process.ts';
@@ -100,7 +101,7 @@ describe('npm start', () => {
     const url = await graphOf(start('shared', '--scale=0.02'));
     const second = start('shared', '--scale=0.02');
     expect(await second.ended).toBe(1);
-    expect(second.output()).toMatch(/Another stack \(process \d+\) uses the data folder .*\n.*--data-dir/);
+    expect(second.output()).toMatch(/Another stack \(process \d+\) uses the data folder .*--data-dir/);
     expect((await ask(url, '{ categories { name } }')).errors).toBeUndefined();
   });
 
@@ -114,8 +115,39 @@ describe('npm start', () => {
     expect(await refused.ended).toBe(1);
     expect(refused.output()).toMatch(/holds superstore at scale 0\.02; wanted 0\.01/);
 
-    const url = await graphOf(start('sized', '--scale=0.01', '--fresh'));
+    // Files beside the data, and what a link leads to, are not ours to delete.
+    const elsewhere = mkdtempSync(join(folder, 'elsewhere-'));
+    for (const kept of [join(folder, 'sized', 'notes.txt'), join(elsewhere, 'old.log')]) writeFileSync(kept, 'mine');
+    rmSync(join(folder, 'sized', 'postgres.log'));
+    symlinkSync(elsewhere, join(folder, 'sized', 'postgres.log'));
+    const fresh = start('sized', '--scale=0.01', '--fresh');
+    const url = await graphOf(fresh);
     expect((await ask(url, '{ orders { totalCount } }')).data.orders.totalCount).toBe(50);
+    expect(fresh.output()).toMatch(/^Kept what is not of Tributary in .*sized: notes\.txt$/m);
+    for (const kept of [join(folder, 'sized', 'notes.txt'), join(elsewhere, 'old.log')]) {
+      expect(readFileSync(kept, 'utf8')).toBe('mine');
+    }
+    expect(statSync(join(folder, 'sized', 'secrets.json')).mode & 0o777).toBe(0o600);
+  });
+
+  test('of ten starts at the same time on a new folder one succeeds', { timeout: 90_000 }, async () => {
+    const starts = Array.from({ length: 10 }, () => start('contested', '--scale=0.01'));
+    const ended = new Map<RunningProgram, unknown>();
+    for (const each of starts) void each.ended.then((status) => ended.set(each, status));
+    await until(
+      async () => ended.size,
+      (size) => size === 9,
+      60_000,
+    );
+    const winner = starts.find((each) => !ended.has(each)) as RunningProgram;
+    await graphOf(winner);
+    for (const [loser, status] of ended) {
+      expect(loser.output()).toMatch(
+        new RegExp(`^Another stack \\(process ${winner.pid}\\) uses the data folder .*--data-dir\\.\n$`, 'm'),
+      );
+      expect(loser.output()).not.toMatch(/PostgreSQL| {4}at /);
+      expect(status).toBe(1);
+    }
   });
 
   test('a port that is in use is named before anything starts', async () => {
@@ -136,7 +168,9 @@ describe('npm start', () => {
     writeFileSync(join(foreign, 'thesis.txt'), 'ten years of work');
     const program = cli('start', `--data-dir=${foreign}`, '--fresh', ...PORTS);
     expect(await program.ended).toBe(1);
-    expect(program.output()).toContain('--fresh does not delete it');
+    expect(program.output()).toContain(
+      `expected a new or empty folder, or one with data of Tributary; got ${foreign}, which holds thesis.txt`,
+    );
     expect(readFileSync(join(foreign, 'thesis.txt'), 'utf8')).toBe('ten years of work');
   });
 });
@@ -231,6 +265,15 @@ describe("the operators' commands", () => {
     ]);
     expect((await operate('verify')).output).toContain('Money and stock agree.\n');
 
+    const connections = JSON.parse(readFileSync(join(folder, 'operated', 'running.json'), 'utf8'));
+    const port = await freePort();
+    const partly = runProgram('cli/bin/tributary.mjs', ['lag'], {
+      ...connections,
+      USERS_URL: `http://localhost:${port}`,
+    });
+    expect(await partly.ended).toBe(1);
+    expect(partly.output()).toMatch(/^consumer .*\nproducts +orders .*\norders +users .*\norders +products .*\n/);
+    expect(partly.output()).toContain(`Cannot read the lag of users at http://localhost:${port} (ECONNREFUSED).\n`);
     const nowhere = cli('lag', `--data-dir=${join(folder, 'nowhere')}`);
     expect(await nowhere.ended).toBe(1);
     expect(nowhere.output()).toContain('No stack runs on the data folder');

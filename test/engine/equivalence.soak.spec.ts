@@ -47,6 +47,9 @@ const locationsOf = ({ errors = [] }: Nulls) =>
 const fails = ({ entities }: FederatedCase) =>
   entities.some((entity) => Object.values(entity).some((value) => value instanceof Error));
 
+/** What only the gateway and subgraphs know. */
+const INTERNAL = /_entities|representations|__alias_/;
+
 const plainJson = (value: unknown) => JSON.parse(JSON.stringify(value ?? null));
 
 /** Random queries that the schema allows, in batches. */
@@ -100,6 +103,7 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
           const what = described(query, is);
           expect(is.data, what).toEqual(plainJson(should.data));
           expect(explainedNulls(is), what).toEqual(explainedNulls(plainJson(should)));
+          expect(JSON.stringify(is.errors ?? []), what).not.toMatch(INTERNAL);
           const locations = locationsOf(plainJson(should));
           for (const [path, found] of locationsOf(is)) {
             expect(found.length, what).toBeGreaterThan(0);

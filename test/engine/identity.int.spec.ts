@@ -60,10 +60,19 @@ describe('what is invalid is refused, whatever others sent before', () => {
     );
     expect(isNull).toMatchObject({
       status: 'rejected',
-      reason: { message: expect.stringContaining('must not be null') },
+      reason: {
+        message: 'Argument "if" of non-null type "Boolean!" must not be null.',
+        locations: [{ line: 1, column: 72 }],
+        extensions: { code: 'BAD_USER_INPUT' },
+      },
     });
     expect(isFalse).toEqual({ status: 'fulfilled', value: { data: { item: { id: '1' } } } });
     await expect(graph.run(query, { variables: { c: null } })).rejects.toThrow('must not be null');
+    const schema = 'query Read($c: Boolean = true) { __schema { queryType { name @skip(if: $c) } } }';
+    await expect(graph.run(schema, { variables: { c: null } })).rejects.toMatchObject({
+      message: 'Argument "if" of non-null type "Boolean!" must not be null.',
+      locations: [{ line: 1, column: 72 }],
+    });
   });
 });
 
@@ -166,7 +175,7 @@ describe('an error speaks of what the client wrote', () => {
     const named = await graph.run('query Q($given: Any) { strict(any: $given) }', { variables: { given: 'bad' } });
     expect(named.errors?.[0]?.message).toBe('Variable "$given" got invalid value "bad".');
     const written = await graph.run('{ strict(any: "bad") }');
-    expect(written.errors?.[0]?.message).toBe('The argument "bad" got invalid value "bad".');
+    expect(written.errors?.[0]?.message).toBe('Argument "bad" got invalid value "bad".');
   });
 
   test('of a number that is out of range, also inside a custom scalar', async () => {

@@ -8,10 +8,17 @@ const SHOP = {
     sdl: `
       enum Colour { RED GREEN }
       input Filter { colour: Colour name: String }
-      type Query { search(filter: Filter, first: Int): [Product!]! }
+      type Query { search(filter: Filter, first: Int): [Product!]! failing: Int }
       type Product @key(fields: "id") { id: ID! name: String }
     `,
-    resolvers: { Query: { search: () => [] } },
+    resolvers: {
+      Query: {
+        search: () => [],
+        failing() {
+          throw new Error('There is no column "pric". Did you mean "price" or "cost"? Ask your operator.');
+        },
+      },
+    },
   },
 };
 
@@ -78,6 +85,19 @@ describe('without suggestions, no message names what the client did not write:',
       expect(errors).toEqual([{ ...suggested, message: suggested?.message?.replace(/ Did you mean .*/, '') }]);
     }
   });
+});
+
+test('without suggestions, none of a subgraph is passed on', async () => {
+  const query = 'query Read { failing }';
+  expect((await smallGraph(SHOP).run(query)).errors?.[0]?.message).toContain('price');
+  const { errors } = await smallGraph(SHOP, { suggestions: false }).run(query);
+  expect(errors).toMatchObject([
+    {
+      message: 'There is no column "pric". Ask your operator.',
+      path: ['failing'],
+      locations: [{ line: 1, column: 14 }],
+    },
+  ]);
 });
 
 describe('without introspection, an operation that reads the schema is refused:', () => {

@@ -52,6 +52,9 @@ describe('the explorer', () => {
     for (const accept of [BROWSER, 'application/json;q=0.5, text/html']) {
       const response = await open(`${url}/graphql`, accept);
       expect([response.status, response.headers.get('location')]).toEqual([302, '/graphiql']);
+      expect(response.headers.get('vary')).toBe('Origin, Accept');
+      const head = await fetch(`${url}/graphql`, { method: 'HEAD', headers: { accept }, redirect: 'manual' });
+      expect([head.status, head.headers.get('location')]).toEqual([302, '/graphiql']);
     }
     for (const accept of ['*/*', 'application/json', 'text/html;q=0.9, application/json', 'text/html;q=0, */*']) {
       expect((await open(`${url}/graphql`, accept)).status).toBe(400);

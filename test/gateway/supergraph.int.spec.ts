@@ -187,7 +187,12 @@ describe('when a subgraph fails', () => {
     );
     const answer = await ask(url, '{ good bad }');
     expect(answer.errors).toEqual([
-      { message: 'no', path: ['bad'], extensions: { code: 'FORBIDDEN', subgraph: 'bad' } },
+      {
+        message: 'no',
+        path: ['bad'],
+        locations: [{ line: 1, column: 8 }],
+        extensions: { code: 'FORBIDDEN', subgraph: 'bad' },
+      },
     ]);
   });
 });

@@ -4,6 +4,7 @@ import { ConsumerOperations } from '@tributary/shared/events/consumer-operations
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { runProgram } from '../harness/process.ts';
 import { until } from '../harness/until.ts';
 
 let graph: TestGraph;
@@ -60,6 +61,18 @@ async function look(id: string) {
     `{ order(id: "${id}") { status rejection saga { status steps { name outcome attempts error } } } }`,
   );
   return data.order;
+}
+
+/** Runs `tributary sagas` beside the graph. */
+async function sagas(...args: string[]) {
+  const env = Object.fromEntries(
+    (['users', 'products', 'orders'] as const).flatMap((name) => [
+      [`${name.toUpperCase()}_URL`, graph.urls[name]],
+      [`${name.toUpperCase()}_DATABASE_URL`, graph.databases.urls[name]],
+    ]),
+  );
+  const program = runProgram('cli/bin/tributary.mjs', ['sagas', ...args], env);
+  return { status: await program.ended, output: program.output() };
 }
 
 async function sagaIs(id: string, ...statuses: string[]) {
@@ -242,7 +255,12 @@ describe('a compensation that keeps failing', () => {
     expect(await metric('sagas_stuck')).toBe('1');
     expect(await metric('sagas_open')).toBe('1');
     expect((await look(id)).status).toBe('PENDING');
-    expect(await operations.retrySaga(id)).toBe(true);
+    // An operator knows the order by the number that its customer names.
+    const { number } = (await graph.ask('query Number($id: ID!) { order(id: $id) { number } }', { id })).data.order;
+    expect(number).toMatch(/^TR-\d{4}-\d{6}$/);
+    const listed = await sagas('list');
+    expect(listed.output).toMatch(new RegExp(`^order +id +status .*\\n${number} +${id} +FAILED +release-stock `));
+    expect(await sagas('retry', number)).toEqual({ status: 0, output: `Asked again for order ${number}.\n` });
     await release();
     expect(await sagaIs(id, 'COMPENSATED')).toMatchObject({ status: 'REJECTED' });
     await applied('products');

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { PROJECT } from '../services.js';
-import { hashBuild } from './packages.js';
+import { hashMigrations } from './packages.js';
 import { StartError } from './program.js';
 
 const TIMEOUT_MS = 60_000;
@@ -17,10 +17,9 @@ export function runChangedMigrations(
   environment: Readonly<Record<string, string>>,
   stopped: AbortSignal,
 ): () => Promise<void> {
-  const readHash = () => hashBuild([folder], (path) => /\bmigrations\b.*\.js$/.test(path));
-  let done = readHash();
+  let done = hashMigrations(folder);
   return async () => {
-    const now = readHash();
+    const now = hashMigrations(folder);
     if (now === done) return;
     const problem = await setUp(folder, environment, stopped);
     if (problem !== null) throw new StartError(`its database cannot be brought up to date: ${problem}`);

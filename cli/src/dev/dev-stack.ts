@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { PROJECT } from '../services.js';
 import { build } from './build.js';
 import { runChangedMigrations } from './changed-migrations.js';
 import type { LocalSupergraph } from './local-supergraph.js';
@@ -129,11 +132,11 @@ export class DevStack {
   #hints(paths: readonly string[]): string[] {
     const changed = (pattern: RegExp) => [...new Set(paths.flatMap((path) => pattern.exec(path)?.[1] ?? []))];
     const known = new Set(this.#packages.map(({ folder }) => folder));
-    const now = new Set(readPackages().map(({ folder }) => folder));
+    const isThere = (folder: string) => existsSync(join(PROJECT, folder, 'package.json'));
     const folders = changed(/^(subgraphs\/[^/]+)\//);
     return [
-      ...folders.filter((folder) => now.has(folder) && !known.has(folder)).map((folder) => `${folder} is new`),
-      ...folders.filter((folder) => !now.has(folder) && known.has(folder)).map((folder) => `${folder} is gone`),
+      ...folders.filter((folder) => isThere(folder) && !known.has(folder)).map((folder) => `${folder} is new`),
+      ...folders.filter((folder) => !isThere(folder) && known.has(folder)).map((folder) => `${folder} is gone`),
       ...changed(/^(cli)\/src\//).map(() => 'The command line (cli) has changed'),
       ...changed(/^((?:.+\/)?package\.json)$/).map((file) => `${file} has changed`),
     ].map((what) => `${what}: start "npm run dev" again for that.`);

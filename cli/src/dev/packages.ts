@@ -1,18 +1,16 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { PROJECT } from '../services.js';
 
-const manifestSchema = z.object({ name: z.string(), dependencies: z.record(z.string(), z.string()).default({}) });
+const manifestSchema = z.object({ name: z.string() });
 
 /** A package of the project that programs are built from. */
 export interface Package {
   readonly name: string;
   /** Its path in the project: `subgraphs/products`. */
   readonly folder: string;
-  /** The names of the packages that it imports. */
-  readonly dependencies: readonly string[];
 }
 
 /** Reads the packages: the shared one, the gateway and every service. */
@@ -21,36 +19,46 @@ export function readPackages(): Package[] {
   return ['shared', 'gateway', ...services].flatMap((folder) => {
     const manifest = join(PROJECT, folder, 'package.json');
     if (!existsSync(manifest)) return [];
-    const { name, dependencies } = manifestSchema.parse(JSON.parse(readFileSync(manifest, 'utf8')));
-    return [{ name, folder, dependencies: Object.keys(dependencies) }];
+    return [{ ...manifestSchema.parse(JSON.parse(readFileSync(manifest, 'utf8'))), folder }];
   });
 }
 
-/** Finds the folders that the code of a program comes from: its own, and those of the packages that it imports. */
-export function foldersOf(folder: string, packages: readonly Package[]): string[] {
-  const folders = new Set([folder]);
-  // A set is iterated over what is added meanwhile, too.
-  for (const each of folders) {
-    const dependencies = packages.find((one) => one.folder === each)?.dependencies ?? [];
-    for (const { name, folder: next } of packages) if (dependencies.includes(name)) folders.add(next);
-  }
-  return [...folders];
-}
+/** A path of a module as code names it: of its own package, or of another one of the project. */
+const MODULE = /['"](?:(\.{1,2}\/[^'"\n]+\.js)|(@tributary\/[\w-]+)\/([^'"\n]+))['"]/g;
 
-/** Hashes the code in build output: scripts and pages, without types and source maps. */
-export function hashBuild(folders: readonly string[], matches = (_path: string) => true): string {
+/**
+ * Hashes the code that a program runs: the modules that its entry file imports, theirs, and so on, and the pages that it serves.
+ *
+ * @param folder the program's package
+ */
+export function hashProgram(folder: string, packages: readonly Package[]): string {
   const hash = createHash('sha256');
-  for (const folder of folders) {
-    const output = join(PROJECT, folder, 'dist');
-    for (const path of existsSync(output) ? filesIn(output) : []) {
-      if (/\.(d\.ts|map)$/.test(path) || !matches(path)) continue;
-      hash.update(path).update(readFileSync(path));
+  const files = new Set([join(PROJECT, folder, 'dist/main.js'), ...filesIn(join(PROJECT, folder, 'dist/pages'))]);
+  // A set is iterated over what is added meanwhile, too.
+  for (const file of files) {
+    const text = existsSync(file) ? readFileSync(file) : '';
+    hash.update(file).update(text);
+    if (!file.endsWith('.js') || file.includes('/pages/')) continue;
+    for (const [, own, name, path] of text.toString().matchAll(MODULE)) {
+      const other = packages.find((each) => each.name === name);
+      if (own) files.add(join(dirname(file), own));
+      else if (other) files.add(join(PROJECT, other.folder, 'dist', `${path}.js`));
     }
   }
   return hash.digest('hex');
 }
 
+/** Hashes a service's migrations. */
+export function hashMigrations(folder: string): string {
+  const hash = createHash('sha256');
+  const files = filesIn(join(PROJECT, folder, 'dist')).filter((path) => /\bmigrations\b.*\.js$/.test(path));
+  for (const file of files) hash.update(file).update(readFileSync(file));
+  return hash.digest('hex');
+}
+
+/** The files of a folder and of those in it; none when it is not there. */
 function filesIn(folder: string): string[] {
+  if (!existsSync(folder)) return [];
   const entries = readdirSync(folder, { withFileTypes: true, recursive: true });
   return entries
     .filter((entry) => entry.isFile())

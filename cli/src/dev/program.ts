@@ -1,12 +1,12 @@
 import cluster, { type Worker } from 'node:cluster';
 import { join } from 'node:path';
 import { PROJECT } from '../services.js';
-import { foldersOf, hashBuild, type Package } from './packages.js';
+import { hashProgram, type Package } from './packages.js';
 
 /** How long a new process may take until it serves. */
 const START_MS = 15_000;
-/** After this time a process that does not serve yet is given up when its code has changed meanwhile. */
-const PATIENCE_MS = 3000;
+/** After this time a process that does not serve yet is given up when sources have changed meanwhile. */
+const PATIENCE_MS = 5000;
 const LOOK_MS = 250;
 /** How long a process that was replaced may take to answer its last requests, before it is killed. */
 const DRAIN_MS = 8000;
@@ -47,8 +47,6 @@ export interface ProgramOptions {
 export class Program {
   readonly name: string;
   readonly #options: ProgramOptions;
-  /** Where its code comes from. */
-  readonly #folders: readonly string[];
   #worker: Worker | null = null;
   /** Hash of the code that the process runs. */
   #running: string | null = null;
@@ -58,7 +56,6 @@ export class Program {
   constructor(options: ProgramOptions) {
     this.#options = options;
     this.name = options.name;
-    this.#folders = foldersOf(options.folder, options.packages);
   }
 
   get isRunning(): boolean {
@@ -67,7 +64,7 @@ export class Program {
 
   /** Whether no process runs the code that was built last. */
   get isOutdated(): boolean {
-    return this.#running !== hashBuild(this.#folders);
+    return this.#running !== this.#readCode();
   }
 
   /**
@@ -78,7 +75,7 @@ export class Program {
    */
   async replace(outdated: () => boolean): Promise<void> {
     clearTimeout(this.#restart);
-    const code = hashBuild(this.#folders);
+    const code = this.#readCode();
     await this.#options.prepare?.();
     this.#options.stopped.throwIfAborted();
     const fresh = this.#fork();
@@ -91,6 +88,10 @@ export class Program {
     this.#worker = fresh;
     this.#running = code;
     if (old) await end(old, DRAIN_MS);
+  }
+
+  #readCode(): string {
+    return hashProgram(this.#options.folder, this.#options.packages);
   }
 
   #fork(): Worker {
@@ -136,7 +137,8 @@ function serving(worker: Worker, outdated: () => boolean): Promise<string | null
     const looking = setInterval(() => {
       const waitedMs = performance.now() - startedAt;
       if (waitedMs > START_MS) settle(`it did not serve within ${START_MS / 1000} s`);
-      else if (waitedMs > PATIENCE_MS && outdated()) settle('it did not serve yet when files changed again');
+      else if (waitedMs > PATIENCE_MS && outdated())
+        settle(`it did not serve within ${PATIENCE_MS / 1000} s, and files have changed again`);
     }, LOOK_MS);
     worker.on('message', (message: Message) => {
       if (message.tell === 'serving') settle(null);

@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -125,9 +134,11 @@ async function createCluster(
 
 function refuseOtherVersion(cluster: string, major: number): void {
   const file = join(cluster, 'PG_VERSION');
-  const written = existsSync(file) ? readFileSync(file, 'utf8').trim() : 'none';
+  if (!readdirSync(cluster).includes('PG_VERSION')) {
+    throw new UserError(`${cluster} is damaged: it has no PG_VERSION. ${REMEDY}`);
+  }
+  const written = readFileSync(file, 'utf8').trim();
   if (written === String(major)) return;
-  if (!/^\d+$/.test(written)) throw new UserError(`${cluster} is damaged: it has no PG_VERSION. ${REMEDY}`);
   throw new UserError(
     `${cluster} was written by PostgreSQL ${written}, and this release has PostgreSQL ${major}: run the release that wrote it, or import anew with --fresh.`,
   );

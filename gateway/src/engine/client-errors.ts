@@ -1,10 +1,15 @@
+import { withCode } from '@tributary/shared/errors';
 import {
+  BREAK,
   type FieldNode,
   type FragmentDefinitionNode,
   GraphQLError,
+  GraphQLIncludeDirective,
   type GraphQLObjectType,
   type GraphQLOutputType,
   type GraphQLSchema,
+  GraphQLSkipDirective,
+  getDirectiveValues,
   getNamedType,
   getNullableType,
   isAbstractType,
@@ -15,6 +20,7 @@ import {
   parse,
   type SelectionSetNode,
   type ValueNode,
+  visit,
 } from 'graphql';
 import type { ClientDocument, Operation } from './operations.js';
 import type { ArgumentUse, ResponseError } from './response-errors.js';
@@ -83,6 +89,40 @@ export function presentErrors(errors: readonly ResponseError[], context: ErrorCo
   });
 }
 
+/**
+ * The error of a `@skip` or `@include` whose condition is null, with its location in the client's document.
+ *
+ * @param variables by the client's names
+ */
+export function conditionError(
+  query: string,
+  { operationName }: ClientDocument,
+  variables: Readonly<Record<string, unknown>>,
+): GraphQLError | null {
+  const document = parse(query);
+  const definitions = document.definitions.filter(
+    (each) => each.kind !== Kind.OPERATION_DEFINITION || (each.name?.value ?? null) === operationName,
+  );
+  let found: GraphQLError | null = null;
+  visit(
+    { ...document, definitions },
+    {
+      enter(node) {
+        try {
+          for (const directive of [GraphQLSkipDirective, GraphQLIncludeDirective]) {
+            if ('directives' in node) getDirectiveValues(directive, node, variables);
+          }
+        } catch (error) {
+          if (!(error instanceof GraphQLError)) throw error;
+          found = withCode(error, 'BAD_USER_INPUT');
+          return BREAK;
+        }
+      },
+    },
+  );
+  return found;
+}
+
 class ErrorPresenter {
   readonly #context: ErrorContext;
   readonly #root: ClientField;
@@ -105,9 +145,7 @@ class ErrorPresenter {
     );
     this.#definitions = operation?.variableDefinitions;
     this.#names = new Map([...document.variableNames].map(([name, normalized]) => [normalized, name]));
-    this.#variables = Object.fromEntries(
-      [...this.#names].map(([normalized, name]) => [name, variables[normalized]] as const),
-    );
+    this.#variables = byClientNames(document, variables);
     this.#root = {
       type: schema.getRootType(document.type) ?? null,
       nodes: [],
@@ -147,7 +185,8 @@ class ErrorPresenter {
     for (const key of path) {
       const nullable: GraphQLOutputType | null = type && getNullableType(type);
       if (typeof key === 'number') {
-        if (!isListType(nullable)) return { path: followed, nodes: field.nodes, isWhole: false };
+        const isThere = Number.isInteger(key) && key >= 0 && (!Array.isArray(data) || key < data.length);
+        if (!isListType(nullable) || !isThere) return { path: followed, nodes: field.nodes, isWhole: false };
         type = nullable.ofType;
         followed.push(key);
       } else {
@@ -276,7 +315,7 @@ class ErrorPresenter {
   /** Whether it names a field that clients may not know of (`@inaccessible`). */
   #namesHidden(message: string): boolean {
     const { schema, types } = this.#context;
-    for (const [, typeName = '', field = ''] of message.matchAll(/\b([A-Z]\w{0,200})\.(\w{1,200})/g)) {
+    for (const [, typeName = '', field = ''] of message.matchAll(/\b([A-Za-z_]\w{0,200})\.(\w{1,200})/g)) {
       const type = schema.getType(typeName);
       const isShown = type && 'getFields' in type && Object.hasOwn(type.getFields(), field);
       if (!isShown && types.hasField(typeName, field)) return true;
@@ -286,28 +325,31 @@ class ErrorPresenter {
 
   #withVariables(message: string, [use]: readonly ArgumentUse[]): string {
     const { literals } = this.#context.document;
-    const named = (normalized: string) => this.#names.get(normalized);
-    const literal = (normalized: string) => JSON.stringify(literals[normalized]).slice(0, MAX_LITERAL);
-    const isKnown = (normalized: string) => this.#names.has(normalized) || Object.hasOwn(literals, normalized);
-    return message
-      .replace(/\b([Vv])ariable (["'`])\$?(v\d+)\2/g, (whole, initial: string, mark: string, normalized: string) => {
-        if (!isKnown(normalized)) return whole;
-        const name = named(normalized);
-        if (name !== undefined) return `${initial}ariable ${mark}$${name}${mark}`;
-        const argument = initial === 'V' ? 'Argument' : 'argument';
-        return use
-          ? `${argument} ${mark}${use.argument}${mark}`
-          : `The ${argument.toLowerCase()} ${literal(normalized)}`;
-      })
-      .replace(/\bat "(v\d+)([.[])/g, (whole, normalized: string, next: string) =>
-        isKnown(normalized) ? `at "${named(normalized) ?? use?.argument ?? 'value'}${next}` : whole,
-      )
-      .replace(/\$(v\d+)\b/g, (whole, normalized: string) => {
-        if (!isKnown(normalized)) return whole;
-        const name = named(normalized);
-        return name === undefined ? literal(normalized) : `$${name}`;
-      });
+    // In one pass: a client may call its variables as the plan calls others.
+    return message.replace(VARIABLES, (whole, initial: string, mark: string, ...[of, at, other]: string[]) => {
+      const normalized = of ?? at ?? other ?? '';
+      const name = this.#names.get(normalized);
+      if (name === undefined && !Object.hasOwn(literals, normalized)) return whole;
+      if (at !== undefined) return `at "${name ?? use?.argument ?? 'value'}`;
+      if (name !== undefined) return of === undefined ? `$${name}` : `${initial}ariable ${mark}$${name}${mark}`;
+      const literal = JSON.stringify(literals[normalized]).slice(0, MAX_LITERAL);
+      if (of === undefined) return literal;
+      const argument = initial === 'V' ? 'Argument' : 'argument';
+      return use ? `${argument} ${mark}${use.argument}${mark}` : `${argument} ${literal}`;
+    });
   }
+}
+
+/** Variables in messages: `Variable "$v0"`, `at "v0.part"`, `$v0`. */
+const VARIABLES = /\b([Vv])ariable (["'`])\$?(v\d+)\2|\bat "(v\d+)(?=[.[])|\$(v\d+)\b/g;
+
+/** The values of variables, given by their normalized names, by the client's. */
+export function byClientNames(
+  { variableNames }: ClientDocument,
+  variables: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const given = [...variableNames].filter(([, normalized]) => Object.hasOwn(variables, normalized));
+  return Object.fromEntries(given.map(([name, normalized]) => [name, variables[normalized]] as const));
 }
 
 /** A response name that the planner made to keep apart what one name stands for. */

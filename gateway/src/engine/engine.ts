@@ -17,7 +17,7 @@ import {
 } from '../freshness/requirements.js';
 import type { ResponseCache } from '../freshness/response-cache.js';
 import type { Abandonment } from './abandonment.js';
-import { presentErrors } from './client-errors.js';
+import { byClientNames, conditionError, presentErrors } from './client-errors.js';
 import { type NormalizedVariables, readVariables } from './client-variables.js';
 import { SubgraphOperations } from './composed-operation.js';
 import { withConcreteTypes } from './concrete-types.js';
@@ -205,14 +205,21 @@ export class Engine {
     if ('errors' in variables) return { errors: this.#shown(variables.errors) };
     const key = this.#variantKey(operation, variables.coerced);
     const known = operation.variants.get(key);
-    const variant = known ?? (await this.#prepare(operation, key, variables.coerced, client));
+    const variant =
+      known ??
+      (await this.#prepare(operation, key, variables.coerced, client).catch((error) =>
+        this.#refusal(error, request, document, variables),
+      ));
     const planning = { cached: known !== undefined, durationMs: rounded(performance.now() - started) };
 
     const isQuery = type === OperationTypeNode.QUERY;
     const requirements = stricter(request.requirements ?? NO_REQUIREMENTS, operation.maxStalenessMs);
     const isDemanding = requirements.positions.size > 0 || Number.isFinite(requirements.maxStalenessMs);
     if (isQuery && isDemanding) await this.#cache?.prepare(requirements, STREAM_PATIENCE_MS);
-    const owners = () => this.#owners(operation, variant, key, variables.coerced, client);
+    const owners = () =>
+      this.#owners(operation, variant, key, variables.coerced, client).catch((error) =>
+        this.#refusal(error, request, document, variables),
+      );
     const start = (by: Route) => this.#execute(by, request, document, variables.sent, isQuery ? requirements : null);
     // What a mutation answers is never from a copy, which may not have its changes yet, and it cannot be run a second time.
     const asksOwners = !isQuery || requirements.maxStalenessMs === 0;
@@ -234,7 +241,7 @@ export class Engine {
     const { data, errors, plain, traces } = run;
     const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
     if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
-    const shaped = (variant.shape ?? this.#shape(operation, variables))(data, errors);
+    const shaped = (variant.shape ?? this.#introspect(operation, request, document, variables))(data, errors);
     // Without data, the error that caused it is enough.
     const listed = errors.list.filter(({ isConsequence }) => shaped !== null || !isConsequence);
     const shown =
@@ -262,6 +269,22 @@ export class Engine {
       ...(extensions && { extensions }),
       ...positions,
     };
+  }
+
+  /** @throws the error of a preparation in terms of one of the requests that wait for it */
+  #refusal(
+    error: unknown,
+    { query, requestId }: EngineRequest,
+    document: ClientDocument,
+    { coerced }: NormalizedVariables,
+  ): never {
+    if (!(error instanceof GraphQLError)) throw error;
+    if (error.extensions.code === undefined) {
+      throw conditionError(query, document, byClientNames(document, coerced)) ?? error;
+    }
+    if (error.extensions.code !== 'INTERNAL_SERVER_ERROR' || requestId === undefined) throw error;
+    const { message, extensions, cause } = error;
+    throw new GraphQLError(message, { extensions: { ...extensions, requestId }, originalError: cause as Error });
   }
 
   #shown(errors: readonly GraphQLError[]): readonly GraphQLError[] {
@@ -421,6 +444,19 @@ export class Engine {
       debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS, pathsLimit: limit.pathsLimit },
     });
     return { supergraph, planner, limit };
+  }
+
+  #introspect(
+    operation: Operation,
+    request: EngineRequest,
+    document: ClientDocument,
+    variables: NormalizedVariables,
+  ): Shape {
+    try {
+      return this.#shape(operation, variables);
+    } catch (error) {
+      return this.#refusal(error, request, document, variables);
+    }
   }
 
   #shape(operation: Operation, { coerced, sent }: NormalizedVariables): Shape {

@@ -83,5 +83,5 @@ export function checkLimits(document: DocumentNode, limits: OperationLimits): nu
 
 function refuseAbove(found: number, limit: number, what: string, reason: ErrorReason<'COST_LIMIT'>): void {
   if (found <= limit) return;
-  throw new ApiError('COST_LIMIT', `The operation has ${found} ${what}; it may have ${limit}.`, { reason });
+  throw new ApiError('COST_LIMIT', `The operation has ${found} ${what}; expected at most ${limit}.`, { reason });
 }

@@ -38,7 +38,7 @@ export class PlanningLimit {
   /**
    * Runs a planning within the limit.
    *
-   * @throws ApiError with the reason PLANNING: COST_LIMIT when it takes too much, INTERNAL_SERVER_ERROR when the planner fails
+   * @throws ApiError with the reason PLANNING: COST_LIMIT when it takes too much, INTERNAL_SERVER_ERROR with a cause when the planner fails
    */
   apply<Result>(plan: () => Result): Result {
     this.#before = process.cpuUsage();
@@ -47,8 +47,9 @@ export class PlanningLimit {
     } catch (error) {
       if (error instanceof Error && isExpense(error)) throw tooExpensive();
       if (isPlannerFault(error)) {
-        const message = `The query planner found no way to run this operation: ${error.message}`;
-        throw new ApiError('INTERNAL_SERVER_ERROR', message, { reason: 'PLANNING' });
+        const message = 'The query planner failed for this operation; the cause is in the log.';
+        // The planner's message names what only the gateway and subgraphs know: it is for the log.
+        throw Object.assign(new ApiError('INTERNAL_SERVER_ERROR', message, { reason: 'PLANNING' }), { cause: error });
       }
       throw error;
     }

@@ -57,20 +57,26 @@ export class ResponseErrors {
       const message = `There are more errors; the first ${MAX_ERRORS} are listed.`;
       this.list.push({ message, extensions: { code: 'TOO_MANY_ERRORS' }, paths: [] });
     }
-    this.#explained = null;
+    if (this.#explained) insert(this.#explained, error.paths);
     return true;
   }
 
   /** Whether an error says why there is nothing at a path: one at, above or below it, or one of the whole response. */
   explains(path: Path): boolean {
     if (this.list.some(({ paths }) => paths.length === 0)) return true;
-    this.#explained ??= indexOf(this.list);
-    let branch: Branch | undefined = this.#explained;
+    let branch: Branch | undefined = this.#index();
     for (const key of path) {
       if (branch?.isEnd) return true;
       branch = branch?.below.get(key);
     }
     return branch !== undefined;
+  }
+
+  #index(): Branch {
+    if (this.#explained) return this.#explained;
+    this.#explained = { isEnd: false, below: new Map() };
+    for (const { paths } of this.list) insert(this.#explained, paths);
+    return this.#explained;
   }
 
   /** @returns null when the paths were added to the same failure at the same field of another object */
@@ -82,8 +88,8 @@ export class ResponseErrors {
     this.#outages ??= new Map();
     const known = this.#outages.get(key);
     if (known) {
-      known.push(...error.paths);
-      this.#explained = null;
+      for (const path of error.paths) known.push(path);
+      if (this.#explained) insert(this.#explained, error.paths);
       return null;
     }
     const paths = [...error.paths];
@@ -92,21 +98,17 @@ export class ResponseErrors {
   }
 }
 
-function indexOf(errors: readonly ResponseError[]): Branch {
-  const root: Branch = { isEnd: false, below: new Map() };
-  for (const { paths } of errors) {
-    for (const path of paths) {
-      let branch = root;
-      for (const key of path) {
-        let next = branch.below.get(key);
-        if (!next) {
-          next = { isEnd: false, below: new Map() };
-          branch.below.set(key, next);
-        }
-        branch = next;
+function insert(root: Branch, paths: readonly Path[]): void {
+  for (const path of paths) {
+    let branch = root;
+    for (const key of path) {
+      let next = branch.below.get(key);
+      if (!next) {
+        next = { isEnd: false, below: new Map() };
+        branch.below.set(key, next);
       }
-      branch.isEnd = true;
+      branch = next;
     }
+    branch.isEnd = true;
   }
-  return root;
 }

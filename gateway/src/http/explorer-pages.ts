@@ -2,9 +2,13 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import fastifyStatic from '@fastify/static';
-import type { FastifyInstance } from 'fastify';
+import { varyWithAccept } from '@tributary/shared/http/graphql-endpoint';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import Negotiator from 'negotiator';
 
 const PAGES = fileURLToPath(new URL('../../dist/pages/', import.meta.url));
+
+const JSON_TYPES = ['application/json', 'application/graphql-response+json'];
 
 const ICON =
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#3a86c8" stroke-width="3" stroke-linecap="round"><path d="M5 3c0 6 7 5 7 10v8M19 3c0 6-7 5-7 10"/></svg>';
@@ -35,7 +39,9 @@ export async function serveExplorerPages(app: FastifyInstance): Promise<void> {
     reply.type('image/svg+xml').header('cache-control', 'public, max-age=86400').send(ICON),
   );
   app.addHook('onRequest', (request, reply, done) => {
-    if (request.method === 'GET' && request.url === '/graphql' && prefersHtml(request.headers.accept)) {
+    const isRead = request.method === 'GET' || request.method === 'HEAD';
+    if (isRead && request.url === '/graphql' && prefersHtml(request)) {
+      varyWithAccept(reply);
       reply.redirect('/graphiql');
     } else {
       done();
@@ -43,14 +49,7 @@ export async function serveExplorerPages(app: FastifyInstance): Promise<void> {
   });
 }
 
-/** Whether an `accept` header ranks HTML above JSON, as browsers do for the pages that they open. */
-function prefersHtml(accept = ''): boolean {
-  const qualities = new Map<string, number>();
-  for (const range of accept.toLowerCase().split(',')) {
-    const [type = '', ...parameters] = range.split(';').map((text) => text.trim());
-    qualities.set(type, Number(parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? 1));
-  }
-  const any = qualities.get('application/*') ?? qualities.get('*/*') ?? 0;
-  const json = ['application/json', 'application/graphql-response+json'].map((type) => qualities.get(type) ?? any);
-  return (qualities.get('text/html') ?? 0) > Math.max(...json);
+/** Browsers prefer HTML for the pages that they open. */
+function prefersHtml({ headers }: FastifyRequest): boolean {
+  return new Negotiator({ headers }).mediaType([...JSON_TYPES, 'text/html']) === 'text/html';
 }

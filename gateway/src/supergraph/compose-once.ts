@@ -17,7 +17,7 @@ export async function composeOnce(config: GatewayConfig): Promise<string> {
   const unused = { help: 'unused', registers: [] };
   const metrics = {
     durations: new Histogram({ name: 'durations', labelNames: ['subgraph', 'outcome'], ...unused }),
-    open: new Gauge({ name: 'open', labelNames: ['subgraph'], ...unused }),
+    open: new Gauge({ name: 'open', labelNames: ['subgraph'], aggregator: 'max', ...unused }),
     onPosition: () => undefined,
   };
   const logger = pino({ level: 'silent' });

@@ -176,7 +176,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
       const { name: subgraph } = this.#subgraph;
       throw new FetchError(
         'SUBGRAPH_UNAVAILABLE',
-        `Subgraph "${subgraph}" did not answer lately; it is asked again in a moment.`,
+        `Subgraph "${subgraph}" failed repeatedly, so requests to it are suspended; try again in a moment.`,
         { subgraph, reason: 'CIRCUIT_OPEN' },
       );
     }

@@ -287,6 +287,8 @@ export class Supergraph {
       return answer.data === undefined ? write(answer.errors ?? [], http) : write(answer, http, session);
     } catch (error) {
       if (!(error instanceof GraphQLError) || error instanceof RequestRefusedError) throw error;
+      const { code } = error.extensions;
+      if (code === 'INTERNAL_SERVER_ERROR') http.log.error({ err: error.originalError }, 'the query planner failed');
       this.#reportFailures([error], request);
       return write([error], http);
     }

@@ -9,6 +9,8 @@ const REFUSALS: Readonly<Record<string, readonly [status: number, message: strin
   HPE_HEADER_OVERFLOW: [431, 'The headers of the request are too large.'],
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'The request was not received in time.'],
 };
+/** How long the client may take to read the response and close the connection. */
+const LINGER_MS = 1000;
 const MALFORMED = [400, 'Malformed request: it must be HTTP/1.1.'] as const;
 
 /** Answers requests that never reach a handler, because they are not HTTP, too large or too slow, in the form of every other error. */
@@ -30,5 +32,6 @@ export function clientErrorHandler(logger: Logger): (error: NodeJS.ErrnoExceptio
       'connection: close',
     ];
     socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+    socket.setTimeout(LINGER_MS, () => socket.destroy());
   };
 }

@@ -68,7 +68,7 @@ export type GraphQLResult = ExecutionResult | readonly GraphQLError[] | WrittenR
 
 const JSON_TYPE = 'application/json';
 const RESPONSE_TYPE = 'application/graphql-response+json';
-/** Of two that a client likes equally, and does not list itself, the first is sent: older clients understand no other. */
+/** In order of preference where a client has none: older ones understand only JSON. */
 const OFFERED_TYPES: ReadonlyMap<string, string> = new Map(
   [JSON_TYPE, RESPONSE_TYPE].map((type) => [`${type}; charset=utf-8`, type]),
 );
@@ -80,6 +80,7 @@ const USUAL_ACCEPTS: ReadonlyMap<string | undefined, string> = new Map([
   [RESPONSE_TYPE, RESPONSE_TYPE],
   [`${RESPONSE_TYPE},${JSON_TYPE};q=0.9`, RESPONSE_TYPE],
 ]);
+
 /**
  * Serves GraphQL over HTTP at `/graphql` by that specification: POST with JSON, GET for queries, media types and status
  * codes as it has them. One request at a time: a batch is refused. Every error leaves with a code; what is not meant for
@@ -115,9 +116,14 @@ function send(reply: FastifyReply, accepted: string, result: GraphQLResult, http
 
 /** Names the type of the response, and that it depends on the `accept` header: caches must not give it to other clients. */
 function describeContent(reply: FastifyReply, type: string): void {
+  varyWithAccept(reply);
+  reply.header('content-type', `${type}; charset=utf-8`);
+}
+
+/** Adds `Accept` to the request headers that a response depends on. */
+export function varyWithAccept(reply: FastifyReply): void {
   const vary = reply.getHeader('vary');
   reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`);
-  reply.header('content-type', `${type}; charset=utf-8`);
 }
 
 /** What is got by GET may be kept, but is asked for again each time: whether it is still the same. */

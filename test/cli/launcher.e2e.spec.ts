@@ -1,0 +1,72 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runProgram } from '../harness/process.ts';
+
+const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
+const copy = mkdtempSync(join(tmpdir(), 'tributary-unbuilt-'));
+const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
+
+/** A clone after "npm ci": nothing is built, and what the build needs is missing, so that one that is tried fails. */
+beforeAll(() => {
+  mkdirSync(join(copy, 'cli'));
+  for (const path of ['package.json', 'package-lock.json', 'turbo.json', 'cli/bin', 'cli/package.json']) {
+    cpSync(join(PROJECT, path), join(copy, path), { recursive: true });
+  }
+  symlinkSync(join(PROJECT, 'node_modules'), join(copy, 'node_modules'));
+});
+afterAll(() => rmSync(copy, { recursive: true, force: true }));
+
+async function tributary(...args: string[]) {
+  const program = runProgram(join(copy, 'cli/bin/tributary.mjs'), args);
+  return { status: await program.ended, output: program.output() };
+}
+
+describe('in a clone that was never built', () => {
+  test.each([
+    [['--help'], /^Usage: tributary .*\n(?:.*\n)* {2}lag /],
+    [['help'], /^Usage: tributary /],
+    [['start', '--help'], /^Usage: tributary start .*\n(?:.*\n)* {2}--fresh /],
+    [['dev', '--help'], /^Usage: tributary dev .*\n(?:.*\n)* {2}--gateway-port /],
+    [['help', 'lag'], /^Usage: tributary lag /],
+    [['help', 'sagas', 'retry'], /^Usage: tributary sagas retry \[options\] <order>\n/],
+    [['sagas', 'help', 'retry'], /^Usage: tributary sagas retry /],
+    [['--version'], new RegExp(`^${version}\n$`)],
+  ])('%j answers without building anything', async (args, words) => {
+    const { status, output } = await tributary(...args);
+    expect(output).toMatch(words);
+    expect(output).not.toContain('Building');
+    expect(status).toBe(0);
+    expect(existsSync(join(copy, 'cli/dist'))).toBe(false);
+  });
+
+  test.each([
+    [['help', 'nothing'], "error: unknown command 'nothing'"],
+    [['start', '--gateway-port=70000'], '--gateway-port: expected a port, 0-65535; got "70000"\n'],
+    [['dead-letters', 'discard', 'orders', 'users', '0'], 'position: expected a whole number above 0; got "0"\n'],
+  ])('%j is refused without building anything', async (args, words) => {
+    const { status, output } = await tributary(...args);
+    expect(output).toContain(words);
+    expect(output).not.toContain('Building');
+    expect(status).toBe(1);
+  });
+
+  test.each([[['lag']], [['start']], [['token', 'CG-12520']]])('%j says that it builds', async (args) => {
+    const { status, output } = await tributary(...args);
+    expect(output).toMatch(/^Building \(once, about 20 s\) …\n/);
+    expect(output).not.toMatch(/ {4}at /);
+    expect(status).toBe(1);
+  });
+});
+
+test('without dependencies it says how to install them', async () => {
+  const bare = mkdtempSync(join(tmpdir(), 'tributary-bare-'));
+  cpSync(join(PROJECT, 'cli/bin'), join(bare, 'cli/bin'), { recursive: true });
+  cpSync(join(PROJECT, 'package.json'), join(bare, 'package.json'));
+  const program = runProgram(join(bare, 'cli/bin/tributary.mjs'), ['start']);
+  expect(await program.ended).toBe(1);
+  expect(program.output()).toBe('The dependencies of Tributary are not installed: run "npm ci" first.\n');
+  rmSync(bare, { recursive: true, force: true });
+});
