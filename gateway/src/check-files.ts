@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { access, open, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { ConfigurationError, got } from '@tributary/shared/config/environment';
+import { ConfigurationError, gotPath } from '@tributary/shared/config/environment';
 import { fileProblem } from '@tributary/shared/config/file-problem';
 import type { GatewayConfig } from './config.js';
 
@@ -32,12 +32,12 @@ async function checkReadable(path: string): Promise<void> {
 async function checkWritable(path: string): Promise<void> {
   const expected = 'LAST_SUPERGRAPH: expected "redis" or a file in a folder that can be written';
   const isFolder = (await stat(path).catch(() => null))?.isDirectory() ?? false;
-  if (isFolder) throw new ConfigurationError(`${expected}; ${got(path)} (it is a folder)`);
+  if (isFolder) throw new ConfigurationError(`${expected}; ${gotPath(path)} (it is a folder)`);
   const folder = dirname(resolve(path));
   try {
     await access(`${folder}/`, constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw new ConfigurationError(`${expected}; ${got(path)} (${folder}: ${fileProblem(error)})`);
+    throw new ConfigurationError(`${expected}; ${gotPath(path)} (${folder}: ${fileProblem(error)})`);
   }
 }
 
@@ -48,6 +48,6 @@ export function unusableSupergraph(path: string, error: unknown): ConfigurationE
   const reason = fileProblem(error).replace(/\s+/g, ' ').slice(0, LONGEST_REASON);
   const hint = /must be a core schema/.test(reason) ? 'it is the schema of an API or of a subgraph' : reason;
   return new ConfigurationError(
-    `SUPERGRAPH_PATH: expected a file with a composed federation supergraph; ${got(path)} (${hint})`,
+    `SUPERGRAPH_PATH: expected a file with a composed federation supergraph; ${gotPath(path)} (${hint})`,
   );
 }

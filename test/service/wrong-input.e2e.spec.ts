@@ -177,6 +177,16 @@ const ROWS: readonly Row[] = [
     { EXPLAIN_TOKEN_FILE: 'BOX/none' },
     `EXPLAIN_TOKEN_FILE: ${FILE}; got "BOX/none" (no such file or folder)`,
   ),
+  settings(
+    'users',
+    { USERS_DATABASE_URL: '', USERS_DATABASE_URL_FILE: 'BOX/secrets/users_database_password@' },
+    `USERS_DATABASE_URL_FILE: ${FILE}; got "BOX/secrets/users_database_password@" (no such file or folder)`,
+  ),
+  settings(
+    'orders',
+    { PRODUCTS_URL: 'ftp://host?api_token=hunter2' },
+    `PRODUCTS_URL: expected a URL such as http://localhost:4002; ${HIDDEN}`,
+  ),
   settings('gateway', { EXPLAIN_TOKEN_FILE: 'BOX' }, `EXPLAIN_TOKEN_FILE: ${FILE}; got "BOX" (it is a folder)`),
   {
     ...settings(

@@ -83,7 +83,7 @@ function describe(expected: string, name: string, value: string | undefined): st
 
 const SECRET_NAME = /(SECRET|TOKEN|PASSWORD|DATABASE_URL)$/;
 /** Where a value of any setting may hold credentials: in URLs, before "@" or in the query. */
-const SECRET_VALUE = /@|password|secret|token/i;
+const SECRET_VALUE = /@|[?&]\w*(password|secret|token)\w*=/i;
 const SHOWN_LENGTH = 60;
 
 /** What was given, for a message: in quotes and on one line, long text cut; or nothing of it where it may be secret. */
@@ -92,6 +92,9 @@ export function got(value: string, setting = ''): string {
   return `got ${JSON.stringify(value.length > SHOWN_LENGTH ? `${value.slice(0, SHOWN_LENGTH)}…` : value)}`;
 }
 
+/** The path that was given, which is no secret and is of use only as a whole. */
+export const gotPath = (path: string): string => `got ${JSON.stringify(path)}`;
+
 /** @throws Error when the file does not hold a value */
 function readValueFile(path: string | undefined): string | undefined {
   if (!path) return undefined;
@@ -99,9 +102,9 @@ function readValueFile(path: string | undefined): string | undefined {
   try {
     value = readFileSync(path, 'utf8').trim();
   } catch (error) {
-    throw new Error(`expected a file that holds the value; ${got(path)} (${fileProblem(error)})`);
+    throw new Error(`expected a file that holds the value; ${gotPath(path)} (${fileProblem(error)})`);
   }
-  if (value === '') throw new Error(`expected a file that holds the value; ${got(path)} (it is empty)`);
+  if (value === '') throw new Error(`expected a file that holds the value; ${gotPath(path)} (it is empty)`);
   return value;
 }
 

@@ -31,7 +31,7 @@ export function databaseProblem(error: unknown, setting: string, databaseUrl: st
   if (code === '28000' && /no encryption|SSL off/.test(message))
     return problem(
       `${server} refuses connections without TLS: ${message}`,
-      `Add sslmode=require to the query of ${setting}.`,
+      `Add sslmode=verify-full to the query of ${setting}.`,
     );
   if (code === '28000')
     return problem(`${server} refuses the role "${role}": ${message}`, `Correct the role in ${setting}.`);

@@ -70,8 +70,9 @@ export function serveCommand<Config extends z.infer<z.ZodObject<typeof serveSett
         const port = (config as Readonly<Record<string, unknown>>)[settingOf(program, 'PORT')];
         await Promise.all([check(config), refuseUnusableAddress(config.HOST, Number(port))]);
       }
-      const [create, { serve }] = await Promise.all([load(), import('./run-service.js')]);
-      await serve(program, config, (logger) => create(config, logger));
+      const { serve } = await import('./run-service.js');
+      // Not loaded by a process that only starts others.
+      await serve(program, config, async (logger) => (await load())(config, logger));
     },
   };
 }
