@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { PROJECT } from '../services.js';
 import { hashProgram, type Package } from './packages.js';
 
-/** How long a new process may take until it serves. */
-const START_MS = 15_000;
+/** How long a new process may take until it serves, on a machine that is busy with other work. */
+const START_MS = 60_000;
+/** After this time it is said that it does not serve yet. */
+const NOTICE_MS = 10_000;
 /** After this time a process that does not serve yet is given up when sources have changed meanwhile. */
 const PATIENCE_MS = 5000;
 const LOOK_MS = 250;
@@ -79,7 +81,11 @@ export class Program {
     await this.#options.prepare?.();
     this.#options.stopped.throwIfAborted();
     const fresh = this.#fork();
-    const problem = await serving(fresh, outdated);
+    const notice = setTimeout(
+      () => this.#options.say(`${this.name} does not serve yet, ${NOTICE_MS / 1000} s after its start …`),
+      NOTICE_MS,
+    );
+    const problem = await serving(fresh, outdated).finally(() => clearTimeout(notice));
     if (problem !== null) {
       await end(fresh, 0);
       throw new StartError(problem);
