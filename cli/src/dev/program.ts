@@ -13,7 +13,7 @@ const LOOK_MS = 250;
 /** How long a process that was replaced may take to answer its last requests, before it is killed. */
 const DRAIN_MS = 8000;
 /** The same at the end. */
-const END_MS = 3000;
+const END_MS = 2500;
 /** How long until a process that ended by itself is started again; it doubles while that goes on. */
 const RESTART_MS = 500;
 const MAX_RESTART_MS = 10_000;
