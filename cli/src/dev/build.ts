@@ -22,9 +22,12 @@ export async function build(packages: readonly Package[], signal: AbortSignal): 
     cwd: PROJECT,
     env: { ...plain, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: TIMEOUT_MS,
-    signal,
+    // A group of its own: the compilers end with it.
+    detached: true,
   });
+  const kill = () => child.pid !== undefined && killGroup(child.pid);
+  const tooLong = setTimeout(kill, TIMEOUT_MS);
+  signal.addEventListener('abort', kill);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -33,9 +36,20 @@ export async function build(packages: readonly Package[], signal: AbortSignal): 
   }
   const status = await new Promise<number | NodeJS.Signals | null>((resolve, reject) =>
     child.once('error', reject).once('close', (code, killedBy) => resolve(killedBy ?? code)),
-  );
+  ).finally(() => {
+    clearTimeout(tooLong);
+    signal.removeEventListener('abort', kill);
+  });
   signal.throwIfAborted();
   return status === 0 ? null : describe(output, packages);
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** The program itself: the script that the package installs takes longer, and does not pass signals on. */

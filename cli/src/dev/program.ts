@@ -3,15 +3,17 @@ import { join } from 'node:path';
 import { PROJECT } from '../services.js';
 import { hashProgram, type Package } from './packages.js';
 
-/** How long a new process may take until it serves. */
-const START_MS = 15_000;
+/** How long a new process may take until it serves, on a machine that is busy with other work. */
+const START_MS = 60_000;
+/** After this time it is said that it does not serve yet. */
+const NOTICE_MS = 10_000;
 /** After this time a process that does not serve yet is given up when sources have changed meanwhile. */
 const PATIENCE_MS = 5000;
 const LOOK_MS = 250;
 /** How long a process that was replaced may take to answer its last requests, before it is killed. */
 const DRAIN_MS = 8000;
 /** The same at the end. */
-const END_MS = 3000;
+const END_MS = 2500;
 /** How long until a process that ended by itself is started again; it doubles while that goes on. */
 const RESTART_MS = 500;
 const MAX_RESTART_MS = 10_000;
@@ -79,7 +81,11 @@ export class Program {
     await this.#options.prepare?.();
     this.#options.stopped.throwIfAborted();
     const fresh = this.#fork();
-    const problem = await serving(fresh, outdated);
+    const notice = setTimeout(
+      () => this.#options.say(`${this.name} does not serve yet, ${NOTICE_MS / 1000} s after its start …`),
+      NOTICE_MS,
+    );
+    const problem = await serving(fresh, outdated).finally(() => clearTimeout(notice));
     if (problem !== null) {
       await end(fresh, 0);
       throw new StartError(problem);
