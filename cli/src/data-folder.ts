@@ -27,6 +27,8 @@ const CONTENTS = [
   `${SECRETS}.unfinished`,
   'running.json',
   'import-report.json',
+  'supergraph.graphql',
+  'supergraph.graphql.new',
   'postgres.log',
   'postgres.password',
   'postgres.unfinished',
