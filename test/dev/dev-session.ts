@@ -39,7 +39,7 @@ export class DevSession {
     const folder = copyProject('dev');
     const ports = ['gateway', 'users', 'products', 'orders'].map((name) => `--${name}-port=0`);
     const args = ['dev', '--data-dir', join(folder, '.data'), '--scale', '0.05', ...ports];
-    const program = runProgram(join(folder, 'cli/dist/main.js'), args);
+    const program = runProgram(join(folder, 'cli/bin/tributary.mjs'), args);
     try {
       const [, url = ''] = await program.printed(/is ready [\s\S]*Graph {5}(http:\S+)\/graphql[\s\S]*Ctrl-C/);
       return new DevSession(folder, program, url);
