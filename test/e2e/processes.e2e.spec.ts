@@ -90,6 +90,7 @@ test.each(haveNats() ? ['the ledgers alone', 'NATS'] : ['the ledgers alone'])(
     running.length = 0;
     await nats?.remove();
   },
+  60_000,
 );
 
 test.each([

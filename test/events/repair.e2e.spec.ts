@@ -142,7 +142,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
       );
       expect(await tributary('rebuild', 'users')).toEqual({
         status: 1,
-        output: '\n"rebuild users_copy" is running already; wait until it has ended.\n',
+        output: '"rebuild users_copy" is running already; wait until it has ended.\n',
       });
     } finally {
       await holder.query('commit');
@@ -212,7 +212,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     );
     expect(await tributary('rebuild', 'users')).toEqual({
       status: 1,
-      output: expect.stringMatching(/^\nThe copy of users cannot be rebuilt: .*verify --repair.*\n$/),
+      output: expect.stringMatching(/^The copy of users cannot be rebuilt: .*verify --repair.*\n$/),
     });
     const { status, output } = await tributary('verify', '--repair');
     expect(output).toMatch(/^orders has stopped at event \d+ of users: .* It goes on after event \d+\..*sagas retry/m);

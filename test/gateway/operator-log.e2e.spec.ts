@@ -42,6 +42,7 @@ beforeAll(async () => {
       (response) => response?.status === 200,
       50_000,
     );
+    if (level === 'info') await program.printed(/gateway listens/);
     return { url, program };
   };
   const [info, warn] = await Promise.all([start('info'), start('warn')]);

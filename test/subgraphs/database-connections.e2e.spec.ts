@@ -163,7 +163,7 @@ test('a database that is away is told by metrics and by one line in the log, whe
   expect((await isUp(0)).text.match(ofDatabase)).toBeNull();
   const log = await fetch(`${orders}/ledger?after=0`);
   expect(log.status).toBe(503);
-  expect(await log.text()).toContain('The database of orders does not answer');
+  expect(await log.text()).toContain('The database of orders does not respond');
   const before = lines.length;
   for (let i = 0; i < 20; i++)
     expect((await read()).errors?.[0]).toMatchObject({ extensions: { code: 'SUBGRAPH_UNAVAILABLE' } });
