@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { checkFiles } from '@tributary/gateway/check-files';
-import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
+import { type GatewayConfig, readConfig as readGatewayConfig } from '@tributary/gateway/config';
 import { readConfig as readOrdersConfig } from '@tributary/orders/config';
 import { readConfig as readProductsConfig } from '@tributary/products/config';
 import type { ConfigurationError } from '@tributary/shared/config/environment';
@@ -20,9 +20,10 @@ type ReadConfig = (env: NodeJS.ProcessEnv) => unknown;
  *
  * @param options the ports by program: `gatewayPort`, `postgresPort`
  * @param programs which programs are given this environment: with `start` the gateway alone
+ * @returns the gateway's settings, except those that the stack gives it
  * @throws UserError that has every problem, each in a line that ends with the programs it concerns
  */
-export async function checkSettings(options: object, programs: 'gateway' | 'all'): Promise<void> {
+export async function checkSettings(options: object, programs: 'gateway' | 'all'): Promise<GatewayConfig> {
   const services = await findConfigs();
   const environment = { ...process.env, ...setByTheStack([...services.keys()]) };
   const problems = new Map<string, string[]>();
@@ -31,8 +32,8 @@ export async function checkSettings(options: object, programs: 'gateway' | 'all'
   for (const [name, readConfig] of readers) {
     for (const problem of problemsOf(() => readConfig(environment))) add(problem, name);
   }
-  if (problems.size === 0) {
-    const config = readGatewayConfig(environment);
+  const config = problems.size === 0 ? readGatewayConfig(environment) : null;
+  if (config) {
     // The gateway of `dev` serves a file of its own.
     const checks = programs === 'all' ? [] : [() => checkFiles(config)];
     for (const check of [...checks, () => refuseUnusableAddress(config.HOST, 0)])
@@ -40,7 +41,8 @@ export async function checkSettings(options: object, programs: 'gateway' | 'all'
   }
   const lines = [...problems].map(([problem, names]) => `  ${problem} (read by ${names.join(', ')})`);
   lines.push(...sharedPorts(['gateway', ...services.keys(), 'postgres'], options));
-  if (lines.length > 0) throw new UserError(`Invalid settings:\n${lines.join('\n')}`);
+  if (!config || lines.length > 0) throw new UserError(`Invalid settings:\n${lines.join('\n')}`);
+  return config;
 }
 
 /** How each service reads its configuration, by the service's name. */

@@ -21,7 +21,7 @@ const STOP_MS = 1500;
 export async function runDev(options: StartOptions): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
   const stopped = listenForStop();
-  await checkSettings(options, 'all');
+  const { EXPLORER: explorer } = await checkSettings(options, 'all');
   const services = await findServices();
   await refusePortsInUse(
     [...KNOWN, ...services.filter(({ name }) => !KNOWN.some((known) => known.name === name))],
@@ -59,7 +59,7 @@ export async function runDev(options: StartOptions): Promise<void> {
     say,
     onReady: () => {
       const serviceUrls = Object.fromEntries(services.map(({ name }) => [name, `http://localhost:${ports.get(name)}`]));
-      say(welcome({ url, serviceUrls }, `${(performance.now() / 1000).toFixed(1)} s`));
+      say(welcome({ url, serviceUrls, explorer }, `${(performance.now() / 1000).toFixed(1)} s`));
       say('Saved changes are built and reloaded.\n');
     },
     stopped,

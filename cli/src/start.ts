@@ -34,6 +34,8 @@ export interface LocalStack {
   readonly url: string;
   /** Of the services, by name. */
   readonly serviceUrls: Readonly<Record<string, string>>;
+  /** Whether the gateway serves the explorer's pages. */
+  readonly explorer: boolean;
   /** Resolves when the database server ends, asked to or not. */
   readonly databaseEnded: Promise<void>;
   /** Drains the gateway, then the services, then stops PostgreSQL. @returns whether all of it stopped in time */
@@ -52,7 +54,7 @@ export async function startLocalStack(
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<LocalStack> {
-  await checkSettings(options, 'gateway');
+  const { EXPLORER: explorer } = await checkSettings(options, 'gateway');
   await refusePortsInUse(KNOWN, options);
   const loading = loadParts(options);
   // It may fail while PostgreSQL starts.
@@ -75,6 +77,7 @@ export async function startLocalStack(
   try {
     return {
       ...(await startServices(await loading, options, data, started, say, stopped)),
+      explorer,
       databaseEnded: data.ended,
       stop,
     };

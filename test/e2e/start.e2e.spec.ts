@@ -18,14 +18,16 @@ afterEach(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-function cli(...args: string[]): RunningProgram {
-  const program = runProgram('cli/bin/tributary.mjs', args);
+function run(args: readonly string[], env: NodeJS.ProcessEnv): RunningProgram {
+  const program = runProgram('cli/bin/tributary.mjs', args, env);
   running.push(program);
   return program;
 }
+const cli = (...args: string[]) => run(args, {});
 
 const PORTS = ['--gateway-port=0', '--users-port=0', '--products-port=0', '--orders-port=0'];
-const start = (name: string, ...args: string[]) => cli('start', `--data-dir=${join(folder, name)}`, ...PORTS, ...args);
+const startArgs = (name: string) => ['start', `--data-dir=${join(folder, name)}`, ...PORTS];
+const start = (name: string, ...args: string[]) => cli(...startArgs(name), ...args);
 
 async function graphOf(program: RunningProgram): Promise<string> {
   return (await program.printed(/Graph {5}(http:\S+)\/graphql/))[1] as string;
@@ -73,6 +75,7 @@ describe('npm start', () => {
 
     const second = start('killed', '--scale=0.02');
     const again = await graphOf(second);
+    expect(second.output()).toContain(`Explore   ${again}  (Apollo Sandbox)   ${again}/graphiql`);
     expect(isAlive(postgres)).toBe(false);
     expect((await ask(again, `{ user(id: "${data.registerUser.id}") { name } }`)).data.user).toEqual({ name: 'K' });
 
@@ -92,7 +95,12 @@ describe('npm start', () => {
     expect(await first.ended).toBe(0);
     expect(isAlive(postgres)).toBe(false);
 
-    const url = await graphOf(start('cut'));
+    const again = run(startArgs('cut'), { NODE_ENV: 'production' });
+    const url = await graphOf(again);
+    const welcome = /Explore .*\n[\s\S]*Ctrl-C/;
+    const [text] = await again.printed(welcome);
+    expect(text).toMatch(/^Explore {3}off: EXPLORER=on/);
+    expect(text).not.toContain('graphiql');
     const { data } = await ask(url, '{ users { totalCount } products { totalCount } orders { totalCount } }');
     expect(data).toEqual({ users: { totalCount: 793 }, products: { totalCount: 1862 }, orders: { totalCount: 5009 } });
   });
