@@ -199,14 +199,17 @@ describe('when a subgraph fails', () => {
 
 describe('over a supergraph file', () => {
   function supergraphFile(
-    sdl: string,
+    sdls: string | Readonly<Record<string, string>>,
     url: string,
     path = join(mkdtempSync(join(tmpdir(), 'tributary-sdl-')), 'supergraph.graphql'),
   ) {
-    const typeDefs = parse(
-      `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])\n${sdl}`,
-    );
-    writeFileSync(path, composeServices([{ name: 'a', url, typeDefs }]).supergraphSdl as string);
+    const head = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])\n';
+    const services = Object.entries(typeof sdls === 'string' ? { a: sdls } : sdls).map(([name, sdl]) => ({
+      name,
+      url,
+      typeDefs: parse(head + sdl),
+    }));
+    writeFileSync(path, composeServices(services).supergraphSdl as string);
     return path;
   }
 
@@ -237,6 +240,62 @@ describe('over a supergraph file', () => {
       { msg: 'serving a new supergraph', added: ['Query.b'], removed: [], changed: [] },
       { msg: 'the supergraph file is loaded again', path },
     ]);
+  });
+
+  test('whatever may break clients is named in the line of a new supergraph', async () => {
+    const a = await subgraph('type Query { a: String }');
+    const path = supergraphFile(
+      {
+        a: `directive @live on QUERY | FIELD
+            directive @slow(ms: Int = 1) on QUERY
+            interface Named { name: String }
+            type Thing implements Named { name: String size: Int }
+            type Odd { id: ID }
+            scalar Money
+            enum Currency { EUR USD }
+            input Range { from: Int = 0 }
+            type Query { thing(of: Currency = EUR, in: Range, for: Int! = 1): Thing odd: Odd price: Money named: Named }`,
+        b: 'directive @live on QUERY | FIELD directive @slow(ms: Int = 1) on QUERY type Query { b: String }',
+      },
+      a.url,
+    );
+    const { gateway: running, logs } = await gateway({ SUPERGRAPH_PATH: path });
+    await running.ready;
+    supergraphFile(
+      {
+        a: `directive @live on QUERY
+            interface Named { name: String }
+            type Thing { name: String size: Int }
+            interface Odd { id: ID }
+            type Even implements Odd { id: ID }
+            type Money { amount: Int }
+            enum Currency { EUR USD }
+            input Range { from: Int = 1 }
+            type Query { thing(of: Currency = USD, in: Range, for: Int!): Thing odd: Odd price: Money named: Named }`,
+        c: 'directive @live on QUERY type Query { b: String }',
+      },
+      a.url,
+      path,
+    );
+    const news = () => logs.filter(({ msg }) => msg === 'serving a new supergraph');
+    await until(
+      async () => news().length,
+      (count) => count === 2,
+    );
+    expect(news()[1]).toMatchObject({
+      joined: ['c'],
+      left: ['b'],
+      added: ['Even', 'Money.amount'],
+      removed: ['@slow', 'Thing implements Named'],
+      changed: [
+        '@live: FIELD | QUERY → QUERY',
+        'Money: Scalar → Object',
+        'Odd: Object → Interface',
+        'Query.thing(for:): Int! = 1 → Int!',
+        'Query.thing(of:): Currency = EUR → Currency = USD',
+        'Range.from: Int = 0 → Int = 1',
+      ],
+    });
   });
 
   test('a file that is not there ends the start with its name', async () => {

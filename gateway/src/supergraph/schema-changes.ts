@@ -1,5 +1,6 @@
 import {
-  type GraphQLNamedType,
+  type GraphQLArgument,
+  type GraphQLInputField,
   type GraphQLSchema,
   isEnumType,
   isInputObjectType,
@@ -8,14 +9,16 @@ import {
   isObjectType,
   isSpecifiedScalarType,
   isUnionType,
+  print,
 } from 'graphql';
 
 /** The most that is named of each kind; a log line has a length. */
 const MAX_NAMED = 20;
 
 /**
- * What a supergraph has that the one before had not, and the reverse: types, and of the types that both have `Type.field`,
- * `Type.field(argument:)`, `Enum.VALUE` and members of unions, as `Union.Member`. `changed`: what has another type now.
+ * What a supergraph has that the one before had not, and the reverse: types, directives, and of those that both have `Type.field`,
+ * `Type.field(argument:)`, `Enum.VALUE`, `Union.Member`, `Type implements Interface`. `changed`: what has another type, kind, default or
+ * location now.
  */
 export interface SchemaChanges {
   readonly added: readonly string[];
@@ -24,55 +27,64 @@ export interface SchemaChanges {
 }
 
 export function schemaChanges(before: GraphQLSchema, after: GraphQLSchema): SchemaChanges {
-  const [added, removed, changed]: [string[], string[], string[]] = [[], [], []];
-  const earlier = namedTypes(before);
-  const later = namedTypes(after);
-  for (const name of earlier.keys()) if (!later.has(name)) removed.push(name);
-  for (const [name, type] of later) {
-    const other = earlier.get(name);
-    if (!other) {
-      added.push(name);
-      continue;
-    }
-    const [past, present] = [partsOf(other), partsOf(type)];
-    for (const part of past.keys()) if (isMissing(part, present)) removed.push(`${name}.${part}`);
-    for (const [part, ofType] of present) {
-      const pastType = past.get(part);
-      if (isMissing(part, past)) added.push(`${name}.${part}`);
-      else if (pastType !== undefined && pastType !== ofType) changed.push(`${name}.${part}: ${pastType} → ${ofType}`);
-    }
-  }
-  return { added: bounded(added), removed: bounded(removed), changed: bounded(changed) };
+  const [past, present] = [partsOf(before), partsOf(after)];
+  const changed = [...present].flatMap(([name, { text }]) => {
+    const earlier = past.get(name)?.text ?? text;
+    return earlier === text ? [] : [`${name}: ${earlier} → ${text}`];
+  });
+  return {
+    added: bounded(missing(present, past)),
+    removed: bounded(missing(past, present)),
+    changed: bounded(changed),
+  };
 }
 
-function namedTypes(schema: GraphQLSchema): Map<string, GraphQLNamedType> {
-  return new Map(
-    Object.entries(schema.getTypeMap()).filter(
-      ([, type]) => !isIntrospectionType(type) && !isSpecifiedScalarType(type),
-    ),
+/** A part of a schema, such as `Type.field`. */
+interface Part {
+  /** What it is: a field's type, the kind of a type. */
+  readonly text: string;
+  /** The part that it belongs to; null for types and directives. */
+  readonly owner: string | null;
+}
+
+/** The names of parts that others lack; what belongs to a part that they lack needs no mention. */
+function missing(parts: ReadonlyMap<string, Part>, others: ReadonlyMap<string, Part>): string[] {
+  return [...parts].flatMap(([name, { owner }]) =>
+    others.has(name) || (owner !== null && !others.has(owner)) ? [] : [name],
   );
 }
 
-/** Whether others lack a part; of a field that they lack, the arguments need no mention. */
-function isMissing(part: string, others: ReadonlyMap<string, string>): boolean {
-  if (others.has(part)) return false;
-  const [field = part, argument] = part.split('(');
-  return argument === undefined || others.has(field);
-}
-
-/** What a type consists of, with the type of each part, as text. */
-function partsOf(type: GraphQLNamedType): Map<string, string> {
-  const parts = new Map<string, string>();
-  if (isEnumType(type)) for (const { name } of type.getValues()) parts.set(name, '');
-  if (isUnionType(type)) for (const { name } of type.getTypes()) parts.set(name, '');
-  if (isObjectType(type) || isInterfaceType(type) || isInputObjectType(type)) {
+/** All parts of a schema, by name. */
+function partsOf(schema: GraphQLSchema): Map<string, Part> {
+  const parts = new Map<string, Part>();
+  const add = (name: string, owner: string | null, text = '') => parts.set(name, { text, owner });
+  for (const { name, locations, args } of schema.getDirectives()) {
+    add(`@${name}`, null, locations.join(' | '));
+    for (const argument of args) add(`@${name}(${argument.name}:)`, `@${name}`, typeOf(argument));
+  }
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (isIntrospectionType(type) || isSpecifiedScalarType(type)) continue;
+    const { name } = type;
+    // `Object`, `Interface`, `InputObject`, …
+    add(name, null, type[Symbol.toStringTag].replace(/^GraphQL|Type$/g, ''));
+    if (isEnumType(type)) for (const value of type.getValues()) add(`${name}.${value.name}`, name);
+    if (isUnionType(type)) for (const member of type.getTypes()) add(`${name}.${member.name}`, name);
+    if (isInputObjectType(type))
+      for (const field of Object.values(type.getFields())) add(`${name}.${field.name}`, name, typeOf(field));
+    if (!isObjectType(type) && !isInterfaceType(type)) continue;
+    for (const each of type.getInterfaces()) add(`${name} implements ${each.name}`, name);
     for (const field of Object.values(type.getFields())) {
-      parts.set(field.name, String(field.type));
-      if (!('args' in field)) continue;
-      for (const argument of field.args) parts.set(`${field.name}(${argument.name}:)`, String(argument.type));
+      const ofField = `${name}.${field.name}`;
+      add(ofField, name, String(field.type));
+      for (const argument of field.args) add(`${ofField}(${argument.name}:)`, ofField, typeOf(argument));
     }
   }
   return parts;
+}
+
+/** The type of a value that clients give, with its default. */
+function typeOf({ type, astNode }: GraphQLArgument | GraphQLInputField): string {
+  return astNode?.defaultValue ? `${type} = ${print(astNode.defaultValue)}` : String(type);
 }
 
 function bounded(names: readonly string[]): readonly string[] {

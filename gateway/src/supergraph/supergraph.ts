@@ -199,7 +199,12 @@ export class Supergraph {
     const subgraphs = new Set(
       [...supergraphSdl.matchAll(/@join__graph\(name: "([^"]+)"/g)].map(([, name = '']) => name),
     );
-    const changes = this.#loaded && schemaChanges(this.#loaded.schema, apiSchema);
+    const earlier = this.#loaded;
+    const changes = earlier && {
+      joined: [...subgraphs].filter((name) => !earlier.subgraphs.has(name)),
+      left: [...earlier.subgraphs].filter((name) => !subgraphs.has(name)),
+      ...schemaChanges(earlier.schema, apiSchema),
+    };
     this.#loaded = { id, loadedAt: new Date(), engine, schema: apiSchema, subgraphs };
     logger.info({ supergraph: id, subgraphs: [...subgraphs], ...changes }, 'serving a new supergraph');
   }
