@@ -1,6 +1,5 @@
 import { ConfigurationError } from '@tributary/shared/config/environment';
 import { pino } from 'pino';
-import { Gauge, Histogram } from 'prom-client';
 import type { GatewayConfig, Subgraph } from '../config.js';
 import { CompositionError, composeSchemas } from './compose-schemas.js';
 import { readSchema } from './read-schema.js';
@@ -14,15 +13,9 @@ import { subgraphOptions, withoutCredentials } from './supergraph.js';
  * @throws ConfigurationError that has every reason, a line each
  */
 export async function composeOnce(config: GatewayConfig): Promise<string> {
-  const unused = { help: 'unused', registers: [] };
-  const metrics = {
-    durations: new Histogram({ name: 'durations', labelNames: ['subgraph', 'outcome'], ...unused }),
-    open: new Gauge({ name: 'open', labelNames: ['subgraph'], aggregator: 'max', ...unused }),
-    onPosition: () => undefined,
-  };
   const logger = pino({ level: 'silent' });
   const read = async (subgraph: Subgraph) => {
-    const dataSource = new SubgraphDataSource(subgraph, subgraphOptions(config), metrics, logger);
+    const dataSource = new SubgraphDataSource(subgraph, subgraphOptions(config), null, logger);
     return readSchema(dataSource).finally(() => dataSource.close());
   };
   const schemas = new Map<string, string>();

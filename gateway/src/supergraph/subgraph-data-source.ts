@@ -90,7 +90,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
   readonly #ownHeaders: Readonly<Record<string, string>>;
   readonly #pool: Pool;
   readonly #options: SubgraphOptions;
-  readonly #metrics: SubgraphMetrics;
+  readonly #metrics: SubgraphMetrics | null;
   readonly #breaker: CircuitBreaker;
   /** By outcome, made once: looking them up costs. */
   readonly #observers = new Map<string, (seconds: number) => void>();
@@ -106,7 +106,8 @@ export class SubgraphDataSource implements GraphQLDataSource {
   #quiet: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(subgraph: Subgraph, options: SubgraphOptions, metrics: SubgraphMetrics, logger: Logger) {
+  /** @param metrics null: it is not measured */
+  constructor(subgraph: Subgraph, options: SubgraphOptions, metrics: SubgraphMetrics | null, logger: Logger) {
     const url = new URL(subgraph.url);
     const { timeoutMs, breakAfter, breakMs, headers } = options;
     this.#withheld = withheldFrom(subgraph.name, headers);
@@ -127,7 +128,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     this.#options = options;
     this.#metrics = metrics;
     this.#breaker = new CircuitBreaker(breakAfter, breakMs, () => performance.now());
-    metrics.open.set({ subgraph: subgraph.name }, 0);
+    metrics?.open.set({ subgraph: subgraph.name }, 0);
     const details = { subgraph: subgraph.name };
     this.failedRequests = new FailedRequests(logger, 'requests failed because of a subgraph', details);
     this.#failing = new Fault({
@@ -184,7 +185,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
       const result = await this.#ask(request);
       if (result.errors) this.failedRequests.cause = null;
       this.#succeeded(permit, query === null);
-      if (result.positions?.has(this.#subgraph.name)) this.#metrics.onPosition(this.#subgraph.name);
+      if (result.positions?.has(this.#subgraph.name)) this.#metrics?.onPosition(this.#subgraph.name);
       this.#observe(result.errors ? 'errors' : 'ok', started);
       return result;
     } catch (error) {
@@ -279,7 +280,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     const { isOpen } = this.#breaker;
     if (isOpen === this.#toldOpen) return;
     this.#toldOpen = isOpen;
-    this.#metrics.open.set({ subgraph: this.#subgraph.name }, isOpen ? 1 : 0);
+    this.#metrics?.open.set({ subgraph: this.#subgraph.name }, isOpen ? 1 : 0);
     // It may open and close again and again during one fault; that is logged once.
     if (isOpen && !this.#closed) this.#circuit.failed(this.#lastFailure);
   }
@@ -287,8 +288,8 @@ export class SubgraphDataSource implements GraphQLDataSource {
   #observe(outcome: string, started: number): void {
     let observe = this.#observers.get(outcome);
     if (!observe) {
-      const labelled = this.#metrics.durations.labels({ subgraph: this.#subgraph.name, outcome });
-      observe = (seconds) => labelled.observe(seconds);
+      const labelled = this.#metrics?.durations.labels({ subgraph: this.#subgraph.name, outcome });
+      observe = (seconds) => labelled?.observe(seconds);
       this.#observers.set(outcome, observe);
     }
     observe((performance.now() - started) / 1000);
