@@ -51,7 +51,8 @@ curl localhost:4000/graphql -H 'content-type: application/json' -d '{"query": "q
 2. Show \`message\` where a person has to change something: \`BAD_USER_INPUT\` (beside the input that \`extensions.field\` names), \`NOT_FOUND\`, \`CONFLICT\`.
 3. Retry only the codes whose row below says so: after one second, then 2, 4 and so on with some randomness, five times at most. A mutation with an
    \`idempotencyKey\` is safe to send again with the same key. Before you retry another mutation, read whether it took effect.
-4. Report \`INTERNAL_SERVER_ERROR\` and \`INVALID_SUBGRAPH_RESPONSE\` with \`extensions.requestId\`: operators find the cause in the log with it.
+4. Report \`INTERNAL_SERVER_ERROR\` with \`extensions.requestId\`: operators find the cause in the log with it. Report \`INVALID_SUBGRAPH_RESPONSE\` with its
+   message too, which names the field and the fault: the log has every such request at \`LOG_LEVEL=debug\`, and else [samples](operations.md#failed-requests).
 
 Every response has the header \`x-request-id\`: the client's own if it sent one (letters, digits, \`_\`, \`.\`, \`:\` and \`-\`, 128 at most), else a new one. The gateway and
 the services log it as \`reqId\`. Where requests share a fetch, an error names the request that was logged, which may be another client's.

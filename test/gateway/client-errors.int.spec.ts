@@ -351,8 +351,8 @@ describe("a subgraph's failure names what is missing because of it:", () => {
   });
 });
 
-test('an error that a client should report carries the id of its request, which the gateway logs', async () => {
-  const { url, stock } = await shop();
+test('an error that a client should report carries the id of its request, which the gateway logs with the cause', async () => {
+  const { url, stock, logs } = await shop({ LOG_LEVEL: 'debug' });
   stock.answerWith((response) => response.end('{"data":{"_entities":[{"weight":"heavy"}]}}'));
   const headers = { 'x-request-id': 'request-17' };
   const { errors } = await ask(url, 'query Read { products(first: 1) { weight } }', {}, headers);
@@ -364,4 +364,30 @@ test('an error that a client should report carries the id of its request, which 
       extensions: { code: 'INVALID_SUBGRAPH_RESPONSE', requestId: 'request-17' },
     },
   ]);
+  const cause = errors?.[0]?.message;
+  const line = { level: 20, reqId: 'request-17', code: 'INVALID_SUBGRAPH_RESPONSE', operation: 'Read', cause };
+  expect(logs.filter(({ reqId, code }) => reqId === 'request-17' && code)).toMatchObject([line]);
+});
+
+test('the log has the cause of each failed request, as far as the gateway itself found it out', async () => {
+  const { url, gateway, catalogue, logs } = await shop({ LOG_LEVEL: 'debug' });
+  const personal = 'Subgraph "catalogue" knows ada@example.com';
+  const error = JSON.stringify({ message: personal, extensions: { code: 'TIMEOUT', big: 'x'.repeat(5000) } });
+  const failures: [text: string | null, code: string, cause: string | undefined][] = [
+    [null, 'TIMEOUT', 'Subgraph "catalogue" did not answer within 400 ms.'],
+    [`{"data":null,"errors":[${error}]}`, 'TIMEOUT', undefined],
+    ['{"data":null}', 'INVALID_SUBGRAPH_RESPONSE', 'The subgraph "catalogue" returned no data.'],
+  ];
+  for (const [i, [text, code, cause]] of failures.entries()) {
+    catalogue.answerWith((response) => text !== null && response.end(text));
+    const { errors } = await ask(url, 'query Read { viewer { name } }', {}, { 'x-request-id': `request-${i}` });
+    expect(errors).toMatchObject([{ extensions: { code } }]);
+    const [line] = logs.filter(({ msg, reqId }) => msg === 'a request failed' && reqId === `request-${i}`);
+    expect([line?.subgraph, line?.code, line?.cause]).toEqual(['catalogue', code, cause]);
+  }
+  await gateway.close();
+  const samples = logs.filter(({ msg }) => msg === 'requests failed because of a subgraph');
+  const [, code, cause] = failures[2] ?? [];
+  expect(samples).toMatchObject([{ level: 40, failedRequests: 3, reqId: 'request-2', code, cause }]);
+  expect(JSON.stringify(logs)).not.toContain('ada@example.com');
 });

@@ -142,7 +142,8 @@ test('requests that fail while their subgraph works otherwise are one line for m
     const slow = expect.stringContaining('did not answer within 400 ms');
     expect(lineOf('slow')).toMatchObject([{ ...common, subgraph: 'slow', code: 'TIMEOUT', cause: slow }]);
     expect(lineOf('broken')).toMatchObject([{ ...common, subgraph: 'broken', code: 'INTERNAL_SERVER_ERROR' }]);
-    expect(lineOf('odd')).toMatchObject([{ ...common, code: oddCode }]);
+    const odd = 'Cannot return null for non-nullable field Query.odd.';
+    expect(lineOf('odd')).toMatchObject([{ ...common, code: oddCode, cause: odd }]);
     expect(programs[level].program.output()).not.toContain(personal);
   }
 });

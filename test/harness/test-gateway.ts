@@ -27,7 +27,7 @@ interface LogLine {
 export interface TestGateway {
   readonly url: string;
   readonly gateway: Gateway;
-  /** What it has logged so far, from level info on. */
+  /** What it has logged so far, from level info on, or from LOG_LEVEL. */
   readonly logs: readonly LogLine[];
   /** What it says at `/health/ready`. */
   readiness(): Promise<{
@@ -42,7 +42,10 @@ export interface TestGateway {
 export async function gateway(env: NodeJS.ProcessEnv, bus?: EventBus): Promise<TestGateway> {
   const config = readConfig({ GATEWAY_PORT: '0', SUPERGRAPH_POLL_INTERVAL: '50ms', SUBGRAPH_TIMEOUT: '400ms', ...env });
   const logs: LogLine[] = [];
-  const logger = pino({ level: 'info' }, { write: (line: string) => void logs.push(JSON.parse(line)) });
+  const logger = pino(
+    { level: env.LOG_LEVEL ?? 'info' },
+    { write: (line: string) => void logs.push(JSON.parse(line)) },
+  );
   const created = await createGateway(config, logger, bus);
   created.ready.catch(() => undefined);
   cleanUps.push(() => created.close());

@@ -1,6 +1,7 @@
 import type { ResponsePath } from '@apollo/query-planner';
 import type { ReadPosition } from '@tributary/shared/events/positions-header';
 import type { SubgraphOperation } from './composed-operation.js';
+import { withCause } from './error-cause.js';
 import { copyOf } from './merge.js';
 import { MAX_ERRORS } from './response-errors.js';
 import { isObject, type Json, type SubgraphError, type SubgraphResult } from './types.js';
@@ -138,7 +139,8 @@ function explainAll(errors: EntityError[], operation: SubgraphOperation, count: 
 
 function wrongAnswer({ subgraph }: SubgraphOperation, what: string): EntityError {
   const message = `The subgraph "${subgraph}" ${what}.`;
-  return { error: { message, extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } }, index: null, below: [] };
+  const extensions = withCause({ code: 'INVALID_SUBGRAPH_RESPONSE' }, message);
+  return { error: { message, extensions }, index: null, below: [] };
 }
 
 /** The errors of a part's answer, by the indices that its representations have in the whole group. */

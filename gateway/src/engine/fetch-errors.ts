@@ -1,6 +1,7 @@
 import { argumentUses } from './argument-uses.js';
 import { type SubgraphOperation, selectedNames } from './composed-operation.js';
 import { type EntityAnswer, holdsNull } from './entity-groups.js';
+import { withCause } from './error-cause.js';
 import type { ArgumentUse, ResponseErrors } from './response-errors.js';
 import { isObject, type Path, type SubgraphError, type SubgraphResult } from './types.js';
 
@@ -22,10 +23,8 @@ export function addRootErrors(
   { data, errors = [] }: Pick<SubgraphResult, 'data' | 'errors'>,
   paths: readonly Path[],
 ): void {
-  const nothing: SubgraphError = {
-    message: `The subgraph "${operation.subgraph}" returned no data.`,
-    extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' },
-  };
+  const message = `The subgraph "${operation.subgraph}" returned no data.`;
+  const nothing: SubgraphError = { message, extensions: withCause({ code: 'INVALID_SUBGRAPH_RESPONSE' }, message) };
   const names = selectedNames(operation, () => true);
   const missing = new Map(
     names.filter((name) => !isObject(data) || holdsNull(data[name])).map((name) => [name, below(paths, [name])]),

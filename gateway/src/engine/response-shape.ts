@@ -15,6 +15,7 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
+import { withCause } from './error-cause.js';
 import { isJson } from './json-text.js';
 import type { ResponseErrors } from './response-errors.js';
 import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
@@ -187,8 +188,12 @@ function compileLeaf(type: GraphQLLeafType, field: string): Complete {
 }
 
 function refuse(at: Place, message: string, errors: ResponseErrors): null {
-  errors.add({ message, paths: [pathOf(at)], extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } });
+  addInvalid(pathOf(at), message, errors);
   return null;
+}
+
+function addInvalid(path: Path, message: string, errors: ResponseErrors): void {
+  errors.add({ message, paths: [path], extensions: withCause({ code: 'INVALID_SUBGRAPH_RESPONSE' }, message) });
 }
 
 /** What a value is, without the value, which may be personal data. */
@@ -202,8 +207,7 @@ function tellMissing(at: Place, field: string, errors: ResponseErrors): void {
   if (errors.isFull) return;
   const path = pathOf(at);
   if (errors.explains(path)) return;
-  const message = `Cannot return null for non-nullable field ${field}.`;
-  errors.add({ message, paths: [path], extensions: { code: 'INVALID_SUBGRAPH_RESPONSE' } });
+  addInvalid(path, `Cannot return null for non-nullable field ${field}.`, errors);
 }
 
 function pathOf(at: Place): Path {

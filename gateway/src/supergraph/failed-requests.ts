@@ -11,11 +11,13 @@ export interface FailedRequest {
   readonly code: string;
   readonly operation?: string | undefined;
   readonly reqId: string;
+  /** Why it failed, where the gateway itself found out; else only the code says it. */
+  readonly cause?: string | undefined;
 }
 
 /**
  * Logs failed requests as samples: one line for many, with their number and the newest of them. No line where `take` is called
- * first: then another line reports them.
+ * first: then another line reports them. Each request is a line of level debug, by which its id can be found.
  */
 export class FailedRequests {
   readonly #logger: Logger;
@@ -28,8 +30,6 @@ export class FailedRequests {
   #newest: FailedRequest | null = null;
   #waitMs = FIRST_LINE_MS;
   #timer: NodeJS.Timeout | undefined;
-  /** Why the newest one failed, where the gateway itself found out; null when only the code says it. */
-  cause: string | null = null;
 
   constructor(logger: Logger, message: string, details: Readonly<Record<string, unknown>> = {}) {
     this.#logger = logger;
@@ -41,6 +41,7 @@ export class FailedRequests {
     this.#count += 1;
     this.#total += 1;
     this.#newest = request;
+    this.#logger.debug({ ...this.#details, ...request }, 'a request failed');
     this.#timer ??= setTimeout(() => this.#next(), this.#waitMs).unref();
   }
 
@@ -74,8 +75,7 @@ export class FailedRequests {
 
   #log(): void {
     if (this.#count === 0) return;
-    const cause = this.cause === null ? {} : { cause: this.cause };
-    this.#logger.warn({ ...this.#details, failedRequests: this.#count, ...this.#newest, ...cause }, this.#message);
+    this.#logger.warn({ ...this.#details, failedRequests: this.#count, ...this.#newest }, this.#message);
     this.#count = 0;
   }
 }

@@ -12,6 +12,7 @@ import type { Logger } from 'pino';
 import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
 import type { HeaderRule, Subgraph } from '../config.js';
+import { withCause } from '../engine/error-cause.js';
 import { isJson } from '../engine/json-text.js';
 import {
   type Fetcher,
@@ -158,7 +159,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
       return await this.#timed(request, this.#breaker.allows(), queryOf(request));
     } catch (error) {
       const { message, extensions, isFinal } = error as FetchError;
-      return { errors: [{ message, extensions }], isFinal };
+      return { errors: [{ message, extensions: withCause(extensions, message) }], isFinal };
     }
   };
 
@@ -183,7 +184,6 @@ export class SubgraphDataSource implements GraphQLDataSource {
     }
     try {
       const result = await this.#ask(request);
-      if (result.errors) this.failedRequests.cause = null;
       this.#succeeded(permit, query === null);
       if (result.positions?.has(this.#subgraph.name)) this.#metrics?.onPosition(this.#subgraph.name);
       this.#observe(result.errors ? 'errors' : 'ok', started);
@@ -195,7 +195,6 @@ export class SubgraphDataSource implements GraphQLDataSource {
       }
       const shown = this.#explain(error);
       const code = String(shown.extensions.code);
-      this.failedRequests.cause = shown.message;
       // What is too large, or refused, was answered by the subgraph.
       const answered = error instanceof TooLargeError || (error instanceof NotGraphQLError && isRefusal(error.status));
       shown.isOutage = !answered;

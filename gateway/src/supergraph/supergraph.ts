@@ -17,6 +17,7 @@ import type { GatewayConfig, Subgraph } from '../config.js';
 import { Abandonment } from '../engine/abandonment.js';
 import { credentialsOf } from '../engine/credentials.js';
 import { Engine } from '../engine/engine.js';
+import { causeOf } from '../engine/error-cause.js';
 import {
   latest,
   NO_REQUIREMENTS,
@@ -301,16 +302,22 @@ export class Supergraph {
 
   /** Counts a request as failed, once for each subgraph that its errors name. */
   #reportFailures(errors: readonly GraphQLError[] = [], { query, operationName, http }: GraphQLRequest): void {
-    const failed = new Map<FailedRequests, string>();
+    const failed = new Map<FailedRequests, GraphQLError['extensions']>();
     for (const { extensions } of errors) {
-      const { code, subgraph } = extensions;
-      if (!FAILURES.has(code)) continue;
-      failed.set(this.#dataSources.get(String(subgraph))?.failedRequests ?? this.#failedRequests, String(code));
+      if (!FAILURES.has(extensions.code)) continue;
+      const requests = this.#dataSources.get(String(extensions.subgraph))?.failedRequests ?? this.#failedRequests;
+      // Those that follow may be consequences of the first.
+      if (!failed.has(requests)) failed.set(requests, extensions);
     }
     if (failed.size === 0) return;
     const operation = operationName ?? /^\s*(?:query|mutation)\s+(\w+)/.exec(query)?.[1];
-    for (const [requests, code] of failed) {
-      requests.add({ code, operation: operation?.slice(0, MAX_OPERATION_NAME), reqId: http.id });
+    for (const [requests, extensions] of failed) {
+      requests.add({
+        code: String(extensions.code),
+        operation: operation?.slice(0, MAX_OPERATION_NAME),
+        reqId: http.id,
+        cause: causeOf(extensions),
+      });
     }
   }
 
