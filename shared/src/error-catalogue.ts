@@ -122,8 +122,8 @@ export const ERROR_CATALOGUE = {
   },
   RATE_LIMITED: {
     when: 'Too many new operations are waiting to be planned.',
-    retry: 'Yes, after a second.',
-    status: '400',
+    retry: 'Yes, after a second, as the header `retry-after` says.',
+    status: '429',
   },
   COST_LIMIT: {
     when: 'The operation is larger than the gateway allows.',

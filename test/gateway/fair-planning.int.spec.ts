@@ -1,5 +1,7 @@
+import { connect } from 'node:net';
 import { expect, test } from 'vitest';
 import { gatewayOver, subgraph } from '../harness/test-gateway.ts';
+import { until } from '../harness/until.ts';
 
 const HEAVY = 10;
 
@@ -36,6 +38,26 @@ test('what a client says of its address is not believed', async () => {
   expect(await placeOfNovel({})).toBe(HEAVY);
   expect(await placeOfNovel({ TRUSTED_PROXIES: '10.0.0.0/8' })).toBe(HEAVY);
 }, 60_000);
+
+test('a client with too many new operations receives 429, and when to try again', async () => {
+  const a = await subgraph('type Query { n: String }');
+  const { url } = await gatewayOver({ a });
+  const { hostname, port } = new URL(url);
+  // In one packet, so that they come before the first of them is planned.
+  const requests = Array.from({ length: 400 }, (_, i) => `GET /graphql?query={a${i}:n} HTTP/1.1\r\nhost: a\r\n\r\n`);
+  const socket = connect({ host: hostname, port: Number(port) });
+  let text = '';
+  socket.setEncoding('utf8').on('data', (chunk) => {
+    text += chunk;
+  });
+  socket.write(requests.join(''));
+  await until(
+    async () => text,
+    (all) => all.includes('RATE_LIMITED'),
+  );
+  socket.destroy();
+  expect(text).toMatch(/HTTP\/1.1 429 [^{]*retry-after: 1\r\n[^{]*\{"errors":\[\{[^\]]*"code":"RATE_LIMITED"/);
+});
 
 test('a proxy that is no address is refused', async () => {
   await expect(gatewayOver({}, { TRUSTED_PROXIES: '10.0.0.0/33,proxy' })).rejects.toThrow('TRUSTED_PROXIES');
