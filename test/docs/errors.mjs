@@ -35,6 +35,7 @@ curl localhost:4000/graphql -H 'content-type: application/json' -d '{"query": "q
   "errors": [
     {
       "message": "\\"first\\" must be between 0 and 100, got 1000.",
+      "locations": [{ "line": 1, "column": 29 }],
       "path": ["orders"],
       "extensions": { "code": "BAD_USER_INPUT", "field": "first", "reason": "PAGE_SIZE", "subgraph": "orders" }
     }
