@@ -62,16 +62,16 @@ export const ERROR_CATALOGUE = {
     },
   },
   BAD_REQUEST: {
-    when: 'The HTTP request is not GraphQL over HTTP: no JSON, no `query`, an unsupported method or media type, a body that is too large.',
+    when: 'The HTTP request is not GraphQL over HTTP: no JSON, no `query`, an unsupported method or media type, headers or a body that are too large or come too slowly.',
     retry: UNCHANGED,
-    status: '400, 405, 406, 413 or 415',
+    status: '400, 405, 406, 408, 413, 415 or 431',
     reasons: {
       BATCH: 'The body is a list of requests: batching is not supported.',
       BODY_SIZE: 'The body is too large (HTTP status 413).',
     },
   },
   PERSISTED_QUERY_NOT_SUPPORTED: {
-    when: 'The request has the hash of a persisted query and no `query`.',
+    when: 'The request has the hash of a persisted query, and no `query` or an empty one.',
     retry: 'Yes, with `query`: clients with automatic persisted queries do so by themselves.',
   },
   NOT_FOUND: {

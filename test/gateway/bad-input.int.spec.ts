@@ -173,6 +173,12 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
       'PERSISTED_QUERY_NOT_SUPPORTED',
       'PersistedQueryNotSupported',
     ],
+    [
+      'the hash of a query, and an empty query',
+      { query: '', extensions: { persistedQuery: { version: 1, sha256Hash: 'ecf4edb46db40b51' } } },
+      'PERSISTED_QUERY_NOT_SUPPORTED',
+      'PersistedQueryNotSupported',
+    ],
   ])('%s', async (_what, request, code, words) => {
     for (const door of ['gateway', 'users'] as const) {
       const response = await fetch(`${graph.urls[door]}/graphql`, {

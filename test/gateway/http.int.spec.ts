@@ -152,6 +152,7 @@ describe('accept', () => {
   test.each<[string, string | string[], string | number]>([
     ['anything', '*/*', JSON_TYPE],
     ['JSON', 'application/json', JSON_TYPE],
+    ['nothing', '', JSON_TYPE],
     ['the usual of Apollo Client', `${RESPONSE_TYPE},${JSON_TYPE};q=0.9`, RESPONSE_TYPE],
     [
       'the usual of urql',
@@ -254,6 +255,18 @@ test('every response of /graphql varies with Accept, and with Origin where that 
     const { headers } = await fetch(path, init);
     expect(headers.get('vary'), JSON.stringify([path, init])).toBe('Origin, Accept');
   }
+});
+
+test('a GET with the hash of a persisted query and an empty query is told to send the query', async () => {
+  const hash = JSON.stringify({ persistedQuery: { version: 1, sha256Hash: 'ab' } });
+  const response = await fetch(`${await endpoint()}?query=&extensions=${encodeURIComponent(hash)}`);
+  expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED' } }] });
+});
+
+test('an expectation that is not known is ignored', async () => {
+  const headers = { ...JSON_HEADERS, expect: 'bogus' };
+  const response = await send(await endpoint(), { method: 'POST', headers }, HELLO.body);
+  expect([response.statusCode, response.headers['x-request-id']]).toEqual([200, expect.any(String)]);
 });
 
 describe('a GET again', () => {

@@ -75,6 +75,7 @@ const OFFERED_TYPES: ReadonlyMap<string, string> = new Map(
 /** The `accept` headers of usual clients, which need no negotiation. */
 const USUAL_ACCEPTS: ReadonlyMap<string | undefined, string> = new Map([
   [undefined, JSON_TYPE],
+  ['', JSON_TYPE],
   ['*/*', JSON_TYPE],
   [JSON_TYPE, JSON_TYPE],
   [RESPONSE_TYPE, RESPONSE_TYPE],
@@ -190,7 +191,7 @@ function readRequest(http: FastifyRequest, reply: FastifyReply): GraphQLRequest 
   const text = method === 'GET' ? http.url : String(http.body ?? '');
   const { query, operationName, variables, extensions } = method === 'GET' ? readUrl(http) : readBody(http, text);
   if (!isNothing(extensions) && !isMap(extensions)) throw malformed('"extensions" must be an object');
-  if (isNothing(query) && extensions?.persistedQuery) throw persistedQueryNotSupported();
+  if ((isNothing(query) || query === '') && extensions?.persistedQuery) throw persistedQueryNotSupported();
   if (typeof query !== 'string') throw malformed('"query" is required and must be a string');
   if (!isNothing(operationName) && typeof operationName !== 'string')
     throw malformed('"operationName" must be a string');

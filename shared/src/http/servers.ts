@@ -40,6 +40,8 @@ export class Servers {
       socket.once('close', () => this.#connections.delete(socket));
     });
     server.on('clientError', this.#onClientError);
+    // An expectation other than 100-continue may be ignored (RFC 9110, 10.1.1); Node would refuse the request past the handler.
+    server.on('checkExpectation', handler);
     this.#servers.push(server);
     return server;
   }
