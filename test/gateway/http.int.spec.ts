@@ -8,6 +8,7 @@ import {
   type RequestOptions,
 } from 'node:http';
 import { connect } from 'node:net';
+import { ERROR_CATALOGUE } from '@tributary/shared/error-catalogue';
 import fc from 'fast-check';
 import { serverAudits } from 'graphql-http';
 import { describe, expect, test } from 'vitest';
@@ -376,6 +377,7 @@ describe('x-request-id', () => {
       await once(socket, 'close');
       const [head = '', body = ''] = chunks.join('').split('\r\n\r\n');
       expect(head).toMatch(new RegExp(`^HTTP/1.1 ${expected} `));
+      expect(ERROR_CATALOGUE.BAD_REQUEST.status).toContain(String(expected));
       expect(head).toMatch(/^x-request-id: [0-9a-f-]{36}$/m);
       expect(head).toContain(`content-length: ${body.length}`);
       expect(JSON.parse(body)).toMatchObject({ errors: [{ extensions: { code: 'BAD_REQUEST' } }] });
