@@ -51,7 +51,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   await service.app.register(cors, {
     origin: config.CORS_ORIGINS.map((origin) => ({ '*': /^/, localhost: THIS_MACHINE })[origin] ?? origin),
     methods: ['GET', 'POST'],
-    exposedHeaders: ['x-session-token', 'x-request-id'],
+    exposedHeaders: ['x-session-token', 'x-request-id', 'retry-after'],
     maxAge: 600,
     // Other OPTIONS requests are answered like preflights.
     strictPreflight: false,

@@ -56,6 +56,7 @@ test('a client with too many new operations receives 429, and when to try again'
     (all) => all.includes('RATE_LIMITED'),
   );
   socket.destroy();
+  expect(text).toMatch(/^access-control-expose-headers: .*retry-after/m);
   expect(text).toMatch(/HTTP\/1.1 429 [^{]*retry-after: 1\r\n[^{]*\{"errors":\[\{[^\]]*"code":"RATE_LIMITED"/);
 });
 
