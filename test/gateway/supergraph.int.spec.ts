@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { composeServices } from '@apollo/composition';
@@ -199,14 +199,18 @@ describe('when a subgraph fails', () => {
 
 describe('over a supergraph file', () => {
   function supergraphFile(
-    sdl: string,
+    sdl: string | readonly string[],
     url: string,
     path = join(mkdtempSync(join(tmpdir(), 'tributary-sdl-')), 'supergraph.graphql'),
   ) {
-    const typeDefs = parse(
-      `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])\n${sdl}`,
-    );
-    writeFileSync(path, composeServices([{ name: 'a', url, typeDefs }]).supergraphSdl as string);
+    const services = [sdl].flat().map((each, i) => ({
+      name: 'ab'.charAt(i),
+      url,
+      typeDefs: parse(
+        `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])\n${each}`,
+      ),
+    }));
+    writeFileSync(path, composeServices(services).supergraphSdl as string);
     return path;
   }
 
@@ -237,6 +241,22 @@ describe('over a supergraph file', () => {
       { msg: 'serving a new supergraph', added: ['Query.b'], removed: [], changed: [] },
       { msg: 'the supergraph file is loaded again', path },
     ]);
+  });
+
+  test('an operation that the planner fails on is logged once, with the id that each of its errors has', async () => {
+    const thing = 'type Thing @key(fields: "id") { id: ID!';
+    const a = await subgraph('type Query { a: Int }');
+    const path = supergraphFile([`type Query { thing: Thing } ${thing} }`, `${thing} size: Int }`], a.url);
+    // Without its key, nothing leads to the field's subgraph.
+    const sdl = readFileSync(path, 'utf8').replaceAll(', key: "id"', '');
+    writeFileSync(path, sdl);
+    const { url, gateway: running, logs } = await gateway({ SUPERGRAPH_PATH: path });
+    await running.ready;
+    for (const id of ['first', 'second', 'third']) {
+      const answer = await ask(url, '{ thing { size } }', {}, { 'x-request-id': id });
+      expect(answer.errors).toMatchObject([{ extensions: { reason: 'PLANNING', requestId: 'first' } }]);
+    }
+    expect(logs.filter(({ msg }) => msg === 'the query planner failed')).toMatchObject([{ reqId: 'first' }]);
   });
 
   test('a file that is not there ends the start with its name', async () => {

@@ -284,7 +284,11 @@ export class Engine {
     }
     if (error.extensions.code !== 'INTERNAL_SERVER_ERROR' || requestId === undefined) throw error;
     const { message, extensions, cause } = error;
-    throw new GraphQLError(message, { extensions: { ...extensions, requestId }, originalError: cause as Error });
+    if (cause === undefined) throw error;
+    // The first request that waits for the plan logs the cause; the error that is kept for the others has its id.
+    Object.assign(extensions, { requestId });
+    error.cause = undefined;
+    throw new GraphQLError(message, { extensions, originalError: cause as Error });
   }
 
   #shown(errors: readonly GraphQLError[]): readonly GraphQLError[] {
