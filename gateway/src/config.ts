@@ -165,7 +165,7 @@ export const settings = {
     'Labels of progressive `@override`s that are on: `new-stock,new-prices=10%`. `percent(5)` needs no entry.',
   ),
   MAX_OPERATION_TOKENS: count(20_000).describe(
-    'Most tokens of a document. This and the limits below are enforced before an operation is planned.',
+    'Most tokens, and most lines, of a document. This and the limits below are enforced before an operation is planned.',
   ),
   MAX_OPERATION_DEPTH: count(50).describe('Greatest depth of nested fields in an operation.'),
   MAX_OPERATION_ALIASES: count(1000).describe('Most aliases in an operation.'),

@@ -136,7 +136,7 @@ export const ERROR_CATALOGUE = {
       NESTING: 'The text of the document has brackets or lists nested too deeply.',
       PLANNING: 'There are too many ways to plan the operation.',
       REPEATED_FIELDS: 'One selection repeats a field too often.',
-      TOKENS: 'The document has too many tokens.',
+      TOKENS: 'The document has too many tokens or lines.',
     },
   },
   DOWNSTREAM_SERVICE_ERROR: {

@@ -1,4 +1,4 @@
-import { GraphQLError, type GraphQLErrorExtensions } from 'graphql';
+import { GraphQLError, type GraphQLErrorExtensions, type GraphQLErrorOptions } from 'graphql';
 import type { ErrorCode, ErrorReason } from './error-catalogue.js';
 import { isPassing, tookTooLong } from './postgres/failure.js';
 
@@ -108,11 +108,15 @@ export function withCode<Code extends ErrorCode>(
 }
 
 function withDetails(error: GraphQLError, details: GraphQLErrorExtensions, message: string): GraphQLError {
-  return new GraphQLError(message, {
-    nodes: error.nodes,
-    source: error.source,
-    positions: error.positions,
-    path: error.path,
-    extensions: { ...error.extensions, ...details },
-  });
+  const { locations, path, extensions } = error;
+  return errorAt(message, locations, { path, extensions: { ...extensions, ...details } });
+}
+
+/** An error at locations that are known. (From nodes, graphql-js finds them by reading the document from its start, for each error.) */
+export function errorAt(
+  message: string,
+  locations: GraphQLError['locations'],
+  { path, extensions }: Pick<GraphQLErrorOptions, 'path' | 'extensions'>,
+): GraphQLError {
+  return Object.assign(new GraphQLError(message, { path, extensions }), { locations });
 }

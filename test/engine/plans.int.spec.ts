@@ -180,6 +180,18 @@ describe('an operation that is too large is refused, with the limit that it brok
     ]);
   });
 
+  test('lines, which need no tokens', async () => {
+    const { run } = buildCase(shop, { limits });
+    expect((await run(`{${'\r\n'.repeat(1999)}me { name } }`)).errors).toBeUndefined();
+    const { errors } = await run(`{${'\r\n'.repeat(2000)}me { name } }`);
+    expect(errors).toMatchObject([
+      {
+        message: 'The document has too many lines: expected at most 2000.',
+        extensions: { code: 'COST_LIMIT', reason: 'TOKENS' },
+      },
+    ]);
+  });
+
   test('nesting that no parser can follow', async () => {
     const query = `{ ${'me { '.repeat(9000)} name ${'} '.repeat(9000)} }`;
     const { errors } = await buildCase(shop, { limits: { ...limits, tokens: 100_000 } }).run(query);

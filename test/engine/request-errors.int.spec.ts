@@ -26,6 +26,7 @@ describe('an error of the request has the code of its kind:', () => {
   const graph = smallGraph(SHOP);
   test.each([
     ['syntax', 'query Find {\n  search(first: ) { id } }', {}, 'GRAPHQL_PARSE_FAILED', [2, 17]],
+    ['syntax that quotes', 'query Find {\n  "more than 1 tokens" }', {}, 'GRAPHQL_PARSE_FAILED', [2, 3]],
     ['an unknown field', 'query Find {\n  search { nam } }', {}, 'GRAPHQL_VALIDATION_FAILED', [2, 12]],
     ['a literal', 'query Find {\n  search(first: "ten") { id } }', {}, 'GRAPHQL_VALIDATION_FAILED', [2, 17]],
     ['a reserved name', 'query Find {\n  __proto__: search { id } }', {}, 'GRAPHQL_VALIDATION_FAILED', [2, 3]],
@@ -63,6 +64,22 @@ describe('an error of the request has the code of its kind:', () => {
   test('an operation that the document lacks', async () => {
     const { errors } = await graph.run('query Find { search { id } }', { operationName: 'Other' });
     expect(errors).toMatchObject([{ extensions: { code: 'OPERATION_RESOLUTION_FAILURE' } }]);
+  });
+});
+
+describe("a subgraph's error is located in the client's text", () => {
+  const graph = smallGraph(SHOP);
+  test.each([
+    ['in lines of all kinds', '{\n\r\n\r  failing\n}', [[4, 3]]],
+    ['in its first line', '{ failing }', [[1, 3]]],
+    [
+      'at 20 of the places where it is selected',
+      `{${'\nfailing'.repeat(90)} }`,
+      Array.from({ length: 20 }, (_, i) => [i + 2, 1]),
+    ],
+  ])('%s', async (_what, query, locations) => {
+    const { errors } = await graph.run(query);
+    expect(errors).toMatchObject([{ locations: locations.map(([line, column]) => ({ line, column })) }]);
   });
 });
 

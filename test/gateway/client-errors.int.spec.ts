@@ -201,6 +201,14 @@ describe('what is internal to the gateway is in no error:', () => {
     ['its type', { message: 'Expected _Entity.' }],
     ['an alias of the gateway', { message: 'id_1 is broken', path: ['_entities', 0, 'id_1'] }],
     ['a field that clients may not know of', { message: 'Cannot return null for non-nullable field Product.secret.' }],
+    [
+      'such a field that the plan needs',
+      {
+        message: 'Cannot return null for non-nullable field Product.secret.',
+        path: ['_entities', 0, 'secret'],
+        extensions: { code: 'INTERNAL_SERVER_ERROR' },
+      },
+    ],
     ['a place that is not in the list', { message: 'm', path: ['_entities', 0, 'part', 7, 'price'] }],
     ['an alias of the planner', { message: 'a__alias_0 is broken', path: ['_entities', 0, 'a__alias_0'] }],
   ])('%s', async (_what, error) => {
@@ -214,16 +222,20 @@ describe('what is internal to the gateway is in no error:', () => {
     expect(first?.locations).toHaveLength(1);
   });
 
-  test('a document that the subgraph refuses is no fault of the client', async () => {
-    const { url, stock } = await shop();
-    const refused = {
-      message: 'Cannot query field "stock" on type "Product".',
-      extensions: { code: 'GRAPHQL_VALIDATION_FAILED' },
-    };
-    stock.answerWith((response) => response.writeHead(400).end(JSON.stringify({ errors: [refused] })));
-    const { errors } = await ask(url, 'query Read { products { weight } }');
-    expect(errors).toMatchObject([{ message: refused.message, extensions: { code: 'DOWNSTREAM_SERVICE_ERROR' } }]);
-  });
+  test.each([undefined, ['nowhere', 3]])(
+    'a document that the subgraph refuses is no fault of the client',
+    async (path) => {
+      const { url, stock } = await shop();
+      const refused = {
+        message: 'Cannot query field "stock" on type "Product".',
+        path,
+        extensions: { code: 'GRAPHQL_VALIDATION_FAILED' },
+      };
+      stock.answerWith((response) => response.writeHead(400).end(JSON.stringify({ errors: [refused] })));
+      const { errors } = await ask(url, 'query Read { products { weight } }');
+      expect(errors).toMatchObject([{ message: refused.message, extensions: { code: 'DOWNSTREAM_SERVICE_ERROR' } }]);
+    },
+  );
 
   test('and what a subgraph adds to an error is kept, within bounds', async () => {
     const { url, stock } = await shop();
@@ -238,6 +250,71 @@ describe('what is internal to the gateway is in no error:', () => {
     expect(seen[0]?.extensions).toEqual({ ...small, subgraph: 'stock' });
     expect(seen[1]?.extensions).toEqual({ code: 'MINE', reason: 'R', requestId: 'theirs', subgraph: 'stock' });
     expect(seen[1]?.message.length).toBeLessThan(2100);
+  });
+});
+
+describe('a message that a subgraph means for clients may quote anything:', () => {
+  const VALUES = [
+    'Product.secret',
+    'Product.other',
+    '_entities',
+    '$v0',
+    'at "v0.x"',
+    'a__alias_1',
+    'x Did you mean y?',
+  ];
+  test.each([
+    ['NOT_FOUND', undefined],
+    ['BAD_USER_INPUT', 'name'],
+  ])('%s', async (code, field) => {
+    const { url, catalogue } = await shop({ SUGGESTIONS: 'off' });
+    const messages = VALUES.map((value) => `There is no product with the name "${value}".`);
+    const aliases = messages.map((_, i) => `a${i}`);
+    catalogue.answerWith((response) => {
+      const errors = messages.map((message, i) => ({ message, path: [aliases[i]], extensions: { code, field } }));
+      response.end(JSON.stringify({ data: Object.fromEntries(aliases.map((alias) => [alias, null])), errors }));
+    });
+    const fields = aliases.map(
+      (alias, i) => `${alias}: rename(id: "first", name: ${JSON.stringify(VALUES[i])}) { id }`,
+    );
+    const { errors } = await ask(url, `mutation Rename { ${fields.join(' ')} }`);
+    expect(errors?.map(({ message }) => message)).toEqual(messages);
+  });
+
+  test("and a resolver's without a code shows no other argument, and no name that clients may not know of", async () => {
+    const { url, catalogue } = await shop();
+    const messages = ['No "$v1".', 'No "Product.secret".', 'No "Product.other".'];
+    const aliases = ['a', 'b', 'c'];
+    catalogue.answerWith((response) => {
+      const errors = messages.map((message, i) => ({ message, path: [aliases[i]] }));
+      response.end(JSON.stringify({ data: { a: null, b: null, c: null }, errors }));
+    });
+    const fields = aliases.map((alias) => `${alias}: price(of: "${alias}")`);
+    const { errors } = await ask(url, `query Read { ${fields.join(' ')} }`);
+    expect(errors?.map(({ message }) => message)).toEqual(messages);
+  });
+});
+
+test('an error about an argument that only the plan has is at what the client selected', async () => {
+  const items = await subgraph('type Query { items(of: Int): [Item] } type Item @key(fields: "id") { id: ID! }', {
+    Query: { items: () => [{ id: '1' }] },
+  });
+  const prices = await subgraph('type Item @key(fields: "id") { id: ID! price(of: Int): Int }');
+  const shipping = await subgraph(
+    `type Item @key(fields: "id") {
+       id: ID! price(of: Int): Int @federation__external
+       shipping: Int @federation__requires(fields: "price(of: 7)")
+     }`,
+  );
+  const { url } = await gatewayOver({ items, prices, shipping }, ENV);
+  prices.answerWith((response, { query }) => {
+    const locations = [{ line: 1, column: query.indexOf('of:7') + 1 + 'of:'.length }];
+    response.end(JSON.stringify({ data: null, errors: [{ message: 'Not 7.', locations }] }));
+  });
+  const { errors } = await ask(url, '{ items(of: 1) { shipping } }');
+  expect(errors?.find(({ message }) => message === 'Not 7.')).toMatchObject({
+    path: ['items', 0],
+    locations: [{ line: 1, column: 3 }],
   });
 });
 
@@ -356,6 +433,15 @@ test('an error that a client should report carries the id of its request, which 
   stock.answerWith((response) => response.end('{"data":{"_entities":[{"weight":"heavy"}]}}'));
   const headers = { 'x-request-id': 'request-17' };
   const { errors } = await ask(url, 'query Read { products(first: 1) { weight } }', {}, headers);
+  // The gateway's id, where the subgraph gives none that is a text.
+  const failed = { message: 'm', path: ['_entities', 0, 'weight'] };
+  const extensions = { code: 'INTERNAL_SERVER_ERROR', requestId: { a: 1 } };
+  stock.answerWith((response) =>
+    response.end(JSON.stringify({ data: { _entities: [{ weight: null }] }, errors: [{ ...failed, extensions }] })),
+  );
+  expect((await ask(url, 'query Read { products(first: 1) { weight } }', {}, headers)).errors).toMatchObject([
+    { extensions: { requestId: 'request-17' } },
+  ]);
   expect(errors).toMatchObject([
     {
       message: 'Product.weight: expected a value of type Int; the subgraph returned a string that is none.',

@@ -131,6 +131,21 @@ describe('a subgraph that answers with', () => {
     await answersAgain(url, hostile);
   });
 
+  test('more errors than are listed costs no more than those that are', async () => {
+    const { url, honest } = await graph({ SUBGRAPH_MAX_RESPONSE: '10000000' });
+    const errors = Array.from({ length: 20_000 }, (_, i) => ({
+      message: `e${i}`,
+      locations: [{ line: 1, column: 5 }],
+    }));
+    honest.answerWith((response) => json(response, JSON.stringify({ data: null, errors })));
+    const aliases = Array.from({ length: 100 }, (_, i) => `a${i}: things { id }`).join(' ');
+    const before = process.cpuUsage();
+    const answer = await ask(url, `{ ${aliases} }`);
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(4000);
+    expect(answer.errors).toHaveLength(1001);
+    expect(answer.errors?.at(-1)?.extensions.code).toBe('TOO_MANY_ERRORS');
+  });
+
   test('values of other types costs those values', async () => {
     const { url, hostile } = await graph();
     hostile.answerWith(

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { composeServices } from '@apollo/composition';
@@ -296,6 +296,22 @@ describe('over a supergraph file', () => {
         'Range.from: Int = 0 → Int = 1',
       ],
     });
+  });
+
+  test('an operation that the planner fails on is logged once, with the id that each of its errors has', async () => {
+    const thing = 'type Thing @key(fields: "id") { id: ID!';
+    const a = await subgraph('type Query { a: Int }');
+    const path = supergraphFile({ a: `type Query { thing: Thing } ${thing} }`, b: `${thing} size: Int }` }, a.url);
+    // Without its key, nothing leads to the field's subgraph.
+    const sdl = readFileSync(path, 'utf8').replaceAll(', key: "id"', '');
+    writeFileSync(path, sdl);
+    const { url, gateway: running, logs } = await gateway({ SUPERGRAPH_PATH: path });
+    await running.ready;
+    for (const id of ['first', 'second', 'third']) {
+      const answer = await ask(url, '{ thing { size } }', {}, { 'x-request-id': id });
+      expect(answer.errors).toMatchObject([{ extensions: { reason: 'PLANNING', requestId: 'first' } }]);
+    }
+    expect(logs.filter(({ msg }) => msg === 'the query planner failed')).toMatchObject([{ reqId: 'first' }]);
   });
 
   test('a file that is not there ends the start with its name', async () => {

@@ -1,6 +1,6 @@
 import {
   type ArgumentNode,
-  type DocumentNode,
+  type ASTNode,
   type FieldNode,
   Kind,
   type OperationDefinitionNode,
@@ -10,6 +10,7 @@ import {
 } from 'graphql';
 import type { SubgraphOperation } from './composed-operation.js';
 import type { ArgumentUse } from './response-errors.js';
+import { SourceLines } from './source-lines.js';
 import type { Path, SubgraphError } from './types.js';
 
 /** How servers name a variable in a message: `Variable "$v0"`, `variable 'v0'`, `$v0`. */
@@ -17,13 +18,35 @@ const VARIABLE = /\$(v\d+)\b|\b[Vv]ariable ["'`](v\d+)["'`]/;
 /** The part of a variable's value that is wrong: `at "v0.lines[1].price"`. */
 const PART = /\bat "v\d+((?:\.\w+|\[\d+\])+)"/;
 
+/** An argument in an operation of a plan. */
+interface GivenArgument {
+  /** The response names of the fields from where the fetch starts. */
+  readonly fields: readonly string[];
+  readonly node: ArgumentNode;
+}
+
+interface ReadOperation {
+  readonly lines: SourceLines;
+  readonly variables: NonNullable<OperationDefinitionNode['variableDefinitions']>;
+  readonly given: readonly GivenArgument[];
+}
+
 /**
- * The arguments in an operation of a plan whose value a subgraph's error is about: those with the variable that the message names, or
- * the one at the error's location. Parses the operation, so it is for errors only.
+ * Finds the arguments in an operation of a plan whose value a subgraph's error is about: those with the variable that the message
+ * names, or the one at the error's location. The operation is parsed once, for the first error that needs it.
  */
-export function argumentUses(
-  { text }: SubgraphOperation,
+export function argumentFinder({ text }: SubgraphOperation): (error: SubgraphError) => readonly ArgumentUse[] {
+  let operation: ReadOperation | undefined;
+  return (error) =>
+    argumentUses(error, () => {
+      operation ??= read(text);
+      return operation;
+    });
+}
+
+function argumentUses(
   { message = '', path, locations = [] }: SubgraphError,
+  operation: () => ReadOperation,
 ): readonly ArgumentUse[] {
   const [location] = locations;
   const mentioned = VARIABLE.exec(message);
@@ -31,42 +54,36 @@ export function argumentUses(
   const [kind, inPath, ...rest] = path ?? [];
   const named = mentioned?.[1] ?? mentioned?.[2] ?? (kind === 'variable' ? String(inPath) : undefined);
   if (named === undefined && !location) return [];
-  const document = parse(text);
-  const offset = location ? offsetOf(text, location) : -1;
-  const variable = named ?? variableDefinedAt(document, offset);
+  const { lines, variables, given } = operation();
+  const offset = location ? lines.offsetOf(location) : -1;
+  const isAtOffset = ({ loc }: ASTNode) => loc !== undefined && loc.start <= offset && offset < loc.end;
+  // The error may also be at the variable's definition, with its default value.
+  const variable = named ?? variables.find(isAtOffset)?.variable.name.value;
   const part = kind === 'variable' ? rest : partOf(PART.exec(message)?.[1] ?? '');
+  return given.flatMap(({ fields, node: { name, value } }) => {
+    const found = variable === undefined ? valueAt(value, isAtOffset) : variableIn(value, variable);
+    if (!found) return [];
+    return [{ fields, argument: name.value, within: variable === undefined ? found : [...found, ...part] }];
+  });
+}
 
-  const uses: ArgumentUse[] = [];
+function read(text: string): ReadOperation {
+  const document = parse(text);
+  const [{ variableDefinitions = [] }] = document.definitions as [OperationDefinitionNode];
+  const given: GivenArgument[] = [];
   const fields: FieldNode[] = [];
   visit(document, {
     Field: { enter: (field) => void fields.push(field), leave: () => void fields.pop() },
-    Argument: (argument) => {
-      const found = variable === undefined ? valueAt(argument, offset) : variableIn(argument.value, variable);
-      if (!found) return;
-      uses.push({
-        fields: fields.filter(({ name }) => name.value !== '_entities').map(({ alias, name }) => (alias ?? name).value),
-        argument: argument.name.value,
-        within: variable === undefined ? found : [...found, ...part],
-      });
+    Argument(node) {
+      const own = fields.filter(({ name }) => name.value !== '_entities');
+      if (own.length > 0) given.push({ fields: own.map(({ alias, name }) => (alias ?? name).value), node });
     },
   });
-  return uses.filter((use) => use.fields.length > 0);
+  return { lines: new SourceLines(text), variables: variableDefinitions, given };
 }
 
 function partOf(text: string): Path {
   return [...text.matchAll(/\.(\w+)|\[(\d+)\]/g)].map(([, name, index]) => name ?? Number(index));
-}
-
-function offsetOf(text: string, { line, column }: { readonly line: number; readonly column: number }): number {
-  const before = text.split(/\r\n|\n|\r/).slice(0, line - 1);
-  return before.reduce((sum, each) => sum + each.length + 1, column - 1);
-}
-
-/** The variable whose definition, with its default value, is at an offset of the text. */
-function variableDefinedAt({ definitions }: DocumentNode, offset: number): string | undefined {
-  const [operation] = definitions as [OperationDefinitionNode];
-  return operation.variableDefinitions?.find(({ loc }) => loc && loc.start <= offset && offset < loc.end)?.variable.name
-    .value;
 }
 
 /** Where in a value a variable is; null when it is not. */
@@ -75,13 +92,9 @@ function variableIn(value: ValueNode, name: string): Path | null {
   return inParts(value, (part) => variableIn(part, name));
 }
 
-/** The innermost part of an argument's value at an offset of the text; null when the offset is elsewhere. */
-function valueAt({ value }: ArgumentNode, offset: number): Path | null {
-  const at = (part: ValueNode): Path | null => {
-    const { start = 0, end = 0 } = part.loc ?? {};
-    return offset < start || offset >= end ? null : (inParts(part, at) ?? []);
-  };
-  return at(value);
+/** The innermost part of a value that is at the offset; null when none is. */
+function valueAt(value: ValueNode, isAtOffset: (node: ASTNode) => boolean): Path | null {
+  return isAtOffset(value) ? (inParts(value, (part) => valueAt(part, isAtOffset)) ?? []) : null;
 }
 
 function inParts(value: ValueNode, find: (part: ValueNode) => Path | null): Path | null {

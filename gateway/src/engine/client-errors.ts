@@ -1,4 +1,4 @@
-import { withCode } from '@tributary/shared/errors';
+import { errorAt, withCode } from '@tributary/shared/errors';
 import {
   BREAK,
   type FieldNode,
@@ -25,11 +25,15 @@ import {
 import type { ClientDocument, Operation } from './operations.js';
 import type { ArgumentUse, ResponseError } from './response-errors.js';
 import { type SelectedField, selectedFields } from './selection.js';
+import { SourceLines } from './source-lines.js';
+import { withoutSuggestions } from './suggestions.js';
 import type { TypeConditions } from './type-conditions.js';
 import { isObject, type Json, type JsonObject, type Path } from './types.js';
 
 /** How many of the paths that one error affects it lists. */
 const MAX_PATHS = 20;
+/** How many of the fields or values that one error is about it gives the locations of. */
+const MAX_LOCATIONS = 20;
 /** How much of a literal a message repeats, in characters. */
 const MAX_LITERAL = 200;
 /** Codes of errors that the client reports with the id of its request. */
@@ -54,6 +58,8 @@ export interface ErrorContext {
   /** In the names of the plan. */
   readonly data: JsonObject;
   readonly requestId: string | undefined;
+  /** Whether messages may suggest names of the schema. */
+  readonly suggestions: boolean;
 }
 
 /** A field of the client's document; its selections below are read when they are first needed. */
@@ -125,6 +131,7 @@ export function conditionError(
 
 class ErrorPresenter {
   readonly #context: ErrorContext;
+  readonly #lines: SourceLines;
   readonly #root: ClientField;
   readonly #fragments: Readonly<Record<string, FragmentDefinitionNode>>;
   /** The client's variables, by normalized name. */
@@ -136,6 +143,7 @@ class ErrorPresenter {
   constructor(context: ErrorContext) {
     const { schema, query, document, variables } = context;
     this.#context = context;
+    this.#lines = new SourceLines(query);
     const { definitions } = parse(query);
     const fragments = definitions.flatMap((each) => (each.kind === Kind.FRAGMENT_DEFINITION ? [each] : []));
     this.#fragments = Object.fromEntries(fragments.map((fragment) => [fragment.name.value, fragment]));
@@ -154,14 +162,18 @@ class ErrorPresenter {
     };
   }
 
-  present({ message, paths, uses = [], extensions }: ResponseError): { shown: GraphQLError; isWhole: boolean } {
+  present(error: ResponseError): { shown: GraphQLError; isWhole: boolean } {
+    const { paths, uses = [], extensions } = error;
     const [first] = paths;
     const place = first && this.#follow(first);
-    const located = place ? uses.flatMap((use) => this.#locate(place, use)) : [];
-    const nodes = located.length > 0 ? located : place?.nodes;
+    const isWhole = place?.isWhole ?? true;
+    // Of what the client did not select, it gave no arguments.
+    const located = place && isWhole ? uses.flatMap((use) => this.#locate(place, use)) : [];
+    const nodes = located.length > 0 ? located : (place?.nodes ?? []);
+    const starts = nodes.slice(0, MAX_LOCATIONS).flatMap(({ loc }) => loc?.start ?? []);
+    const locations = starts.length > 0 ? starts.map((start) => this.#lines.locationOf(start)) : undefined;
     const { requestId } = this.#context;
-    const shown = new GraphQLError(this.#reworded(message, uses, extensions.subgraph), {
-      ...(nodes && nodes.length > 0 && { nodes }),
+    const shown = errorAt(this.#reworded(error, isWhole), locations, {
       path: place?.path,
       extensions: {
         ...extensions,
@@ -173,7 +185,7 @@ class ErrorPresenter {
         }),
       },
     });
-    return { shown, isWhole: place?.isWhole ?? true };
+    return { shown, isWhole };
   }
 
   /** The place at a path, or, where the client did not select what is there, the object that holds it. */
@@ -296,20 +308,16 @@ class ErrorPresenter {
     return part ? this.#part(part, rest) : value;
   }
 
-  /** A subgraph's message in the client's words. */
-  #reworded(message: string, uses: readonly ArgumentUse[], subgraph: unknown): string {
+  /** A subgraph's message in the client's words. Those that are meant for clients stay as they are: they may quote anything. */
+  #reworded({ message, author, uses = [], extensions: { subgraph } }: ResponseError, isWhole: boolean): string {
+    if (author === undefined || author === 'coded resolver') return message;
     if (PROTOCOL.test(message)) return `The subgraph "${subgraph}" could not resolve the requested objects.`;
-    if (this.#namesHidden(message))
+    // What a resolver of a field that the client selected says of other fields may be the client's own value.
+    if ((author === 'server' || !isWhole) && this.#namesHidden(message))
       return `The subgraph "${subgraph}" could not resolve a field of the requested object.`;
-    let reworded = message;
-    if (/\bv\d+\b/.test(message)) reworded = this.#withVariables(reworded, uses);
-    if (reworded.includes('__alias_')) reworded = reworded.replace(/(\w+?)__alias_\d+\b/g, '$1');
-    for (const [internal, name] of this.#context.operation.responseNames) {
-      if (name !== null && reworded.includes(internal)) {
-        reworded = reworded.replace(new RegExp(`\\b${internal}\\b`, 'g'), () => name);
-      }
-    }
-    return reworded;
+    const named = author === 'server' ? this.#withVariables(message, uses) : message;
+    const reworded = named.replace(/\w+/g, (word) => this.#clientName(word) ?? word);
+    return this.#context.suggestions ? reworded : withoutSuggestions(reworded);
   }
 
   /** Whether it names a field that clients may not know of (`@inaccessible`). */

@@ -44,7 +44,7 @@ import { compileShape, type Shape } from './response-shape.js';
 import { compileWriter, type Write } from './response-writer.js';
 import { SharedFetches } from './shared-fetches.js';
 import { SubgraphCalls } from './subgraph-calls.js';
-import { withoutSuggestions } from './suggestions.js';
+import { errorWithoutSuggestions } from './suggestions.js';
 import { TypeConditions } from './type-conditions.js';
 import type { Fetcher, JsonObject, Run } from './types.js';
 import { planWeight } from './weights.js';
@@ -256,6 +256,7 @@ export class Engine {
             variables: variables.coerced,
             data,
             requestId: request.requestId,
+            suggestions: this.#suggestions,
           })
         : [];
     const switched = route !== variant;
@@ -264,7 +265,7 @@ export class Engine {
       ...(request.reportFreshness && { freshness: reportFreshness(traces, switched) }),
     };
     return {
-      ...(shown.length > 0 && { errors: this.#shown(shown) }),
+      ...(shown.length > 0 && { errors: shown }),
       data: shaped,
       ...(extensions && { extensions }),
       ...positions,
@@ -284,11 +285,16 @@ export class Engine {
     }
     if (error.extensions.code !== 'INTERNAL_SERVER_ERROR' || requestId === undefined) throw error;
     const { message, extensions, cause } = error;
-    throw new GraphQLError(message, { extensions: { ...extensions, requestId }, originalError: cause as Error });
+    if (cause === undefined) throw error;
+    // The first request that waits for the plan logs the cause; the error that is kept for the others has its id.
+    Object.assign(extensions, { requestId });
+    error.cause = undefined;
+    throw new GraphQLError(message, { extensions, originalError: cause as Error });
   }
 
+  /** Errors of the request, as clients may see them. */
   #shown(errors: readonly GraphQLError[]): readonly GraphQLError[] {
-    return this.#suggestions ? errors : errors.map(withoutSuggestions);
+    return this.#suggestions ? errors : errors.map(errorWithoutSuggestions);
   }
 
   async #execute(

@@ -1,8 +1,8 @@
-import { argumentUses } from './argument-uses.js';
+import { argumentFinder } from './argument-uses.js';
 import { type SubgraphOperation, selectedNames } from './composed-operation.js';
 import { type EntityAnswer, holdsNull } from './entity-groups.js';
 import { withCause } from './error-cause.js';
-import type { ArgumentUse, ResponseErrors } from './response-errors.js';
+import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from './response-errors.js';
 import { isObject, type Path, type SubgraphError, type SubgraphResult } from './types.js';
 
 /** How much of a subgraph's `extensions` is passed on, in characters of JSON. */
@@ -12,6 +12,10 @@ const KEPT_EXTENSIONS = ['code', 'reason', 'field', 'requestId'];
 const MAX_MESSAGE = 2000;
 /** What a server says of a document: of the gateway's own, it does not concern the client's. */
 const DOCUMENT_CODES = new Set<unknown>(['GRAPHQL_PARSE_FAILED', 'GRAPHQL_VALIDATION_FAILED']);
+/** What servers give errors of resolvers that have no code: Apollo Server the second, several the first for values they refuse. */
+const SERVER_CODES = new Set<unknown>([...DOCUMENT_CODES, 'BAD_USER_INPUT', 'INTERNAL_SERVER_ERROR']);
+/** How servers begin messages about values of variables and arguments that they refuse. */
+const REFUSED_VALUE = /^(Variable|Argument) ["'`$]/i;
 
 /**
  * Adds the errors of a fetch of root fields, at every place of the response where the fields are. An error that names no field is added
@@ -30,12 +34,14 @@ export function addRootErrors(
     names.filter((name) => !isObject(data) || holdsNull(data[name])).map((name) => [name, below(paths, [name])]),
   );
   const explained = new Set<string>();
+  const usesOf = argumentFinder(operation);
   for (const error of errors.length > 0 ? errors : [nothing]) {
     const [name = ''] = error.path ?? [];
     if (error.path && names.includes(String(name))) {
       explained.add(String(name));
-      for (const path of paths) if (!add(into, operation, error, [[...path, ...error.path]])) return;
-    } else for (const each of addMissing(into, operation, error, missing)) explained.add(each);
+      for (const path of paths) if (!add(into, operation, error, [[...path, ...error.path]], null)) return;
+    } else for (const each of addMissing(into, operation, error, missing, usesOf)) explained.add(each);
+    if (into.isFull) return;
   }
   if (isObject(data)) return;
   // What an error says of one field says nothing of those beside it: a mutation among them may have taken effect.
@@ -73,7 +79,7 @@ export function addEntityErrors(
   for (const { error, index, below: inEntity } of errors) {
     if (index !== null && inEntity.length > 0) {
       for (const { path } of placesOf.get(index) ?? []) {
-        if (!add(into, operation, error, [[...path, ...inEntity]])) return;
+        if (!add(into, operation, error, [[...path, ...inEntity]], null)) return;
       }
     } else if (index === null) ofEntities.set(error, null);
     else if (ofEntities.get(error) !== null) {
@@ -82,7 +88,10 @@ export function addEntityErrors(
   }
   const lost = new Map<string, readonly Path[]>();
   const explained = new Set<string>();
-  for (const [error, indices] of ofEntities) {
+  const usesOf = argumentFinder(operation);
+  // What fails as a whole is one error for all of them: the list may not become full.
+  for (const [error, indices] of [...ofEntities].slice(0, MAX_ERRORS + 1)) {
+    if (into.isFull) return;
     const missing = new Map<string, Path[]>();
     const whole: Path[] = [];
     for (const { index, path, isOf } of places) {
@@ -98,9 +107,9 @@ export function addEntityErrors(
       }
     }
     const [first] = placesOf.values();
-    if (missing.size === 0 && first) add(into, operation, error, whole.length > 0 ? whole : [first[0]?.path ?? []]);
+    if (missing.size === 0 && first) add(into, operation, error, whole.length > 0 ? whole : [first[0]?.path ?? []], []);
     if (missing.size === 0) continue;
-    for (const name of addMissing(into, operation, error, missing)) explained.add(name);
+    for (const name of addMissing(into, operation, error, missing, usesOf)) explained.add(name);
     for (const [name, paths] of missing) lost.set(name, paths);
   }
   for (const [name, paths] of lost) if (!explained.has(name)) addLost(into, operation, paths);
@@ -116,8 +125,9 @@ function addMissing(
   operation: SubgraphOperation,
   error: SubgraphError,
   missing: ReadonlyMap<string, readonly Path[]>,
+  usesOf: (error: SubgraphError) => readonly ArgumentUse[],
 ): readonly string[] {
-  const uses = argumentUses(operation, error);
+  const uses = authorOf(error) === 'server' ? usesOf(error) : [];
   if (missing.size === 0) add(into, operation, error, [], uses);
   const using = [...missing.keys()].filter((name) => uses.some(({ fields }) => fields[0] === name));
   for (const [name, paths] of missing) {
@@ -133,25 +143,39 @@ function addLost(into: ResponseErrors, { subgraph, repeatable }: SubgraphOperati
   into.add({ message, paths, extensions: { code: 'DOWNSTREAM_SERVICE_ERROR', subgraph }, isConsequence: true });
 }
 
-/** @returns whether further errors may be added */
+/**
+ * @param uses null: the error itself names the field
+ * @returns whether further errors may be added
+ */
 function add(
   into: ResponseErrors,
   { subgraph }: SubgraphOperation,
-  { message, path, extensions }: SubgraphError,
+  error: SubgraphError,
   paths: readonly Path[],
-  uses: readonly ArgumentUse[] = [],
+  uses: readonly ArgumentUse[] | null,
 ): boolean {
+  const { message, extensions } = error;
   // What shows how a service is built is not for clients; the last two are the gateway's.
-  const { stacktrace, exception, paths: _, pathCount, ...given } = extensions ?? {};
-  const shown = bounded(given);
-  const isOfGateway = DOCUMENT_CODES.has(shown.code) && path === undefined && uses.length === 0;
+  const { stacktrace, exception, requestId, paths: _, pathCount, ...given } = extensions ?? {};
+  const shown = bounded({ ...given, ...(typeof requestId === 'string' && { requestId }) });
+  const isOfGateway = DOCUMENT_CODES.has(shown.code) && uses?.length === 0;
   const code = isOfGateway || typeof shown.code !== 'string' ? 'DOWNSTREAM_SERVICE_ERROR' : shown.code;
   return into.add({
     message: message ? cut(message) : `The subgraph "${subgraph}" returned an error without a message.`,
     paths,
-    uses,
+    uses: uses ?? [],
+    author: authorOf(error),
     extensions: { ...shown, code, subgraph },
   });
+}
+
+/** A resolver's message may quote any value, one that looks like a name of the plan too: it is not the server's. */
+function authorOf({ message = '', path, extensions: { code, field } = {} }: SubgraphError): Author {
+  // Only errors of fields have a path.
+  if (path === undefined || DOCUMENT_CODES.has(code)) return 'server';
+  const isOwnCode = typeof code === 'string' && (!SERVER_CODES.has(code) || typeof field === 'string');
+  if (isOwnCode) return 'coded resolver';
+  return REFUSED_VALUE.test(message) ? 'server' : 'resolver';
 }
 
 function bounded(extensions: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {

@@ -1,6 +1,6 @@
 import type { Supergraph } from '@apollo/federation-internals';
-import { ApiError, type ErrorCode, withCode } from '@tributary/shared/errors';
-import { selectOperation } from '@tributary/shared/http/operations';
+import { ApiError, type ErrorCode, errorAt, withCode } from '@tributary/shared/errors';
+import { parseDocument, selectOperation } from '@tributary/shared/http/operations';
 import {
   DirectiveLocation,
   type DocumentNode,
@@ -16,7 +16,6 @@ import {
   type Location,
   type OperationDefinitionNode,
   type OperationTypeNode,
-  parse,
   print,
   type ValidationRule,
   type VariableDefinitionNode,
@@ -263,27 +262,13 @@ export class Operations {
   #draft(key: string, query: string, operationName: string | undefined): Draft {
     const known = this.#drafts.get(key);
     if (known) return known;
-    const parsed = this.#parse(query);
+    const parsed = parseDocument(query, this.#limits.tokens);
     const fields = checkLimits(parsed, this.#limits);
     const selected = coded('OPERATION_RESOLUTION_FAILURE', () => selectOperation(parsed, operationName));
     const normalized = normalizeOperation(this.#schema, parsed, selected);
     const draft = { parsed, selected, normalized, fields };
     this.#drafts.set(key, draft);
     return draft;
-  }
-
-  /** @throws GraphQLError GRAPHQL_PARSE_FAILED, or COST_LIMIT when there are too many tokens */
-  #parse(query: string): DocumentNode {
-    const { tokens } = this.#limits;
-    return coded('GRAPHQL_PARSE_FAILED', () => {
-      try {
-        return parse(query, { maxTokens: tokens });
-      } catch (error) {
-        if (!(error instanceof GraphQLError && /more tha[tn] \d+ tokens/.test(error.message))) throw error;
-        const message = `The document has too many tokens: expected at most ${tokens}.`;
-        throw new ApiError('COST_LIMIT', message, { reason: 'TOKENS' });
-      }
-    });
   }
 
   #operation({ selected, normalized, fields }: Draft): Operation {
@@ -355,9 +340,9 @@ function documentKey(query: string, operationName: string | undefined): string {
   return operationName === undefined ? `:${query}` : `${operationName.length}:${operationName}${query}`;
 }
 
-/** An error that keeps the text for its locations, but not the document's nodes. */
-function withoutNodes({ message, source, positions, extensions }: GraphQLError): GraphQLError {
-  return new GraphQLError(message, { source, positions, extensions });
+/** An error that keeps its locations, but not the document. */
+function withoutNodes({ message, locations, extensions }: GraphQLError): GraphQLError {
+  return errorAt(message, locations, { extensions });
 }
 
 /** The client's declarations of its variables, with no more of the document than the text for their locations. */

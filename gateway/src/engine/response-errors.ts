@@ -12,6 +12,12 @@ export interface ArgumentUse {
   readonly within: Path;
 }
 
+/**
+ * Who wrote an error's message: the subgraph's GraphQL server, about the document, its variables or arguments; a resolver that failed;
+ * a resolver that gives a code of its own, and so means the message for clients.
+ */
+export type Author = 'server' | 'resolver' | 'coded resolver';
+
 /** An error of a response in the names of the plan; `client-errors.ts` makes of it what a client gets. */
 export interface ResponseError {
   readonly message: string;
@@ -20,6 +26,8 @@ export interface ResponseError {
   readonly paths: readonly Path[];
   /** The arguments whose value the subgraph refused. */
   readonly uses?: readonly ArgumentUse[];
+  /** Not set: the gateway wrote the message, for clients. */
+  readonly author?: Author;
   /** Whether it only repeats that another error left the response without data. */
   readonly isConsequence?: boolean;
 }

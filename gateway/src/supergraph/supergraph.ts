@@ -295,7 +295,8 @@ export class Supergraph {
       if (!(error instanceof GraphQLError) || error instanceof RequestRefusedError) throw error;
       const { code } = error.extensions;
       if (code === 'RATE_LIMITED') throw new RequestRefusedError(429, code, error.message, { 'retry-after': '1' });
-      if (code === 'INTERNAL_SERVER_ERROR') http.log.error({ err: error.originalError }, 'the query planner failed');
+      if (code === 'INTERNAL_SERVER_ERROR' && error.originalError)
+        http.log.error({ err: error.originalError }, 'the query planner failed');
       this.#reportFailures([error], request);
       return write([error], http);
     }

@@ -60,20 +60,41 @@ export class OperationCache {
   #parseAndValidate(query: string): CheckedOperation {
     let document: DocumentNode;
     try {
-      document = parse(query, { maxTokens: MAX_QUERY_TOKENS });
+      document = parseDocument(query, MAX_QUERY_TOKENS);
     } catch (error) {
       if (!(error instanceof GraphQLError)) throw error;
       const nothing = { kind: Kind.DOCUMENT, definitions: [] } as const;
-      return { document: nothing, errors: [refusedByParser(error)] };
+      return { document: nothing, errors: [error] };
     }
     const errors = validate(this.#schema, document);
     return { document, errors: errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED')) };
   }
 }
 
-function refusedByParser(error: GraphQLError): GraphQLError {
-  if (!/ more tha[nt] \d+ tokens/.test(error.message)) return withCode(error, 'GRAPHQL_PARSE_FAILED');
-  const message = `The document has too many tokens: expected at most ${MAX_QUERY_TOKENS}.`;
+/**
+ * Parses a document within a limit of tokens, and of as many lines: empty ones are no token, but the location of each error is
+ * counted in lines.
+ *
+ * @throws GraphQLError GRAPHQL_PARSE_FAILED, or COST_LIMIT when there are too many tokens or lines
+ */
+export function parseDocument(query: string, maxTokens: number): DocumentNode {
+  let lines = 1;
+  for (const _ of query.matchAll(/\r\n|[\n\r]/g)) {
+    lines += 1;
+    if (lines > maxTokens) throw tooLarge('lines', maxTokens);
+  }
+  try {
+    return parse(query, { maxTokens });
+  } catch (error) {
+    if (!(error instanceof GraphQLError)) throw error;
+    if (/^Syntax Error: Document contains more tha[nt] \d+ tokens/.test(error.message))
+      throw tooLarge('tokens', maxTokens);
+    throw withCode(error, 'GRAPHQL_PARSE_FAILED');
+  }
+}
+
+function tooLarge(what: string, limit: number): ApiError {
+  const message = `The document has too many ${what}: expected at most ${limit}.`;
   return new ApiError('COST_LIMIT', message, { reason: 'TOKENS' });
 }
 
