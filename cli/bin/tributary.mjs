@@ -36,6 +36,9 @@ const BUILDS = new Set(['start', 'dev']);
 // An empty variable counts as not set; to commander it would be a value.
 for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name];
 
+/** What is wrong with the options; their presets stand in for them, so that everything else is checked, too. @type {string[]} */
+const problems = [];
+
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 const program = new Command('tributary')
@@ -44,10 +47,16 @@ const program = new Command('tributary')
   .helpCommand(false)
   .showHelpAfterError('("--help" lists arguments and options)')
   .hook('preAction', async (_, command) => {
+    if (problems.length > 0) {
+      // These two add what else is wrong, unless that would take a build.
+      if (BUILDS.has(command.name()) && isBuilt()) return;
+      throw userError(`Invalid settings:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    }
     if (BUILDS.has(command.name()) || (command !== help && !isBuilt())) await checkBuild();
   });
 
-const dataDir = () => new Option('--data-dir <folder>', 'where the data is kept').env('DATA_DIR').default('.data');
+const dataDir = () =>
+  valueOption('--data-dir <folder>', 'where the data is kept', 'DATA_DIR', '.data', 'a folder', (text) => text);
 
 /** @param {string} name @param {string} description */
 const stackCommand = (name, description) =>
@@ -67,25 +76,29 @@ const stackCommand = (name, description) =>
         'SUPERSTORE_SCALE',
         1,
         'a share between 0 and 1, or a whole number',
-        (text) => Number(text) > 0 && (Number(text) <= 1 || Number.isInteger(Number(text))),
+        (text) => Number(text) > 0 && (Number(text) <= 1 || Number.isInteger(Number(text))) && Number(text),
       ),
     )
     .addOption(
       new Option('--fresh', 'delete the data first and import anew; other files in the folder stay').default(false),
     )
     .addOption(
-      new Option('--log-level <level>', `what the services log: ${LOG_LEVELS.join(', ')}`)
-        .env('LOG_LEVEL')
-        .default('warn')
-        .argParser((text) => oneOf(LOG_LEVELS, '--log-level (LOG_LEVEL)', text)),
+      valueOption(
+        '--log-level <level>',
+        `what the services log: ${LOG_LEVELS.join(', ')}`,
+        'LOG_LEVEL',
+        'warn',
+        `one of ${LOG_LEVELS.join(', ')}`,
+        (text) => LOG_LEVELS.includes(text) && text,
+      ),
     );
 
 stackCommand('start', 'Start PostgreSQL, the three services and the gateway, with the Superstore data.').action(
-  async (/** @type {StartOptions} */ options) => (await import('../dist/start.js')).runStart(options),
+  async (/** @type {StartOptions} */ options) => (await import('../dist/start.js')).runStart(options, problems),
 );
 
 stackCommand('dev', 'The same, each part in a process of its own that restarts when its code changes.').action(
-  async (/** @type {StartOptions} */ options) => (await import('../dist/dev.js')).runDev(options),
+  async (/** @type {StartOptions} */ options) => (await import('../dist/dev.js')).runDev(options, problems),
 );
 
 program
@@ -205,47 +218,48 @@ async function checkBuild() {
 /** @param {string} service @param {number} preset */
 function portOption(service, preset) {
   const meaning = preset === 0 ? `port of ${service}; 0 picks a free one` : `port of ${service} (0: a free one)`;
-  const isPort = (/** @type {string} */ text) => /^\d{1,5}$/.test(text) && Number(text) <= 65_535;
   return valueOption(
     `--${service}-port <port>`,
     meaning,
     `${service.toUpperCase()}_PORT`,
     preset,
     'a port, 0-65535',
-    isPort,
+    (text) => /^\d{1,5}$/.test(text) && Number(text) <= 65_535 && Number(text),
   );
 }
 
 /**
- * An option that takes a number, which a variable may give, too.
+ * An option whose value is checked, and which a variable may give, too.
  *
- * @param {string} flags @param {string} meaning @param {string} variable @param {number} preset
- * @param {string} expected for the error @param {(text: string) => boolean} fits
+ * @param {string} flags @param {string} meaning @param {string} variable @param {number | string} preset
+ * @param {string} expected for the message @param {(text: string) => number | string | false} parse false or '' for a wrong one
  */
-function valueOption(flags, meaning, variable, preset, expected, fits) {
+function valueOption(flags, meaning, variable, preset, expected, parse) {
   return new Option(flags, meaning)
     .env(variable)
     .default(preset)
     .argParser((text) => {
-      if (fits(text)) return Number(text);
+      const value = parse(text);
+      if (value !== false && value !== '') return value;
       const given = process.env[variable] === text ? `${variable} (${flags.split(' ')[0]})` : flags.split(' ')[0];
-      throw invalidValue(`${given}: expected ${expected}; got "${text}"`);
+      problems.push(`${given}: expected ${expected}; got "${text}"`);
+      return preset;
     });
 }
 
 /** @param {string} message */
-function invalidValue(message) {
+function userError(message) {
   return Object.assign(new Error(message), { name: 'UserError' });
 }
 
 /** @param {readonly string[]} choices @param {string} name @param {string} text */
 function oneOf(choices, name, text) {
   if (choices.includes(text)) return text;
-  throw invalidValue(`${name}: expected one of ${choices.join(', ')}; got "${text}"`);
+  throw userError(`${name}: expected one of ${choices.join(', ')}; got "${text}"`);
 }
 
 /** @param {string} text */
 function parsePosition(text) {
   if (/^[1-9]\d{0,15}$/.test(text)) return Number(text);
-  throw invalidValue(`position: expected a whole number above 0; got "${text}"`);
+  throw userError(`position: expected a whole number above 0; got "${text}"`);
 }

@@ -9,40 +9,66 @@ import type { ConfigurationError } from '@tributary/shared/config/environment';
 import { refuseUnusableAddress } from '@tributary/shared/service/listen-address';
 import { settingOf, startProblem } from '@tributary/shared/service/start-problem';
 import { readConfig as readUsersConfig } from '@tributary/users/config';
+import { DataFolder } from './data-folder.js';
+import type { LocalDataOptions } from './local-stack.js';
 import { PROJECT } from './services.js';
+import { KNOWN, type Listener, portProblems } from './used-ports.js';
 import { UserError } from './user-error.js';
 
 /** Reads the configuration of a program. @throws ConfigurationError */
 type ReadConfig = (env: NodeJS.ProcessEnv) => unknown;
 
+/** Settings of programs that a stack has no use for, or other values of. */
+const UNUSED = {
+  start: ['PROCESSES', 'NATS_URL', 'SHUTDOWN_DELAY'],
+  dev: ['PROCESSES', 'EVENT_POLL_INTERVAL', 'SUPERGRAPH_POLL_INTERVAL'],
+} as const;
+
 /**
- * Checks what programs of the stack read from this process's environment, before anything is started or written.
+ * Checks everything that a stack is started with, before anything is started or written: what its programs read from this process's
+ * environment, the ports, and the data folder. Settings that have no effect are named in a warning.
  *
- * @param options the ports by program: `gatewayPort`, `postgresPort`
- * @param programs which programs are given this environment: with `start` the gateway alone
- * @returns the gateway's settings, except those that the stack gives it
- * @throws UserError that has every problem, each in a line that ends with the programs it concerns
+ * @param problems what is wrong with the options, in place of which there are presets
+ * @returns `ignored`: the settings without effect, empty: to the programs, not set; `explorer`: whether the gateway serves it
+ * @throws UserError that has every problem, each in a line
  */
-export async function checkSettings(options: object, programs: 'gateway' | 'all'): Promise<GatewayConfig> {
-  const services = await findConfigs();
-  const environment = { ...process.env, ...setByTheStack([...services.keys()]) };
-  const problems = new Map<string, string[]>();
-  const add = (problem: string, program: string) => problems.set(problem, [...(problems.get(problem) ?? []), program]);
-  const readers: [string, ReadConfig][] = [['gateway', readGatewayConfig], ...(programs === 'all' ? services : [])];
-  for (const [name, readConfig] of readers) {
-    for (const problem of problemsOf(() => readConfig(environment))) add(problem, name);
+export async function checkSettings(
+  command: 'start' | 'dev',
+  options: LocalDataOptions,
+  problems: readonly string[],
+): Promise<{ readonly ignored: Readonly<Record<string, string>>; readonly explorer: boolean }> {
+  const configs = await findConfigs();
+  const ownNames = setByTheStack([...configs.keys()]);
+  const unused = [...Object.keys(ownNames), ...UNUSED[command]].flatMap((name) => [name, `${name}_FILE`]);
+  const given = unused.filter((name) => process.env[name]);
+  if (given.length > 0) process.stderr.write(`Warning: ${command} ignores ${given.join(', ')}.\n`);
+  const ignored = Object.fromEntries(unused.map((name) => [name, '']));
+  const environment = { ...process.env, ...ignored, ...ownNames, ...portsOf(options), LOG_LEVEL: 'warn' };
+
+  const ofSettings = new Set<string>();
+  const listeners: Listener[] = [...KNOWN];
+  for (const [name, readConfig] of [['gateway', readGatewayConfig] as const, ...configs]) {
+    try {
+      const port = Number((readConfig(environment) as Record<string, unknown>)[settingOf(name, 'PORT')]);
+      if (!KNOWN.some((known) => known.name === name)) listeners.push({ name, port });
+    } catch (error) {
+      // By name: a service that was added comes with a copy of the class from its build.
+      if ((error as Error).name !== 'ConfigurationError') throw error;
+      for (const { setting, problem } of (error as ConfigurationError).problems)
+        ofSettings.add(`${setting}: ${problem}`);
+    }
   }
-  const config = problems.size === 0 ? readGatewayConfig(environment) : null;
-  if (config) {
+  if (ofSettings.size === 0) {
+    const config = readGatewayConfig(environment);
     // The gateway of `dev` serves a file of its own.
-    const checks = programs === 'all' ? [] : [() => checkFiles(config)];
+    const checks = command === 'dev' ? [] : [() => checkFiles(config)];
     for (const check of [...checks, () => refuseUnusableAddress(config.HOST, 0)])
-      await check().catch((error: unknown) => add(startProblem(error, 'gateway') ?? String(error), 'gateway'));
+      await check().catch((error: unknown) => ofSettings.add(startProblem(error, 'gateway') ?? String(error)));
   }
-  const lines = [...problems].map(([problem, names]) => `  ${problem} (read by ${names.join(', ')})`);
-  lines.push(...sharedPorts(['gateway', ...services.keys(), 'postgres'], options));
-  if (!config || lines.length > 0) throw new UserError(`Invalid settings:\n${lines.join('\n')}`);
-  return config;
+  const ofFolder = DataFolder.problem(options.dataDir) ?? [];
+  const all = [problems, [...ofSettings], await portProblems(listeners, options), ofFolder].flat();
+  if (all.length > 0) throw new UserError(`Invalid settings:\n${all.map((problem) => `  ${problem}`).join('\n')}`);
+  return { ignored, explorer: readGatewayConfig(environment).EXPLORER };
 }
 
 /** How each service reads its configuration, by the service's name. */
@@ -62,47 +88,24 @@ async function findConfigs(): Promise<Map<string, ReadConfig>> {
   return configs;
 }
 
-/** Settings that programs are given by the stack, whatever the environment says; here with values that are well-formed. */
-function setByTheStack(services: readonly string[]): NodeJS.ProcessEnv {
+/** What programs are given by the stack, whatever the environment says; here with values that are well-formed. */
+function setByTheStack(services: readonly string[]): Record<string, string> {
   const secret = 'x'.repeat(32);
   const ofServices = services.flatMap((name) => [
-    [settingOf(name, 'PORT'), process.env[settingOf(name, 'PORT')] || '0'],
     [settingOf(name, 'URL'), 'http://localhost'],
     [settingOf(name, 'DATABASE_URL'), 'postgres://localhost/database'],
   ]);
   return {
-    GATEWAY_PORT: '0',
     SUBGRAPHS: 'users=http://localhost',
     SUPERGRAPH_PATH: '',
-    SUPERGRAPH_PATH_FILE: '',
-    LOG_LEVEL: 'warn',
     INTERNAL_SECRET: secret,
     AUTH_SECRET: secret,
-    EVENT_POLL_INTERVAL: '1s',
-    ...(Object.fromEntries(ofServices) as Record<string, string>),
+    ...Object.fromEntries(ofServices),
   };
 }
 
-function problemsOf(read: () => unknown): string[] {
-  try {
-    read();
-    return [];
-  } catch (error) {
-    // By name: a service that was added comes with a copy of the class from its build.
-    if ((error as Error).name !== 'ConfigurationError') throw error;
-    return (error as ConfigurationError).problems.map(({ setting, problem }) => `${setting}: ${problem}`);
-  }
-}
-
-/** A line for each program whose port another one has, too. */
-function sharedPorts(programs: readonly string[], options: object): string[] {
-  const owners = new Map<number, string>();
-  return programs.flatMap((name) => {
-    const port = (options as Record<string, number | undefined>)[`${name}Port`] ?? 0;
-    const owner = owners.get(port);
-    owners.set(port, owner ?? name);
-    return port === 0 || owner === undefined
-      ? []
-      : [`  --${name}-port: expected a port of its own; got ${port}, the port of ${owner}`];
-  });
-}
+/** Ports that options say are checked as such. */
+const portsOf = (options: object) =>
+  Object.fromEntries(
+    KNOWN.filter(({ name }) => `${name}Port` in options).map(({ name }) => [settingOf(name, 'PORT'), '0']),
+  );

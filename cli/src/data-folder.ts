@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import {
+  accessSync,
+  constants,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -106,6 +108,26 @@ export class DataFolder {
     }
   }
 
+  /** Why the folder cannot be taken, as far as it can be told without touching it; null when nothing is wrong. */
+  static problem(path: string): string | null {
+    const folder = resolve(path);
+    try {
+      let nearest = folder;
+      while (!exists(nearest)) nearest = dirname(nearest);
+      refuseFile(nearest);
+      accessSync(nearest, constants.W_OK | constants.X_OK);
+      if (nearest === folder) {
+        entriesOf(folder);
+        FolderLock.refuseOthers(folder);
+      }
+      return null;
+    } catch (error) {
+      const explained = explainFolderError(error, folder);
+      if (explained instanceof UserError) return explained.message;
+      throw explained;
+    }
+  }
+
   file(name: string): string {
     return join(this.path, name);
   }
@@ -190,6 +212,10 @@ function createFolder(path: string, created: string[]): void {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
+  refuseFile(path);
+}
+
+function refuseFile(path: string): void {
   if (!statSync(path).isDirectory())
     throw Object.assign(new Error('not a folder'), { code: 'EEXIST', syscall: 'mkdir' });
 }
@@ -211,15 +237,8 @@ function exists(path: string): boolean {
  * @throws UserError when it holds something else
  */
 function mark(folder: string): boolean {
-  const entries = readdirSync(folder).filter((name) => !FolderLock.isLock(name));
+  const entries = entriesOf(folder);
   if (entries.includes(MARK)) return false;
-  const isOurs = entries.length === 0 || secretsSchema.safeParse(readJson(join(folder, SECRETS))).success;
-  if (!isOurs) {
-    const shown = entries.slice(0, 3).join(', ') + (entries.length > 3 ? ', …' : '');
-    throw new UserError(
-      `--data-dir: expected a new or empty folder, or one with data of Tributary; got ${folder}, which holds ${shown}`,
-    );
-  }
   try {
     writeFileSync(join(folder, MARK), MARK_TEXT, { flag: 'wx' });
     return entries.length === 0;
@@ -230,6 +249,19 @@ function mark(folder: string): boolean {
     throw error;
   }
 }
+
+/** What is in a folder that can be ours. @throws UserError when it holds something else */
+function entriesOf(folder: string): string[] {
+  const entries = readdirSync(folder).filter((name) => !FolderLock.isLock(name));
+  const isOurs = entries.length === 0 || entries.includes(MARK) || holdsSecrets(folder);
+  if (isOurs) return entries;
+  const shown = entries.slice(0, 3).join(', ') + (entries.length > 3 ? ', …' : '');
+  throw new UserError(
+    `--data-dir: expected a new or empty folder, or one with data of Tributary; got ${folder}, which holds ${shown}`,
+  );
+}
+
+const holdsSecrets = (folder: string) => secretsSchema.safeParse(readJson(join(folder, SECRETS))).success;
 
 function foreignIn(folder: string): string[] {
   return readdirSync(folder).filter((name) => name !== MARK && !CONTENTS.includes(name) && !FolderLock.isLock(name));

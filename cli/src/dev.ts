@@ -8,7 +8,6 @@ import { startLocalData } from './local-stack.js';
 import { environmentOf, findServices, portOf } from './services.js';
 import type { StartOptions } from './start.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
-import { KNOWN, refusePortsInUse } from './used-ports.js';
 import { welcome } from './welcome.js';
 
 /** How long PostgreSQL may take to stop. */
@@ -17,16 +16,14 @@ const STOP_MS = 1500;
 /**
  * Runs the stack for you while you change it: every service and the gateway in a process of its own, replaced without downtime after
  * each build of what changed. Code that does not compile is not run. PostgreSQL stays up.
+ *
+ * @param problems of options, in place of which there are presets: they end the start
  */
-export async function runDev(options: StartOptions): Promise<void> {
+export async function runDev(options: StartOptions, problems: readonly string[]): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
   const stopped = listenForStop();
-  const { EXPLORER: explorer } = await checkSettings(options, 'all');
+  const { ignored, explorer } = await checkSettings('dev', options, problems);
   const services = await findServices();
-  await refusePortsInUse(
-    [...KNOWN, ...services.filter(({ name }) => !KNOWN.some((known) => known.name === name))],
-    options,
-  );
   const data = await unlessStopped(stopped, startLocalData(services, options, say, stopped));
   if (!data) process.exit(0);
 
@@ -37,7 +34,7 @@ export async function runDev(options: StartOptions): Promise<void> {
   const subgraphs = services.map(({ name }) => ({ name, url: `http://localhost:${ports.get(name)}/graphql` }));
   const supergraph = new LocalSupergraph(join(resolve(options.dataDir), 'supergraph.graphql'), subgraphs, url);
   const environment = environmentOf(services, ports, data.databaseUrls);
-  const common = { LOG_LEVEL: options.logLevel, PROCESSES: '1' };
+  const common = { ...ignored, LOG_LEVEL: options.logLevel, PROCESSES: '1' };
   const ofServices = {
     ...common,
     ...environment,

@@ -59,6 +59,11 @@ export class FolderLock {
     throw new UserError(`Other stacks use the data folder ${folder} in turn. Choose another folder with --data-dir.`);
   }
 
+  /** @throws UserError when another process has it now */
+  static refuseOthers(folder: string): void {
+    refuseOthers(folder, ownersOf(folder));
+  }
+
   static isLock(name: string): boolean {
     return LOCK.test(name);
   }

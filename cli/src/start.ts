@@ -11,7 +11,6 @@ import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
 import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
-import { KNOWN, refusePortsInUse } from './used-ports.js';
 import { welcome } from './welcome.js';
 
 /** How often somebody who waits is told how far it is. */
@@ -47,16 +46,17 @@ export interface LocalStack {
  *
  * @param say told each step, in words for a person
  * @param stopped cuts the start short
+ * @param problems of options, in place of which there are presets: they end the start
  * @throws UserError for what a person can put right; then, and when cut short, nothing is left running
  */
 export async function startLocalStack(
   options: StartOptions,
   say: (line: string) => void,
   stopped: AbortSignal,
+  problems: readonly string[] = [],
 ): Promise<LocalStack> {
-  const { EXPLORER: explorer } = await checkSettings(options, 'gateway');
-  await refusePortsInUse(KNOWN, options);
-  const loading = loadParts(options);
+  const { ignored, explorer } = await checkSettings('start', options, problems);
+  const loading = loadParts();
   // It may fail while PostgreSQL starts.
   loading.catch(() => undefined);
   const data = await startLocalData(
@@ -76,7 +76,7 @@ export async function startLocalStack(
   };
   try {
     return {
-      ...(await startServices(await loading, options, data, started, say, stopped)),
+      ...(await startServices(await loading, options, ignored, data, started, say, stopped)),
       explorer,
       databaseEnded: data.ended,
       stop,
@@ -94,12 +94,8 @@ interface Parts {
   readonly readGatewayConfig: typeof import('@tributary/gateway/config').readConfig;
 }
 
-async function loadParts(options: StartOptions): Promise<Parts> {
+async function loadParts(): Promise<Parts> {
   const services = await findServices();
-  await refusePortsInUse(
-    services.filter(({ name }) => !KNOWN.some((known) => known.name === name)),
-    options,
-  );
   const { createGateway } = await import('@tributary/gateway/gateway');
   const { readConfig: readGatewayConfig } = await import('@tributary/gateway/config');
   return { services, createGateway, readGatewayConfig };
@@ -108,6 +104,7 @@ async function loadParts(options: StartOptions): Promise<Parts> {
 async function startServices(
   { services, createGateway, readGatewayConfig }: Parts,
   options: StartOptions,
+  ignored: Readonly<Record<string, string>>,
   data: LocalData,
   started: HttpService[],
   say: (line: string) => void,
@@ -123,12 +120,20 @@ async function startServices(
   const ports = new Map<string, number>();
   for (const service of services) ports.set(service.name, portOf(service, options) || (await freePort()));
   const environment = environmentOf(services, ports, data.databaseUrls);
-  const secrets = { INTERNAL_SECRET: data.internalSecret, AUTH_SECRET: data.tokenSecret };
+  const common = { ...process.env, ...ignored, LOG_LEVEL: options.logLevel };
+  const ofServices = {
+    ...common,
+    ...environment,
+    // Where the others look for them.
+    HOST: 'localhost',
+    INTERNAL_SECRET: data.internalSecret,
+    AUTH_SECRET: data.tokenSecret,
+  };
   const level: Promise<unknown>[] = [];
   const listening: Promise<readonly [string, string]>[] = [];
   // One after the other: type-graphql builds one schema at a time.
   for (const { name, create } of services) {
-    const service = await create({ ...environment, ...secrets }, logger.child({ name }), { bus });
+    const service = await create(ofServices, logger.child({ name }), { bus });
     const url = listen(service).then((at) => [name, at] as const);
     url.catch(() => undefined);
     listening.push(url);
@@ -137,9 +142,7 @@ async function startServices(
   const serviceUrls = Object.fromEntries(await Promise.all(listening));
   const gateway = await createGateway(
     readGatewayConfig({
-      ...process.env,
-      SUPERGRAPH_PATH: '',
-      SUPERGRAPH_PATH_FILE: '',
+      ...common,
       GATEWAY_PORT: String(options.gatewayPort),
       SUBGRAPHS: subgraphsOf(services, ports),
     }),
@@ -180,12 +183,12 @@ async function createLocalLogger(level: string): Promise<Logger> {
 }
 
 /** Starts the stack, says where it is, and runs until it is told to stop. */
-export async function runStart(options: StartOptions): Promise<void> {
+export async function runStart(options: StartOptions, problems: readonly string[]): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
   const failed = new AbortController();
   const stopped = AbortSignal.any([listenForStop(), failed.signal]);
   handleUnexpectedErrors(await createLocalLogger(options.logLevel), () => failed.abort());
-  const stack = await unlessStopped(stopped, startLocalStack(options, say, stopped));
+  const stack = await unlessStopped(stopped, startLocalStack(options, say, stopped, problems));
   if (!stack) {
     say('\nStopped.');
     process.exit(failed.signal.aborted ? 1 : 0);

@@ -1,8 +1,7 @@
 import { createServer } from 'node:net';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
+import { settingOf } from '@tributary/shared/service/start-problem';
 import { portOf } from './services.js';
-import type { StartOptions } from './start.js';
-import { UserError } from './user-error.js';
 
 /** A program with a port, as far as it is known before any code of a service is loaded. */
 export type Listener = Pick<ServiceDefinition, 'name' | 'port'>;
@@ -16,15 +15,21 @@ export const KNOWN: readonly Listener[] = [
   { name: 'postgres', port: 0 },
 ];
 
-/** Checks the ports before PostgreSQL starts and data is imported. @throws UserError for one that is in use */
-export async function refusePortsInUse(listeners: readonly Listener[], options: StartOptions): Promise<void> {
+/** A line for each program whose port another one has, too, or something else uses. */
+export async function portProblems(listeners: readonly Listener[], options: object): Promise<string[]> {
+  const owners = new Map<number, string>();
+  const problems: string[] = [];
   for (const listener of listeners) {
     const { name } = listener;
     const port = portOf(listener, options);
-    if (port === 0 || !(await portInUse(port))) continue;
-    const remedy = `${name}Port` in options ? `, or choose another with --${name}-port.` : '.';
-    throw new UserError(`Port ${port} (${name}) is in use. Stop what uses it${remedy}`);
+    if (port === 0) continue;
+    const setting = `${name}Port` in options ? `--${name}-port` : settingOf(name, 'PORT');
+    const owner = owners.get(port);
+    if (owner !== undefined) problems.push(`${setting}: expected a port of its own; got ${port}, the port of ${owner}`);
+    else if (await portInUse(port)) problems.push(`${setting}: expected a free port; got ${port}, which is in use`);
+    owners.set(port, owner ?? name);
   }
+  return problems;
 }
 
 function portInUse(port: number): Promise<boolean> {

@@ -97,7 +97,10 @@ const networks = listSetting(
 const openOutsideProduction = onOff().optional();
 
 const MIB = 1024 * 1024;
-const OUTSIDE_PRODUCTION = '`on`, `off`; by default `off` with `NODE_ENV=production`, else `on`.';
+const OUTSIDE_PRODUCTION = '`on`, `off`; by default `off` in production (`NODE_ENV`), else `on`.';
+
+/** Every other value counts as production, so that a misspelled one opens nothing. */
+const OUTSIDE = ['development', 'test'];
 
 /** What the gateway reads from its environment. */
 export const settings = {
@@ -175,7 +178,7 @@ export const settings = {
     .string()
     .default('development')
     .describe(
-      '`production` (the default of the image) disables `x-explain`, introspection, suggestions and the explorer unless the settings below enable them.',
+      'Every value but `development` and `test` means production (the image sets `production`), which disables `x-explain`, introspection, suggestions and the explorer unless the settings below enable them.',
     ),
   EXPLAIN_TOKEN: z
     .string()
@@ -216,11 +219,12 @@ function check({ LAST_SUPERGRAPH, REDIS_URL }: GivenSettings) {
 
 /** @throws ConfigurationError */
 export function readConfig(env: NodeJS.ProcessEnv = process.env) {
-  const config = readEnvironment(settings, env, { aliases: ALIASES, check });
-  const isProduction = config.NODE_ENV === 'production';
+  const { NODE_ENV, ...config } = readEnvironment(settings, env, { aliases: ALIASES, check });
+  const isProduction = !OUTSIDE.includes(NODE_ENV);
   const { INTROSPECTION = !isProduction, SUGGESTIONS = !isProduction, EXPLORER = !isProduction } = config;
   const defaultOrigins = [...(isProduction ? [] : ['localhost']), ...(EXPLORER ? APOLLO_ORIGINS : [])];
-  return { ...config, INTROSPECTION, SUGGESTIONS, EXPLORER, CORS_ORIGINS: config.CORS_ORIGINS ?? defaultOrigins };
+  const CORS_ORIGINS = config.CORS_ORIGINS ?? defaultOrigins;
+  return { ...config, isProduction, INTROSPECTION, SUGGESTIONS, EXPLORER, CORS_ORIGINS };
 }
 
 export type GatewayConfig = ReturnType<typeof readConfig>;

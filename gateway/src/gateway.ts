@@ -13,7 +13,7 @@ import { Streams } from './freshness/streams.js';
 import { serveExplorerPages } from './http/explorer-pages.js';
 import { Supergraph } from './supergraph/supergraph.js';
 
-/** The gateway: one graph over all subgraphs. It listens at once, and is ready when it has a supergraph. */
+/** The gateway: one graph over all subgraphs. It can listen at once, and is ready when it has a supergraph. */
 export interface Gateway extends HttpService {
   /** Resolves when there is a supergraph to serve. @throws when there never can be */
   readonly ready: Promise<unknown>;
@@ -26,7 +26,10 @@ const THIS_MACHINE = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 /** How long requests that are under way when the gateway closes wait for subgraphs. Placing an order may take four seconds. */
 const REQUEST_GRACE_MS = 4500;
 
-/** @param bus what tells of changes in the services; without it, NATS does, or nothing is cached */
+/**
+ * @param bus what tells of changes in the services; without it, NATS does, or nothing is cached
+ * @throws ConfigurationError when SUPERGRAPH_PATH names a file that cannot be served
+ */
 export async function createGateway(config: GatewayConfig, logger: Logger, bus?: EventBus): Promise<Gateway> {
   let supergraph: Supergraph | undefined;
   const service = createHttpService({
@@ -60,9 +63,18 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   serveGraphQL(service.app, (request) => loading.run(request));
   service.onClose('supergraph', () => loading.close());
 
+  const ready = loading.load();
+  // A file needs nothing from outside: it is loaded, or refused, before clients can connect.
+  if (config.SUPERGRAPH_PATH) {
+    await ready.catch(async (error: unknown) => {
+      await service.close();
+      throw error;
+    });
+  }
+
   return {
     ...service,
-    ready: loading.load(),
+    ready,
     heard: (source) => cache?.heard(source) ?? 0,
     close(options = {}) {
       const { delayMs = 0, patienceMs = 0 } = options;

@@ -1,5 +1,5 @@
 import Big from 'big.js';
-import { GraphQLError, GraphQLScalarType, Kind, type ValueNode } from 'graphql';
+import { GraphQLError, GraphQLScalarType, Kind, print, type ValueNode } from 'graphql';
 import { isCalendarDay } from './calendar-day.js';
 import { findJsonFault, MAX_JSON_DEPTH } from './json-value.js';
 
@@ -24,8 +24,8 @@ export const Decimal = new GraphQLScalarType<string, string>({
   parseValue: parseDecimal,
   parseLiteral(node) {
     // A float literal may have been through a binary float on its way here.
-    if (node.kind === Kind.STRING || node.kind === Kind.INT) return parseDecimal(node.value);
-    throw new GraphQLError('Decimal must be a string such as "261.96".', { nodes: node });
+    const isRead = node.kind === Kind.STRING || node.kind === Kind.INT;
+    return at(node, () => (isRead ? parseDecimal(node.value) : refuseDecimal(describeLiteral(node))));
   },
 });
 
@@ -33,7 +33,11 @@ function parseDecimal(value: unknown): string {
   // A JSON number has been through a binary float already, so only whole ones are taken.
   if (typeof value === 'number' && Number.isSafeInteger(value)) return String(value);
   if (typeof value === 'string' && DECIMAL.test(value)) return value;
-  throw new GraphQLError(`Decimal must be a string such as "261.96"; got ${describe(value)}.`);
+  return refuseDecimal(describe(value));
+}
+
+function refuseDecimal(given: string): never {
+  throw new GraphQLError(`Decimal must be a string such as "261.96"; got ${given}.`);
 }
 
 /** A moment in time; in code a `Date`, on the wire RFC 3339 in UTC. */
@@ -48,8 +52,8 @@ export const DateTime = new GraphQLScalarType<Date, string>({
   },
   parseValue: parseDateTime,
   parseLiteral(node) {
-    if (node.kind === Kind.STRING) return parseDateTime(node.value);
-    throw new GraphQLError('DateTime must be a string such as "2016-11-08T00:00:00Z".', { nodes: node });
+    const isRead = node.kind === Kind.STRING;
+    return at(node, () => (isRead ? parseDateTime(node.value) : refuseDateTime(describeLiteral(node))));
   },
 });
 
@@ -58,9 +62,11 @@ function parseDateTime(value: unknown): Date {
     const date = new Date(value);
     if (date.getTime() >= FIRST_MOMENT && date.getTime() <= LAST_MOMENT) return date;
   }
-  throw new GraphQLError(
-    `DateTime must be RFC 3339 with a time zone, such as "2016-11-08T00:00:00Z"; got ${describe(value)}.`,
-  );
+  return refuseDateTime(describe(value));
+}
+
+function refuseDateTime(given: string): never {
+  throw new GraphQLError(`DateTime must be RFC 3339 with a time zone, such as "2016-11-08T00:00:00Z"; got ${given}.`);
 }
 
 /** Any JSON value that can be stored and read again. */
@@ -70,7 +76,7 @@ export const JSONValue = new GraphQLScalarType<unknown, unknown>({
   description: `Any JSON value, nested at most ${MAX_JSON_DEPTH} levels deep.`,
   serialize: (value) => value,
   parseValue: parseJson,
-  parseLiteral: (node, variables) => parseJson(readLiteral(node, variables ?? {}, 0)),
+  parseLiteral: (node, variables) => at(node, () => parseJson(readLiteral(node, variables ?? {}, 0))),
 });
 
 function parseJson(value: unknown): unknown {
@@ -108,6 +114,16 @@ function readLiteral(node: ValueNode, variables: Readonly<Record<string, unknown
   }
 }
 
+/** Parses a literal; an error that lacks a place gets that of the literal. */
+function at<Value>(node: ValueNode, parse: () => Value): Value {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof GraphQLError) || error.nodes) throw error;
+    throw new GraphQLError(error.message, { nodes: node, extensions: error.extensions });
+  }
+}
+
 /** The scalars of the services, which the gateway checks as well. */
 export const SCALARS: readonly GraphQLScalarType[] = [DateTime, Decimal, JSONValue];
 
@@ -116,4 +132,11 @@ function describe(value: unknown): string {
   if (typeof value === 'string' && value.length > SHOWN_LENGTH) return `a string of ${value.length} characters`;
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
   return JSON.stringify(value) ?? String(value);
+}
+
+function describeLiteral(node: ValueNode): string {
+  if (node.kind === Kind.LIST) return 'a list';
+  if (node.kind === Kind.OBJECT) return 'an object';
+  const text = print(node);
+  return text.length > SHOWN_LENGTH ? `a literal of ${text.length} characters` : text;
 }

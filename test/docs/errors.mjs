@@ -46,7 +46,7 @@ curl localhost:4000/graphql -H 'content-type: application/json' -d '{"query": "q
 
 ## What a client does with an error
 
-1. No \`data\` in the response: the operation was not executed. With \`data\`: \`path\` names the field that the error is about, and fields without an
+1. No key \`data\` in the response: the operation was not executed. With \`data\`: \`path\` names the field that the error is about, and fields without an
    error are complete. An error that several fields lack their data for, as when a subgraph is down, names the first in \`path\`, up to 20 in
    \`extensions.paths\`, and their number in \`extensions.pathCount\`.
 2. Show \`message\` where a person has to change something: \`BAD_USER_INPUT\` (beside the input that \`extensions.field\` names), \`NOT_FOUND\`, \`CONFLICT\`.

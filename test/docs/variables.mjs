@@ -46,7 +46,8 @@ Every program reads environment variables once, when it starts. It checks all of
 (\`SUBGRAPH_TIMEOUT: expected a duration such as 5s or 250ms; got "5"\`), and then exits with code 1. A port in use, a file that
 cannot be used and, for \`setup\` and \`rebuild\`, a database that cannot be used end it in the same way; a wrong command line exits with
 code 2. A program that serves waits for databases, NATS, Redis and subgraphs that are down. \`npm start\` and \`npm run dev\` check the
-settings of the programs before they start PostgreSQL or write to the data folder.
+settings of all programs, their options, the ports and the data folder before they start PostgreSQL or write anything, and pass the
+settings on. What they set themselves or have no use for, such as \`SUBGRAPHS\` and \`USERS_DATABASE_URL\`, is ignored, and a warning says so.
 
 | value | form |
 | --- | --- |

@@ -121,6 +121,15 @@ test('a gateway that waits for its subgraphs says so, and stops on SIGTERM all t
   expect(await program.ended).toBe(0);
 });
 
+test.each(['gateway', 'users'])('%s prints its version and names itself in its help', async (name) => {
+  const entry = name === 'gateway' ? 'gateway/dist/main.js' : `subgraphs/${name}/dist/main.js`;
+  const [version, help] = [run(entry, {}, '--version'), run(entry, {}, '--help')];
+  expect(await version.ended).toBe(0);
+  expect(version.output()).toMatch(/^\d+\.\d+\.\d+\n$/);
+  expect(await help.ended).toBe(0);
+  expect(help.output()).toMatch(new RegExp(`^Usage: ${name} `));
+});
+
 test('an unknown command is refused with the list of those that there are', async () => {
   const program = run('subgraphs/orders/dist/main.js', {}, 'destroy');
   expect(await program.ended).toBe(2);

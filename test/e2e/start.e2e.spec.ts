@@ -105,6 +105,20 @@ describe('npm start', () => {
     expect(data).toEqual({ users: { totalCount: 793 }, products: { totalCount: 1862 }, orders: { totalCount: 5009 } });
   });
 
+  test('passes settings to the services, and names those that it ignores', async () => {
+    const args = ['start', `--data-dir=${join(folder, 'settings')}`, ...PORTS, '--scale=0.02'];
+    const env = { VERIFY_INTERVAL: '100ms', NATS_URL: 'nats://localhost:1', USERS_URL: 'x', LOG_LEVEL: 'error' };
+    const program = runProgram('cli/bin/tributary.mjs', args, env);
+    running.push(program);
+    await graphOf(program);
+    expect(program.output()).toMatch(/^Warning: start ignores USERS_URL, NATS_URL\.\n/);
+    const { ORDERS_URL } = JSON.parse(readFileSync(join(folder, 'settings', 'running.json'), 'utf8'));
+    await until(
+      async () => (await fetch(`${ORDERS_URL}/metrics`)).text(),
+      (metrics) => /^copy_differences\{.*source="users".*\} 0$/m.test(metrics),
+    );
+  });
+
   test('a second stack on the same folder is refused, and the first goes on', async () => {
     const url = await graphOf(start('shared', '--scale=0.02'));
     const second = start('shared', '--scale=0.02');
@@ -151,7 +165,7 @@ describe('npm start', () => {
     await graphOf(winner);
     for (const [loser, status] of ended) {
       expect(loser.output()).toMatch(
-        new RegExp(`^Another stack \\(process ${winner.pid}\\) uses the data folder .*--data-dir\\.\n$`, 'm'),
+        new RegExp(`^ *Another stack \\(process ${winner.pid}\\) uses the data folder .*--data-dir\\.\n$`, 'm'),
       );
       expect(loser.output()).not.toMatch(/PostgreSQL| {4}at /);
       expect(status).toBe(1);
@@ -165,7 +179,7 @@ describe('npm start', () => {
     const program = cli('start', `--data-dir=${join(folder, 'blocked')}`, ...PORTS, `--orders-port=${port}`);
     expect(await program.ended).toBe(1);
     expect(program.output()).toContain(
-      `Port ${port} (orders) is in use. Stop what uses it, or choose another with --orders-port.`,
+      `Invalid settings:\n  --orders-port: expected a free port; got ${port}, which is in use`,
     );
     expect(program.output()).not.toContain('PostgreSQL');
     await new Promise((resolve) => blocker.close(resolve));
@@ -205,7 +219,7 @@ describe('the command line', () => {
   test.each([
     [['start', '--scale=1.5'], '--scale: expected a share between 0 and 1, or a whole number; got "1.5"\n'],
     [['start', '--gateway-port=http'], '--gateway-port: expected a port, 0-65535; got "http"\n'],
-    [['dev', '--log-level=loud'], '--log-level (LOG_LEVEL): expected one of error, warn, info, debug; got "loud"\n'],
+    [['dev', '--log-level=loud'], '--log-level: expected one of error, warn, info, debug; got "loud"\n'],
     [['rebuild', 'everything'], 'model: expected one of users, products, orders; got "everything"\n'],
     [['start', '--colour'], "unknown option '--colour'"],
     [['token', 'CG-12520', '--data-dir=/no/such/folder'], 'Run "npm start" first'],

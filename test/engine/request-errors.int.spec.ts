@@ -46,6 +46,13 @@ describe('an error of the request has the code of its kind:', () => {
     ],
     ['a staleness bound', 'query Find\n@maxStaleness(of: "soon") { search { id } }', {}, 'BAD_USER_INPUT', [2, 19]],
     [
+      'a staleness bound without a unit',
+      'query Find\n@maxStaleness(of: "5") { search { id } }',
+      {},
+      'BAD_USER_INPUT',
+      [2, 19],
+    ],
+    [
       'a staleness bound in a variable',
       'query Find($of: String!)\n@maxStaleness(of: $of) { search { id } }',
       { of: '1s' },

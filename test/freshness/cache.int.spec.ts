@@ -180,7 +180,7 @@ describe('a bound on staleness', () => {
     expect(sources).toEqual(['orders:cache']);
   });
 
-  test.each(['soon', '-1', '5 days'])('of "%s" is refused', async (bound) => {
+  test.each(['soon', '-1', '5', '0.5', '5 days'])('of "%s" is refused', async (bound) => {
     const answer = await graph.ask(order, {}, { 'x-max-staleness': bound });
     expect(answer.errors?.[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'x-max-staleness' });
   });

@@ -228,6 +228,37 @@ test.each(['1e999999', '1e5', '9'.repeat(17), `0.${'1'.repeat(9)}`, '1'.repeat(1
   },
 );
 
+describe('a wrong literal of a scalar', () => {
+  /** At the gateway and at the subgraph: one error, at the literal, which is in the second line. */
+  async function expectAt(literal: string, query: string, subgraph: Door, expected: object): Promise<void> {
+    const column = (query.split('\n')[1] ?? '').indexOf(literal) + 1;
+    for (const door of ['gateway', subgraph] as const) {
+      const { errors } = await ask(graph.urls[door], query);
+      expect(errors, door).toMatchObject([{ ...expected, locations: [{ line: 2, column }] }]);
+    }
+  }
+
+  test.each([
+    ['products', 'minPrice', 'Decimal', '"abc"', 'got "abc"'],
+    ['products', 'minPrice', 'Decimal', '5.5', 'got 5.5'],
+    ['products', 'minPrice', 'Decimal', '[1]', 'got a list'],
+    ['products', 'minPrice', 'Decimal', `0.${'1'.repeat(1000)}`, 'got a literal of 1002 characters'],
+    ['orders', 'placedAfter', 'DateTime', '"today"', 'got "today"'],
+    ['orders', 'placedAfter', 'DateTime', 'TODAY', 'got TODAY'],
+  ] as const)('is reported with its place and itself (%s, %s, %#)', async (list, field, scalar, literal, given) => {
+    const expected = { message: expect.stringContaining(given) };
+    const filter = (value: string) => `${list}(filter: { ${field}: ${value} }) { totalCount } }`;
+    await expectAt(literal, `query Some {\n  ${filter(literal)}`, list, expected);
+    await expectAt(literal, `query Some(\n  $value: ${scalar} = ${literal}) { ${filter('$value')}`, list, expected);
+  });
+
+  test('of JSON is reported with its place', async () => {
+    const input = '{ attributes: { a: "\\u0000" } }';
+    const query = `mutation Update {\n  updateProduct(id: "FUR-BO-10001798", input: ${input}) { id } }`;
+    await expectAt('{ a:', query, 'products', { message: expect.stringContaining('NUL') });
+  });
+});
+
 describe('an id that is too long to exist', () => {
   const LONG = 'x'.repeat(100_000);
 

@@ -134,6 +134,22 @@ test('in production, pages of other sites may send requests only where CORS_ORIG
   expect(await preflight(open.url, 'http://localhost:3000')).toBeNull();
 });
 
+test.each(['prod', 'Production', 'PRODUCTION', 'staging', 'Test'])('NODE_ENV=%s counts as production', async (name) => {
+  const { url } = await start({ NODE_ENV: name });
+  const explained = { 'x-explain': '1' };
+  const { errors, extensions } = await ask(
+    url,
+    'query Wrong { price(off: EUR) __schema { description } }',
+    {},
+    explained,
+  );
+  expect(JSON.stringify(errors)).toContain('Introspection is disabled');
+  expect(JSON.stringify(errors)).not.toContain('Did you mean');
+  expect((await ask(url, 'query Name { price }', {}, explained)).extensions).toEqual(extensions);
+  expect((await open(url)).status).toBe(404);
+  expect(await preflight(url, 'http://localhost:3000')).toBeNull();
+});
+
 test('a WebSocket client receives the reason why it is refused', async () => {
   const { url } = await start({});
   const headers = {

@@ -216,8 +216,7 @@ describe('over a supergraph file', () => {
   test('it runs alone, and serves the file as it changes', async () => {
     const a = await subgraph('type Query { a: String b: String }');
     const path = supergraphFile('type Query { a: String }', a.url);
-    const { url, gateway: running, logs } = await gateway({ SUPERGRAPH_PATH: path });
-    await running.ready;
+    const { url, logs } = await gateway({ SUPERGRAPH_PATH: path });
     expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
     expect(codesOf(await ask(url, '{ b }'))).toEqual(['GRAPHQL_VALIDATION_FAILED']);
 
@@ -314,8 +313,17 @@ describe('over a supergraph file', () => {
     expect(logs.filter(({ msg }) => msg === 'the query planner failed')).toMatchObject([{ reqId: 'first' }]);
   });
 
+  test.each([
+    ['that is empty', '', 'Unexpected <EOF>'],
+    ["that has an API's schema", 'type Query { a: Int }', 'it is the schema of an API'],
+  ])('a file %s ends the start before the gateway listens', async (_what, sdl, why) => {
+    const path = join(mkdtempSync(join(tmpdir(), 'tributary-sdl-')), 'supergraph.graphql');
+    writeFileSync(path, sdl);
+    await expect(gateway({ SUPERGRAPH_PATH: path })).rejects.toThrow(`got "${path}" (`);
+    await expect(gateway({ SUPERGRAPH_PATH: path })).rejects.toThrow(why);
+  });
+
   test('a file that is not there ends the start with its name', async () => {
-    const { gateway: running } = await gateway({ SUPERGRAPH_PATH: '/no/such/file' });
-    await expect(running.ready).rejects.toThrow('/no/such/file');
+    await expect(gateway({ SUPERGRAPH_PATH: '/no/such/file' })).rejects.toThrow('/no/such/file');
   });
 });

@@ -25,10 +25,10 @@ const MAX_SOURCES = 50;
 /** How much of a header an error message repeats. */
 const MAX_SHOWN = 60;
 
-/** Reads a bound such as `500ms`, `2s`, or a bare number of milliseconds. @throws ApiError BAD_USER_INPUT */
+/** Reads a bound such as `500ms` or `2s`; only `0` needs no unit. @throws ApiError BAD_USER_INPUT */
 export function parseStaleness(text: string): number {
-  const [, value, unit = ''] = /^\s*(\d{1,9}(?:\.\d+)?)\s*(ms|s|m)?\s*$/.exec(text) ?? [];
-  if (value === undefined) {
+  const [match, value = '0', unit = 'ms'] = /^\s*(?:0|(\d{1,9}(?:\.\d+)?)\s*(ms|s|m))\s*$/.exec(text) ?? [];
+  if (match === undefined) {
     const given = JSON.stringify(text.slice(0, MAX_SHOWN));
     const message = `"x-max-staleness" must be a duration such as 500ms, 2s or 0; got ${given}.`;
     throw new ApiError('BAD_USER_INPUT', message, { field: 'x-max-staleness' });

@@ -346,8 +346,8 @@ export class Supergraph {
   #explains({ http }: GraphQLRequest): boolean {
     const asked = http.headers['x-explain'];
     if (typeof asked !== 'string') return false;
-    const { NODE_ENV, EXPLAIN_TOKEN } = this.#config;
-    return NODE_ENV === 'production' ? EXPLAIN_TOKEN !== undefined && isSame(asked, EXPLAIN_TOKEN) : true;
+    const { isProduction, EXPLAIN_TOKEN } = this.#config;
+    return isProduction ? EXPLAIN_TOKEN !== undefined && isSame(asked, EXPLAIN_TOKEN) : true;
   }
 
   #forwardedHeaders({ http }: GraphQLRequest): Record<string, string> {

@@ -1,4 +1,5 @@
 import cluster from 'node:cluster';
+import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { readEnvironment, setting } from '../config/environment.js';
@@ -17,7 +18,7 @@ export interface Command {
   readonly run: () => Promise<void>;
 }
 
-/** Runs the command that the command line names; `serve` when it names none. `--help` lists them, and the settings. */
+/** Runs the command that the command line names; `serve` when it names none. `--help` lists them, and the settings; `--version` prints it. */
 export async function runCommand(
   program: string,
   settings: z.ZodRawShape,
@@ -26,6 +27,11 @@ export async function runCommand(
   const [name = 'serve', ...rest] = process.argv.slice(2);
   if (name === '--help' || name === '-h') {
     process.stdout.write(usage(program, commands, settings));
+    return;
+  }
+  if (name === '--version' || name === '-V') {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+    process.stdout.write(`${version}\n`);
     return;
   }
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
@@ -146,7 +152,7 @@ function usage(program: string, commands: Readonly<Record<string, Command>>, set
     const value = required ? ' (required)' : preset === null ? '' : ` (${preset || 'empty'})`;
     return `  ${name}${value}\n      ${description}`;
   });
-  return `Usage: main.js [COMMAND]
+  return `Usage: ${program} [COMMAND]
 
 The program ${program} of Tributary, configured by environment variables.
 
