@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import * as module from 'node:module';
 import { build, isBuilt } from './build.mjs';
+import { missingStack } from './stack.mjs';
 
 /** @import { Command as CommanderCommand } from 'commander' */
 /** @import { StartOptions } from '../dist/start.js' */
@@ -33,6 +34,9 @@ const MODELS = ['users', 'products', 'orders'];
 /** Commands that run what is in the clone now; the others need any build. */
 const BUILDS = new Set(['start', 'dev']);
 
+/** Commands that look after a running stack. @type {Set<CommanderCommand>} */
+const operators = new Set();
+
 // An empty variable counts as not set; to commander it would be a value.
 for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name];
 
@@ -44,6 +48,8 @@ const program = new Command('tributary')
   .helpCommand(false)
   .showHelpAfterError('("--help" lists arguments and options)')
   .hook('preAction', async (_, command) => {
+    const problem = operators.has(command) ? missingStack(command.opts().dataDir) : null;
+    if (problem !== null) throw userError(problem);
     if (BUILDS.has(command.name()) || (command !== help && !isBuilt())) await checkBuild();
   });
 
@@ -191,11 +197,13 @@ try {
  * @param {CommanderCommand} parent @param {string} name @param {string} description
  */
 function operator(parent, name, description) {
-  return parent
+  const command = parent
     .command(name)
     .description(description)
     .addOption(dataDir())
     .option('--json', 'print JSON instead of a table', false);
+  operators.add(command);
+  return command;
 }
 
 async function checkBuild() {
@@ -229,23 +237,23 @@ function valueOption(flags, meaning, variable, preset, expected, fits) {
     .argParser((text) => {
       if (fits(text)) return Number(text);
       const given = process.env[variable] === text ? `${variable} (${flags.split(' ')[0]})` : flags.split(' ')[0];
-      throw invalidValue(`${given}: expected ${expected}; got "${text}"`);
+      throw userError(`${given}: expected ${expected}; got "${text}"`);
     });
 }
 
 /** @param {string} message */
-function invalidValue(message) {
+function userError(message) {
   return Object.assign(new Error(message), { name: 'UserError' });
 }
 
 /** @param {readonly string[]} choices @param {string} name @param {string} text */
 function oneOf(choices, name, text) {
   if (choices.includes(text)) return text;
-  throw invalidValue(`${name}: expected one of ${choices.join(', ')}; got "${text}"`);
+  throw userError(`${name}: expected one of ${choices.join(', ')}; got "${text}"`);
 }
 
 /** @param {string} text */
 function parsePosition(text) {
   if (/^[1-9]\d{0,15}$/.test(text)) return Number(text);
-  throw invalidValue(`position: expected a whole number above 0; got "${text}"`);
+  throw userError(`position: expected a whole number above 0; got "${text}"`);
 }

@@ -428,6 +428,22 @@ const ROWS: readonly Row[] = [
     `${UNCHECKED} payments against orders: http://localhost:1 cannot be reached: bad port`,
     `${UNCHECKED} reservations against orders: http://localhost:1 cannot be reached: bad port`,
   ),
+  operator(
+    'lag',
+    {},
+    ...['users', 'products', 'orders'].map(
+      (name) => `Cannot read the lag of ${name} at http://localhost:FREE (ECONNREFUSED).`,
+    ),
+  ),
+  operator(
+    'lag',
+    { USERS_URL: 'htp://localhost:FREE', PRODUCTS_URL: '', ORDERS_DATABASE_URL: 'users:hunter2@localhost' },
+    'Invalid settings:',
+    '  USERS_URL: expected a URL such as http://localhost:4001; got "htp://localhost:FREE"',
+    '  PRODUCTS_URL: expected a URL such as http://localhost:4002; it is not set',
+    `  ORDERS_DATABASE_URL: ${DATABASE}; ${HIDDEN}`,
+    'Set all that lead to a stack, or none of them for that of the data folder.',
+  ),
 
   // Command lines of programs and tools.
   refused(
