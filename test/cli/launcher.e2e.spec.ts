@@ -1,21 +1,18 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runProgram } from '../harness/process.ts';
+import { copyProject } from '../harness/project-copy.ts';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const copy = mkdtempSync(join(tmpdir(), 'tributary-unbuilt-'));
+const copy = copyProject('unbuilt', { built: false });
 const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
 
 /** A clone after "npm ci": nothing is built, and what the build needs is missing, so that one that is tried fails. */
 beforeAll(() => {
-  mkdirSync(join(copy, 'cli'));
-  for (const path of ['package.json', 'package-lock.json', 'turbo.json', 'cli/bin', 'cli/package.json']) {
-    cpSync(join(PROJECT, path), join(copy, path), { recursive: true });
-  }
-  symlinkSync(join(PROJECT, 'node_modules'), join(copy, 'node_modules'));
+  for (const folder of ['shared', 'gateway', 'subgraphs']) rmSync(join(copy, folder), { recursive: true });
 });
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
