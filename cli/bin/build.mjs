@@ -5,9 +5,9 @@
 // @ts-check
 import { spawn } from 'node:child_process';
 import { existsSync, realpathSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { TURBO_ENVIRONMENT, turboProgram } from './turbo.mjs';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const TIMEOUT_MS = 600_000;
@@ -16,18 +16,6 @@ const SILENT_MS = 2000;
 /** Lines of Turborepo and npm around what a failed task printed. */
 const NOISE =
   /^(?: {3}• .*|\S+: (?:cache (?:miss|hit).*|> .*|npm error.*)?|\S+#\S+: {2}ERROR .*| ?(?:Tasks|Cached|Time|Failed): .*| {0,2}(?:Tasks|Cached|Time):.*| ERROR .*|)\n/gm;
-
-/** Turborepo's own program: its JavaScript wrapper takes as long to start as a check of the build. */
-export function turboProgram() {
-  const require = createRequire(join(PROJECT, 'package.json'));
-  const arch = process.arch === 'x64' ? '64' : process.arch;
-  const os = process.platform === 'win32' ? 'windows' : process.platform;
-  const wrapper = createRequire(require.resolve('turbo/package.json'));
-  const manifest = wrapper.resolve(`@turbo/${os}-${arch}/package.json`);
-  return join(dirname(manifest), 'bin', process.platform === 'win32' ? 'turbo.exe' : 'turbo');
-}
-
-const TURBO_ENVIRONMENT = { TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', TURBO_NO_UPDATE_NOTIFIER: '1' };
 
 /** Whether the project was ever built. */
 export const isBuilt = () => existsSync(join(PROJECT, 'cli/dist/start.js'));

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import * as module from 'node:module';
 import { build, isBuilt } from './build.mjs';
+import { missingStack } from './stack.mjs';
 
 /** @import { Command as CommanderCommand } from 'commander' */
 /** @import { StartOptions } from '../dist/start.js' */
@@ -33,6 +34,9 @@ const MODELS = ['users', 'products', 'orders'];
 /** Commands that run what is in the clone now; the others need any build. */
 const BUILDS = new Set(['start', 'dev']);
 
+/** Commands that look after a running stack. @type {Set<CommanderCommand>} */
+const operators = new Set();
+
 // An empty variable counts as not set; to commander it would be a value.
 for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name];
 
@@ -52,6 +56,8 @@ const program = new Command('tributary')
       if (BUILDS.has(command.name()) && isBuilt()) return;
       throw userError(`Invalid settings:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
     }
+    const problem = operators.has(command) ? missingStack(command.opts().dataDir) : null;
+    if (problem !== null) throw userError(problem);
     if (BUILDS.has(command.name()) || (command !== help && !isBuilt())) await checkBuild();
   });
 
@@ -204,11 +210,13 @@ try {
  * @param {CommanderCommand} parent @param {string} name @param {string} description
  */
 function operator(parent, name, description) {
-  return parent
+  const command = parent
     .command(name)
     .description(description)
     .addOption(dataDir())
     .option('--json', 'print JSON instead of a table', false);
+  operators.add(command);
+  return command;
 }
 
 async function checkBuild() {

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { checkFiles } from '@tributary/gateway/check-files';
-import { type GatewayConfig, readConfig as readGatewayConfig } from '@tributary/gateway/config';
+import { readConfig as readGatewayConfig } from '@tributary/gateway/config';
 import { readConfig as readOrdersConfig } from '@tributary/orders/config';
 import { readConfig as readProductsConfig } from '@tributary/products/config';
 import type { ConfigurationError } from '@tributary/shared/config/environment';

@@ -37,6 +37,9 @@ const CONTENTS = [
   'postgres',
   'owner.json',
 ];
+/** What PostgreSQL, or its backup tools, write into the folder of a cluster. */
+const CLUSTER =
+  /^(base|global|log|current_logfiles|pg_.+|PG_VERSION|postgresql\b.*\.conf(\.tmp)?|postmaster\..+|backup_(label|manifest)|tablespace_map|\w+\.signal)(\.old)?$/;
 
 /** What is wrong with a path, by the system's code. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -98,6 +101,7 @@ export class DataFolder {
     try {
       createFolder(folder, created);
       isNew = mark(folder);
+      if (fresh) refuseForeignInCluster(join(folder, 'postgres'));
       const taken = new DataFolder(folder, FolderLock.take(folder), created, isNew);
       if (fresh) taken.#empty();
       return taken;
@@ -255,9 +259,8 @@ function entriesOf(folder: string): string[] {
   const entries = readdirSync(folder).filter((name) => !FolderLock.isLock(name));
   const isOurs = entries.length === 0 || entries.includes(MARK) || holdsSecrets(folder);
   if (isOurs) return entries;
-  const shown = entries.slice(0, 3).join(', ') + (entries.length > 3 ? ', …' : '');
   throw new UserError(
-    `--data-dir: expected a new or empty folder, or one with data of Tributary; got ${folder}, which holds ${shown}`,
+    `--data-dir: expected a new or empty folder, or one with data of Tributary; got ${folder}, which holds ${listed(entries)}`,
   );
 }
 
@@ -266,6 +269,18 @@ const holdsSecrets = (folder: string) => secretsSchema.safeParse(readJson(join(f
 function foreignIn(folder: string): string[] {
   return readdirSync(folder).filter((name) => name !== MARK && !CONTENTS.includes(name) && !FolderLock.isLock(name));
 }
+
+/** PostgreSQL needs a folder of its own: what is not of it cannot stay there, and is not ours to delete. */
+function refuseForeignInCluster(cluster: string): void {
+  if (!lstatSync(cluster, { throwIfNoEntry: false })?.isDirectory()) return;
+  const foreign = readdirSync(cluster).filter((name) => !CLUSTER.test(name));
+  if (foreign.length === 0) return;
+  throw new UserError(
+    `--data-dir: expected only files of PostgreSQL in ${cluster}, which --fresh deletes; got ${listed(foreign)}. Move that elsewhere first.`,
+  );
+}
+
+const listed = (names: readonly string[]) => names.slice(0, 3).join(', ') + (names.length > 3 ? ', …' : '');
 
 function undo(folder: string, created: readonly string[], marked: boolean): void {
   try {

@@ -38,7 +38,10 @@ export async function showLag(options: OperateOptions): Promise<void> {
     'lag (s)': lagSeconds.toFixed(1),
     problem,
   }));
-  print(found, { ...options, rows, empty: 'No service consumes events.' });
+  // Services that do not answer may consume events: that there are none is not known then.
+  const isComplete = answers.every(({ status }) => status === 'fulfilled');
+  if (options.json || isComplete || rows.length > 0)
+    print(found, { ...options, rows, empty: 'No service consumes events.' });
   for (const [i, answer] of answers.entries()) {
     if (answer.status === 'fulfilled') continue;
     const [name, url] = services[i] as [string, string];

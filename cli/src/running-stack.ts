@@ -1,39 +1,45 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type ConfigurationError,
+  databaseUrl,
+  readEnvironment,
+  urlSetting,
+} from '@tributary/shared/config/environment';
 import { z } from 'zod';
+import { NOTE, namesStack, noStack } from '../bin/stack.mjs';
 import { UserError } from './user-error.js';
 
-const FILE = 'running.json';
-
-const connectionsSchema = z.object({
-  USERS_DATABASE_URL: z.string(),
-  PRODUCTS_DATABASE_URL: z.string(),
-  ORDERS_DATABASE_URL: z.string(),
-  ORDERS_URL: z.string(),
-  USERS_URL: z.string(),
-  PRODUCTS_URL: z.string(),
+const HTTP = ['http', 'https'];
+const CONNECTIONS = {
+  USERS_URL: urlSetting(HTTP, 'http://localhost:4001'),
+  PRODUCTS_URL: urlSetting(HTTP, 'http://localhost:4002'),
+  ORDERS_URL: urlSetting(HTTP, 'http://localhost:4003'),
+  USERS_DATABASE_URL: databaseUrl,
+  PRODUCTS_DATABASE_URL: databaseUrl,
+  ORDERS_DATABASE_URL: databaseUrl,
   INTERNAL_SECRET: z.string().optional(),
-});
+};
 
 /** Where the parts of a running stack are reached; the names are those of the environment variables. */
-export type Connections = z.infer<typeof connectionsSchema>;
+export type Connections = z.infer<z.ZodObject<typeof CONNECTIONS>>;
 
 /** Notes where a local stack is reached, for commands beside it; readable for its owner only. */
 export function noteConnections(folder: string, connections: Readonly<Record<string, string>>): void {
-  writeFileSync(join(folder, FILE), JSON.stringify(connections, null, 2), { mode: 0o600 });
+  writeFileSync(join(folder, NOTE), JSON.stringify(connections, null, 2), { mode: 0o600 });
 }
 
 export function forgetConnections(folder: string): void {
-  rmSync(join(folder, FILE), { force: true });
+  rmSync(join(folder, NOTE), { force: true });
 }
 
 /**
- * Where the stack is: from the environment when it says so, else the local one of the data folder.
+ * Where the stack is: what the environment names, else the local one of the data folder.
  *
- * @throws UserError when neither does
+ * @throws UserError when neither is there, and when the environment names a stack in part
  */
 export function findConnections(dataDir: string, env: NodeJS.ProcessEnv = process.env): Connections {
-  return connectionsSchema.parse(findVariables(dataDir, env));
+  return z.object(CONNECTIONS).parse(findVariables(dataDir, env));
 }
 
 /**
@@ -52,14 +58,26 @@ export function findServiceUrls(dataDir: string, env: NodeJS.ProcessEnv = proces
 }
 
 function findVariables(dataDir: string, env: NodeJS.ProcessEnv): Readonly<Record<string, string | undefined>> {
-  if (connectionsSchema.safeParse(env).success) return env;
-  const file = join(resolve(dataDir), FILE);
-  const local = existsSync(file) ? readJson(file) : undefined;
-  if (connectionsSchema.safeParse(local).success) return local as Record<string, string>;
-  throw new UserError(
-    `No stack runs on the data folder ${resolve(dataDir)}.\nStart it, or set USERS_URL, PRODUCTS_URL, ORDERS_URL, ` +
-      'USERS_DATABASE_URL, PRODUCTS_DATABASE_URL and ORDERS_DATABASE_URL (and INTERNAL_SECRET, where the services have one) for another.',
-  );
+  if (namesStack(env)) {
+    const connections = readConnections(env);
+    // Those of services that were added, too.
+    return { ...connections, ...env, ...connections };
+  }
+  const local = z.looseObject(CONNECTIONS).safeParse(readJson(join(dataDir, NOTE)));
+  if (local.success) return local.data as Record<string, string>;
+  throw new UserError(noStack(dataDir));
+}
+
+/** All of them or none: with some, an operator would look at one stack and change another. */
+function readConnections(env: NodeJS.ProcessEnv): Connections {
+  try {
+    return readEnvironment(CONNECTIONS, env);
+  } catch (error) {
+    const lines = (error as ConfigurationError).problems.map(({ setting, problem }) => `  ${setting}: ${problem}`);
+    throw new UserError(
+      `Invalid settings:\n${lines.join('\n')}\nSet all that lead to a stack, or none of them for that of the data folder.`,
+    );
+  }
 }
 
 function readJson(file: string): unknown {

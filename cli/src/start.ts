@@ -111,10 +111,6 @@ async function startServices(
   stopped: AbortSignal,
 ): Promise<Pick<LocalStack, 'url' | 'serviceUrls'>> {
   const logger = await createLocalLogger(options.logLevel);
-  const listen = async (service: HttpService) => {
-    started.push(service);
-    return service.listen();
-  };
   const bus = new InProcessBus();
   // They want to know where the others will be before these are there.
   const ports = new Map<string, number>();
@@ -130,15 +126,15 @@ async function startServices(
     AUTH_SECRET: data.tokenSecret,
   };
   const level: Promise<unknown>[] = [];
-  const listening: Promise<readonly [string, string]>[] = [];
   // One after the other: type-graphql builds one schema at a time.
   for (const { name, create } of services) {
     const service = await create(ofServices, logger.child({ name }), { bus });
-    const url = listen(service).then((at) => [name, at] as const);
-    url.catch(() => undefined);
-    listening.push(url);
+    started.push(service);
     if (service.caughtUp) level.push(Promise.race([service.caughtUp, afterAWhile(service.inSyncOnce)]));
   }
+  // Together, and none before all can: as soon as a service listens, it reads the event logs of the others.
+  await Promise.all(started.map(({ app }) => app.ready()));
+  const listening = started.map(async (service, i) => [services[i]?.name, await service.listen()]);
   const serviceUrls = Object.fromEntries(await Promise.all(listening));
   const gateway = await createGateway(
     readGatewayConfig({
@@ -149,7 +145,8 @@ async function startServices(
     logger.child({ name: 'gateway' }),
     bus,
   );
-  const url = await listen(gateway);
+  started.push(gateway);
+  const url = await gateway.listen();
   const telling = setInterval(() => tellHowFar(serviceUrls, say).catch(() => undefined), TELL_MS);
   await Promise.race([Promise.all([gateway.ready, ...level]), aborted(stopped)]).finally(() => clearInterval(telling));
   stopped.throwIfAborted();

@@ -63,6 +63,16 @@ describe('a folder that cannot be used is refused in one line, and stays as it i
     ],
     ['another PostgreSQL', holding('database', { 'postgres/PG_VERSION': '18' }), `${foreign} ${root}/database, which`],
     ['other secrets', holding('secrets', { 'secrets.json': '{"token":"x"}' }), `${foreign} ${root}/secrets, which`],
+    [
+      'somebody’s work among the files of PostgreSQL',
+      holding('cluster', {
+        'tributary.txt': '',
+        'postgres/PG_VERSION': '18',
+        'postgres/base/1/2': 'rows',
+        'postgres/thesis.txt': 'ten years',
+      }),
+      `expected only files of PostgreSQL in ${root}/cluster/postgres, which --fresh deletes; got thesis.txt. Move that`,
+    ],
     ['a file', join(root, 'a-file'), `${unusable} ${root}/a-file (it is a file)`],
     ['below a file', join(root, 'a-file', 'x', 'y'), `${unusable} ${root}/a-file/x/y (a part of the path is a file)`],
     ['a dangling link', join(root, 'dangling'), `${unusable} ${root}/dangling (it cannot be created)`],

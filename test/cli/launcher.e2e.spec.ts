@@ -1,21 +1,18 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runProgram } from '../harness/process.ts';
+import { copyProject } from '../harness/project-copy.ts';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const copy = mkdtempSync(join(tmpdir(), 'tributary-unbuilt-'));
+const copy = copyProject('unbuilt', { built: false });
 const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
 
 /** A clone after "npm ci": nothing is built, and what the build needs is missing, so that one that is tried fails. */
 beforeAll(() => {
-  mkdirSync(join(copy, 'cli'));
-  for (const path of ['package.json', 'package-lock.json', 'turbo.json', 'cli/bin', 'cli/package.json']) {
-    cpSync(join(PROJECT, path), join(copy, path), { recursive: true });
-  }
-  symlinkSync(join(PROJECT, 'node_modules'), join(copy, 'node_modules'));
+  for (const folder of ['shared', 'gateway', 'subgraphs']) rmSync(join(copy, folder), { recursive: true });
 });
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
@@ -45,6 +42,8 @@ describe('in a clone that was never built', () => {
   test.each([
     [['help', 'nothing'], "error: unknown command 'nothing'"],
     [['start', '--gateway-port=70000'], '--gateway-port: expected a port, 0-65535; got "70000"\n'],
+    [['lag', `--data-dir=${copy}`], `No stack runs on the data folder ${copy}.\nStart it, or set USERS_URL, `],
+    [['dead-letters', 'list', `--data-dir=${copy}`], `No stack runs on the data folder ${copy}.\n`],
     [['dead-letters', 'discard', 'orders', 'users', '0'], 'position: expected a whole number above 0; got "0"\n'],
   ])('%j is refused without building anything', async (args, words) => {
     const { status, output } = await tributary(...args);
@@ -53,7 +52,7 @@ describe('in a clone that was never built', () => {
     expect(status).toBe(1);
   });
 
-  test.each([[['lag']], [['start']], [['token', 'CG-12520']]])('%j says that it builds', async (args) => {
+  test.each([[['start']], [['token', 'CG-12520']]])('%j says that it builds', async (args) => {
     const { status, output } = await tributary(...args);
     expect(output).toMatch(/^Building \(once, about 20 s\) …\n/);
     expect(output).not.toMatch(/ {4}at /);

@@ -42,6 +42,7 @@ describe('npm start', () => {
     const first = start('whole');
     const url = await graphOf(first);
     expect(first.output()).toMatch(/9,994 order lines read: 9,994 imported, 0 unusable/);
+    expect(first.output()).not.toContain('cannot be read');
     expect(first.output()).toMatch(/import 100% \(7664\/7664\)/);
     const [, body] = await first.printed(/-d '(\{.+\})'/);
     const { query } = JSON.parse(body as string);

@@ -108,6 +108,25 @@ function stack(command: 'start' | 'dev', { args = '', ...row }: Partial<Row>, ..
   return { program: 'tributary', ...row, args: [command, ...given].join(' '), status: 1, stderr: stderr.join('\n') };
 }
 
+/** A command for operators, on a stack of which nothing can be reached. */
+function operator(args: string, env: Record<string, string>, ...stderr: string[]): Row {
+  const database = (name: string) => `postgres://${name}:hunter2@127.0.0.1:FREE/${name}`;
+  const away = {
+    USERS_URL: 'http://localhost:FREE',
+    PRODUCTS_URL: 'http://localhost:FREE',
+    ORDERS_URL: 'http://localhost:FREE',
+    USERS_DATABASE_URL: database('users'),
+    PRODUCTS_DATABASE_URL: database('products'),
+    ORDERS_DATABASE_URL: database('orders'),
+  };
+  return { program: 'tributary', args, env: { ...away, ...env }, status: 1, stderr: stderr.join('\n') };
+}
+
+const databaseAway = (name: string) =>
+  `cannot use the database "${name}" of PostgreSQL at 127.0.0.1:FREE (ECONNREFUSED). ` +
+  `Start PostgreSQL, or correct ${name.toUpperCase()}_DATABASE_URL.`;
+const UNCHECKED = 'money and stock could not be checked in full:';
+
 const ROWS: readonly Row[] = [
   // Settings.
   settings('gateway', { SUBGRAPH_TIMEOUT: '5' }, `SUBGRAPH_TIMEOUT: ${TIME}; got "5"`),
@@ -444,6 +463,44 @@ const ROWS: readonly Row[] = [
     'token CG-12520',
     1,
     'BOX/cwd/.data/secrets.json holds no secrets of a stack. Run "npm start" first, or "npm start -- --fresh".',
+  ),
+  operator('sagas list', {}, databaseAway('orders')),
+  operator('sagas retry 1', {}, databaseAway('orders')),
+  operator('sagas resolve 1 --note done', {}, databaseAway('orders')),
+  operator('dead-letters list', {}, databaseAway('users')),
+  operator('dead-letters retry', {}, databaseAway('users')),
+  operator('dead-letters discard products orders 3', {}, databaseAway('products')),
+  operator('rebuild users', {}, databaseAway('orders')),
+  operator('rebuild orders', {}, databaseAway('orders')),
+  operator(
+    'verify',
+    // A port that Node asks nothing of, so that it is always the first to fail.
+    { USERS_URL: 'http://localhost:1', PRODUCTS_URL: 'http://localhost:1' },
+    `it could not be checked how far users has read orders: ${databaseAway('users')}`,
+    `it could not be checked how far products has read orders: ${databaseAway('products')}`,
+    `the copy of users could not be compared: ${databaseAway('orders')}`,
+    `the copy of products could not be compared: ${databaseAway('orders')}`,
+    `${UNCHECKED} the checks of users: http://localhost:1 cannot be reached: bad port`,
+    `${UNCHECKED} the checks of products: http://localhost:1 cannot be reached: bad port`,
+    `${UNCHECKED} the checks of orders: the database does not answer: connect ECONNREFUSED 127.0.0.1:FREE`,
+    `${UNCHECKED} payments against orders: http://localhost:1 cannot be reached: bad port`,
+    `${UNCHECKED} reservations against orders: http://localhost:1 cannot be reached: bad port`,
+  ),
+  operator(
+    'lag',
+    {},
+    ...['users', 'products', 'orders'].map(
+      (name) => `Cannot read the lag of ${name} at http://localhost:FREE (ECONNREFUSED).`,
+    ),
+  ),
+  operator(
+    'lag',
+    { USERS_URL: 'htp://localhost:FREE', PRODUCTS_URL: '', ORDERS_DATABASE_URL: 'users:hunter2@localhost' },
+    'Invalid settings:',
+    '  USERS_URL: expected a URL such as http://localhost:4001; got "htp://localhost:FREE"',
+    '  PRODUCTS_URL: expected a URL such as http://localhost:4002; it is not set',
+    `  ORDERS_DATABASE_URL: ${DATABASE}; ${HIDDEN}`,
+    'Set all that lead to a stack, or none of them for that of the data folder.',
   ),
 
   // Command lines of programs and tools.

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { TURBO_ENVIRONMENT, turboProgram } from '../../bin/turbo.mjs';
 import { PROJECT } from '../services.js';
 import type { Package } from './packages.js';
 
@@ -18,9 +18,9 @@ export async function build(packages: readonly Package[], signal: AbortSignal): 
   // With colours, compilers print errors in another form.
   const { FORCE_COLOR: _, ...plain } = process.env;
   const args = ['run', 'build', 'bundle', '--output-logs=errors-only', '--continue=dependencies-successful'];
-  const child = spawn(turboBinary(), [...args, ...packages.map(({ name }) => `--filter=${name}`)], {
+  const child = spawn(turboProgram(), [...args, ...packages.map(({ name }) => `--filter=${name}`)], {
     cwd: PROJECT,
-    env: { ...plain, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', NO_COLOR: '1' },
+    env: { ...plain, ...TURBO_ENVIRONMENT, NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own: the compilers end with it.
     detached: true,
@@ -50,13 +50,6 @@ function killGroup(pid: number): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
-}
-
-/** The program itself: the script that the package installs takes longer, and does not pass signals on. */
-function turboBinary(): string {
-  const turbo = createRequire(join(PROJECT, 'package.json')).resolve('turbo/package.json');
-  const platform = `${process.platform}-${process.arch === 'arm64' ? 'arm64' : '64'}`;
-  return join(dirname(createRequire(turbo).resolve(`@turbo/${platform}/package.json`)), 'bin/turbo');
 }
 
 /** Shortens what Turborepo prints to what the compilers say, with paths in the project; all of it when no compiler says anything. */

@@ -64,11 +64,11 @@ export class IncompleteAuditError<Found extends Finding = Finding> extends Error
   }
 }
 
-/** An error's message and its cause's, in one line. */
+/** An error's message, and its cause's where that says more, in one line. */
 export function inOneLine(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined;
-  const because = cause instanceof Error && cause.message !== '' ? ` (${causeOf(cause)})` : '';
-  return `${causeOf(error)}${because}`.replace(/\s+/g, ' ');
+  const message = causeOf(error);
+  const cause = error instanceof Error && error.cause instanceof Error ? causeOf(error.cause) : '';
+  return (message.includes(cause) ? message : `${message} (${cause})`).replace(/\s+/g, ' ');
 }
 
 /**

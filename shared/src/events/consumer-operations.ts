@@ -1,5 +1,7 @@
 import type { Kysely } from 'kysely';
 import { openDatabase } from '../postgres/database.js';
+import { databaseProblem } from '../postgres/database-problem.js';
+import { settingOf } from '../service/start-problem.js';
 import {
   type DeadLetter,
   discardDeadLetter,
@@ -20,11 +22,15 @@ export interface ConsumerOperationsOptions<Tables> {
   readonly feeds: readonly Feed<Tables>[];
 }
 
-/** What an operator does about events that a service could not apply, beside the running service. */
+/**
+ * What an operator does about events that a service could not apply, beside the running service. Where the database cannot be used,
+ * every method throws a ConfigurationError that names it and its setting.
+ */
 export class ConsumerOperations<Tables> {
   readonly consumer: string;
   protected readonly db: Kysely<Tables>;
   readonly #feeds: readonly Feed<Tables>[];
+  readonly #databaseUrl: string;
 
   constructor({ consumer, databaseUrl, feeds }: ConsumerOperationsOptions<Tables>) {
     this.consumer = consumer;
@@ -36,20 +42,21 @@ export class ConsumerOperations<Tables> {
       idleInTransactionTimeoutMs: IDLE_IN_TRANSACTION_MS,
     });
     this.#feeds = feeds;
+    this.#databaseUrl = databaseUrl;
   }
 
   deadLetters(): Promise<DeadLetter[]> {
-    return listDeadLetters(this.db);
+    return this.explained(listDeadLetters(this.db));
   }
 
   /** Applies all that is parked, aggregate by aggregate, in order; what fails again stays. */
   retryDeadLetters(): Promise<RetryResult[]> {
-    return retryDeadLetters(this.db, this.consumer, this.#feeds);
+    return this.explained(retryDeadLetters(this.db, this.consumer, this.#feeds));
   }
 
   /** @returns whether there was such a letter */
   discardDeadLetter(source: string, position: number): Promise<boolean> {
-    return discardDeadLetter(this.db, { consumer: this.consumer, source, position });
+    return this.explained(discardDeadLetter(this.db, { consumer: this.consumer, source, position }));
   }
 
   /**
@@ -60,12 +67,12 @@ export class ConsumerOperations<Tables> {
    */
   async findGap(source: string): Promise<Gap | null> {
     const feed = this.#feeds.find((each) => each.source === source);
-    return feed ? findGap(this.db, this.consumer, feed) : null;
+    return feed ? this.explained(findGap(this.db, this.consumer, feed)) : null;
   }
 
   /** Goes on after the events that were deleted. @returns false when the service has moved on by itself */
   skipGap(gap: Gap): Promise<boolean> {
-    return skipGap(this.db, gap);
+    return this.explained(skipGap(this.db, gap));
   }
 
   /** The services whose events this one takes. */
@@ -75,5 +82,11 @@ export class ConsumerOperations<Tables> {
 
   close(): Promise<void> {
     return this.db.destroy();
+  }
+
+  protected explained<Result>(work: Promise<Result>): Promise<Result> {
+    return work.catch((error: unknown) => {
+      throw databaseProblem(error, settingOf(this.consumer, 'DATABASE_URL'), this.#databaseUrl) ?? error;
+    });
   }
 }

@@ -80,6 +80,7 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
 /** Says who did not answer, and why. @param timeoutMs how long it had, when that is why */
 function unreachable(url: string, error: unknown, timeoutMs: number | null): Error {
   const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
-  const why = timeoutMs === null ? (cause?.code ?? message) : `no answer within ${timeoutMs / 1000} s`;
+  const why =
+    timeoutMs === null ? (cause?.code ?? cause?.message ?? message) : `no answer within ${timeoutMs / 1000} s`;
   return new Error(`${url} cannot be reached: ${why}`);
 }

@@ -38,7 +38,7 @@ export class OrdersOperations extends ConsumerOperations<OrdersTables> {
   /** Makes a copy (`users`, `products`) or the read models (`orders`) anew. @returns how many events were applied */
   rebuild(model: (typeof OrdersOperations.MODELS)[number], onEvents?: (count: number) => void): Promise<number> {
     const copy = this.#copies.find(({ source }) => source === model);
-    return copy ? rebuildCopy(this.db, CONSUMER, copy, onEvents) : rebuildReadModels(this.db, onEvents);
+    return this.explained(copy ? rebuildCopy(this.db, CONSUMER, copy, onEvents) : rebuildReadModels(this.db, onEvents));
   }
 
   /**
@@ -53,8 +53,8 @@ export class OrdersOperations extends ConsumerOperations<OrdersTables> {
       try {
         // Before the comparison: what comes later than its end is read from the event log.
         const gap = await this.findGap(copy.source);
-        const differences = await findDifferences(this.db, copy);
-        const repaired = repair ? await repairDifferences(this.db, CONSUMER, copy, differences) : 0;
+        const differences = await this.explained(findDifferences(this.db, copy));
+        const repaired = repair ? await this.explained(repairDifferences(this.db, CONSUMER, copy, differences)) : 0;
         if (repair && gap) await this.skipGap(gap);
         results.push({ copy: copy.source, differences, repaired, ...(gap && { gap }) });
       } catch (error) {
@@ -72,21 +72,21 @@ export class OrdersOperations extends ConsumerOperations<OrdersTables> {
 
   /** Placements that are not over, the oldest first, a thousand of them at most. */
   sagas(): Promise<OpenSaga[]> {
-    return listOpenSagas(this.db, MAX_LISTED);
+    return this.explained(listOpenSagas(this.db, MAX_LISTED));
   }
 
   /** @param order the number or the id of an order @returns the id of the order; null when no saga placed it */
   findPlacement(order: string): Promise<string | null> {
-    return findPlacement(this.db, order);
+    return this.explained(findPlacement(this.db, order));
   }
 
   /** Asks the other services once more, now. @returns false when the placement is over; null when there is none */
   retrySaga(orderId: string): Promise<boolean | null> {
-    return tellSaga(this.db, PLACEMENT, orderId, { type: 'Retry' });
+    return this.explained(tellSaga(this.db, PLACEMENT, orderId, { type: 'Retry' }));
   }
 
   /** Notes that what failed has been seen to by hand. @returns false when it did not fail; null when there is none */
   resolveSaga(orderId: string, note: string): Promise<boolean | null> {
-    return tellSaga(this.db, PLACEMENT, orderId, { type: 'Resolve', note });
+    return this.explained(tellSaga(this.db, PLACEMENT, orderId, { type: 'Resolve', note }));
   }
 }

@@ -1,0 +1,2 @@
+export declare const TURBO_ENVIRONMENT: Readonly<Record<string, string>>;
+export declare function turboProgram(): string;
