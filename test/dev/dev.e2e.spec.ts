@@ -8,7 +8,7 @@ const TYPES = 'subgraphs/products/src/schema/product-types.ts';
 
 let session: DevSession;
 beforeAll(async () => {
-  session = await DevSession.start();
+  session = await DevSession.start({ 'supergraph.graphql': 'of somebody else' });
 }, 120_000);
 afterEach(({ task }) => {
   if (task.result?.state === 'fail') process.stdout.write(session.output);
