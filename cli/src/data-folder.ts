@@ -23,14 +23,16 @@ const MARK = 'tributary.txt';
 const MARK_TEXT =
   'A local stack of Tributary keeps its data here: "npm start" wrote it, "npm start -- --fresh" deletes it.\n';
 const SECRETS = 'secrets.json';
+/** What `npm run dev` writes for its gateway. */
+export const DEV_SUPERGRAPH = 'dev-supergraph.graphql';
 /** What a stack of this release, or of an earlier one, writes into its folder: all that is ever deleted. */
 const CONTENTS = [
   SECRETS,
   `${SECRETS}.unfinished`,
   'running.json',
   'import-report.json',
-  'supergraph.graphql',
-  'supergraph.graphql.new',
+  DEV_SUPERGRAPH,
+  `${DEV_SUPERGRAPH}.new`,
   'postgres.log',
   'postgres.password',
   'postgres.unfinished',
@@ -266,7 +268,8 @@ function entriesOf(folder: string): string[] {
 
 const holdsSecrets = (folder: string) => secretsSchema.safeParse(readJson(join(folder, SECRETS))).success;
 
-function foreignIn(folder: string): string[] {
+/** What is in a folder of ours that we did not write. */
+export function foreignIn(folder: string): string[] {
   return readdirSync(folder).filter((name) => name !== MARK && !CONTENTS.includes(name) && !FolderLock.isLock(name));
 }
 

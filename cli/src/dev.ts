@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkSettings } from './check-settings.js';
+import { DEV_SUPERGRAPH } from './data-folder.js';
 import { DevStack } from './dev/dev-stack.js';
 import { LocalSupergraph } from './dev/local-supergraph.js';
 import { freePort } from './free-port.js';
@@ -32,7 +33,7 @@ export async function runDev(options: StartOptions, problems: readonly string[])
   const gatewayPort = options.gatewayPort || (await freePort());
   const url = `http://localhost:${gatewayPort}`;
   const subgraphs = services.map(({ name }) => ({ name, url: `http://localhost:${ports.get(name)}/graphql` }));
-  const supergraph = new LocalSupergraph(join(resolve(options.dataDir), 'supergraph.graphql'), subgraphs, url);
+  const supergraph = new LocalSupergraph(join(resolve(options.dataDir), DEV_SUPERGRAPH), subgraphs, url);
   const environment = environmentOf(services, ports, data.databaseUrls);
   const common = { ...ignored, LOG_LEVEL: options.logLevel, PROCESSES: '1' };
   const ofServices = {

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { foreignIn } from '@tributary/cli/data-folder';
 import { findConnections } from '@tributary/cli/running-stack';
 import pg from 'pg';
 import { ask } from '../harness/graphql-client.ts';
@@ -34,9 +35,12 @@ export class DevSession {
     this.#client = this.#browse();
   }
 
-  /** Resolves when the stack says that it is ready. */
-  static async start(): Promise<DevSession> {
+  /** Resolves when the stack says that it is ready. @param files of somebody else in its data folder, by name */
+  static async start(files: Readonly<Record<string, string>> = {}): Promise<DevSession> {
     const folder = copyProject('dev');
+    mkdirSync(join(folder, '.data'));
+    for (const [name, text] of Object.entries({ 'tributary.txt': '', ...files }))
+      writeFileSync(join(folder, '.data', name), text);
     const ports = ['gateway', 'users', 'products', 'orders'].map((name) => `--${name}-port=0`);
     const args = ['dev', '--data-dir', join(folder, '.data'), '--scale', '0.05', ...ports];
     const program = runProgram(join(folder, 'cli/bin/tributary.mjs'), args);
@@ -77,8 +81,25 @@ export class DevSession {
     );
   }
 
+  /** What is in its data folder that it did not write, by name. */
+  get foreign(): Readonly<Record<string, string>> {
+    return Object.fromEntries(foreignIn(join(this.#folder, '.data')).map((name) => [name, this.read(`.data/${name}`)]));
+  }
+
+  /** The processes of a service. */
+  processesOf(service: string): number[] {
+    const program = join(this.#folder, 'subgraphs', service, 'dist/main.js');
+    return childrenOf(this.#program.pid).filter((pid) =>
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(program),
+    );
+  }
+
+  path(file: string): string {
+    return join(this.#folder, file);
+  }
+
   read(file: string): string {
-    return readFileSync(join(this.#folder, file), 'utf8');
+    return readFileSync(this.path(file), 'utf8');
   }
 
   /** Saves a file: as editors do, either in place or by a rename. */

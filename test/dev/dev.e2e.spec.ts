@@ -1,5 +1,7 @@
+import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { until } from '../harness/until.ts';
 import { DevSession } from './dev-session.ts';
 
 // `npm run dev` on a copy of the project: one session, edited as a person would.
@@ -8,7 +10,7 @@ const TYPES = 'subgraphs/products/src/schema/product-types.ts';
 
 let session: DevSession;
 beforeAll(async () => {
-  session = await DevSession.start();
+  session = await DevSession.start({ 'supergraph.graphql': 'of somebody else' });
 }, 120_000);
 afterEach(({ task }) => {
   if (task.result?.state === 'fail') process.stdout.write(session.output);
@@ -67,22 +69,39 @@ test('while the new code of a service does not start, the one before serves', as
   session.save(main, good);
 }, 120_000);
 
-test('schemas that do not compose are shown and not served', async () => {
+test('schemas that do not compose are shown and not served; the gateway is replaced all the same', async () => {
   // Orders says that it is a text, too.
   const [good, wrong] = ['@Field(() => String) sku!', '@Field(() => Int) sku!'];
   await session.prints(
     () => session.replace(TYPES, good, wrong),
     /^products reloaded \(.*\)\nThe new schema is not served; the previous one is\. .*Product\.sku/m,
   );
+  await session.prints(
+    () => session.replace('gateway/pages/graphiql.html', '<title>Tributary: GraphiQL', '<title>Edited'),
+    /^gateway reloaded \(.*\)\nThe new schema is not served; the previous one is\. .*Product\.sku/m,
+  );
+  expect(await (await fetch(`${session.url}/graphiql`)).text()).toContain('<title>Edited');
   await session.prints(() => session.replace(TYPES, wrong, good), /^products reloaded, schema live/m);
 }, 120_000);
 
 test('a page that changes is served anew', async () => {
   await session.prints(
-    () => session.replace('gateway/pages/graphiql.html', '<title>Tributary: GraphiQL', '<title>Edited'),
-    /^gateway reloaded/m,
+    () => session.replace('gateway/pages/graphiql.html', '<title>Edited', '<title>Edited again'),
+    /^gateway reloaded \(/m,
   );
-  expect(await (await fetch(`${session.url}/graphiql`)).text()).toContain('<title>Edited');
+  expect(await (await fetch(`${session.url}/graphiql`)).text()).toContain('<title>Edited again');
+}, 120_000);
+
+test('a schema that the gateway does not have is not said to be live', async () => {
+  const [users, isNotLive] = ['subgraphs/users/src/main.ts', /reloaded \(.*\)\nThe new schema is not served/];
+  const supergraph = session.path('.data/dev-supergraph.graphql.new');
+  // It cannot be written.
+  mkdirSync(supergraph);
+  await session.prints(() => describeReserved('Late.'), isNotLive);
+  await session.prints(() => session.save(users, `${session.read(users)}// one\n`), isNotLive);
+  rmdirSync(supergraph);
+  await session.prints(() => session.save(users, `${session.read(users)}// two\n`), /^users reloaded, schema live/m);
+  expect((await session.descriptionsOf('Stock')).reserved).toBe('Late.');
 }, 120_000);
 
 test('a new migration has run when the service that needs it is started', async () => {
@@ -102,10 +121,37 @@ test('what needs a new start is named', async () => {
   );
 }, 120_000);
 
-test('none of this logged a warning or failed a query, and kill -9 leaves no process', async () => {
+test('files of somebody else in the data folder stay', () => {
+  expect(session.foreign).toEqual({ 'supergraph.graphql': 'of somebody else' });
+});
+
+test('none of this logged a warning or failed a query', () => {
   expect(session.warnings).toEqual([]);
   const { count, failures } = session.queries;
   expect(failures).toEqual([]);
   expect(count).toBeGreaterThan(50);
+});
+
+test('a process that starts while newer code is built does not replace the newer one', async () => {
+  const main = 'subgraphs/products/src/main.ts';
+  const good = session.read(main);
+  const waiting = `import { existsSync } from 'node:fs';
+while (existsSync('wait')) await new Promise((resolve) => setTimeout(resolve, 100));
+${good}`;
+  await session.prints(() => session.save(main, waiting), /^products reloaded/m);
+  session.save('wait', '');
+  const [before] = session.processesOf('products');
+  process.kill(before as number, 'SIGKILL');
+  await until(
+    async () => session.processesOf('products'),
+    ([now]) => now !== undefined && now !== before,
+    60_000,
+  );
+  await session.prints(() => session.save(main, good), /^products reloaded/m);
+  expect(session.processesOf('products')).toHaveLength(1);
+  rmSync(session.path('wait'));
+}, 120_000);
+
+test('kill -9 leaves no process', async () => {
   expect(await session.end('SIGKILL')).toMatchObject({ status: 'SIGKILL', left: [] });
 }, 120_000);

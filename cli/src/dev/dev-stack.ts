@@ -36,7 +36,7 @@ export class DevStack {
   constructor(options: DevStackOptions) {
     this.#options = options;
     const { services, gateway, say, stopped } = options;
-    const common = { packages: this.#packages, say, stopped };
+    const common = { packages: this.#packages, outdated: () => this.#sources.changed, say, stopped };
     this.#services = [...services].map(([name, environment]) => {
       const folder = `subgraphs/${name}`;
       return new Program({
@@ -83,20 +83,17 @@ export class DevStack {
   /** Replaces the programs whose code has changed, and then the supergraph. */
   async #reload(savedAt: number): Promise<void> {
     const { say, onReady, supergraph } = this.#options;
-    const served = await supergraph.served();
     const reloaded = await this.#replace(this.#services);
     const problemBefore = this.#schemaProblem;
-    let isNew = false;
-    try {
-      isNew = await supergraph.update(this.#services.filter(({ isRunning }) => isRunning).map(({ name }) => name));
-      if (supergraph.exists) reloaded.push(...(await this.#replace([this.#gateway])));
-      if (isNew && this.#gateway.isRunning) await supergraph.servesAnother(served);
-      this.#schemaProblem = null;
-    } catch (error) {
-      this.#options.stopped.throwIfAborted();
-      this.#schemaProblem = (error as Error).message;
-    }
-    const isLive = this.#schemaProblem === null && (isNew || problemBefore !== null);
+    const running = this.#services.filter(({ isRunning }) => isRunning).map(({ name }) => name);
+    this.#schemaProblem = await problemOf(supergraph.update(running));
+    // Whatever became of the schemas.
+    if (supergraph.exists) reloaded.push(...(await this.#replace([this.#gateway])));
+    const isAsked = this.#schemaProblem === null && this.#gateway.isRunning;
+    const wasServed = supergraph.isServed && problemBefore === null;
+    if (isAsked) this.#schemaProblem = await problemOf(supergraph.served());
+    this.#options.stopped.throwIfAborted();
+    const isLive = isAsked && this.#schemaProblem === null && !wasServed;
     if (!this.#isReady) {
       this.#isReady = this.#schemaProblem === null && [...this.#services, this.#gateway].every((p) => p.isRunning);
       if (this.#isReady) onReady();
@@ -115,7 +112,7 @@ export class DevStack {
     const replaced = await Promise.all(
       outdated.map(async (program) => {
         try {
-          await program.replace(() => this.#sources.changed);
+          await program.replace();
           return [program.name];
         } catch (error) {
           stopped.throwIfAborted();
@@ -141,4 +138,12 @@ export class DevStack {
       ...changed(/^((?:.+\/)?package\.json)$/).map((file) => `${file} has changed`),
     ].map((what) => `${what}: start "npm run dev" again for that.`);
   }
+}
+
+/** @returns why something failed; null when it did not */
+function problemOf(work: Promise<unknown>): Promise<string | null> {
+  return work.then(
+    () => null,
+    (error: Error) => error.message,
+  );
 }

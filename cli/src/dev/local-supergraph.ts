@@ -1,10 +1,11 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { composeLargest, composeSchemas } from '@tributary/gateway/supergraph/compose-schemas';
+import { supergraphId } from '@tributary/gateway/supergraph/supergraph-id';
 import { z } from 'zod';
 
 const READ_MS = 5000;
-const LOAD_MS = 5000;
+const LOAD_MS = 10_000;
 const LOOK_MS = 30;
 
 const sdlSchema = z.object({ data: z.object({ _service: z.object({ sdl: z.string() }) }) });
@@ -29,9 +30,11 @@ export class LocalSupergraph {
   readonly #subgraphs: readonly Subgraph[];
   readonly #gatewayUrl: string;
   readonly #schemas = new Map<string, string>();
-  /** The schemas of the last composition that succeeded. */
+  /** The schemas of which the supergraph that was written last is composed. */
   #composed = '';
   #written: string | null = null;
+  /** The id of the supergraph that the gateway was seen to serve last. */
+  #servedId: string | null = null;
 
   /** @param path where it is written */
   constructor(path: string, subgraphs: readonly Subgraph[], gatewayUrl: string) {
@@ -45,43 +48,41 @@ export class LocalSupergraph {
     return this.#written !== null;
   }
 
+  /** Whether the gateway was seen to serve what was written last. */
+  get isServed(): boolean {
+    return this.#written !== null && this.#servedId === supergraphId(this.#written);
+  }
+
   /**
    * Composes the schemas that services have now, and writes the supergraph when it is another one.
    *
    * @param names the services that run
-   * @returns whether it is another one
    * @throws when a schema cannot be read, or the schemas do not compose; the supergraph stays as it is
    */
-  async update(names: readonly string[]): Promise<boolean> {
+  async update(names: readonly string[]): Promise<void> {
     const running = this.#subgraphs.filter(({ name }) => names.includes(name));
     await Promise.all(running.map(async (each) => this.#schemas.set(each.name, await readSchema(each))));
     const schemas = JSON.stringify([...this.#schemas].sort());
-    if (schemas === this.#composed || this.#schemas.size === 0) return false;
+    if (schemas === this.#composed || this.#schemas.size === 0) return;
     // At the start, services that run are served without those that do not.
     const isWhole = this.#schemas.size === this.#subgraphs.length || this.exists;
     const supergraph = isWhole
       ? composeSchemas(this.#subgraphs, this.#schemas)
       : composeLargest(this.#subgraphs, this.#schemas).supergraphSdl;
+    if (supergraph !== this.#written) this.#write(supergraph);
     this.#composed = schemas;
-    if (supergraph === this.#written) return false;
-    this.#write(supergraph);
-    return true;
   }
 
-  /** What the gateway serves now; null when it does not answer or serves nothing. */
-  async served(): Promise<string | null> {
-    return (await this.#readState())?.supergraph?.id ?? null;
-  }
-
-  /** Waits until the gateway serves another supergraph than `before`. @throws when it refuses to, or does not within some seconds */
-  async servesAnother(before: string | null): Promise<void> {
+  /** Waits until the gateway serves what was written last. @throws when it does not within some seconds */
+  async served(): Promise<void> {
     const startedAt = performance.now();
     for (;;) {
       const state = await this.#readState();
-      const id = state?.supergraph?.id ?? null;
-      if (id !== null && id !== before) return;
-      if (state?.problem) throw new Error(state.problem);
-      if (performance.now() - startedAt > LOAD_MS) throw new Error('the gateway did not load the new supergraph.');
+      this.#servedId = state?.supergraph?.id ?? null;
+      if (this.isServed) return;
+      // It may be about a supergraph before; the gateway reads a new one after a moment.
+      if (performance.now() - startedAt > LOAD_MS)
+        throw new Error(state?.problem ?? 'The gateway did not load the new supergraph.');
       await sleep(LOOK_MS);
     }
   }

@@ -1,5 +1,6 @@
 import cluster, { type Worker } from 'node:cluster';
 import { join } from 'node:path';
+import { Turns } from '@tributary/shared/service/turns';
 import { PROJECT } from '../services.js';
 import { hashProgram, type Package } from './packages.js';
 
@@ -36,6 +37,8 @@ export interface ProgramOptions {
   readonly packages: readonly Package[];
   /** Runs before each start of a process; what it throws keeps the process from being started. */
   readonly prepare?: () => Promise<void>;
+  /** Whether sources have changed since the last build, so that a process that hangs at its start need not be waited for. */
+  readonly outdated: () => boolean;
   /** Prints a line. */
   readonly say: (line: string) => void;
   /** No process is started any more when it has aborted. */
@@ -49,6 +52,8 @@ export interface ProgramOptions {
 export class Program {
   readonly name: string;
   readonly #options: ProgramOptions;
+  /** One start at a time: else one that takes long would replace a process of newer code. */
+  readonly #starts = new Turns();
   #worker: Worker | null = null;
   /** Hash of the code that the process runs. */
   #running: string | null = null;
@@ -70,12 +75,17 @@ export class Program {
   }
 
   /**
-   * Starts a process of the code that was built last. When it serves, the one before is ended.
+   * Starts a process of the code that was built last, unless one runs. When it serves, the one before is ended.
    *
-   * @param outdated whether sources have changed meanwhile, so that a process that hangs at its start need not be waited for
    * @throws StartError when it does not serve; the process before stays
    */
-  async replace(outdated: () => boolean): Promise<void> {
+  async replace(): Promise<void> {
+    await this.#starts.take(async () => {
+      if (this.isOutdated) await this.#start();
+    });
+  }
+
+  async #start(): Promise<void> {
     clearTimeout(this.#restart);
     const code = this.#readCode();
     await this.#options.prepare?.();
@@ -85,6 +95,7 @@ export class Program {
       () => this.#options.say(`${this.name} does not serve yet, ${NOTICE_MS / 1000} s after its start …`),
       NOTICE_MS,
     );
+    const outdated = () => this.#options.outdated() || this.#readCode() !== code;
     const problem = await serving(fresh, outdated).finally(() => clearTimeout(notice));
     if (problem !== null) {
       await end(fresh, 0);
@@ -122,11 +133,15 @@ export class Program {
     const { say, stopped } = this.#options;
     if (stopped.aborted) return;
     say(`${why}; it starts again in ${this.#restartMs / 1000} s`);
+    clearTimeout(this.#restart);
     this.#restart = setTimeout(() => {
-      this.replace(() => false).then(
-        () => say(`${this.name} runs again`),
-        (error: Error) => this.#restartLater(`${this.name} did not start: ${error.message}`),
-      );
+      const restarted = this.#starts.take(async () => {
+        // It may have been replaced meanwhile.
+        if (this.isRunning) return;
+        await this.#start();
+        say(`${this.name} runs again`);
+      });
+      restarted.catch((error: Error) => this.#restartLater(`${this.name} did not start: ${error.message}`));
     }, this.#restartMs);
     this.#restartMs = Math.min(this.#restartMs * 2, MAX_RESTART_MS);
   }

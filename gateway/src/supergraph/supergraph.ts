@@ -35,6 +35,7 @@ import { schemaChanges } from './schema-changes.js';
 import { SharedQueries } from './shared-queries.js';
 import { SubgraphDataSource, type SubgraphOptions } from './subgraph-data-source.js';
 import { SupergraphFile } from './supergraph-file.js';
+import { supergraphId } from './supergraph-id.js';
 
 /** However seldom schemas are read, failures of clients' requests are over when there was none for so long after a time-out. */
 const LONGEST_QUIET_MS = 10_000;
@@ -177,7 +178,7 @@ export class Supergraph {
   /** Serves a supergraph from now on. @throws when it cannot be */
   #use(apiSchema: GraphQLSchema, supergraphSdl: string, logger: Logger): void {
     const config = this.#config;
-    const id = createHash('sha256').update(supergraphSdl).digest('hex').slice(0, 12);
+    const id = supergraphId(supergraphSdl);
     const fetchers = new Map([...this.#dataSources].map(([name, { send }]) => [name, send]));
     const engine = new Engine({
       supergraphSdl,
