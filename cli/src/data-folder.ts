@@ -36,6 +36,9 @@ const CONTENTS = [
   'owner.json',
 ];
 
+/** What the system puts into folders by itself, such as a mounted volume. */
+const OF_THE_SYSTEM = ['.DS_Store', 'lost+found'];
+
 /** What is wrong with a path, by the system's code. */
 const REASONS: Readonly<Record<string, string>> = {
   EEXIST: 'it is a file',
@@ -211,7 +214,7 @@ function exists(path: string): boolean {
  * @throws UserError when it holds something else
  */
 function mark(folder: string): boolean {
-  const entries = readdirSync(folder).filter((name) => !FolderLock.isLock(name));
+  const entries = readdirSync(folder).filter((name) => !FolderLock.isLock(name) && !OF_THE_SYSTEM.includes(name));
   if (entries.includes(MARK)) return false;
   const isOurs = entries.length === 0 || secretsSchema.safeParse(readJson(join(folder, SECRETS))).success;
   if (!isOurs) {
@@ -232,7 +235,8 @@ function mark(folder: string): boolean {
 }
 
 function foreignIn(folder: string): string[] {
-  return readdirSync(folder).filter((name) => name !== MARK && !CONTENTS.includes(name) && !FolderLock.isLock(name));
+  const ours = [MARK, ...CONTENTS, ...OF_THE_SYSTEM];
+  return readdirSync(folder).filter((name) => !ours.includes(name) && !FolderLock.isLock(name));
 }
 
 function undo(folder: string, created: readonly string[], marked: boolean): void {
