@@ -16,21 +16,24 @@ export const KNOWN: readonly Listener[] = [
   { name: 'postgres', port: 0 },
 ];
 
-/** Checks the ports before PostgreSQL starts and data is imported. @throws UserError for one that is in use */
+/** Checks the ports before PostgreSQL starts and data is imported. @throws UserError for one that cannot be used */
 export async function refusePortsInUse(listeners: readonly Listener[], options: StartOptions): Promise<void> {
   for (const listener of listeners) {
     const { name } = listener;
     const port = portOf(listener, options);
-    if (port === 0 || !(await portInUse(port))) continue;
+    const code = port === 0 ? null : await problemOf(port, name === 'postgres' ? '127.0.0.1' : 'localhost');
+    if (code === null) continue;
+    const problem = code === 'EADDRINUSE' ? 'is in use. Stop what uses it' : `cannot be used (${code}). Allow it`;
     const remedy = `${name}Port` in options ? `, or choose another with --${name}-port.` : '.';
-    throw new UserError(`Port ${port} (${name}) is in use. Stop what uses it${remedy}`);
+    throw new UserError(`Port ${port} (${name}) ${problem}${remedy}`);
   }
 }
 
-function portInUse(port: number): Promise<boolean> {
+/** The code of the error with which a port cannot be listened on; null when it can. */
+function problemOf(port: number, host: string): Promise<string | null> {
   const probe = createServer();
   return new Promise((resolve) => {
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'));
-    probe.listen({ port, host: 'localhost' }, () => probe.close(() => resolve(false)));
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    probe.listen({ port, host }, () => probe.close(() => resolve(null)));
   });
 }
