@@ -2,6 +2,7 @@
 // The commands, their arguments and options. It loads a command's code only to run it, so that help answers at once, also in a
 // clone that was never built.
 // @ts-check
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as module from 'node:module';
 import { build, isBuilt } from './build.mjs';
@@ -18,6 +19,16 @@ const { Command, Option } = await import('commander').catch(() => {
 // Node 22.8 and later keep compiled code for the next start.
 if ('enableCompileCache' in module) /** @type {{ enableCompileCache(): void }} */ (module).enableCompileCache();
 
+// What is printed reaches nobody any more: as if the terminal had been closed. Whoever listens for that stops in order.
+let isDeaf = false;
+for (const output of [process.stdout, process.stderr]) {
+  output.on('error', () => {
+    if (isDeaf) return;
+    isDeaf = true;
+    if (!process.emit('SIGHUP')) process.exit(1);
+  });
+}
+
 /** What the person at the keyboard can put right: the message says it all, and a stack trace would hide it. */
 const PLAIN_ERRORS = new Set([
   'UserError',
@@ -30,13 +41,16 @@ const PLAIN_ERRORS = new Set([
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'];
 const MODELS = ['users', 'products', 'orders'];
 
-/** Commands that run what is in the clone now; the others need any build. */
-const BUILDS = new Set(['start', 'dev']);
+/** Commands that run what is in the clone now: those that write do not do so by old rules. The others need any build. */
+const BUILDS = new Set(['start', 'dev', 'rebuild', 'retry', 'discard', 'resolve']);
 
 // An empty variable counts as not set; to commander it would be a value.
 for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name];
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+
+/** The options of the command that runs. @type {Record<string, unknown>} */
+let given = {};
 
 const program = new Command('tributary')
   .description('Commands to run and to look after Tributary.')
@@ -44,7 +58,9 @@ const program = new Command('tributary')
   .helpCommand(false)
   .showHelpAfterError('("--help" lists arguments and options)')
   .hook('preAction', async (_, command) => {
-    if (BUILDS.has(command.name()) || (command !== help && !isBuilt())) await checkBuild();
+    given = command.opts();
+    const builds = BUILDS.has(command.name()) || command.opts().repair;
+    if (builds || (command !== help && !isBuilt())) await checkBuild();
   });
 
 const dataDir = () => new Option('--data-dir <folder>', 'where the data is kept').env('DATA_DIR').default('.data');
@@ -180,9 +196,26 @@ const help = program
 try {
   await program.parseAsync();
 } catch (error) {
-  const plain = error instanceof Error && (PLAIN_ERRORS.has(error.name) || error instanceof RangeError);
-  process.stderr.write(`${plain ? error.message : error instanceof Error ? error.stack : error}\n`);
+  // The build is one of an older release.
+  if (!process.env.TRIBUTARY_BUILT && /^Cannot find module .*\/dist\//.test(String(Object(error).message))) {
+    await checkBuild();
+    const env = { ...process.env, TRIBUTARY_BUILT: '1' };
+    process.exit(spawnSync(process.execPath, process.argv.slice(1), { stdio: 'inherit', env }).status ?? 1);
+  }
+  process.stderr.write(`${await describeError(error)}\n`);
   process.exit(1);
+}
+
+/** @param {unknown} error @returns {Promise<unknown>} what the person at the keyboard can put right in words, or the trace of a fault */
+async function describeError(error) {
+  if (!(error instanceof Error)) return error;
+  if (PLAIN_ERRORS.has(error.name) || error instanceof RangeError) return error.message;
+  const { syscall, port } = /** @type {NodeJS.ErrnoException & { port?: number }} */ (error);
+  if (syscall !== 'listen') return error.stack;
+  // Taken since the ports were checked.
+  const [option = 'gatewayPort'] = Object.entries(given).find(([, value]) => value === port) ?? [];
+  const { startProblem } = await import('@tributary/shared/service/start-problem');
+  return startProblem(error, option.replace(/Port$/, '')) ?? error.stack;
 }
 
 /**
