@@ -2,6 +2,7 @@
 // The commands, their arguments and options. It loads a command's code only to run it, so that help answers at once, also in a
 // clone that was never built.
 // @ts-check
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as module from 'node:module';
 import { build, isBuilt } from './build.mjs';
@@ -19,6 +20,16 @@ const { Command, Option } = await import('commander').catch(() => {
 // Node 22.8 and later keep compiled code for the next start.
 if ('enableCompileCache' in module) /** @type {{ enableCompileCache(): void }} */ (module).enableCompileCache();
 
+// What is printed reaches nobody any more: as if the terminal had been closed. Whoever listens for that stops in order.
+let isDeaf = false;
+for (const output of [process.stdout, process.stderr]) {
+  output.on('error', () => {
+    if (isDeaf) return;
+    isDeaf = true;
+    if (!process.emit('SIGHUP')) process.exit(1);
+  });
+}
+
 /** What the person at the keyboard can put right: the message says it all, and a stack trace would hide it. */
 const PLAIN_ERRORS = new Set([
   'UserError',
@@ -31,8 +42,8 @@ const PLAIN_ERRORS = new Set([
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'];
 const MODELS = ['users', 'products', 'orders'];
 
-/** Commands that run what is in the clone now; the others need any build. */
-const BUILDS = new Set(['start', 'dev']);
+/** Commands that run what is in the clone now: those that write do not do so by old rules. The others need any build. */
+const BUILDS = new Set(['start', 'dev', 'rebuild', 'retry', 'discard', 'resolve']);
 
 /** Commands that look after a running stack. @type {Set<CommanderCommand>} */
 const operators = new Set();
@@ -45,20 +56,25 @@ const problems = [];
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
+/** The options of the command that runs. @type {Record<string, unknown>} */
+let given = {};
+
 const program = new Command('tributary')
   .description('Commands to run and to look after Tributary.')
   .version(version)
   .helpCommand(false)
   .showHelpAfterError('("--help" lists arguments and options)')
   .hook('preAction', async (_, command) => {
+    given = command.opts();
     if (problems.length > 0) {
-      // These two add what else is wrong, unless that would take a build.
-      if (BUILDS.has(command.name()) && isBuilt()) return;
+      // `start` and `dev` add what else is wrong, unless that would take a build.
+      if (['start', 'dev'].includes(command.name()) && isBuilt()) return;
       throw userError(`Invalid settings:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
     }
     const problem = operators.has(command) ? missingStack(command.opts().dataDir) : null;
     if (problem !== null) throw userError(problem);
-    if (BUILDS.has(command.name()) || (command !== help && !isBuilt())) await checkBuild();
+    const builds = BUILDS.has(command.name()) || command.opts().repair;
+    if (builds || (command !== help && !isBuilt())) await checkBuild();
   });
 
 const dataDir = () =>
@@ -199,9 +215,26 @@ const help = program
 try {
   await program.parseAsync();
 } catch (error) {
-  const plain = error instanceof Error && (PLAIN_ERRORS.has(error.name) || error instanceof RangeError);
-  process.stderr.write(`${plain ? error.message : error instanceof Error ? error.stack : error}\n`);
+  // The build is one of an older release.
+  if (!process.env.TRIBUTARY_BUILT && /^Cannot find module .*\/dist\//.test(String(Object(error).message))) {
+    await checkBuild();
+    const env = { ...process.env, TRIBUTARY_BUILT: '1' };
+    process.exit(spawnSync(process.execPath, process.argv.slice(1), { stdio: 'inherit', env }).status ?? 1);
+  }
+  process.stderr.write(`${await describeError(error)}\n`);
   process.exit(1);
+}
+
+/** @param {unknown} error @returns {Promise<unknown>} what the person at the keyboard can put right in words, or the trace of a fault */
+async function describeError(error) {
+  if (!(error instanceof Error)) return error;
+  if (PLAIN_ERRORS.has(error.name) || error instanceof RangeError) return error.message;
+  const { syscall, port } = /** @type {NodeJS.ErrnoException & { port?: number }} */ (error);
+  if (syscall !== 'listen') return error.stack;
+  // Taken since the ports were checked.
+  const [option = 'gatewayPort'] = Object.entries(given).find(([, value]) => value === port) ?? [];
+  const { startProblem } = await import('@tributary/shared/service/start-problem');
+  return startProblem(error, option.replace(/Port$/, '')) ?? error.stack;
 }
 
 /**

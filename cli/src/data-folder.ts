@@ -43,6 +43,9 @@ const CONTENTS = [
 const CLUSTER =
   /^(base|global|log|current_logfiles|pg_.+|PG_VERSION|postgresql\b.*\.conf(\.tmp)?|postmaster\..+|backup_(label|manifest)|tablespace_map|\w+\.signal)(\.old)?$/;
 
+/** What the system puts into folders by itself, such as a mounted volume. */
+const OF_THE_SYSTEM = ['.DS_Store', 'lost+found'];
+
 /** What is wrong with a path, by the system's code. */
 const REASONS: Readonly<Record<string, string>> = {
   EEXIST: 'it is a file',
@@ -258,7 +261,7 @@ function mark(folder: string): boolean {
 
 /** What is in a folder that can be ours. @throws UserError when it holds something else */
 function entriesOf(folder: string): string[] {
-  const entries = readdirSync(folder).filter((name) => !FolderLock.isLock(name));
+  const entries = readdirSync(folder).filter((name) => !FolderLock.isLock(name) && !OF_THE_SYSTEM.includes(name));
   const isOurs = entries.length === 0 || entries.includes(MARK) || holdsSecrets(folder);
   if (isOurs) return entries;
   throw new UserError(
@@ -270,7 +273,8 @@ const holdsSecrets = (folder: string) => secretsSchema.safeParse(readJson(join(f
 
 /** What is in a folder of ours that we did not write. */
 export function foreignIn(folder: string): string[] {
-  return readdirSync(folder).filter((name) => name !== MARK && !CONTENTS.includes(name) && !FolderLock.isLock(name));
+  const ours = [MARK, ...CONTENTS, ...OF_THE_SYSTEM];
+  return readdirSync(folder).filter((name) => !ours.includes(name) && !FolderLock.isLock(name));
 }
 
 /** PostgreSQL needs a folder of its own: what is not of it cannot stay there, and is not ours to delete. */

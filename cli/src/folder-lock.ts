@@ -32,7 +32,13 @@ export class FolderLock {
 
   /** @throws UserError when another process has it */
   static take(folder: string): FolderLock {
-    const self = `${process.pid}:${identifyProcess(process.pid)?.startedAt}`;
+    const identity = identifyProcess(process.pid);
+    if (!identity) {
+      throw new UserError(
+        `The data folder ${folder} cannot be locked: neither /proc nor the program "ps" tells when this process started.`,
+      );
+    }
+    const self = `${process.pid}:${identity.startedAt}`;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const owners = ownersOf(folder);
       refuseOthers(folder, owners);

@@ -32,7 +32,9 @@ function fromProc(pid: number): ProcessIdentity | null {
 }
 
 function fromPs(pid: number): ProcessIdentity {
+  // The time as everybody writes it, whatever their zone and language.
+  const env = { ...process.env, TZ: 'UTC', LC_ALL: 'C' };
   const ask = (field: string) =>
-    execFileSync('ps', ['-o', `${field}=`, '-p', String(pid)], { encoding: 'utf8' }).trim();
+    execFileSync('ps', ['-o', `${field}=`, '-p', String(pid)], { encoding: 'utf8', env }).trim();
   return { startedAt: ask('lstart'), command: ask('command') };
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Freshness } from '@tributary/shared/events/consumer';
 import { InProcessBus } from '@tributary/shared/events/in-process-bus';
 import type { HttpService } from '@tributary/shared/http/http-service';
+import { logOutput } from '@tributary/shared/service/log-output';
 import { privateLogs } from '@tributary/shared/service/log-privacy';
 import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
 import { handleUnexpectedErrors } from '@tributary/shared/service/unexpected-errors';
@@ -174,7 +175,7 @@ async function tellHowFar(serviceUrls: Readonly<Record<string, string>>, say: (l
 
 async function createLocalLogger(level: string): Promise<Logger> {
   const options = { ...privateLogs, level };
-  if (!process.stderr.isTTY) return pino(options, pino.destination(2));
+  if (!process.stderr.isTTY) return pino(options, logOutput(2));
   const { default: pretty } = await import('pino-pretty');
   return pino(options, pretty({ destination: 2, ignore: 'pid,hostname', sync: true }));
 }

@@ -26,16 +26,21 @@ export async function portProblems(listeners: readonly Listener[], options: obje
     const setting = `${name}Port` in options ? `--${name}-port` : settingOf(name, 'PORT');
     const owner = owners.get(port);
     if (owner !== undefined) problems.push(`${setting}: expected a port of its own; got ${port}, the port of ${owner}`);
-    else if (await portInUse(port)) problems.push(`${setting}: expected a free port; got ${port}, which is in use`);
+    else {
+      const code = await problemOf(port, name === 'postgres' ? '127.0.0.1' : 'localhost');
+      const why = code === 'EADDRINUSE' ? 'is in use' : `cannot be used (${code})`;
+      if (code !== null) problems.push(`${setting}: expected a free port; got ${port}, which ${why}`);
+    }
     owners.set(port, owner ?? name);
   }
   return problems;
 }
 
-function portInUse(port: number): Promise<boolean> {
+/** The code of the error with which a port cannot be listened on; null when it can. */
+function problemOf(port: number, host: string): Promise<string | null> {
   const probe = createServer();
   return new Promise((resolve) => {
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'));
-    probe.listen({ port, host: 'localhost' }, () => probe.close(() => resolve(false)));
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    probe.listen({ port, host }, () => probe.close(() => resolve(null)));
   });
 }

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { preload } from '../harness/preload.ts';
 import { runProgram } from '../harness/process.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'tributary-folders-'));
@@ -147,23 +148,51 @@ describe('a folder whose PostgreSQL cannot be started says what to do', () => {
   });
 });
 
+type Answer = { pid: number; taken: boolean; message?: string };
+async function spawnTaker(env: NodeJS.ProcessEnv = {}): Promise<ChildProcess> {
+  const entry = fileURLToPath(new URL('take-folder.mjs', import.meta.url));
+  const child = fork(entry, { execArgv: [], env: { ...process.env, ...env } });
+  children.push(child);
+  await once(child, 'message');
+  return child;
+}
+async function order(child: ChildProcess, message: { take: string } | { release: true }): Promise<Answer> {
+  const answer = once(child, 'message');
+  child.send(message);
+  return (await answer)[0] as Answer;
+}
+
+test('what the system puts into a folder, such as a mounted volume, is nobody’s work', async () => {
+  const volume = join(root, 'volume');
+  mkdirSync(join(volume, 'lost+found'), { recursive: true });
+  writeFileSync(join(volume, '.DS_Store'), '');
+  expect(await order(await spawnTaker(), { take: volume })).toMatchObject({ taken: true });
+});
+
+test('without /proc, as on macOS, a lock holds in every time zone, and none is taken without "ps"', async () => {
+  const elsewhere = preload("Object.defineProperty(process, 'platform', { value: 'darwin' });");
+  const folder = join(root, 'zones');
+  const [first, second, third] = await Promise.all([
+    spawnTaker({ ...elsewhere, TZ: 'Asia/Tokyo' }),
+    spawnTaker({ ...elsewhere, TZ: 'America/Lima' }),
+    spawnTaker({ ...elsewhere, PATH: '/nowhere' }),
+  ]);
+  expect(await order(first, { take: folder })).toMatchObject({ taken: true });
+  expect(await order(second, { take: folder })).toMatchObject({
+    taken: false,
+    message: expect.stringContaining(`Another stack (process ${first.pid}) uses the data folder`),
+  });
+  expect(await order(third, { take: join(root, 'nameless') })).toMatchObject({
+    taken: false,
+    message: expect.stringContaining('cannot be locked: neither /proc nor the program "ps" tells'),
+  });
+});
+
 describe('of ten processes that take a folder at the same time, one gets it', () => {
   const PROCESSES = 10;
-  type Answer = { pid: number; taken: boolean; message?: string };
-  const spawnTaker = async () => {
-    const child = fork(fileURLToPath(new URL('take-folder.mjs', import.meta.url)), { execArgv: [] });
-    children.push(child);
-    await once(child, 'message');
-    return child;
-  };
-  const order = async (child: ChildProcess, message: { take: string } | { release: true }): Promise<Answer> => {
-    const answer = once(child, 'message');
-    child.send(message);
-    return (await answer)[0] as Answer;
-  };
 
   test('new, released, and left behind by a killed process', { timeout: 60_000 }, async () => {
-    const takers = await Promise.all(Array.from({ length: PROCESSES }, spawnTaker));
+    const takers = await Promise.all(Array.from({ length: PROCESSES }, () => spawnTaker()));
     const left = join(root, 'left');
     const killed = await spawnTaker();
     expect((await order(killed, { take: left })).taken).toBe(true);

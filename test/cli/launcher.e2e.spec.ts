@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -58,6 +58,21 @@ describe('in a clone that was never built', () => {
     expect(output).not.toMatch(/ {4}at /);
     expect(status).toBe(1);
   });
+});
+
+test('a build of an older release is brought up to date, before commands that write and where a command is missing', async () => {
+  mkdirSync(join(copy, 'cli/dist'));
+  for (const name of ['start.js', 'rebuild.js']) {
+    writeFileSync(join(copy, 'cli/dist', name), "export const rebuild = () => console.log('by old rules');");
+  }
+  // The build fails here, and says so.
+  for (const args of [['lag'], ['rebuild', 'users']]) {
+    const { status, output } = await tributary(...args);
+    expect(output).not.toMatch(/ERR_MODULE_NOT_FOUND| {4}at |old rules/);
+    expect(output).not.toBe('');
+    expect(status).toBe(1);
+  }
+  rmSync(join(copy, 'cli/dist'), { recursive: true });
 });
 
 test('without dependencies it says how to install them', async () => {

@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { settings as gateway } from '@tributary/gateway/config';
+import { settings as gateway, readConfig as readGateway } from '@tributary/gateway/config';
 import { settings as orders } from '@tributary/orders/config';
 import { settings as products } from '@tributary/products/config';
 import { setUpSettings } from '@tributary/shared/service/service-command';
-import { settings as users } from '@tributary/users/config';
+import { readConfig as readUsers, settings as users } from '@tributary/users/config';
 import { expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 
@@ -13,6 +13,11 @@ import { parseAllDocuments } from 'yaml';
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const SETTINGS = { ...gateway, ...users, ...products, ...orders, ...setUpSettings };
 const KNOWN = new Set(Object.keys(SETTINGS));
+
+const READERS: Readonly<Record<string, (env: NodeJS.ProcessEnv) => unknown>> = {
+  gateway: readGateway,
+  users: readUsers,
+};
 
 interface Container {
   readonly args: readonly string[];
@@ -25,7 +30,13 @@ interface Resource {
   readonly data?: Readonly<Record<string, string>>;
   readonly spec: {
     readonly ports: readonly { readonly port: number; readonly targetPort?: number }[];
-    readonly template: { readonly spec: { initContainers?: readonly Container[]; containers: readonly Container[] } };
+    readonly template: {
+      readonly spec: {
+        readonly enableServiceLinks?: boolean;
+        readonly initContainers?: readonly Container[];
+        readonly containers: readonly Container[];
+      };
+    };
   };
 }
 
@@ -56,5 +67,19 @@ test('services lead to the ports that are probed', () => {
     const service = ofKind('Service').find(({ metadata: { name } }) => name === metadata.name);
     const [port] = service?.spec.ports ?? [];
     expect(port?.targetPort ?? port?.port).toBe(spec.template.spec.containers[0]?.readinessProbe?.httpGet.port);
+  }
+});
+
+test('programs accept all variables that a pod has, those of Kubernetes for its services among them', () => {
+  const links = ofKind('Service').flatMap(({ metadata: { name }, spec: { ports } }) => [
+    [`${name.toUpperCase()}_SERVICE_HOST`, '10.96.0.10'],
+    [`${name.toUpperCase()}_PORT`, `tcp://10.96.0.10:${ports[0]?.port}`],
+  ]);
+  const common = ofKind('ConfigMap').flatMap(({ data = {} }) => Object.entries(data));
+  for (const { metadata, spec } of ofKind('Deployment')) {
+    const { enableServiceLinks = true, containers } = spec.template.spec;
+    const secrets = (containers[0]?.env ?? []).map(({ name }) => [name, 'postgres://a-secret-of-32-letters@host/db']);
+    const env = Object.fromEntries([...(enableServiceLinks ? links : []), ...common, ...secrets]);
+    expect(() => READERS[metadata.name]?.(env), metadata.name).not.toThrow();
   }
 });

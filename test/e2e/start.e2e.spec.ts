@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -120,6 +120,24 @@ describe('npm start', () => {
     );
   });
 
+  test('when nobody reads what it prints any more, it stops in order, at the latest when it is told to', async () => {
+    const importing = start('deaf', '--scale=0.02');
+    await importing.printed(/Importing/);
+    const first = postgresOf('deaf');
+    importing.stopReading();
+    expect(await importing.ended).toBe(0);
+    expect(isAlive(first)).toBe(false);
+
+    const ready = start('deaf', '--scale=0.02');
+    await graphOf(ready);
+    const second = postgresOf('deaf');
+    ready.stopReading();
+    ready.kill('SIGINT');
+    expect(await ready.ended).toBe(0);
+    expect(isAlive(second)).toBe(false);
+    expect(existsSync(join(folder, 'deaf', 'running.json'))).toBe(false);
+  });
+
   test('a second stack on the same folder is refused, and the first goes on', async () => {
     const url = await graphOf(start('shared', '--scale=0.02'));
     const second = start('shared', '--scale=0.02');
@@ -184,6 +202,32 @@ describe('npm start', () => {
     );
     expect(program.output()).not.toContain('PostgreSQL');
     await new Promise((resolve) => blocker.close(resolve));
+  });
+
+  test('one that is taken while it starts is named in one line', async () => {
+    const ports = await Promise.all([freePort(), freePort('127.0.0.1')]);
+    const taken = join(folder, 'taken');
+    const servers = ports.map(() => createServer());
+    const program = cli('start', `--data-dir=${taken}`, '--scale=0.02', ...PORTS, `--gateway-port=${ports[0]}`);
+    await program.printed(/Importing/);
+    servers[0]?.listen(ports[0], 'localhost');
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toMatch(
+      /\nport \d+ is in use\. Stop the program that uses it, or choose another port with GATEWAY_PORT\.\n$/,
+    );
+
+    // PostgreSQL's, in a new folder, of which nothing is left that could be read.
+    const other = join(folder, 'taken-too');
+    const second = cli('start', `--data-dir=${other}`, ...PORTS, `--postgres-port=${ports[1]}`);
+    await until(
+      async () => existsSync(join(other, 'postgres.unfinished')),
+      (exists) => exists,
+    );
+    servers[1]?.listen(ports[1], '127.0.0.1');
+    expect(await second.ended).toBe(1);
+    expect(second.output()).toBe('PostgreSQL did not start: could not create any TCP/IP sockets.\n');
+    expect(existsSync(other)).toBe(false);
+    for (const server of servers) await new Promise((resolve) => server.close(resolve));
   });
 
   test('--fresh does not delete a folder that is not a stack’s', async () => {

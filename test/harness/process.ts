@@ -15,6 +15,8 @@ export interface RunningProgram {
   /** How it ended: its exit status, or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals | null>;
   kill(signal: NodeJS.Signals): void;
+  /** Reads nothing that it prints from now on: its standard output and error are closed pipes. */
+  stopReading(): void;
 }
 
 /** Runs a built entry file with Node; only PATH comes from this process's environment. */
@@ -60,6 +62,10 @@ export function runProgram(entry: string, args: readonly string[] = [], env: Nod
       }),
     ended,
     kill: (signal) => void child.kill(signal),
+    stopReading() {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    },
   };
 }
 

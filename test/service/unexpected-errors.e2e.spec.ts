@@ -80,8 +80,10 @@ test('after an exception a process answers what it was asked, and ends with stat
   proxies.push(proxy);
   const [alone, several] = await Promise.all([
     startUsers({ USERS_DATABASE_URL: through(proxy, databases.urls.users) }),
-    startUsers({ PROCESSES: '2' }),
+    startUsers({ PROCESSES: '2', USERS_PROT: '1' }),
   ]);
+  // Both have the variables of the one that started them.
+  expect(several.program.output().match(/USERS_PROT is not a setting/g)).toHaveLength(1);
   const pids = () =>
     [...several.program.output().matchAll(/"pid":(\d+)[^\n]*users listens/g)].map(([, pid]) => Number(pid));
   await until(
@@ -134,6 +136,19 @@ test('after an exception a process answers what it was asked, and ends with stat
   );
   expect(logged(several.program, /nobody catches this/)).toHaveLength(1);
   expect((await ask(several.url, '{ users(first: 1) { nodes { id } } }')).errors).toBeUndefined();
+}, 60_000);
+
+test('when nobody reads its log any more, a process ends all the same after exceptions, and when it is told to', async () => {
+  const faults = preload(`
+    const fail = () => { throw new Error('nobody catches this'); };
+    process.on('SIGPIPE', () => { for (let i = 0; i < 3; i++) setImmediate(fail); });
+  `);
+  const [faulty, told] = await Promise.all([startUsers(faults), startUsers()]);
+  for (const { program } of [faulty, told]) program.stopReading();
+  faulty.program.kill('SIGPIPE');
+  told.program.kill('SIGTERM');
+  expect(await faulty.program.ended).toBe(1);
+  expect(await told.program.ended).toBe(0);
 }, 60_000);
 
 /** A POST whose body the test sends, and whose response it reads, as slowly as it wants. */

@@ -55,6 +55,7 @@ const COUNT = 'expected a whole number, 0 or more';
 const SUBGRAPHS = 'expected name=url pairs such as users=http://localhost:4001/graphql';
 const HIDDEN = 'got a value that is not shown';
 const FILE = 'expected a file that holds the value';
+const NO_PATH = `${FILE}; got a path that is not shown (no such file or folder)`;
 const SUPERGRAPH = 'expected a file with a composed federation supergraph';
 const LAST = 'expected "redis" or a file in a folder that can be written';
 const ORIGINS = 'expected origins such as https://shop.example, "localhost" or "*"';
@@ -146,6 +147,12 @@ const ROWS: readonly Row[] = [
   settings('gateway', { SUBGRAPHS: 'a b=http://c' }, `SUBGRAPHS: ${SUBGRAPHS}; got "a b=http://c"`),
   settings('gateway', { SUBGRAPHS: 'a=ftp://b' }, `SUBGRAPHS: ${SUBGRAPHS}; got "a=ftp://b"`),
   settings('gateway', { SUBGRAPHS: 'a=ftp://b:hunter2@c' }, `SUBGRAPHS: ${SUBGRAPHS}; ${HIDDEN}`),
+  settings(
+    'gateway',
+    { SUBGRAPHS: 'a=https://b:hunter2,c@d' },
+    `SUBGRAPHS: ${SUBGRAPHS}; ${HIDDEN}`,
+    `SUBGRAPHS: ${SUBGRAPHS}; ${HIDDEN}`,
+  ),
   settings('gateway', { SUBGRAPHS: ' , ' }, `SUBGRAPHS: ${SUBGRAPHS}; got " , "`),
   settings(
     'gateway',
@@ -192,15 +199,11 @@ const ROWS: readonly Row[] = [
     { LOG_LEVEL: 'verbose' },
     'LOG_LEVEL: expected one of fatal, error, warn, info, debug, trace, silent; got "verbose"',
   ),
-  settings(
-    'gateway',
-    { EXPLAIN_TOKEN_FILE: 'BOX/none' },
-    `EXPLAIN_TOKEN_FILE: ${FILE}; got "BOX/none" (no such file or folder)`,
-  ),
+  settings('gateway', { EXPLAIN_TOKEN_FILE: 'hunter2' }, `EXPLAIN_TOKEN_FILE: ${NO_PATH}`),
   settings(
     'users',
-    { USERS_DATABASE_URL: '', USERS_DATABASE_URL_FILE: 'BOX/secrets/users_database_password@' },
-    `USERS_DATABASE_URL_FILE: ${FILE}; got "BOX/secrets/users_database_password@" (no such file or folder)`,
+    { USERS_DATABASE_URL: '', USERS_DATABASE_URL_FILE: 'postgres://u:hunter2@h/db' },
+    `USERS_DATABASE_URL_FILE: ${NO_PATH}`,
   ),
   settings(
     'orders',

@@ -19,6 +19,8 @@ import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries
 import { chooseServerUser, type ServerUser } from './server-user.js';
 
 const START_TIMEOUT_MS = 60_000;
+/** How long a server that was not ready in time may take to end. */
+const STOP_TIMEOUT_MS = 5000;
 const LEFTOVER_TIMEOUT_MS = 20_000;
 const REMEDY = 'If its data is damaged, restore the data folder from a backup, or import anew with --fresh.';
 
@@ -65,10 +67,13 @@ export class EmbeddedPostgres {
     mkdirSync(options.dataFolder, { recursive: true, mode: 0o711 });
     const user = chooseServerUser([binaries.postgres, options.dataFolder]);
     const cluster = join(options.dataFolder, 'postgres');
-    if (existsSync(cluster)) refuseOtherVersion(cluster, binaries.major);
-    else await createCluster(cluster, binaries, user, options.password);
+    const isNew = !existsSync(cluster);
+    if (isNew) await createCluster(cluster, binaries, user, options.password);
+    else refuseOtherVersion(cluster, binaries.major);
     await endLeftover(cluster);
-    return launch(cluster, binaries, user, options);
+    // A new folder is removed when the start fails.
+    const remedy = isNew ? '.' : ` (see ${options.dataFolder}/postgres.log). ${REMEDY}`;
+    return launch(cluster, binaries, user, options, remedy);
   }
 
   /** The process number of the server. */
@@ -177,6 +182,7 @@ async function launch(
   { postgres }: PostgresBinaries,
   user: ServerUser,
   { port: wantedPort, password, durable = true, dataFolder }: EmbeddedPostgresOptions,
+  remedy: string,
 ): Promise<EmbeddedPostgres> {
   const port = wantedPort === 0 ? await freePort('127.0.0.1') : wantedPort;
   const settings = {
@@ -208,16 +214,18 @@ async function launch(
   const log = createWriteStream(join(dataFolder, 'postgres.log'), { flags: 'a', mode: 0o600 });
   let said = '';
   const ready = new Promise<void>((resolve, reject) => {
-    const fail = (why: string) =>
-      reject(new UserError(`PostgreSQL did not start: ${why} (see ${dataFolder}/postgres.log). ${REMEDY}`));
-    const timer = setTimeout(() => {
+    const fail = (why: string) => reject(new UserError(`PostgreSQL did not start: ${why}${remedy}`));
+    let late = '';
+    let timer = setTimeout(() => {
+      late = `it was not ready after ${START_TIMEOUT_MS / 1000} s: `;
       child.kill('SIGINT');
-      fail(`it was not ready after ${START_TIMEOUT_MS / 1000} s`);
+      timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     }, START_TIMEOUT_MS);
     child.once('error', (error) => fail(error.message));
+    // Not before: whoever is told may delete its data.
     void ended.then(() => {
       clearTimeout(timer);
-      fail(reasonIn(said));
+      fail(late + reasonIn(said));
     });
     child.stderr?.on('data', (chunk: Buffer) => {
       log.write(chunk);

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { fileProblem } from './file-problem.js';
 
@@ -57,7 +57,7 @@ export function readEnvironment<Shape extends z.ZodRawShape>(
     const source = alias && !isGiven(name) && isGiven(alias) ? alias : name;
     sources[name] = source;
     try {
-      const value = env[source] || readValueFile(env[`${source}_FILE`]);
+      const value = env[source] || readValueFile(env[`${source}_FILE`], name);
       if (value) given[name] = value;
     } catch (error) {
       unreadable.add(name);
@@ -86,9 +86,15 @@ const SECRET_NAME = /(SECRET|TOKEN|PASSWORD|DATABASE_URL)$/;
 const SECRET_VALUE = /@|[?&]\w*(password|secret|token)\w*=/i;
 const SHOWN_LENGTH = 60;
 
-/** What was given, for a message: in quotes and on one line, long text cut; or nothing of it where it may be secret. */
-export function got(value: string, setting = ''): string {
-  if (SECRET_NAME.test(setting) || SECRET_VALUE.test(value)) return 'got a value that is not shown';
+const mayBeSecret = (value: string, setting = '') => SECRET_NAME.test(setting) || SECRET_VALUE.test(value);
+
+/**
+ * What was given, for a message: in quotes and on one line, long text cut; or nothing of it where it may be secret.
+ *
+ * @param whole what it is a part of
+ */
+export function got(value: string, setting = '', whole = value): string {
+  if (mayBeSecret(whole, setting)) return 'got a value that is not shown';
   return `got ${JSON.stringify(value.length > SHOWN_LENGTH ? `${value.slice(0, SHOWN_LENGTH)}…` : value)}`;
 }
 
@@ -96,13 +102,15 @@ export function got(value: string, setting = ''): string {
 export const gotPath = (path: string): string => `got ${JSON.stringify(path)}`;
 
 /** @throws Error when the file does not hold a value */
-function readValueFile(path: string | undefined): string | undefined {
+function readValueFile(path: string | undefined, setting: string): string | undefined {
   if (!path) return undefined;
   let value: string;
   try {
     value = readFileSync(path, 'utf8').trim();
   } catch (error) {
-    throw new Error(`expected a file that holds the value; ${gotPath(path)} (${fileProblem(error)})`);
+    // What is no path may be the secret itself.
+    const given = mayBeSecret(path, setting) && !existsSync(path) ? 'got a path that is not shown' : gotPath(path);
+    throw new Error(`expected a file that holds the value; ${given} (${fileProblem(error)})`);
   }
   if (value === '') throw new Error(`expected a file that holds the value; ${gotPath(path)} (it is empty)`);
   return value;
@@ -145,8 +153,8 @@ export function listSetting<Value>(
     const values: Value[] = [];
     for (const entry of entries) {
       const value = parse(entry, values);
-      if (value === undefined) context.addIssue(`expected ${expected}; ${got(entry)}`);
-      else if (isProblem(value)) context.addIssue(`${value.problem}; ${got(entry)}`);
+      if (value === undefined) context.addIssue(`expected ${expected}; ${got(entry, '', text)}`);
+      else if (isProblem(value)) context.addIssue(`${value.problem}; ${got(entry, '', text)}`);
       else values.push(value);
     }
     if (entries.length === 0 && preset !== '') context.addIssue(`expected ${expected}`);

@@ -49,8 +49,27 @@ test('every problem is reported at once, in one form, and no secret is shown', (
     'DATABASE_URL: expected a URL such as postgres://role:password@host:5432/database; got a value that is not shown',
     'TIMEOUT: expected a duration such as 5s or 250ms; got "5"',
     `LEVEL: expected one of fatal, error, warn, info, debug, trace, silent; got "${'x'.repeat(60)}…"`,
-    'ORIGINS: expected words; got "a"',
+    // Commas may stand in a password, too.
     'ORIGINS: expected words; got a value that is not shown',
+    'ORIGINS: expected words; got a value that is not shown',
+  ]);
+  expect(
+    problemsOf(
+      { LIST: all.ORIGINS, DATABASE_URL: databaseUrl, A: port(1) },
+      {
+        LIST: 'a, b',
+        DATABASE_URL_FILE: 'hunter4',
+        A_FILE: 'postgres://u:hunter5@h/d',
+      },
+    ),
+  ).toEqual([
+    'DATABASE_URL_FILE: expected a file that holds the value; got a path that is not shown (no such file or folder)',
+    'A_FILE: expected a file that holds the value; got a path that is not shown (no such file or folder)',
+    'LIST: expected words; got "a"',
+    'LIST: expected words; got "b"',
+  ]);
+  expect(problemsOf(shape, { DATABASE_URL_FILE: folder })).toEqual([
+    `DATABASE_URL_FILE: expected a file that holds the value; got "${folder}" (it is a folder)`,
   ]);
   expect(problemsOf(shape, {})).toEqual([
     'DATABASE_URL: expected a URL such as postgres://role:password@host:5432/database; it is not set',

@@ -2,13 +2,14 @@ import { type Logger, pino } from 'pino';
 import type { z } from 'zod';
 import type { serveSettings } from '../config/serve-settings.js';
 import type { HttpService } from '../http/http-service.js';
+import { logOutput } from './log-output.js';
 import { privateLogs } from './log-privacy.js';
 import { isOneOfSeveral, serveInProcesses, tellServing } from './processes.js';
 import { END_MS, Shutdown } from './shutdown.js';
 
 /** A logger that writes JSON lines to standard output, without secrets and data of users. */
 export function createLogger(name: string, level: string): Logger {
-  return pino({ ...privateLogs, name, level });
+  return pino({ ...privateLogs, name, level }, logOutput(1));
 }
 
 /** What is served: it listens, and may want something to be there first. */

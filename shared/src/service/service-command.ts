@@ -43,7 +43,8 @@ export async function runCommand(
     process.exitCode = 2;
     return;
   }
-  for (const { given, meant } of misspelledVariables(settings, process.env)) {
+  // One of several processes has the same variables as the one that started it, which has said so.
+  for (const { given, meant } of cluster.isWorker ? [] : misspelledVariables(settings, process.env)) {
     process.stderr.write(`${program}: warning: ${given} is not a setting; did you mean ${meant}?\n`);
   }
   try {
