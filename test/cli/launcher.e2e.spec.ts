@@ -16,8 +16,10 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
-async function tributary(...args: string[]) {
-  const program = runProgram(join(copy, 'cli/bin/tributary.mjs'), args);
+const tributary = (...args: string[]) => tributaryWith({}, ...args);
+
+async function tributaryWith(env: NodeJS.ProcessEnv, ...args: string[]) {
+  const program = runProgram(join(copy, 'cli/bin/tributary.mjs'), args, env);
   return { status: await program.ended, output: program.output() };
 }
 
@@ -61,15 +63,20 @@ describe('in a clone that was never built', () => {
 });
 
 test('a build of an older release is brought up to date, before commands that write and where a command is missing', async () => {
-  mkdirSync(join(copy, 'cli/dist'));
+  mkdirSync(join(copy, 'cli/dist'), { recursive: true });
+  const services = ['USERS', 'PRODUCTS', 'ORDERS'];
+  const stack = services.flatMap((name) => [
+    [`${name}_URL`, 'http://localhost:1'],
+    [`${name}_DATABASE_URL`, 'postgres://localhost:1/none'],
+  ]);
   for (const name of ['start.js', 'rebuild.js']) {
     writeFileSync(join(copy, 'cli/dist', name), "export const rebuild = () => console.log('by old rules');");
   }
   // The build fails here, and says so.
   for (const args of [['lag'], ['rebuild', 'users']]) {
-    const { status, output } = await tributary(...args);
+    const { status, output } = await tributaryWith(Object.fromEntries(stack), ...args);
     expect(output).not.toMatch(/ERR_MODULE_NOT_FOUND| {4}at |old rules/);
-    expect(output).not.toBe('');
+    expect(output).toContain('build');
     expect(status).toBe(1);
   }
   rmSync(join(copy, 'cli/dist'), { recursive: true });

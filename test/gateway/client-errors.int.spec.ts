@@ -439,9 +439,8 @@ test('an error that a client should report carries the id of its request, which 
   stock.answerWith((response) =>
     response.end(JSON.stringify({ data: { _entities: [{ weight: null }] }, errors: [{ ...failed, extensions }] })),
   );
-  expect((await ask(url, 'query Read { products(first: 1) { weight } }', {}, headers)).errors).toMatchObject([
-    { extensions: { requestId: 'request-17' } },
-  ]);
+  const other = await ask(url, 'query Read { products(first: 1) { weight } }', {}, { 'x-request-id': 'request-18' });
+  expect(other.errors).toMatchObject([{ extensions: { requestId: 'request-18' } }]);
   expect(errors).toMatchObject([
     {
       message: 'Product.weight: expected a value of type Int; the subgraph returned a string that is none.',
