@@ -20,7 +20,7 @@ const { Command, Option } = await import('commander').catch(() => {
 // Node 22.8 and later keep compiled code for the next start.
 if ('enableCompileCache' in module) /** @type {{ enableCompileCache(): void }} */ (module).enableCompileCache();
 
-// What is printed reaches nobody any more: as if the terminal had been closed. Whoever listens for that stops in order.
+// Nothing reads the output any more, as when the terminal is closed: a command that handles SIGHUP stops in order.
 let isDeaf = false;
 for (const output of [process.stdout, process.stderr]) {
   output.on('error', () => {

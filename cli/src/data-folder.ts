@@ -117,7 +117,7 @@ export class DataFolder {
     }
   }
 
-  /** Why the folder cannot be taken, as far as it can be told without touching it; null when nothing is wrong. */
+  /** Why the folder cannot be taken, as far as it can be checked without touching it; null when nothing is wrong. */
   static problem(path: string): string | null {
     const folder = resolve(path);
     try {
@@ -294,7 +294,7 @@ function undo(folder: string, created: readonly string[], marked: boolean): void
     if (marked) rmSync(join(folder, MARK), { force: true });
     for (const path of created.toReversed()) rmdirSync(path);
   } catch {
-    // Somebody else uses it now.
+    // Another process uses it now.
   }
 }
 

@@ -35,7 +35,7 @@ export class FolderLock {
     const identity = identifyProcess(process.pid);
     if (!identity) {
       throw new UserError(
-        `The data folder ${folder} cannot be locked: neither /proc nor the program "ps" tells when this process started.`,
+        `The data folder ${folder} cannot be locked: neither /proc nor the program "ps" shows when this process started.`,
       );
     }
     const self = `${process.pid}:${identity.startedAt}`;

@@ -184,7 +184,7 @@ test('without /proc, as on macOS, a lock holds in every time zone, and none is t
   });
   expect(await order(third, { take: join(root, 'nameless') })).toMatchObject({
     taken: false,
-    message: expect.stringContaining('cannot be locked: neither /proc nor the program "ps" tells'),
+    message: expect.stringContaining('cannot be locked: neither /proc nor the program "ps" shows'),
   });
 });
 

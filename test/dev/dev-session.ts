@@ -35,7 +35,7 @@ export class DevSession {
     this.#client = this.#browse();
   }
 
-  /** Resolves when the stack says that it is ready. @param files of somebody else in its data folder, by name */
+  /** Resolves when the stack says that it is ready. @param files foreign files in its data folder, by name */
   static async start(files: Readonly<Record<string, string>> = {}): Promise<DevSession> {
     const folder = copyProject('dev');
     mkdirSync(join(folder, '.data'));

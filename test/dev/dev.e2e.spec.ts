@@ -10,7 +10,7 @@ const TYPES = 'subgraphs/products/src/schema/product-types.ts';
 
 let session: DevSession;
 beforeAll(async () => {
-  session = await DevSession.start({ 'supergraph.graphql': 'of somebody else' });
+  session = await DevSession.start({ 'supergraph.graphql': 'foreign' });
 }, 120_000);
 afterEach(({ task }) => {
   if (task.result?.state === 'fail') process.stdout.write(session.output);
@@ -121,8 +121,8 @@ test('what needs a new start is named', async () => {
   );
 }, 120_000);
 
-test('files of somebody else in the data folder stay', () => {
-  expect(session.foreign).toEqual({ 'supergraph.graphql': 'of somebody else' });
+test('foreign files in the data folder stay', () => {
+  expect(session.foreign).toEqual({ 'supergraph.graphql': 'foreign' });
 });
 
 test('none of this logged a warning or failed a query', () => {

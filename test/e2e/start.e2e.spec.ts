@@ -120,7 +120,7 @@ describe('npm start', () => {
     );
   });
 
-  test('when nobody reads what it prints any more, it stops in order, at the latest when it is told to', async () => {
+  test('when nobody reads what it prints any more, it stops in order, at the latest on SIGINT', async () => {
     const importing = start('deaf', '--scale=0.02');
     await importing.printed(/Importing/);
     const first = postgresOf('deaf');

@@ -24,7 +24,7 @@ describe.each([
       const asset = await fetch(graph.urls.gateway + url);
       expect(asset.status).toBe(200);
       expect(asset.headers.get('cache-control')).toContain('immutable');
-      // Apollo receives no events of whoever opens the page.
+      // Apollo receives no events of the people who open the page.
       if (path === '/' && url.includes('sandbox'))
         expect(await asset.clone().text()).toMatch(/runTelemetry:(!1|false)/);
       // No script from a content delivery network comes in by the back door.

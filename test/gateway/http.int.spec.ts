@@ -258,7 +258,7 @@ test('every response of /graphql varies with Accept, and with Origin where that 
   }
 });
 
-test('a GET with the hash of a persisted query and an empty query is told to send the query', async () => {
+test('a GET with the hash of a persisted query and an empty query receives PERSISTED_QUERY_NOT_SUPPORTED', async () => {
   const hash = JSON.stringify({ persistedQuery: { version: 1, sha256Hash: 'ab' } });
   const response = await fetch(`${await endpoint()}?query=&extensions=${encodeURIComponent(hash)}`);
   expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED' } }] });

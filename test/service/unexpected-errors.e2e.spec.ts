@@ -138,17 +138,17 @@ test('after an exception a process answers what it was asked, and ends with stat
   expect((await ask(several.url, '{ users(first: 1) { nodes { id } } }')).errors).toBeUndefined();
 }, 60_000);
 
-test('when nobody reads its log any more, a process ends all the same after exceptions, and when it is told to', async () => {
+test('when nobody reads its log any more, a process ends all the same after exceptions, and on SIGTERM', async () => {
   const faults = preload(`
     const fail = () => { throw new Error('nobody catches this'); };
     process.on('SIGPIPE', () => { for (let i = 0; i < 3; i++) setImmediate(fail); });
   `);
-  const [faulty, told] = await Promise.all([startUsers(faults), startUsers()]);
-  for (const { program } of [faulty, told]) program.stopReading();
+  const [faulty, sound] = await Promise.all([startUsers(faults), startUsers()]);
+  for (const { program } of [faulty, sound]) program.stopReading();
   faulty.program.kill('SIGPIPE');
-  told.program.kill('SIGTERM');
+  sound.program.kill('SIGTERM');
   expect(await faulty.program.ended).toBe(1);
-  expect(await told.program.ended).toBe(0);
+  expect(await sound.program.ended).toBe(0);
 }, 60_000);
 
 /** A POST whose body the test sends, and whose response it reads, as slowly as it wants. */

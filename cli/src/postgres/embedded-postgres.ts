@@ -222,7 +222,7 @@ async function launch(
       timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     }, START_TIMEOUT_MS);
     child.once('error', (error) => fail(error.message));
-    // Not before: whoever is told may delete its data.
+    // Not before the server has ended: the caller may delete its data.
     void ended.then(() => {
       clearTimeout(timer);
       fail(late + reasonIn(said));
