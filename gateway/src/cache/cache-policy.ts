@@ -10,7 +10,7 @@ import {
   type SelectionSetNode,
   stripIgnoredCharacters,
 } from 'graphql';
-import { isObject, type Json } from '../lib/types.js';
+import { isObject, type Json } from '../lib/json.js';
 
 /** How an operation for a subgraph is cached. */
 export interface CachePlan {

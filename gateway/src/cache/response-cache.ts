@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, type Registry } from 'prom-client';
 import { latest, NO_REQUIREMENTS, type Observed, type Requirements, reached } from '../consistency/requirements.js';
+import type { Json } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
-import type { Json, SubgraphResult } from '../lib/types.js';
+import type { SubgraphResult } from '../subgraph/subgraph-client.js';
 import type { CachePlan } from './cache-policy.js';
 import type { CacheEntry, CacheStore } from './cache-store.js';
 import type { Streams } from './streams.js';

@@ -1,6 +1,6 @@
 import type { FetchDataRewrite } from '@apollo/query-planner';
+import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
-import { isObject, type Json, type JsonObject, own } from '../lib/types.js';
 import type { TypeConditions } from './type-conditions.js';
 
 type ContextRewrite = Extract<FetchDataRewrite, { kind: 'KeyRenamer' }>;

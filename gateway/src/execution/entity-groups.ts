@@ -1,8 +1,9 @@
 import type { ResponsePath } from '@apollo/query-planner';
 import type { ReadPosition } from '@tributary/consistency';
 import { withCause } from '../lib/error-cause.js';
-import { isObject, type Json, type SubgraphError, type SubgraphResult } from '../lib/types.js';
+import { isObject, type Json } from '../lib/json.js';
 import { MAX_ERRORS } from '../response/response-errors.js';
+import type { SubgraphError, SubgraphResult } from '../subgraph/subgraph-client.js';
 import type { SubgraphOperation } from './composed-operation.js';
 import { copyOf } from './merge.js';
 

@@ -1,6 +1,7 @@
 import { withCause } from '../lib/error-cause.js';
-import { isObject, type Path, type SubgraphError, type SubgraphResult } from '../lib/types.js';
+import { isObject, type Path } from '../lib/json.js';
 import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from '../response/response-errors.js';
+import type { SubgraphError, SubgraphResult } from '../subgraph/subgraph-client.js';
 import { argumentFinder } from './argument-uses.js';
 import { type SubgraphOperation, selectedNames } from './composed-operation.js';
 import { type EntityAnswer, holdsNull } from './entity-groups.js';

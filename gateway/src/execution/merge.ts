@@ -1,4 +1,4 @@
-import { isObject, type Json, type JsonObject, own } from '../lib/types.js';
+import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import type { TypeConditions } from './type-conditions.js';
 
 /**

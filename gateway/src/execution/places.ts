@@ -1,5 +1,5 @@
 import type { ResponsePath } from '@apollo/query-planner';
-import { isObject, type Json, type JsonObject, type Path } from '../lib/types.js';
+import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
 
 /** The objects at a path below a value, in the order of the answer; what is null or not there is left out. */
 export function collect(value: Json | undefined, path: ResponsePath, from: number, into: JsonObject[]): void {

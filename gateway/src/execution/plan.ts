@@ -1,9 +1,10 @@
 import type { FetchNode, PlanNode, ResponsePath } from '@apollo/query-planner';
-import { isObject, type Json, type JsonObject, type Path, type Run } from '../lib/types.js';
+import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
 import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
 import { compileContext } from './contexts.js';
 import type { EntityCall } from './entity-groups.js';
 import type { EntityKeys } from './entity-keys.js';
+import type { ExecutionContext } from './execution-context.js';
 import { addEntityErrors, addRootErrors } from './fetch-errors.js';
 import { copyOf, mergeInto } from './merge.js';
 import { collect, collectChains, collectPaths } from './places.js';
@@ -14,7 +15,7 @@ import type { SubgraphCalls } from './subgraph-calls.js';
 import type { TypeConditions } from './type-conditions.js';
 
 /** A node of a plan, compiled: runs on the values that it is about, all of one path. */
-export type RunNode = (run: Run, at: Cursor) => Promise<void> | void;
+export type RunNode = (run: ExecutionContext, at: Cursor) => Promise<void> | void;
 
 /** Where a node works: the values at a path of the answer. Paths of errors are worked out only when there is an error. */
 export interface Cursor {
@@ -108,7 +109,7 @@ export class PlanCompiler {
     );
     const rewrite = compileRewrites(node.outputRewrites, this.#types);
     const ask = async (
-      run: Run,
+      run: ExecutionContext,
       { path, values }: Cursor,
       contextual: EntityCall['contextual'],
       pathsOf: () => Path[],
@@ -190,7 +191,7 @@ function hasContexts(node: PlanNode): boolean {
   }
 }
 
-function pathsTo(run: Run, path: ResponsePath): Path[] {
+function pathsTo(run: ExecutionContext, path: ResponsePath): Path[] {
   const paths: Path[] = [];
   collectPaths(run.data, path, 0, [], paths);
   return paths;

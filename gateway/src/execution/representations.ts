@@ -1,6 +1,6 @@
 import type { FetchDataRewrite, QueryPlanSelectionNode } from '@apollo/query-planner';
+import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
-import { isObject, type Json, type JsonObject, own } from '../lib/types.js';
 import { mergeInto } from './merge.js';
 import { compileRewrites } from './rewrites.js';
 import type { TypeConditions } from './type-conditions.js';

@@ -1,5 +1,5 @@
 import type { FetchDataRewrite } from '@apollo/query-planner';
-import { isObject, type Json, type JsonObject } from '../lib/types.js';
+import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import type { TypeConditions } from './type-conditions.js';
 
 type Rewrite = (value: Json | undefined) => void;

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { Abandonment } from '../lib/abandonment.js';
-import type { SubgraphResult } from '../lib/types.js';
+import type { SubgraphResult } from '../subgraph/subgraph-client.js';
 import { copyOf } from './merge.js';
 
 interface UnderWay {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Abandonment } from '../lib/abandonment.js';
-import type { SubgraphResult } from '../lib/types.js';
+import type { SubgraphResult } from '../subgraph/subgraph-client.js';
 import { SharedFetches } from './shared-fetches.js';
 
 /** A fetch that is answered when the test says so. */

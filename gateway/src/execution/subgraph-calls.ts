@@ -3,7 +3,8 @@ import type { ResponsePath } from '@apollo/query-planner';
 import type { CacheEntry } from '../cache/cache-store.js';
 import type { Lookup, ResponseCache } from '../cache/response-cache.js';
 import type { Requirements } from '../consistency/requirements.js';
-import type { Fetcher, Json, JsonObject, Run, SubgraphResult } from '../lib/types.js';
+import type { Json, JsonObject } from '../lib/json.js';
+import type { Fetcher, SubgraphResult } from '../subgraph/subgraph-client.js';
 import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
 import {
   answerFor,
@@ -18,6 +19,7 @@ import {
   type PendingCall,
   partOf,
 } from './entity-groups.js';
+import type { ExecutionContext } from './execution-context.js';
 import { type FetchTrace, rounded } from './explanation.js';
 import type { SharedFetches } from './shared-fetches.js';
 
@@ -40,7 +42,7 @@ export class SubgraphCalls {
   readonly #mergeFetches: boolean;
   readonly #cache: ResponseCache | null;
   readonly #composed = operationCache<ComposedOperation>(MAX_COMPOSED);
-  readonly #pending = new WeakMap<Run, Map<string, PendingCall[]>>();
+  readonly #pending = new WeakMap<ExecutionContext, Map<string, PendingCall[]>>();
   /** What is to be sent at the end of this turn of the event loop, of all requests. */
   #due: (() => void)[] = [];
 
@@ -61,7 +63,7 @@ export class SubgraphCalls {
     return this.#fetchers.has(subgraph);
   }
 
-  async ask(run: Run, operation: SubgraphOperation, path: ResponsePath): Promise<SubgraphResult> {
+  async ask(run: ExecutionContext, operation: SubgraphOperation, path: ResponsePath): Promise<SubgraphResult> {
     const variables = variableText(run, operation, []);
     const about = { paths: [path], entities: 0 };
     const send = () => this.#send(run, operation, variables, about);
@@ -85,7 +87,7 @@ export class SubgraphCalls {
     }
   }
 
-  askEntities(run: Run, call: EntityCall): Promise<EntityAnswer> {
+  askEntities(run: ExecutionContext, call: EntityCall): Promise<EntityAnswer> {
     const { subgraph } = call.operation;
     return new Promise((answer, fail) => {
       if (!this.#mergeFetches) {
@@ -115,7 +117,7 @@ export class SubgraphCalls {
   }
 
   /** Answers every call, whatever happens: nobody awaits this method. */
-  async #flush(run: Run, calls: readonly PendingCall[]): Promise<void> {
+  async #flush(run: ExecutionContext, calls: readonly PendingCall[]): Promise<void> {
     try {
       const groups = groupCalls(calls);
       const paths = calls.map(({ path }) => path);
@@ -134,7 +136,7 @@ export class SubgraphCalls {
   /** What the cache has is not asked for; what is being fetched for somebody else is waited for. */
   async #throughCache(
     cache: ResponseCache,
-    run: Run,
+    run: ExecutionContext,
     requirements: Requirements,
     groups: readonly EntityGroup[],
     paths: readonly ResponsePath[],
@@ -201,13 +203,17 @@ export class SubgraphCalls {
   }
 
   /** Notes when it is older than what was heard of since. */
-  #keep(cache: ResponseCache, run: Run, entry: CacheEntry): CacheEntry {
+  #keep(cache: ResponseCache, run: ExecutionContext, entry: CacheEntry): CacheEntry {
     if (cache.isOutdated(entry)) run.outdated = true;
     return entry;
   }
 
   /** Fetches groups in one request; what it brings no entities for is asked again, call by call. */
-  async #fetchGroups(run: Run, groups: readonly EntityGroup[], paths: readonly ResponsePath[]): Promise<GroupAnswer[]> {
+  async #fetchGroups(
+    run: ExecutionContext,
+    groups: readonly EntityGroup[],
+    paths: readonly ResponsePath[],
+  ): Promise<GroupAnswer[]> {
     const { answers, isFinal } = await this.#fetchOnce(run, groups, paths);
     const isBatch = groups.length > 1 || groups.some(({ members }) => members.length > 1);
     if (!isBatch || isFinal || run.abandonment?.happened) return answers;
@@ -223,7 +229,7 @@ export class SubgraphCalls {
     );
   }
 
-  async #fetchOnce(run: Run, groups: readonly EntityGroup[], paths: readonly ResponsePath[]) {
+  async #fetchOnce(run: ExecutionContext, groups: readonly EntityGroup[], paths: readonly ResponsePath[]) {
     const { operation, names } = this.#operationOf(groups);
     const own = groups.flatMap(({ representations, contextual }, i) =>
       [['representations', `[${representations.join()}]`] as const, ...contextual].map(
@@ -240,7 +246,7 @@ export class SubgraphCalls {
    * Asks for each call of a group alone, all at once. These are queries, each is sent once more at most, and their number is that of
    * the plan's fetches; each has SUBGRAPH_TIMEOUT again, so that after a batch that timed out the fast ones answer.
    */
-  async #askAgain(run: Run, group: EntityGroup): Promise<GroupAnswer> {
+  async #askAgain(run: ExecutionContext, group: EntityGroup): Promise<GroupAnswer> {
     const entities: (Json | undefined)[] = group.representations.map(() => undefined);
     const positions: ReturnType<GroupAnswer['positionsOf']>[] = [];
     const failed: { readonly answer: GroupAnswer; readonly indices: readonly number[] }[] = [];
@@ -286,11 +292,16 @@ export class SubgraphCalls {
     return { operation: composed, names: composed.variableNames };
   }
 
-  async #send(run: Run, operation: SubgraphOperation, variables: string, about: About): Promise<SubgraphResult> {
+  async #send(
+    run: ExecutionContext,
+    operation: SubgraphOperation,
+    variables: string,
+    about: About,
+  ): Promise<SubgraphResult> {
     const { headers, credentials, abandonment, traces } = run;
     const { subgraph, repeatable } = operation;
     if (abandonment?.happened) return {};
-    const send = async (until: Run['abandonment']) => {
+    const send = async (until: ExecutionContext['abandonment']) => {
       const body = `${operation.start}${variables}}`;
       const sentAt = performance.now();
       const fetcher = this.#fetchers.get(subgraph) as Fetcher;
@@ -320,7 +331,12 @@ export class SubgraphCalls {
     return result;
   }
 
-  #traceHits({ traces }: Run, { subgraph }: SubgraphOperation, about: About, entries: readonly CacheEntry[]): void {
+  #traceHits(
+    { traces }: ExecutionContext,
+    { subgraph }: SubgraphOperation,
+    about: About,
+    entries: readonly CacheEntry[],
+  ): void {
     if (!traces) return;
     // Another gateway, with another clock, may have written them.
     const cacheAgeMs = Math.max(0, Date.now() - Math.min(...entries.map(({ storedAt }) => storedAt)));
@@ -358,24 +374,24 @@ function partsKey(id: string, text: string): string {
   return `${id}${text.length} ${text}`;
 }
 
-function keyStart(run: Run, { id, cache }: SubgraphOperation): string {
+function keyStart(run: ExecutionContext, { id, cache }: SubgraphOperation): string {
   return partsKey(id, cache?.isPrivate ? run.reader : '');
 }
 
 /** What each entity of a group is kept under. */
-function entityKeys(run: Run, { operation, contextual, representations }: EntityGroup): string[] {
+function entityKeys(run: ExecutionContext, { operation, contextual, representations }: EntityGroup): string[] {
   const start = keyStart(run, operation) + variableText(run, operation, contextual);
   return representations.map((representation) => start + representation);
 }
 
-function readEntry(run: Run, { text }: CacheEntry): Json {
+function readEntry(run: ExecutionContext, { text }: CacheEntry): Json {
   if (text.includes('\\')) run.plain = false;
   return JSON.parse(text);
 }
 
 /** The variables that an operation uses, as JSON: the client's, then those of the plan. */
 function variableText(
-  { variables }: Run,
+  { variables }: ExecutionContext,
   { usages }: SubgraphOperation,
   own: readonly (readonly [name: string, value: string])[],
 ): string {

@@ -1,4 +1,4 @@
-import type { Json } from './types.js';
+import type { Json } from './json.js';
 
 const SHORT = 64;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what JSON escapes

@@ -23,7 +23,7 @@ import {
   visit,
 } from 'graphql';
 import type { TypeConditions } from '../execution/type-conditions.js';
-import { isObject, type Json, type JsonObject, type Path } from '../lib/types.js';
+import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
 import type { ClientDocument, Operation } from '../operation/operations.js';
 import { SourceLines } from '../operation/source-lines.js';
 import { withoutSuggestions } from '../operation/suggestions.js';

@@ -16,8 +16,8 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import { withCause } from '../lib/error-cause.js';
+import { isObject, type Json, type JsonObject, own, type Path } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
-import { isObject, type Json, type JsonObject, own, type Path } from '../lib/types.js';
 import type { ResponseErrors } from './response-errors.js';
 import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
 

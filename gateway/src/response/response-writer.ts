@@ -13,8 +13,8 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
+import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import { isJson, type Quote, textOf } from '../lib/json-text.js';
-import { isObject, type Json, type JsonObject } from '../lib/types.js';
 import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
 
 /**

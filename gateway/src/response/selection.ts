@@ -17,7 +17,7 @@ import {
   isUnionType,
   type SelectionSetNode,
 } from 'graphql';
-import type { JsonObject } from '../lib/types.js';
+import type { JsonObject } from '../lib/json.js';
 
 /** What an answer is made from besides the operation. */
 export interface ShapeParts {

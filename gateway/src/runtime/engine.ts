@@ -18,14 +18,15 @@ import {
 import { SubgraphOperations } from '../execution/composed-operation.js';
 import { credentialsOf } from '../execution/credentials.js';
 import { EntityKeys } from '../execution/entity-keys.js';
+import type { ExecutionContext } from '../execution/execution-context.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from '../execution/explanation.js';
 import { PlanCompiler, type RunNode } from '../execution/plan.js';
 import { SharedFetches } from '../execution/shared-fetches.js';
 import { SubgraphCalls } from '../execution/subgraph-calls.js';
 import { TypeConditions } from '../execution/type-conditions.js';
 import type { Abandonment } from '../lib/abandonment.js';
+import type { JsonObject } from '../lib/json.js';
 import { enclose, quote } from '../lib/json-text.js';
-import type { Fetcher, JsonObject, Run } from '../lib/types.js';
 import { type NormalizedVariables, readVariables } from '../operation/client-variables.js';
 import { type ConditionValues, withSettledConditions } from '../operation/conditions.js';
 import { checkKnownScalars } from '../operation/known-scalars.js';
@@ -47,6 +48,7 @@ import { byClientNames, conditionError, presentErrors } from '../response/client
 import { ResponseErrors } from '../response/response-errors.js';
 import { compileShape, type Shape } from '../response/response-shape.js';
 import { compileWriter, type Write } from '../response/response-writer.js';
+import type { Fetcher } from '../subgraph/subgraph-client.js';
 
 export interface EngineOptions {
   readonly supergraphSdl: string;
@@ -302,7 +304,7 @@ export class Engine {
     { type, operationName }: ClientDocument,
     variables: Readonly<Record<string, unknown>>,
     requirements: Requirements | null,
-  ): Promise<Run> {
+  ): Promise<ExecutionContext> {
     const isQuery = type === OperationTypeNode.QUERY;
     const seen = requirements?.positions ?? new Map();
     const headers: Readonly<Record<string, string>> = {
@@ -311,7 +313,7 @@ export class Engine {
       ...(seen.size > 0 && { [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) }),
     };
     const data: JsonObject = {};
-    const run: Run = {
+    const run: ExecutionContext = {
       variables,
       headers,
       credentials: isQuery ? credentialsOf(headers) : null,

@@ -7,18 +7,11 @@ import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
 import type { HeaderRule, Subgraph } from '../config.js';
 import { withCause } from '../lib/error-cause.js';
+import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
-import {
-  type Fetcher,
-  isObject,
-  type Json,
-  type JsonObject,
-  type SubgraphError,
-  type SubgraphRequest,
-  type SubgraphResult,
-} from '../lib/types.js';
 import { FailedRequests } from '../server/failed-requests.js';
 import { CircuitBreaker, type Permit } from './circuit-breaker.js';
+import type { Fetcher, SubgraphError, SubgraphRequest, SubgraphResult } from './subgraph-client.js';
 import {
   AbandonedError,
   ACCEPT_ENCODING,

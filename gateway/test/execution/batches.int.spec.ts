@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Fetcher, SubgraphRequest, SubgraphResult } from '../../src/lib/types.js';
+import type { Fetcher, SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
 import { buildCase, cacheFor, type Entity, type FederatedCase } from '../graphs/federated-case.ts';
 
 // Entity fetches that are sent together, one of which fails: as `@apollo/subgraph` has it, a resolver of a reference that throws

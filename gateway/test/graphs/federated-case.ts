@@ -20,8 +20,9 @@ import { Registry } from 'prom-client';
 import { CacheStore } from '../../src/cache/cache-store.js';
 import { ResponseCache } from '../../src/cache/response-cache.js';
 import { Streams } from '../../src/cache/streams.js';
-import type { JsonObject, SubgraphRequest, SubgraphResult } from '../../src/lib/types.js';
+import type { JsonObject } from '../../src/lib/json.js';
 import { Engine, type EngineOptions, type EngineResult } from '../../src/runtime/engine.js';
+import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
 
 export type Entity = Record<string, unknown> & { __typename: string };
 

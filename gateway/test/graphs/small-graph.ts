@@ -2,8 +2,8 @@ import { composeServices } from '@apollo/composition';
 import { Supergraph } from '@apollo/federation-internals';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { execute, parse, validate } from 'graphql';
-import type { SubgraphRequest, SubgraphResult } from '../../src/lib/types.js';
 import { Engine, type EngineOptions, type EngineRequest } from '../../src/runtime/engine.js';
+import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
 import type { Answer } from './federated-case.ts';
 
 export interface SmallSubgraph {
