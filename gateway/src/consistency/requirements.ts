@@ -41,7 +41,7 @@ export function writeSession(positions: ReadonlyMap<string, number>): string {
 }
 
 /** @throws ApiError BAD_USER_INPUT for what is no session of ours */
-export function readSession(token: string): Map<string, number> {
+export function readSession(token: string, header: string): Map<string, number> {
   try {
     const entries = Object.entries(JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown>);
     const isWhole = entries.every(
@@ -51,8 +51,8 @@ export function readSession(token: string): Map<string, number> {
   } catch {
     // Told below.
   }
-  const message = '"x-session-token" must be the value of that header in a response of this gateway.';
-  throw new ApiError('BAD_USER_INPUT', message, { field: 'x-session-token' });
+  const message = `"${header}" must carry a token from the header "x-consistency-token" of a response.`;
+  throw new ApiError('BAD_USER_INPUT', message, { field: header });
 }
 
 /** The later of two states, source by source. */
