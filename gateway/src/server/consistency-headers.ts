@@ -1,8 +1,12 @@
-import type { GraphQLRequest } from '@tributary/server';
+import {
+  CONSISTENCY_TOKEN_HEADER as HEADER,
+  InvalidTokenError,
+  readConsistencyToken,
+  writeConsistencyToken,
+} from '@tributary/consistency';
+import { ApiError, type GraphQLRequest } from '@tributary/server';
 import type { Logger } from 'pino';
-import { readSession, writeSession } from '../consistency/requirements.js';
 
-const HEADER = 'x-consistency-token';
 const COOKIE = 'tributary-consistency';
 /** A request with this header gets the token as a cookie, too. */
 const COOKIE_REQUEST = 'x-consistency-cookie';
@@ -12,8 +16,8 @@ const FORMER = { header: 'x-session-token', cookie: 'tributary-session', cookieR
 /** What clients must let scripts of other origins read (CORS). */
 export const CONSISTENCY_RESPONSE_HEADERS: readonly string[] = [HEADER, FORMER.header];
 
-/** Where a request carries a consistency token. */
-export interface GivenToken {
+/** A consistency token, and the name of the header that carries it. */
+interface GivenToken {
   readonly token: string;
   readonly header: string;
 }
@@ -39,12 +43,12 @@ export class ConsistencyHeaders {
    */
   read({ http: { headers } }: GraphQLRequest): ReadonlyMap<string, number> {
     const given = this.#find(headers);
-    return given ? readSession(given.token, given.header) : new Map();
+    return given ? decode(given) : new Map();
   }
 
   /** The headers of a response to a mutation whose changes are at these positions. */
   write({ http: { headers } }: GraphQLRequest, positions: ReadonlyMap<string, number>): Record<string, string> {
-    const token = writeSession(positions);
+    const token = writeConsistencyToken(positions);
     const asksCookie =
       headers[COOKIE_REQUEST] === 'true' ||
       headers[FORMER.cookieRequest] === 'cookie' ||
@@ -80,4 +84,14 @@ function findCookie(cookies: string): string | undefined {
     if (value !== undefined) return value;
   }
   return undefined;
+}
+
+function decode({ token, header }: GivenToken): ReadonlyMap<string, number> {
+  try {
+    return readConsistencyToken(token);
+  } catch (error) {
+    if (!(error instanceof InvalidTokenError)) throw error;
+    const message = `"${header}" must carry a token from the header "${HEADER}" of a response.`;
+    throw new ApiError('BAD_USER_INPUT', message, { field: header });
+  }
 }
