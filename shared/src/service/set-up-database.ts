@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely';
+import { endCompatibility } from '../postgres/compatibility.js';
 import { openDatabase } from '../postgres/database.js';
 import { importOnce } from '../postgres/import-once.js';
 import { type Migrations, migrate } from '../postgres/migrate.js';
@@ -43,6 +44,7 @@ export async function setUpDatabase<Tables>(
   });
   try {
     await migrate(db as unknown as Kysely<never>, migrations);
+    await endCompatibility(db as unknown as Kysely<never>);
     if (scale === 0 || load === null) return false;
     return await importOnce(db, 'superstore', scale, (transaction) => load(transaction, readHistory(), onRows));
   } finally {
