@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { expectOrdersInOrder, unsettled } from '../faults/order-accounts.ts';
 import { OrderClients } from '../faults/order-clients.ts';
@@ -79,7 +79,7 @@ test('npm start takes over the data folder of an earlier release that was killed
   const confirmed = await place(before, 'confirmed', first);
   expect(confirmed.status).toBe('CONFIRMED');
   const read =
-    '{ orders(first: 100, sort: NEWEST) { totalCount nodes { id status total { amount } } } users { totalCount } }';
+    '{ orders(first: 100) { totalCount nodes { id status total { amount } } } users { totalCount } }';
   // Killed with an order that may not be settled.
   const unanswered = ask(before, PLACE, { input: order(second), key: 'unanswered' }).catch(() => null);
   const state = await ask(before, read);
