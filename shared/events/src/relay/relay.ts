@@ -174,7 +174,8 @@ export class Relay<Tables> {
     const { source, databaseUrl } = this.#options;
     this.#stopListening = listenToNotifications({
       url: databaseUrl,
-      applicationName: `tributary-${source}-relay`,
+      // Not `-relay`: by that name `endCompatibility` recognises processes of the release before.
+      applicationName: `tributary-${source}-outbox`,
       channel: OUTBOX_CHANNEL,
       onPayload: () => this.#wakeUp(),
       onListening: () => this.#wakeUp(),
