@@ -22,10 +22,14 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     projects: [
-      project('everyday', ['{shared,gateway,cli,subgraphs/*}/src/**/*.spec.ts', 'test/**/*.int.spec.ts'], [TOOLS]),
+      project(
+        'everyday',
+        ['{shared/*,gateway,cli,subgraphs/*}/{src,test}/**/*.{unit,int}.spec.ts', 'test/**/*.int.spec.ts'],
+        [TOOLS],
+      ),
       project('e2e', ['test/**/*.e2e.spec.ts'], [TOOLS]),
       project('tools', [TOOLS]),
-      project('soak', ['test/**/*.soak.spec.ts']),
+      project('soak', ['{gateway,test}/**/*.soak.spec.ts']),
     ],
   },
 });

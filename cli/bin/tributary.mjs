@@ -233,7 +233,7 @@ async function describeError(error) {
   if (syscall !== 'listen') return error.stack;
   // Taken since the ports were checked.
   const [option = 'gatewayPort'] = Object.entries(given).find(([, value]) => value === port) ?? [];
-  const { startProblem } = await import('@tributary/shared/service/start-problem');
+  const { startProblem } = await import('@tributary/server');
   return startProblem(error, option.replace(/Port$/, '')) ?? error.stack;
 }
 

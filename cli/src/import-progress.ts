@@ -1,4 +1,4 @@
-import type { ImportReport } from '@tributary/shared/superstore/superstore';
+import type { ImportReport } from '@tributary/superstore';
 import { SingleBar } from 'cli-progress';
 
 /** Shows how far an import is: a bar in a terminal, a line per tenth elsewhere. */

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
-import { readSuperstore, type Superstore } from '@tributary/shared/superstore/superstore';
+import type { ServiceDefinition } from '@tributary/subgraph';
+import { readSuperstore, type Superstore } from '@tributary/superstore';
 import { DataFolder, explainFolderError } from './data-folder.js';
 import { describeImport, type ImportProgress, showImportProgress } from './import-progress.js';
 import { EmbeddedPostgres } from './postgres/embedded-postgres.js';

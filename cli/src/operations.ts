@@ -1,7 +1,7 @@
-import { OrdersOperations } from '@tributary/orders/operations';
-import { feedsOf as feedsOfProducts, CONSUMER as PRODUCTS } from '@tributary/products/feeds';
-import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
-import { feedsOf as feedsOfUsers, CONSUMER as USERS } from '@tributary/users/feeds';
+import { ConsumerOperations } from '@tributary/events';
+import { OrdersOperations } from '@tributary/orders';
+import { feedsOf as feedsOfProducts, CONSUMER as PRODUCTS } from '@tributary/products';
+import { feedsOf as feedsOfUsers, CONSUMER as USERS } from '@tributary/users';
 import { findConnections } from './running-stack.js';
 
 /** What every command for operators is given. */

@@ -1,4 +1,4 @@
-import type { OrdersOperations } from '@tributary/orders/operations';
+import type { OrdersOperations } from '@tributary/orders';
 import { type OperateOptions, withOrders } from './operations.js';
 import { print } from './output.js';
 

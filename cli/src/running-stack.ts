@@ -1,11 +1,6 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type ConfigurationError,
-  databaseUrl,
-  readEnvironment,
-  urlSetting,
-} from '@tributary/shared/config/environment';
+import { type ConfigurationError, databaseUrl, readEnvironment, urlSetting } from '@tributary/server';
 import { z } from 'zod';
 import { NOTE, namesStack, noStack } from '../bin/stack.mjs';
 import { UserError } from './user-error.js';

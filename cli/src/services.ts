@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
+import type { ServiceDefinition } from '@tributary/subgraph';
 import { UserError } from './user-error.js';
 
 export const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
@@ -13,9 +13,9 @@ export const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
  */
 export async function findServices(): Promise<ServiceDefinition[]> {
   // Loaded here, and not with this module: that takes a while, in which PostgreSQL starts.
-  const { definition: users } = await import('@tributary/users/service');
-  const { definition: products } = await import('@tributary/products/service');
-  const { definition: orders } = await import('@tributary/orders/service');
+  const { definition: users } = await import('@tributary/users');
+  const { definition: products } = await import('@tributary/products');
+  const { definition: orders } = await import('@tributary/orders');
   const known = [users, products, orders];
   const names = new Set(known.map(({ name }) => name));
   const folder = join(PROJECT, 'subgraphs');
@@ -25,12 +25,12 @@ export async function findServices(): Promise<ServiceDefinition[]> {
   return [...known, ...(await Promise.all(added.map(load)))];
 }
 
-const entryOf = (name: string) => join(PROJECT, 'subgraphs', name, 'dist/service.js');
+const entryOf = (name: string) => join(PROJECT, 'subgraphs', name, 'dist/index.js');
 
 async function load(name: string): Promise<ServiceDefinition> {
   const { definition } = (await import(pathToFileURL(entryOf(name)).href)) as { definition?: ServiceDefinition };
   if (definition?.name === name) return definition;
-  throw new UserError(`subgraphs/${name}/src/service.ts must export a "definition" whose name is "${name}".`);
+  throw new UserError(`subgraphs/${name}/src/index.ts must export a "definition" whose name is "${name}".`);
 }
 
 /** The port of a service: what the options say, or its variable, or else its own. */

@@ -1,11 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Freshness } from '@tributary/shared/events/consumer';
-import { InProcessBus } from '@tributary/shared/events/in-process-bus';
-import type { HttpService } from '@tributary/shared/http/http-service';
-import { logOutput } from '@tributary/shared/service/log-output';
-import { privateLogs } from '@tributary/shared/service/log-privacy';
-import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
-import { handleUnexpectedErrors } from '@tributary/shared/service/unexpected-errors';
+import { InProcessBus } from '@tributary/bus';
+import type { Freshness } from '@tributary/events';
+import { type HttpService, handleUnexpectedErrors, logOutput, privateLogs } from '@tributary/server';
+import type { ServiceDefinition } from '@tributary/subgraph';
 import { type Logger, pino } from 'pino';
 import { checkSettings } from './check-settings.js';
 import { freePort } from './free-port.js';
@@ -91,14 +88,14 @@ export async function startLocalStack(
 /** The code of what runs here. Loading it holds the event loop up, so it is all there before a database is connected to. */
 interface Parts {
   readonly services: readonly ServiceDefinition[];
-  readonly createGateway: typeof import('@tributary/gateway/gateway').createGateway;
-  readonly readGatewayConfig: typeof import('@tributary/gateway/config').readConfig;
+  readonly createGateway: typeof import('@tributary/gateway').createGateway;
+  readonly readGatewayConfig: typeof import('@tributary/gateway').readConfig;
 }
 
 async function loadParts(): Promise<Parts> {
   const services = await findServices();
-  const { createGateway } = await import('@tributary/gateway/gateway');
-  const { readConfig: readGatewayConfig } = await import('@tributary/gateway/config');
+  const { createGateway } = await import('@tributary/gateway');
+  const { readConfig: readGatewayConfig } = await import('@tributary/gateway');
   return { services, createGateway, readGatewayConfig };
 }
 

@@ -1,4 +1,4 @@
-import { signToken } from '@tributary/shared/http/viewer';
+import { signToken } from '@tributary/subgraph';
 import { readSecrets } from './data-folder.js';
 import { findConnections } from './running-stack.js';
 

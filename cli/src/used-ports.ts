@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
-import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
-import { settingOf } from '@tributary/shared/service/start-problem';
+import { settingOf } from '@tributary/server';
+import type { ServiceDefinition } from '@tributary/subgraph';
 import { portOf } from './services.js';
 
 /** A program with a port, as far as it is known before any code of a service is loaded. */

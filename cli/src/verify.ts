@@ -1,6 +1,5 @@
-import type { OrdersOperations } from '@tributary/orders/operations';
-import { IncompleteAuditError, inOneLine } from '@tributary/shared/events/audit';
-import type { Gap } from '@tributary/shared/events/gap';
+import { type Gap, IncompleteAuditError, inOneLine } from '@tributary/events';
+import type { OrdersOperations } from '@tributary/orders';
 import { type OperateOptions, withConsumers, withOrders } from './operations.js';
 import { print } from './output.js';
 

@@ -1,9 +1,12 @@
-import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PROJECT } from './services.js';
 import type { LocalStack } from './start.js';
 
 /** The block that a command prints when the graph can be queried. @param took such as `2.1 s` */
 export function welcome(stack: Pick<LocalStack, 'url' | 'serviceUrls' | 'explorer'>, took: string): string {
   const { url, serviceUrls, explorer } = stack;
+  const sampleQuery = readFileSync(join(PROJECT, 'gateway/pages/sample-query.graphql'), 'utf8').replace(/^#.*/gm, '');
   const services = Object.entries(serviceUrls).map(([name, at]) => `${name} ${at}`);
   return `
 Tributary is ready (${took}).
@@ -16,7 +19,7 @@ Tributary is ready (${took}).
 Try:
 
   curl ${url}/graphql -H 'content-type: application/json' \\
-    -d '${JSON.stringify({ query: SAMPLE_QUERY.replace(/\s+/g, ' ').trim() }).replaceAll("'", "'\\''")}'
+    -d '${JSON.stringify({ query: sampleQuery.replace(/\s+/g, ' ').trim() }).replaceAll("'", "'\\''")}'
 
 Ctrl-C stops everything.`;
 }

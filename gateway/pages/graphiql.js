@@ -1,11 +1,11 @@
 import 'graphiql/setup-workers/vite';
 import 'graphiql/style.css';
 import { HISTORY_PLUGIN } from '@graphiql/plugin-history';
-import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
 import { GraphiQL } from 'graphiql';
 import { createElement } from 'react';
 import { createRoot } from 'react-dom/client';
 import { PLAN_PLUGIN, takeExplanation } from './plan-panel.js';
+import SAMPLE_QUERY from './sample-query.graphql?raw';
 
 async function fetcher(parameters, { headers = {} } = {}) {
   const response = await fetch('/graphql', {

@@ -1,5 +1,5 @@
 import { ApolloSandbox } from '@apollo/sandbox';
-import { SAMPLE_QUERY } from '@tributary/shared/superstore/sample-query';
+import SAMPLE_QUERY from './sample-query.graphql?raw';
 
 new ApolloSandbox({
   target: '#sandbox',

@@ -1,8 +1,7 @@
 import { constants } from 'node:fs';
 import { access, open, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { ConfigurationError, gotPath } from '@tributary/shared/config/environment';
-import { fileProblem } from '@tributary/shared/config/file-problem';
+import { ConfigurationError, fileProblem, gotPath } from '@tributary/server';
 import type { GatewayConfig } from './config.js';
 
 /**

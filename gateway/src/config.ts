@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { natsUrl } from '@tributary/bus';
 import {
   count,
   duration,
@@ -8,11 +9,10 @@ import {
   onOff,
   port,
   readEnvironment,
+  serveSettings,
   setting,
   urlSetting,
-} from '@tributary/shared/config/environment';
-import { serveSettings } from '@tributary/shared/config/serve-settings';
-import { natsUrl } from '@tributary/shared/events/event-settings';
+} from '@tributary/server';
 import { z } from 'zod';
 
 /** A service of the graph and where it answers. */

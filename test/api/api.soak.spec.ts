@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { OrdersOperations } from '@tributary/orders/operations';
+import { OrdersOperations } from '@tributary/orders';
 import Big from 'big.js';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';

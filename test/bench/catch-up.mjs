@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { connect } from 'nats';
 import pg from 'pg';
 import { readCommandLine, readNumber } from '../command-line.mjs';

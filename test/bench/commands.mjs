@@ -1,15 +1,19 @@
 // How long commands take, from Enter to the end of their output, and a start until it is ready; next to those of an earlier clone.
 //   node test/bench/commands.mjs [--base <built clone>] [--runs 5]
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const TIMEOUT_MS = 120_000;
-const PACKAGES = ['shared', 'gateway', 'cli', 'test', 'subgraphs/users', 'subgraphs/products', 'subgraphs/orders'];
+/** The folder of each workspace, by the name of its link in `node_modules/@tributary`. */
+const workspacesOf = (path) => {
+  const linked = join(path, 'node_modules/@tributary');
+  return readdirSync(linked).map((name) => [name, relative(path, realpathSync(join(linked, name)))]);
+};
 const PORTS = ['gateway', 'users', 'products', 'orders'].map((name) => `--${name}-port=0`);
 const READY = /Tributary is ready/;
 
@@ -132,7 +136,8 @@ function copyUnbuilt({ path, unbuilt }) {
   for (const name of readdirSync(join(path, 'node_modules')).filter((entry) => entry !== '@tributary')) {
     symlinkSync(join(path, 'node_modules', name), join(modules, name));
   }
-  for (const name of PACKAGES) symlinkSync(join(unbuilt, name), join(modules, '@tributary', name.split('/').at(-1)));
+  for (const [name, folder] of workspacesOf(path))
+    symlinkSync(join(unbuilt, folder), join(modules, '@tributary', name));
 }
 
 function median(numbers) {

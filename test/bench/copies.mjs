@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findConnections } from '@tributary/cli/running-stack';
-import { startLocalStack } from '@tributary/cli/start';
+import { findConnections, startLocalStack } from '@tributary/cli';
 import pg from 'pg';
 import { readNumbers } from '../command-line.mjs';
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { readCommandLine, readNumber, readWord } from '../command-line.mjs';
 import { askOf } from './ask.mjs';
 import { CONTENDERS, installPeers, startNode } from './gateways/peers.mjs';

@@ -4,11 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { EmbeddedPostgres } from '@tributary/cli/postgres/embedded-postgres';
-import { createServiceDatabases } from '@tributary/cli/postgres/service-databases';
-import { OrderEventStore } from '@tributary/orders/order/event-store';
-import { setUpOrders } from '@tributary/orders/service';
-import { openDatabase } from '@tributary/shared/postgres/database';
+import { createServiceDatabases, EmbeddedPostgres } from '@tributary/cli';
+import { OrderEventStore, setUpOrders } from '@tributary/orders';
+import { openDatabase } from '@tributary/postgres';
 import { sql } from 'kysely';
 
 const LENGTHS = [2, 5, 10, 20, 50, 100, 200, 500, 1000];

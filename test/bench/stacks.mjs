@@ -5,9 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@tributary/cli/free-port';
-import { startLocalData } from '@tributary/cli/local-stack';
-import { findServices } from '@tributary/cli/services';
+import { findServices, freePort, startLocalData } from '@tributary/cli';
 import { connect } from 'nats';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));

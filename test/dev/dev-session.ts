@@ -1,8 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { foreignIn } from '@tributary/cli/data-folder';
-import { findConnections } from '@tributary/cli/running-stack';
+import { findConnections, foreignIn } from '@tributary/cli';
 import pg from 'pg';
 import { ask } from '../harness/graphql-client.ts';
 import { isAlive, type RunningProgram, runProgram } from '../harness/process.ts';

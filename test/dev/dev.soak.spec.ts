@@ -43,7 +43,7 @@ const PLACES: readonly Place[] = [
     ...describedAs('OrderItem', 'lineTotal'),
   },
   {
-    file: 'shared/src/money-type.ts',
+    file: 'shared/subgraph/src/money-type.ts',
     find: /description: '[^']*' \}\) currency/,
     write: (n) => `description: 'Edit ${n}.' }) currency`,
     ...describedAs('Money', 'currency'),

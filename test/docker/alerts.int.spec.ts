@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { preload } from '../harness/preload.ts';

@@ -3,11 +3,11 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { settings as gateway } from '@tributary/gateway/config';
-import { settings as orders } from '@tributary/orders/config';
-import { settings as products } from '@tributary/products/config';
-import { setUpSettings } from '@tributary/shared/service/service-command';
-import { settings as users } from '@tributary/users/config';
+import { settings as gateway } from '@tributary/gateway';
+import { settings as orders } from '@tributary/orders';
+import { settings as products } from '@tributary/products';
+import { setUpSettings } from '@tributary/subgraph';
+import { settings as users } from '@tributary/users';
 import { expect, inject, test } from 'vitest';
 import { parse } from 'yaml';
 

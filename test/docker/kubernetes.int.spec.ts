@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { settings as gateway, readConfig as readGateway } from '@tributary/gateway/config';
-import { settings as orders } from '@tributary/orders/config';
-import { settings as products } from '@tributary/products/config';
-import { setUpSettings } from '@tributary/shared/service/service-command';
-import { readConfig as readUsers, settings as users } from '@tributary/users/config';
+import { settings as gateway, readConfig as readGateway } from '@tributary/gateway';
+import { settings as orders } from '@tributary/orders';
+import { settings as products } from '@tributary/products';
+import { setUpSettings } from '@tributary/subgraph';
+import { readConfig as readUsers, settings as users } from '@tributary/users';
 import { expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterEach, expect, inject, test } from 'vitest';
 import { startClients } from '../harness/clients.ts';
 import { startDns } from '../harness/dns.ts';

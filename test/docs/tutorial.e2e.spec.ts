@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterAll, expect, test } from 'vitest';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { copyProject } from '../harness/project-copy.ts';

@@ -1,4 +1,4 @@
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, SERVICES, type ServiceName, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';

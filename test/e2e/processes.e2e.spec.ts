@@ -1,4 +1,4 @@
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';

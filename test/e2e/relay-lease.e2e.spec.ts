@@ -1,4 +1,4 @@
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { connect, JSONCodec } from 'nats';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';

@@ -1,4 +1,4 @@
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterEach, expect, test } from 'vitest';
 import { askOnce, startClients } from '../harness/clients.ts';
 import { type RunningProgram, runProgram } from '../harness/process.ts';

@@ -1,4 +1,4 @@
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';

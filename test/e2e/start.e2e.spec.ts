@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, w
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { ask } from '../harness/graphql-client.ts';
 import { isAlive, type RunningProgram, runProgram } from '../harness/process.ts';

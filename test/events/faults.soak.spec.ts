@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from '@tributary/cli/free-port';
-import { OrdersOperations } from '@tributary/orders/operations';
+import { freePort } from '@tributary/cli';
+import { OrdersOperations } from '@tributary/orders';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';

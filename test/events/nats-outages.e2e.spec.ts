@@ -1,13 +1,11 @@
-import type { LedgerEvent } from '@tributary/shared/events/event';
-import { NatsBus } from '@tributary/shared/events/nats-bus';
-import { readConfig } from '@tributary/users/config';
-import { createUsersService } from '@tributary/users/service';
+import { type LedgerEvent, NatsBus } from '@tributary/bus';
+import { createUsersService, readConfig } from '@tributary/users';
 import { connect, type JetStreamManager, type StoredMsg } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import { createItemDatabases, startItems } from '../freshness/item-services.ts';
 import { cloneDatabases } from '../harness/databases.ts';
+import { createItemDatabases, startItems } from '../harness/item-services.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
 import { startTcpProxy } from '../harness/tcp-proxy.ts';
 import { until } from '../harness/until.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { OrdersOperations } from '@tributary/orders/operations';
-import { NatsBus } from '@tributary/shared/events/nats-bus';
+import { NatsBus } from '@tributary/bus';
+import { OrdersOperations } from '@tributary/orders';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

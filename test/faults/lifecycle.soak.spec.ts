@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, SERVICES, type ServiceName, type TestDatabases } from '../harness/databases.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';

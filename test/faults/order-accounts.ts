@@ -1,5 +1,5 @@
-import { OrdersOperations } from '@tributary/orders/operations';
-import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
+import { ConsumerOperations } from '@tributary/events';
+import { OrdersOperations } from '@tributary/orders';
 import { expect } from 'vitest';
 import type { ServiceName } from '../harness/databases.ts';
 import type { FaultStack } from '../harness/fault-stack.ts';

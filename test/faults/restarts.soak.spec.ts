@@ -2,7 +2,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import pg from 'pg';
 import { afterAll, expect, test } from 'vitest';
 import type { FaultStack } from '../harness/fault-stack.ts';

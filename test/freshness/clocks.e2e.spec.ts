@@ -1,21 +1,19 @@
-import { readConfig } from '@tributary/gateway/config';
-import { createGateway } from '@tributary/gateway/gateway';
-import { InProcessBus } from '@tributary/shared/events/in-process-bus';
-import { NatsBus } from '@tributary/shared/events/nats-bus';
-import { readPositions } from '@tributary/shared/events/positions-header';
+import { InProcessBus, NatsBus } from '@tributary/bus';
+import { readPositions } from '@tributary/consistency';
+import { createGateway, readConfig } from '@tributary/gateway';
 import { pino } from 'pino';
 import { afterEach, expect, inject, test } from 'vitest';
-import { haveNats, startNats } from '../harness/nats.ts';
-import { startTcpProxy, type TcpProxy, through } from '../harness/tcp-proxy.ts';
-import { until } from '../harness/until.ts';
-import { ControlledBus } from './controlled-bus.ts';
+import { ControlledBus } from '../harness/controlled-bus.ts';
 import {
   createItemDatabases,
   type ItemDatabases,
   type Surroundings,
   startItems,
   startShelves,
-} from './item-services.ts';
+} from '../harness/item-services.ts';
+import { haveNats, startNats } from '../harness/nats.ts';
+import { startTcpProxy, type TcpProxy, through } from '../harness/tcp-proxy.ts';
+import { until } from '../harness/until.ts';
 
 // A copy, or a cached entry, is never said to be fresher than it can be: not when its owner's word takes long, not when clocks differ.
 

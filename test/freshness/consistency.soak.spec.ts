@@ -1,21 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readConfig } from '@tributary/gateway/config';
-import { createGateway, type Gateway } from '@tributary/gateway/gateway';
-import { NatsBus } from '@tributary/shared/events/nats-bus';
+import { NatsBus } from '@tributary/bus';
+import { createGateway, type Gateway, readConfig } from '@tributary/gateway';
 import { pino } from 'pino';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
-import { Random } from '../harness/random.ts';
-import { haveRedis, startRedis, type TestRedis } from '../harness/redis.ts';
-import { startTcpProxy, type TcpProxy, through } from '../harness/tcp-proxy.ts';
-import { until } from '../harness/until.ts';
 import {
   createItemDatabases,
   type ItemDatabases,
   type ItemService,
   startItems,
   startShelves,
-} from './item-services.ts';
+} from '../harness/item-services.ts';
+import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
+import { Random } from '../harness/random.ts';
+import { haveRedis, startRedis, type TestRedis } from '../harness/redis.ts';
+import { startTcpProxy, type TcpProxy, through } from '../harness/tcp-proxy.ts';
+import { until } from '../harness/until.ts';
 
 // Clients read and write through two gateways that share a Redis and hear of changes over NATS. Each gateway has an instance of each
 // service of its own, with the real outbox, relay, consumer and position headers on PostgreSQL. Everything between these is slow, and

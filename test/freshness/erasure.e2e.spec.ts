@@ -1,13 +1,13 @@
-import { InProcessBus } from '@tributary/shared/events/in-process-bus';
-import type { Touch } from '@tributary/shared/events/touches';
+import { InProcessBus } from '@tributary/bus';
+import type { Touch } from '@tributary/consistency';
 import { Redis } from 'ioredis';
 import { afterEach, expect, test } from 'vitest';
+import { ControlledBus } from '../harness/controlled-bus.ts';
 import { ask } from '../harness/graphql-client.ts';
+import { startHeldSubgraph } from '../harness/held-subgraph.ts';
 import { haveRedis, startRedis } from '../harness/redis.ts';
 import { gateway, type TestGateway } from '../harness/test-gateway.ts';
 import { until } from '../harness/until.ts';
-import { ControlledBus } from './controlled-bus.ts';
-import { startHeldSubgraph } from './held-subgraph.ts';
 
 const SCHEMA = `
   type Query { user(id: ID!): User @cacheControl users: [User!]! @cacheControl(of: ["User"]) }

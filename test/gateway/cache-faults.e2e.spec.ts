@@ -1,8 +1,8 @@
-import { InProcessBus } from '@tributary/shared/events/in-process-bus';
+import { InProcessBus } from '@tributary/bus';
 import { Redis } from 'ioredis';
 import { afterEach, expect, test } from 'vitest';
-import { startHeldSubgraph } from '../freshness/held-subgraph.ts';
 import { ask } from '../harness/graphql-client.ts';
+import { startHeldSubgraph } from '../harness/held-subgraph.ts';
 import { haveRedis, startRedis, type TestRedis } from '../harness/redis.ts';
 import { startTcpProxy, through } from '../harness/tcp-proxy.ts';
 import { gateway } from '../harness/test-gateway.ts';

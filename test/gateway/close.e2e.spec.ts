@@ -1,4 +1,4 @@
-import { InProcessBus } from '@tributary/shared/events/in-process-bus';
+import { InProcessBus } from '@tributary/bus';
 import { afterEach, expect, test } from 'vitest';
 import { ask } from '../harness/graphql-client.ts';
 import { haveRedis, startRedis } from '../harness/redis.ts';

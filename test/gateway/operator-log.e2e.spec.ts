@@ -1,4 +1,4 @@
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ask } from '../harness/graphql-client.ts';
 import { type RunningProgram, runProgram } from '../harness/process.ts';

@@ -1,8 +1,6 @@
-import { openDatabase } from '@tributary/shared/postgres/database';
-import { importOnce } from '@tributary/shared/postgres/import-once';
-import { type Migrations, migrate } from '@tributary/shared/postgres/migrate';
-import type { LoadHistory } from '@tributary/shared/service/set-up-database';
-import { readSuperstore } from '@tributary/shared/superstore/superstore';
+import { importOnce, type Migrations, migrate, openDatabase } from '@tributary/postgres';
+import type { LoadHistory } from '@tributary/subgraph';
+import { readSuperstore } from '@tributary/superstore';
 import type { Kysely } from 'kysely';
 import type { ServiceName, TestDatabases } from './databases.ts';
 

@@ -1,12 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EmbeddedPostgres } from '@tributary/cli/postgres/embedded-postgres';
-import { createServiceDatabases } from '@tributary/cli/postgres/service-databases';
-import { setUpOrders } from '@tributary/orders/service';
-import { setUpProducts } from '@tributary/products/service';
-import { readSuperstore } from '@tributary/shared/superstore/superstore';
-import { setUpUsers } from '@tributary/users/service';
+import { createServiceDatabases, EmbeddedPostgres } from '@tributary/cli';
+import { setUpOrders } from '@tributary/orders';
+import { setUpProducts } from '@tributary/products';
+import { readSuperstore } from '@tributary/superstore';
+import { setUpUsers } from '@tributary/users';
 import type { TestProject } from 'vitest/node';
 
 const PASSWORD = 'tests-only';

@@ -1,4 +1,4 @@
-import { ERROR_CATALOGUE } from '@tributary/shared/error-catalogue';
+import { ERROR_CATALOGUE } from '@tributary/server';
 
 /** An answer as a client sees it. `data` is as loose as JSON: tests say what they expect of it. */
 export interface GraphQLAnswer {

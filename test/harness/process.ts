@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { identifyProcess } from '@tributary/cli/process-identity';
+import { identifyProcess } from '@tributary/cli';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 

@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const PACKAGES = ['shared', 'gateway', 'cli', 'subgraphs/users', 'subgraphs/products', 'subgraphs/orders'];
+const PACKAGES = [
+  ...['bus', 'consistency', 'events', 'postgres', 'server', 'subgraph', 'superstore'].map((name) => `shared/${name}`),
+  'gateway',
+  'cli',
+  'subgraphs/users',
+  'subgraphs/products',
+  'subgraphs/orders',
+];
 
 /**
  * Copies the project as a clone of it would be, with links to what it depends on, and what is built already.

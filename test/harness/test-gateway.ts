@@ -1,6 +1,5 @@
-import { readConfig } from '@tributary/gateway/config';
-import { createGateway, type Gateway } from '@tributary/gateway/gateway';
-import type { EventBus } from '@tributary/shared/events/event-bus';
+import type { EventBus } from '@tributary/bus';
+import { createGateway, type Gateway, readConfig } from '@tributary/gateway';
 import { pino } from 'pino';
 import { afterEach } from 'vitest';
 import { type Resolvers, startTestSubgraph, type TestSubgraph } from './test-subgraph.ts';

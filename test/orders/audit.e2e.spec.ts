@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { freePort } from '@tributary/cli/free-port';
-import { OrdersOperations } from '@tributary/orders/operations';
-import { IncompleteAuditError } from '@tributary/shared/events/audit';
-import { ledgerClient } from '@tributary/shared/events/ledger-client';
+import { freePort } from '@tributary/cli';
+import { IncompleteAuditError, ledgerClient } from '@tributary/events';
+import { OrdersOperations } from '@tributary/orders';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SERVICES, type ServiceName } from '../harness/databases.ts';

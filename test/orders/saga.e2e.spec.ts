@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { OrdersOperations } from '@tributary/orders/operations';
-import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
+import { ConsumerOperations } from '@tributary/events';
+import { OrdersOperations } from '@tributary/orders';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';

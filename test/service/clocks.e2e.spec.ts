@@ -1,5 +1,5 @@
-import { freePort } from '@tributary/cli/free-port';
-import { createHttpService } from '@tributary/shared/http/http-service';
+import { freePort } from '@tributary/cli';
+import { createHttpService } from '@tributary/server';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { freePort } from '@tributary/cli/free-port';
-import { createHttpService } from '@tributary/shared/http/http-service';
+import { freePort } from '@tributary/cli';
+import { createHttpService } from '@tributary/server';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';

@@ -1,8 +1,6 @@
 import { type IncomingMessage, request } from 'node:http';
-import { freePort } from '@tributary/cli/free-port';
-import { Fault } from '@tributary/shared/service/fault';
-import { privateLogs } from '@tributary/shared/service/log-privacy';
-import { repeat } from '@tributary/shared/service/repeat';
+import { freePort } from '@tributary/cli';
+import { Fault, privateLogs, repeat } from '@tributary/server';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';

@@ -27,7 +27,7 @@ const PROGRAMS = {
   orders: 'subgraphs/orders/dist/main.js',
   tributary: 'cli/bin/tributary.mjs',
   load: 'test/load/run.mjs',
-  soak: 'test/soak.mjs',
+  soak: 'scripts/soak.mjs',
   bench: 'test/bench/gateways/run.mjs',
   'bench:growth': 'test/bench/gateways/growth.mjs',
   'bench:copies': 'test/bench/copies.mjs',

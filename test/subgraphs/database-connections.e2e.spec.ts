@@ -1,9 +1,7 @@
-import { freePort } from '@tributary/cli/free-port';
-import { openDatabase } from '@tributary/shared/postgres/database';
-import { isPassing } from '@tributary/shared/postgres/failure';
-import { listenToNotifications } from '@tributary/shared/postgres/notifications';
-import { readConfig } from '@tributary/users/config';
-import { createUsersService } from '@tributary/users/service';
+import { freePort } from '@tributary/cli';
+import { listenToNotifications, openDatabase } from '@tributary/postgres';
+import { isPassing } from '@tributary/server';
+import { createUsersService, readConfig } from '@tributary/users';
 import { sql } from 'kysely';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';

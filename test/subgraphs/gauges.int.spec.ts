@@ -5,7 +5,9 @@ import { expect, test } from 'vitest';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const BUILT = [
-  'shared/dist',
+  'shared/events/dist',
+  'shared/postgres/dist',
+  'shared/server/dist',
   'gateway/dist',
   'subgraphs/users/dist',
   'subgraphs/products/dist',

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createServiceDatabases } from '@tributary/cli/postgres/service-databases';
+import { createServiceDatabases } from '@tributary/cli';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { SERVICES, type ServiceName } from '../harness/databases.ts';

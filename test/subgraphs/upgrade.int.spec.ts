@@ -1,12 +1,7 @@
-import { loadCatalogue } from '@tributary/products/import';
-import { setUpProducts } from '@tributary/products/service';
-import { migrations as productMigrations } from '@tributary/products/storage/migrations';
-import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
-import { readSuperstore } from '@tributary/shared/superstore/superstore';
-import { CONSUMER, feedsOf } from '@tributary/users/feeds';
-import { loadCustomers } from '@tributary/users/import';
-import { setUpUsers } from '@tributary/users/service';
-import { migrations as userMigrations } from '@tributary/users/storage/migrations';
+import { ConsumerOperations } from '@tributary/events';
+import { loadCatalogue, migrations as productMigrations, setUpProducts } from '@tributary/products';
+import { readSuperstore } from '@tributary/superstore';
+import { CONSUMER, feedsOf, loadCustomers, setUpUsers, migrations as userMigrations } from '@tributary/users';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { rebuildAtMigration } from '../harness/earlier-databases.ts';

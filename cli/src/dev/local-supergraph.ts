@@ -1,7 +1,6 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { composeLargest, composeSchemas } from '@tributary/gateway/supergraph/compose-schemas';
-import { supergraphId } from '@tributary/gateway/supergraph/supergraph-id';
+import { composeLargest, composeSchemas, supergraphId } from '@tributary/gateway';
 import { z } from 'zod';
 
 const READ_MS = 5000;

@@ -13,10 +13,10 @@ export interface Package {
   readonly folder: string;
 }
 
-/** Reads the packages: the shared one, the gateway and every service. */
+/** Reads the packages: the shared ones, the gateway and every service. */
 export function readPackages(): Package[] {
-  const services = readdirSync(join(PROJECT, 'subgraphs')).map((name) => `subgraphs/${name}`);
-  return ['shared', 'gateway', ...services].flatMap((folder) => {
+  const foldersIn = (parent: string) => readdirSync(join(PROJECT, parent)).map((name) => `${parent}/${name}`);
+  return [...foldersIn('shared'), 'gateway', ...foldersIn('subgraphs')].flatMap((folder) => {
     const manifest = join(PROJECT, folder, 'package.json');
     if (!existsSync(manifest)) return [];
     return [{ ...manifestSchema.parse(JSON.parse(readFileSync(manifest, 'utf8'))), folder }];
@@ -24,7 +24,7 @@ export function readPackages(): Package[] {
 }
 
 /** A path of a module as code names it: of its own package, or of another one of the project. */
-const MODULE = /['"](?:(\.{1,2}\/[^'"\n]+\.js)|(@tributary\/[\w-]+)\/([^'"\n]+))['"]/g;
+const MODULE = /['"](?:(\.{1,2}\/[^'"\n]+\.js)|(@tributary\/[\w-]+))['"]/g;
 
 /**
  * Hashes the code that a program runs: the modules that its entry file imports, theirs, and so on, and the pages that it serves.
@@ -39,10 +39,10 @@ export function hashProgram(folder: string, packages: readonly Package[]): strin
     const text = existsSync(file) ? readFileSync(file) : '';
     hash.update(file).update(text);
     if (!file.endsWith('.js') || file.includes('/pages/')) continue;
-    for (const [, own, name, path] of text.toString().matchAll(MODULE)) {
+    for (const [, own, name] of text.toString().matchAll(MODULE)) {
       const other = packages.find((each) => each.name === name);
       if (own) files.add(join(dirname(file), own));
-      else if (other) files.add(join(PROJECT, other.folder, 'dist', `${path}.js`));
+      else if (other) files.add(join(PROJECT, other.folder, 'dist', 'index.js'));
     }
   }
   return hash.digest('hex');

@@ -1,6 +1,6 @@
 import cluster, { type Worker } from 'node:cluster';
 import { join } from 'node:path';
-import { Turns } from '@tributary/shared/service/turns';
+import { Turns } from '@tributary/server';
 import { PROJECT } from '../services.js';
 import { hashProgram, type Package } from './packages.js';
 

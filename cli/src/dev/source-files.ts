@@ -83,7 +83,7 @@ function scanFolder(files: Map<string, string>, folder: string): void {
   // A folder may be gone by now.
   for (const entry of quietly(() => readdirSync(folder, { withFileTypes: true })) ?? []) {
     const path = join(folder, entry.name);
-    if (entry.name === 'dist' || entry.name === 'node_modules' || entry.name.startsWith('.')) continue;
+    if (['dist', 'test'].includes(entry.name) || entry.name === 'node_modules' || entry.name.startsWith('.')) continue;
     if (entry.isDirectory()) scanFolder(files, path);
     else if (!entry.name.endsWith('.spec.ts')) note(files, path);
   }

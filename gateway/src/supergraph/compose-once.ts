@@ -1,10 +1,10 @@
-import { ConfigurationError } from '@tributary/shared/config/environment';
+import { ConfigurationError } from '@tributary/server';
 import { pino } from 'pino';
 import type { GatewayConfig, Subgraph } from '../config.js';
+import { subgraphOptions, withoutCredentials } from '../runtime/supergraph.js';
+import { SubgraphDataSource } from '../subgraph/subgraph-data-source.js';
 import { CompositionError, composeSchemas } from './compose-schemas.js';
 import { readSchema } from './read-schema.js';
-import { SubgraphDataSource } from './subgraph-data-source.js';
-import { subgraphOptions, withoutCredentials } from './supergraph.js';
 
 /**
  * Composes the supergraph of `SUBGRAPHS` as they answer now.

@@ -1,14 +1,14 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SupergraphManager, SupergraphSdlHook } from '@apollo/gateway';
-import { Fault } from '@tributary/shared/service/fault';
+import { Fault } from '@tributary/server';
 import type { Logger } from 'pino';
 import type { Subgraph } from '../config.js';
+import { FetchError } from '../subgraph/subgraph-data-source.js';
 import { composeLargest, composeSchemas, type Schemas } from './compose-schemas.js';
 import type { LastSupergraph } from './last-supergraph.js';
 import { readSchema } from './read-schema.js';
 import { SteadySchema } from './steady-schema.js';
-import { FetchError } from './subgraph-data-source.js';
 
 const FIRST_RETRY_MS = 250;
 /** While a subgraph does not answer, it is asked at least so often. */

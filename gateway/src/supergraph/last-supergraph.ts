@@ -1,8 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
-import { Fault } from '@tributary/shared/service/fault';
-import { causeOf } from '@tributary/shared/service/log-privacy';
+import { causeOf, Fault } from '@tributary/server';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { z } from 'zod';

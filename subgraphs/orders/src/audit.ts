@@ -1,15 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type AggregateState, MAX_IDS } from '@tributary/shared/events/aggregates';
 import {
+  type AggregateState,
   type AuditCheck,
+  BETWEEN_LOOKS_MS,
+  type Comparison,
+  compareOnce,
   deadLetterCheck,
   type Finding,
   IncompleteAuditError,
   inOneLine,
+  LOOKS,
   MAX_FINDINGS,
+  MAX_IDS,
   runChecks,
-} from '@tributary/shared/events/audit';
-import { BETWEEN_LOOKS_MS, type Comparison, compareOnce, LOOKS } from '@tributary/shared/events/verify';
+} from '@tributary/events';
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { z } from 'zod';
 import type { Copy } from './copies/copies.js';

@@ -1,7 +1,6 @@
-import type { PageRequest } from '@tributary/shared/connection';
-import { originOf } from '@tributary/shared/events/origin';
-import type { GraphQLRequest } from '@tributary/shared/http/graphql-endpoint';
-import { groupedLoader, loaderByArguments, rowLoader } from '@tributary/shared/subgraph/loaders';
+import { originOf } from '@tributary/events';
+import type { GraphQLRequest } from '@tributary/server';
+import { groupedLoader, loaderByArguments, type PageRequest, rowLoader } from '@tributary/subgraph';
 import type { OrderEventStore } from './order/event-store.js';
 import type { Orders } from './orders.js';
 import { LONGEST_WAIT_MS } from './placement/placement.js';

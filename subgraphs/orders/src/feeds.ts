@@ -1,4 +1,4 @@
-import type { Feed } from '@tributary/shared/events/feed';
+import type { Feed } from '@tributary/events';
 import { copiesOf, type OwnerSettings } from './copies/copies.js';
 import type { PlacementSettings } from './placement/placement-batch.js';
 import { applyReplies, isReply } from './placement/replies.js';

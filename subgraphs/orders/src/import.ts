@@ -1,6 +1,6 @@
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
-import type { LoadHistory } from '@tributary/shared/service/set-up-database';
-import type { HistoricalOrder } from '@tributary/shared/superstore/superstore';
+import { bulkInsert } from '@tributary/postgres';
+import type { LoadHistory } from '@tributary/subgraph';
+import type { HistoricalOrder } from '@tributary/superstore';
 import { type Kysely, sql } from 'kysely';
 import { EVENT_COLUMNS } from './order/event-store.js';
 import { type RecordedOrderEvent, SCHEMA_VERSIONS } from './order/order-events.js';

@@ -1,10 +1,5 @@
-import {
-  databaseCommand,
-  runCommand,
-  serveCommand,
-  setUpCommand,
-  setUpSettings,
-} from '@tributary/shared/service/service-command';
+import { runCommand, serveCommand } from '@tributary/server';
+import { databaseCommand, setUpCommand, setUpSettings } from '@tributary/subgraph';
 import { readConfig, settings } from './config.js';
 
 await runCommand(

@@ -1,7 +1,11 @@
-import { ConsumerOperations } from '@tributary/shared/events/consumer-operations';
-import type { Gap } from '@tributary/shared/events/gap';
-import { rebuildCopy } from '@tributary/shared/events/rebuild';
-import { type Difference, findDifferences, repairDifferences } from '@tributary/shared/events/verify';
+import {
+  ConsumerOperations,
+  type Difference,
+  findDifferences,
+  type Gap,
+  rebuildCopy,
+  repairDifferences,
+} from '@tributary/events';
 import { type AuditFinding, audit } from './audit.js';
 import { CONSUMER, type Copy, copiesOf, type OwnerSettings } from './copies/copies.js';
 import { feedsOf } from './feeds.js';

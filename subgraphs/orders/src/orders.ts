@@ -1,4 +1,4 @@
-import type { PageRequest } from '@tributary/shared/connection';
+import type { PageRequest } from '@tributary/subgraph';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { OrderStatusName } from './order/order.js';
 import { readSaga, type SagaRow, type StoredSaga } from './placement/saga-store.js';

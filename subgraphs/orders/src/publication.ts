@@ -1,5 +1,5 @@
-import { type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/shared/events/event';
-import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
+import { type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/bus';
+import { type NewEvent, recordEvents } from '@tributary/events';
 import type { Kysely } from 'kysely';
 import { sql } from 'kysely';
 import { z } from 'zod';

@@ -1,6 +1,5 @@
-import { databaseUrl, duration, port, readEnvironment, serviceUrl } from '@tributary/shared/config/environment';
-import { serveSettings } from '@tributary/shared/config/serve-settings';
-import { eventSettings, ledgerConsumers } from '@tributary/shared/events/event-settings';
+import { eventSettings, ledgerConsumers } from '@tributary/events';
+import { databaseUrl, duration, port, readEnvironment, serveSettings, serviceUrl } from '@tributary/server';
 
 /** What the products service reads from its environment. */
 export const settings = {

@@ -1,6 +1,6 @@
-import { originOf } from '@tributary/shared/events/origin';
-import type { GraphQLRequest } from '@tributary/shared/http/graphql-endpoint';
-import { rowLoader } from '@tributary/shared/subgraph/loaders';
+import { originOf } from '@tributary/events';
+import type { GraphQLRequest } from '@tributary/server';
+import { rowLoader } from '@tributary/subgraph';
 import type { Products } from './products.js';
 
 /** Fresh loaders for a request: what they hold never outlives it. */

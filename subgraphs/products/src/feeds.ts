@@ -1,5 +1,4 @@
-import type { Feed } from '@tributary/shared/events/feed';
-import { ledgerClient } from '@tributary/shared/events/ledger-client';
+import { type Feed, ledgerClient } from '@tributary/events';
 import { applyStockCommands, isStockCommand } from './reservations.js';
 import { copySales, isSale } from './sales-copy.js';
 import type { ProductsTables } from './storage/tables.js';

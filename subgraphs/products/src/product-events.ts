@@ -1,5 +1,5 @@
-import type { LedgerEvent } from '@tributary/shared/events/event';
-import type { NewEvent } from '@tributary/shared/events/outbox';
+import type { LedgerEvent } from '@tributary/bus';
+import type { NewEvent } from '@tributary/events';
 import type { ProductRow } from './storage/tables.js';
 
 export type ProductEventType = 'ProductCreated' | 'ProductUpdated' | 'ProductPriceChanged' | 'ProductDiscontinued';

@@ -1,12 +1,13 @@
+import { badUserInput } from '@tributary/server';
 import {
   encodeCursor,
   type KeysetPosition,
+  optionalExact,
+  optionalSearch,
   type PageRequest,
   type PositionType,
   pageRequest,
-} from '@tributary/shared/connection';
-import { badUserInput } from '@tributary/shared/errors';
-import { optionalExact, optionalSearch } from '@tributary/shared/input';
+} from '@tributary/subgraph';
 import Big from 'big.js';
 import { type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { ProductRow, ProductStatusName, ProductsTables } from './storage/tables.js';

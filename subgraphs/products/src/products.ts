@@ -1,11 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { MAX_COUNTER } from '@tributary/shared/counters';
-import { badUserInput, conflict, notFound } from '@tributary/shared/errors';
-import type { Origin } from '@tributary/shared/events/event';
-import { recordEvents } from '@tributary/shared/events/outbox';
-import { requireAmount, requireId, requireIdempotencyKey, requireLine, requireQuantity } from '@tributary/shared/input';
-import { findJsonFault, MAX_JSON_DEPTH } from '@tributary/shared/json-value';
-import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
+import type { Origin } from '@tributary/bus';
+import { recordEvents } from '@tributary/events';
+import { violatedUniqueConstraint } from '@tributary/postgres';
+import { badUserInput, conflict, findJsonFault, MAX_JSON_DEPTH, notFound } from '@tributary/server';
+import {
+  MAX_COUNTER,
+  requireAmount,
+  requireId,
+  requireIdempotencyKey,
+  requireLine,
+  requireQuantity,
+} from '@tributary/subgraph';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import { type ProductEventType, productEvent, stockReceived } from './product-events.js';
 import type { CategoryCountRow, ProductRow, ProductsTables, StockRow } from './storage/tables.js';

@@ -1,7 +1,7 @@
-import { MAX_COUNTER } from '@tributary/shared/counters';
-import { causedBy, type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/shared/events/event';
-import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import { causedBy, type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/bus';
+import { type NewEvent, recordEvents } from '@tributary/events';
+import { bulkInsert } from '@tributary/postgres';
+import { MAX_COUNTER } from '@tributary/subgraph';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import { z } from 'zod';
 import { type ReservationEventType, reservationEvent, stockMoved } from './product-events.js';

@@ -1,4 +1,4 @@
-import type { LedgerEvent } from '@tributary/shared/events/event';
+import type { LedgerEvent } from '@tributary/bus';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { ProductsTables } from './storage/tables.js';

@@ -1,18 +1,13 @@
+import { consumeEvents, ownEventBus, publishEvents, type ServiceConsumers, type ServiceParts } from '@tributary/events';
+import { openDatabase } from '@tributary/postgres';
+import { type HttpService, repeat, settledWithin } from '@tributary/server';
 import {
-  consumeEvents,
-  ownEventBus,
-  publishEvents,
-  type ServiceConsumers,
-  type ServiceParts,
-} from '@tributary/shared/events/service-events';
-import type { HttpService } from '@tributary/shared/http/http-service';
-import { openDatabase } from '@tributary/shared/postgres/database';
-import { repeat } from '@tributary/shared/service/repeat';
-import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
-import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
-import { settledWithin } from '@tributary/shared/service/turns';
-import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
-import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
+  buildFederatedSchema,
+  createSubgraphService,
+  type ServiceDefinition,
+  type SetUpRequest,
+  setUpDatabase,
+} from '@tributary/subgraph';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { CHECKS, STOCK_BY_ORDER } from './audit.js';

@@ -1,9 +1,7 @@
-import type { PageRequest } from '@tributary/shared/connection';
-import { MAX_COUNTER } from '@tributary/shared/counters';
-import { conflict, notFound } from '@tributary/shared/errors';
-import type { Origin } from '@tributary/shared/events/event';
-import { recordEvents } from '@tributary/shared/events/outbox';
-import { requireAmount, requireId, requireIdempotencyKey } from '@tributary/shared/input';
+import type { Origin } from '@tributary/bus';
+import { recordEvents } from '@tributary/events';
+import { conflict, notFound } from '@tributary/server';
+import { MAX_COUNTER, type PageRequest, requireAmount, requireId, requireIdempotencyKey } from '@tributary/subgraph';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { AccountEntryRow, AccountRow, UsersTables } from './storage/tables.js';
 import { accountCredited } from './user-events.js';

@@ -1,4 +1,4 @@
-import { type AuditCheck, deadLetterCheck } from '@tributary/shared/events/audit';
+import { type AuditCheck, deadLetterCheck } from '@tributary/events';
 import { sql } from 'kysely';
 
 /**

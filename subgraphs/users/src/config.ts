@@ -1,13 +1,5 @@
-import {
-  databaseUrl,
-  port,
-  readEnvironment,
-  secret,
-  serviceUrl,
-  urlSetting,
-} from '@tributary/shared/config/environment';
-import { serveSettings } from '@tributary/shared/config/serve-settings';
-import { eventSettings, ledgerConsumers } from '@tributary/shared/events/event-settings';
+import { eventSettings, ledgerConsumers } from '@tributary/events';
+import { databaseUrl, port, readEnvironment, secret, serveSettings, serviceUrl, urlSetting } from '@tributary/server';
 
 /** What the users service reads from its environment. */
 export const settings = {

@@ -1,9 +1,14 @@
-import type { PageRequest } from '@tributary/shared/connection';
-import type { Origin } from '@tributary/shared/events/event';
-import { originOf } from '@tributary/shared/events/origin';
-import type { GraphQLRequest } from '@tributary/shared/http/graphql-endpoint';
-import type { ReadViewer, Viewer } from '@tributary/shared/http/viewer';
-import { groupedLoader, loaderByArguments, rowLoader } from '@tributary/shared/subgraph/loaders';
+import type { Origin } from '@tributary/bus';
+import { originOf } from '@tributary/events';
+import type { GraphQLRequest } from '@tributary/server';
+import {
+  groupedLoader,
+  loaderByArguments,
+  type PageRequest,
+  type ReadViewer,
+  rowLoader,
+  type Viewer,
+} from '@tributary/subgraph';
 import type { Accounts } from './accounts.js';
 import type { Users } from './users.js';
 

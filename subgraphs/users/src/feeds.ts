@@ -1,5 +1,4 @@
-import type { Feed } from '@tributary/shared/events/feed';
-import { ledgerClient } from '@tributary/shared/events/ledger-client';
+import { type Feed, ledgerClient } from '@tributary/events';
 import { applyPaymentCommands, isPaymentCommand } from './payments.js';
 import type { UsersTables } from './storage/tables.js';
 

@@ -1,5 +1,5 @@
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
-import type { LoadHistory } from '@tributary/shared/service/set-up-database';
+import { bulkInsert } from '@tributary/postgres';
+import type { LoadHistory } from '@tributary/subgraph';
 import { type Kysely, sql } from 'kysely';
 import { recordWhatIsThere } from './storage/migrations.js';
 import type { UsersTables } from './storage/tables.js';

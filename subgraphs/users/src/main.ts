@@ -1,4 +1,5 @@
-import { runCommand, serveCommand, setUpCommand, setUpSettings } from '@tributary/shared/service/service-command';
+import { runCommand, serveCommand } from '@tributary/server';
+import { setUpCommand, setUpSettings } from '@tributary/subgraph';
 import { readConfig, settings } from './config.js';
 
 await runCommand(

@@ -1,8 +1,7 @@
-import { MAX_COUNTER } from '@tributary/shared/counters';
-import { causedBy, type LedgerEvent, NO_ORIGIN } from '@tributary/shared/events/event';
-import type { ApplyEvents } from '@tributary/shared/events/feed';
-import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import { causedBy, type LedgerEvent, NO_ORIGIN } from '@tributary/bus';
+import { type ApplyEvents, type NewEvent, recordEvents } from '@tributary/events';
+import { bulkInsert } from '@tributary/postgres';
+import { MAX_COUNTER } from '@tributary/subgraph';
 import Big from 'big.js';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import { z } from 'zod';

@@ -1,16 +1,13 @@
+import { consumeEvents, ownEventBus, publishEvents, type ServiceConsumers, type ServiceParts } from '@tributary/events';
+import type { HttpService } from '@tributary/server';
 import {
-  consumeEvents,
-  ownEventBus,
-  publishEvents,
-  type ServiceConsumers,
-  type ServiceParts,
-} from '@tributary/shared/events/service-events';
-import type { HttpService } from '@tributary/shared/http/http-service';
-import { viewerReader } from '@tributary/shared/http/viewer';
-import type { ServiceDefinition } from '@tributary/shared/service/service-definition';
-import { type SetUpRequest, setUpDatabase } from '@tributary/shared/service/set-up-database';
-import { buildFederatedSchema } from '@tributary/shared/subgraph/schema';
-import { createSubgraphService } from '@tributary/shared/subgraph/subgraph-service';
+  buildFederatedSchema,
+  createSubgraphService,
+  type ServiceDefinition,
+  type SetUpRequest,
+  setUpDatabase,
+  viewerReader,
+} from '@tributary/subgraph';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Accounts } from './accounts.js';

@@ -1,5 +1,5 @@
-import type { LedgerEvent } from '@tributary/shared/events/event';
-import type { NewEvent } from '@tributary/shared/events/outbox';
+import type { LedgerEvent } from '@tributary/bus';
+import type { NewEvent } from '@tributary/events';
 import type { UserRow } from './storage/tables.js';
 
 /** What personal data an event of a user may hold; taken out of all of them when the user is deleted. */

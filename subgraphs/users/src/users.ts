@@ -1,12 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import type { PageRequest } from '@tributary/shared/connection';
-import { MAX_COUNTER } from '@tributary/shared/counters';
-import { badUserInput, conflict, notFound } from '@tributary/shared/errors';
-import type { Origin } from '@tributary/shared/events/event';
-import { eraseFromEvents, recordEvents } from '@tributary/shared/events/outbox';
-import { optionalLine, requireId, requireLine } from '@tributary/shared/input';
-import { DELETED_USER } from '@tributary/shared/placeholders';
-import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
+import type { Origin } from '@tributary/bus';
+import { eraseFromEvents, recordEvents } from '@tributary/events';
+import { violatedUniqueConstraint } from '@tributary/postgres';
+import { badUserInput, conflict, notFound } from '@tributary/server';
+import { DELETED_USER, MAX_COUNTER, optionalLine, type PageRequest, requireId, requireLine } from '@tributary/subgraph';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { AddressRow, UserRow, UserStatusName, UsersTables } from './storage/tables.js';
 import { PERSONAL_FIELDS, userEvent } from './user-events.js';

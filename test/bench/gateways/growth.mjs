@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import { readNumbers } from '../../command-line.mjs';
 import { typeDefs } from './growth-subgraphs.mjs';
 import { CONTENDERS, installPeers, pinSelf, startNode } from './peers.mjs';

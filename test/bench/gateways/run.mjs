@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '@tributary/cli/free-port';
+import { freePort } from '@tributary/cli';
 import autocannon from 'autocannon';
 import { readCommandLine, readNumber, readWord } from '../../command-line.mjs';
 import { startProcesses } from '../stacks.mjs';

@@ -1,7 +1,10 @@
-import type { ApplyEvents } from '@tributary/shared/events/feed';
-import { type LedgerClient, ledgerClient } from '@tributary/shared/events/ledger-client';
-import type { RebuildableCopy } from '@tributary/shared/events/rebuild';
-import type { VerifiableCopy } from '@tributary/shared/events/verify';
+import {
+  type ApplyEvents,
+  type LedgerClient,
+  ledgerClient,
+  type RebuildableCopy,
+  type VerifiableCopy,
+} from '@tributary/events';
 import type { OrdersTables } from '../storage/tables.js';
 import { copyProductsTo } from './product-copy.js';
 import { copyUsersTo } from './user-copy.js';

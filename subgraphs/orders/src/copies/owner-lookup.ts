@@ -1,8 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError } from '@tributary/shared/errors';
-import { MAX_IDS } from '@tributary/shared/events/aggregates';
-import { inOneLine } from '@tributary/shared/events/audit';
-import { stateEvent } from '@tributary/shared/events/verify';
+import { inOneLine, MAX_IDS, stateEvent } from '@tributary/events';
+import { ApiError } from '@tributary/server';
 import DataLoader from 'dataloader';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';

@@ -1,5 +1,5 @@
-import type { ApplyEvents } from '@tributary/shared/events/feed';
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import type { ApplyEvents } from '@tributary/events';
+import { bulkInsert } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { OrdersTables } from '../storage/tables.js';

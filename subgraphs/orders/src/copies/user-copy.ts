@@ -1,7 +1,7 @@
-import type { LedgerEvent } from '@tributary/shared/events/event';
-import type { ApplyEvents } from '@tributary/shared/events/feed';
-import { DELETED_USER } from '@tributary/shared/placeholders';
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import type { LedgerEvent } from '@tributary/bus';
+import type { ApplyEvents } from '@tributary/events';
+import { bulkInsert } from '@tributary/postgres';
+import { DELETED_USER } from '@tributary/subgraph';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { OrdersTables } from '../storage/tables.js';

@@ -1,5 +1,4 @@
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
-import { violatedUniqueConstraint } from '@tributary/shared/postgres/constraint';
+import { bulkInsert, violatedUniqueConstraint } from '@tributary/postgres';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { OrdersTables } from '../storage/tables.js';
 import { evolve, type Order } from './order.js';

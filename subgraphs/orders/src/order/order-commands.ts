@@ -1,5 +1,5 @@
-import { badUserInput, conflict } from '@tributary/shared/errors';
-import { requireQuantity, requireReference, requireText } from '@tributary/shared/input';
+import { badUserInput, conflict } from '@tributary/server';
+import { requireQuantity, requireReference, requireText } from '@tributary/subgraph';
 import Big from 'big.js';
 import type { Order } from './order.js';
 import type { OrderEvent, OrderLine } from './order-events.js';

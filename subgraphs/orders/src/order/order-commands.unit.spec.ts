@@ -1,4 +1,4 @@
-import { ApiError } from '@tributary/shared/errors';
+import { ApiError } from '@tributary/server';
 import Big from 'big.js';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';

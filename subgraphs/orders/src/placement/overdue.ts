@@ -1,5 +1,4 @@
-import { isPassing } from '@tributary/shared/postgres/failure';
-import { causeOf } from '@tributary/shared/service/log-privacy';
+import { causeOf, isPassing } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { OrdersTables } from '../storage/tables.js';

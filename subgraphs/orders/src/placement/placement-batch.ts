@@ -1,5 +1,5 @@
-import type { Origin } from '@tributary/shared/events/event';
-import { type NewEvent, recordEvents } from '@tributary/shared/events/outbox';
+import type { Origin } from '@tributary/bus';
+import { type NewEvent, recordEvents } from '@tributary/events';
 import { type Kysely, sql } from 'kysely';
 import { OrderEventStore } from '../order/event-store.js';
 import { evolve, type Order } from '../order/order.js';

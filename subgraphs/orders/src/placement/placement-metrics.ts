@@ -1,4 +1,4 @@
-import { addDatabaseGauge } from '@tributary/shared/postgres/database-gauge';
+import { addDatabaseGauge } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { OrdersTables } from '../storage/tables.js';

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError, badUserInput, conflict, notFound } from '@tributary/shared/errors';
-import type { Origin } from '@tributary/shared/events/event';
-import { requireIdempotencyKey, requireReference, requireText } from '@tributary/shared/input';
-import { isPassing } from '@tributary/shared/postgres/failure';
+import type { Origin } from '@tributary/bus';
+import { ApiError, badUserInput, conflict, isPassing, notFound } from '@tributary/server';
+import { requireIdempotencyKey, requireReference, requireText } from '@tributary/subgraph';
 import DataLoader from 'dataloader';
 import type { Kysely } from 'kysely';
 import type { OwnerLookup } from '../copies/owner-lookup.js';

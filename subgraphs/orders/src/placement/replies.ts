@@ -1,5 +1,5 @@
-import { causedBy, type LedgerEvent } from '@tributary/shared/events/event';
-import type { ApplyEvents } from '@tributary/shared/events/feed';
+import { causedBy, type LedgerEvent } from '@tributary/bus';
+import type { ApplyEvents } from '@tributary/events';
 import { z } from 'zod';
 import type { OrdersTables } from '../storage/tables.js';
 import { PlacementBatch, type PlacementSettings } from './placement-batch.js';

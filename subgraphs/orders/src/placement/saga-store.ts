@@ -1,4 +1,4 @@
-import type { Origin } from '@tributary/shared/events/event';
+import type { Origin } from '@tributary/bus';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { OrdersTables, PlacementSagaRow } from '../storage/tables.js';
 import type { Advance, Saga } from './saga.js';

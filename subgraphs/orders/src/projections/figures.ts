@@ -1,4 +1,4 @@
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import { bulkInsert } from '@tributary/postgres';
 import Big from 'big.js';
 import { type Kysely, sql } from 'kysely';
 import type { Order } from '../order/order.js';

@@ -1,4 +1,4 @@
-import { bulkInsert } from '@tributary/shared/postgres/bulk-insert';
+import { bulkInsert } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
 import { OrderEventStore } from '../order/event-store.js';
 import { evolve, type Order } from '../order/order.js';

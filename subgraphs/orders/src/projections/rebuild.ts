@@ -1,4 +1,4 @@
-import { exclusively } from '@tributary/shared/postgres/exclusive';
+import { exclusively } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
 import { OrderEventStore } from '../order/event-store.js';
 import { createReadModels, READ_MODELS } from '../storage/read-models.js';

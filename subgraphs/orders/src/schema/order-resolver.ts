@@ -1,8 +1,5 @@
-import { encodeCursor, Page, pageRequest } from '@tributary/shared/connection';
-import { badUserInput } from '@tributary/shared/errors';
-import { money } from '@tributary/shared/money';
-import { UNKNOWN_USER, unknownProduct } from '@tributary/shared/placeholders';
-import { DateTime } from '@tributary/shared/scalars';
+import { badUserInput, DateTime } from '@tributary/server';
+import { encodeCursor, money, Page, pageRequest, UNKNOWN_USER, unknownProduct } from '@tributary/subgraph';
 import Big from 'big.js';
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
 import type { OrdersContext } from '../context.js';

@@ -1,6 +1,5 @@
-import { connectionOf } from '@tributary/shared/connection';
-import { Money } from '@tributary/shared/money-type';
-import { DateTime, Decimal, JSONValue } from '@tributary/shared/scalars';
+import { DateTime, Decimal, JSONValue } from '@tributary/server';
+import { connectionOf, Money } from '@tributary/subgraph';
 import { Directive, Field, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql';
 import type { Order as OrderState } from '../order/order.js';
 import type { RecordedOrderEvent } from '../order/order-events.js';

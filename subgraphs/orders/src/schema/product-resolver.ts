@@ -1,5 +1,4 @@
-import { toInt } from '@tributary/shared/connection';
-import { money } from '@tributary/shared/money';
+import { money, toInt } from '@tributary/subgraph';
 import { Ctx, FieldResolver, Resolver, Root } from 'type-graphql';
 import type { OrdersContext } from '../context.js';
 import { Product, ProductSales } from './order-types.js';

@@ -1,5 +1,4 @@
-import { Page, pageRequest, toInt } from '@tributary/shared/connection';
-import { money } from '@tributary/shared/money';
+import { money, Page, pageRequest, toInt } from '@tributary/subgraph';
 import { Arg, Ctx, FieldResolver, Int, Resolver, Root } from 'type-graphql';
 import type { OrdersContext } from '../context.js';
 import { NEWEST_FIRST, orderCursor, showOrder } from './order-resolver.js';

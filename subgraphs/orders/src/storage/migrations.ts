@@ -1,8 +1,11 @@
-import { createRelayLease } from '@tributary/shared/events/lease';
-import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
-import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
-import { createImportsTable } from '@tributary/shared/postgres/import-once';
-import type { Migrations } from '@tributary/shared/postgres/migrate';
+import {
+  addInSyncTimes,
+  createConsumerTables,
+  createNumbering,
+  createOutbox,
+  createRelayLease,
+} from '@tributary/events';
+import { createImportsTable, type Migrations } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
 import { projectAll } from '../projections/order-projection.js';
 import { recordWhatIsThere } from '../publication.js';

@@ -1,9 +1,5 @@
-import { Page } from '@tributary/shared/connection';
-import { MAX_INT } from '@tributary/shared/counters';
-import { badUserInput } from '@tributary/shared/errors';
-import { money } from '@tributary/shared/money';
-import { PLACEHOLDER_DATE, unknownProduct } from '@tributary/shared/placeholders';
-import { Decimal } from '@tributary/shared/scalars';
+import { badUserInput, Decimal } from '@tributary/server';
+import { MAX_INT, money, Page, PLACEHOLDER_DATE, unknownProduct } from '@tributary/subgraph';
 import type { Kysely } from 'kysely';
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
 import type { ProductsContext } from '../context.js';

@@ -1,10 +1,12 @@
-import { createRelayLease } from '@tributary/shared/events/lease';
-import { createNumbering, createOutbox } from '@tributary/shared/events/outbox';
-import { addInSyncTimes, createConsumerTables } from '@tributary/shared/events/positions';
-import { MAX_JSON_DEPTH } from '@tributary/shared/json-value';
-import { createImportsTable } from '@tributary/shared/postgres/import-once';
-import type { Migrations } from '@tributary/shared/postgres/migrate';
-import { createSearchWords, FOLDED_TEXT } from '@tributary/shared/postgres/search-words';
+import {
+  addInSyncTimes,
+  createConsumerTables,
+  createNumbering,
+  createOutbox,
+  createRelayLease,
+} from '@tributary/events';
+import { createImportsTable, createSearchWords, FOLDED_TEXT, type Migrations } from '@tributary/postgres';
+import { MAX_JSON_DEPTH } from '@tributary/server';
 import { type Kysely, sql } from 'kysely';
 
 /** What an event of a product says of its row. */

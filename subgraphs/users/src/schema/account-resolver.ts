@@ -1,7 +1,5 @@
-import { encodeCursor, Page, pageRequest } from '@tributary/shared/connection';
-import { money } from '@tributary/shared/money';
-import { Money } from '@tributary/shared/money-type';
-import { Decimal } from '@tributary/shared/scalars';
+import { Decimal } from '@tributary/server';
+import { encodeCursor, Money, money, Page, pageRequest } from '@tributary/subgraph';
 import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Resolver, Root } from 'type-graphql';
 import type { Accounts } from '../accounts.js';
 import type { UsersContext } from '../context.js';

@@ -1,6 +1,4 @@
-import { encodeCursor, Page, pageRequest } from '@tributary/shared/connection';
-import { optionalSearch } from '@tributary/shared/input';
-import { PLACEHOLDER_DATE, UNKNOWN_USER } from '@tributary/shared/placeholders';
+import { encodeCursor, optionalSearch, Page, PLACEHOLDER_DATE, pageRequest, UNKNOWN_USER } from '@tributary/subgraph';
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
 import type { UsersContext } from '../context.js';
 import type { UserRow } from '../storage/tables.js';

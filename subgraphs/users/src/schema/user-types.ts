@@ -1,6 +1,5 @@
-import { connectionOf } from '@tributary/shared/connection';
-import { Money } from '@tributary/shared/money-type';
-import { DateTime } from '@tributary/shared/scalars';
+import { DateTime } from '@tributary/server';
+import { connectionOf, Money } from '@tributary/subgraph';
 import { Directive, Field, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql';
 
 export enum UserStatus {

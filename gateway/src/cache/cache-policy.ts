@@ -1,0 +1,241 @@
+import type { NamedType, ObjectType, Subgraph, Supergraph } from '@apollo/federation-internals';
+import { baseType, isListType, isObjectType } from '@apollo/federation-internals';
+import {
+  type FieldNode,
+  type InlineFragmentNode,
+  Kind,
+  type OperationDefinitionNode,
+  parse,
+  print,
+  type SelectionSetNode,
+  stripIgnoredCharacters,
+} from 'graphql';
+import { isObject, type Json } from '../lib/json.js';
+
+/** How an operation for a subgraph is cached. */
+export interface CachePlan {
+  /** The operation, asking for the keys of all entities in its answer, too. */
+  readonly text: string;
+  /** Whether what it answers is only for who sent it. */
+  readonly isPrivate: boolean;
+  readonly subgraph: string;
+  /** What an answer is made from: that of one entity, or of the whole root. */
+  readonly madeFrom: (value: Json | undefined) => { readonly entities: string[]; readonly owned: string[] };
+}
+
+/** The entities (`Type:id`, or `*Type`) that something is made from. */
+interface Made {
+  /** Those that events of any service change it by: it holds copies of theirs, or may. */
+  readonly entities: Set<string>;
+  /** Those of which it holds only what its own service has. */
+  readonly owned: Set<string>;
+}
+
+/** Adds what a value is made from. */
+type Collect = (value: Json | undefined, into: Made) => void;
+
+interface Selected {
+  readonly selectionSet: SelectionSetNode;
+  readonly collect: Collect;
+  /** Whether there is a copy in it of what another service has, that no entity in it answers for. */
+  readonly hasCopies: boolean;
+}
+
+/** The operation cannot be cached. */
+class NotCacheable extends Error {}
+
+const field = (name: string): FieldNode => ({ kind: Kind.FIELD, name: { kind: Kind.NAME, value: name } });
+
+/**
+ * What subgraphs declare: `@cacheControl` on an entity type lets its fields be cached, on a root field that field; `scope: "PRIVATE"` for
+ * each client apart, `scope: "NONE"` takes a field out. A root field that is no single entity says in `of` which types' events change it.
+ */
+export class CachePolicy {
+  readonly #supergraph: Supergraph;
+
+  constructor(supergraph: Supergraph) {
+    this.#supergraph = supergraph;
+  }
+
+  /** @returns null when it cannot be cached */
+  planFor(subgraphName: string, text: string): CachePlan | null {
+    const definition = parse(text, { noLocation: true }).definitions[0] as OperationDefinitionNode;
+    const subgraph = this.#supergraph.subgraphs().get(subgraphName);
+    if (definition.operation !== 'query' || !subgraph) return null;
+    try {
+      return new OperationReader(this.#supergraph, subgraph).read(definition);
+    } catch (error) {
+      if (error instanceof NotCacheable) return null;
+      throw error;
+    }
+  }
+}
+
+class OperationReader {
+  readonly #supergraph: Supergraph;
+  readonly #subgraph: Subgraph;
+  #isPrivate = false;
+
+  constructor(supergraph: Supergraph, subgraph: Subgraph) {
+    this.#supergraph = supergraph;
+    this.#subgraph = subgraph;
+  }
+
+  read(definition: OperationDefinitionNode): CachePlan {
+    const [first] = definition.selectionSet.selections;
+    const isEntities = first?.kind === Kind.FIELD && first.name.value === '_entities';
+    const { selectionSet, collect } = isEntities ? this.#entities(first) : this.#root(definition.selectionSet);
+    return {
+      text: stripIgnoredCharacters(print({ ...definition, selectionSet })),
+      isPrivate: this.#isPrivate,
+      subgraph: this.#subgraph.name,
+      madeFrom: (value) => {
+        const made: Made = { entities: new Set(), owned: new Set() };
+        collect(value, made);
+        return { entities: [...made.entities], owned: [...made.owned] };
+      },
+    };
+  }
+
+  #entities(entities: FieldNode) {
+    const byType = new Map<string, Collect>();
+    const selections = (entities.selectionSet?.selections ?? []).map((selection) => {
+      const typeName = selection.kind === Kind.INLINE_FRAGMENT ? selection.typeCondition?.name.value : undefined;
+      if (!typeName) throw new NotCacheable();
+      const fragment = selection as InlineFragmentNode;
+      const type = this.#entityType(typeName);
+      const { selectionSet, collect } = this.#object(type, fragment.selectionSet);
+      byType.set(typeName, collect);
+      return { ...fragment, selectionSet };
+    });
+    const collect: Collect = (value, into) => {
+      // Which of them it would have been is not known.
+      if (!isObject(value)) for (const typeName of byType.keys()) into.entities.add(`*${typeName}`);
+      else byType.get(String(value.__typename))?.(value, into);
+    };
+    const inner: SelectionSetNode = { kind: Kind.SELECTION_SET, selections };
+    return {
+      selectionSet: { kind: Kind.SELECTION_SET as const, selections: [{ ...entities, selectionSet: inner }] },
+      collect,
+    };
+  }
+
+  #root(root: SelectionSetNode) {
+    const collects: Collect[] = [];
+    const selections = root.selections.map((selection) => {
+      if (selection.kind !== Kind.FIELD) throw new NotCacheable();
+      const name = selection.name.value;
+      if (name === '__typename') return selection;
+      const definition = this.#supergraph.schema.schemaDefinition.rootType('query')?.field(name);
+      const declared = definition?.appliedDirectivesOf('cacheControl')[0]?.arguments() as Declaration | undefined;
+      if (!definition || !declared) throw new NotCacheable();
+      this.#respect(declared);
+      const responseName = (selection.alias ?? selection.name).value;
+      const type = baseType(definition.type as never) as NamedType;
+      const of = declared.of ?? [];
+      if (of.length === 0 && (isListType(definition.type as never) || !this.#keyOf(type.name)))
+        throw new NotCacheable();
+      collects.push((value, into) => {
+        for (const typeName of of) into.entities.add(`*${typeName}`);
+        const found = isObject(value) ? value[responseName] : undefined;
+        if (of.length === 0 && !isObject(found)) into.entities.add(`*${type.name}`);
+      });
+      if (!selection.selectionSet) return selection;
+      const below = this.#value(type, selection.selectionSet);
+      collects.push((value, into) => below.collect(isObject(value) ? value[responseName] : undefined, into));
+      return { ...selection, selectionSet: below.selectionSet };
+    });
+    const collect: Collect = (value, into) => {
+      for (const each of collects) each(value, into);
+    };
+    return { selectionSet: { kind: Kind.SELECTION_SET as const, selections }, collect };
+  }
+
+  /** An object or a list, of an entity type or not. */
+  #value(type: NamedType, selectionSet: SelectionSetNode): Selected {
+    if (!isObjectType(type)) throw new NotCacheable();
+    const object = this.#object(this.#isEntity(type.name) ? this.#entityType(type.name) : type, selectionSet);
+    const collect: Collect = (value, into) => {
+      if (Array.isArray(value)) for (const element of value) collect(element, into);
+      else object.collect(value, into);
+    };
+    return { ...object, collect };
+  }
+
+  #object(type: ObjectType, selectionSet: SelectionSetNode): Selected {
+    const collects: [responseName: string, collect: Collect][] = [];
+    const key = this.#isEntity(type.name) ? this.#keyOf(type.name) : null;
+    let hasCopies = false;
+    const selections = selectionSet.selections.map((selection) => {
+      if (selection.kind !== Kind.FIELD) throw new NotCacheable();
+      const name = selection.name.value;
+      if (name === '__typename') return selection;
+      const definition = type.field(name);
+      if (!definition?.type) throw new NotCacheable();
+      this.#respect(definition.appliedDirectivesOf('cacheControl')[0]?.arguments() as Declaration | undefined);
+      if (this.#isCopy(type.name, name)) hasCopies = true;
+      if (!selection.selectionSet) return selection;
+      const below = this.#value(baseType(definition.type), selection.selectionSet);
+      if (below.hasCopies) hasCopies = true;
+      collects.push([(selection.alias ?? selection.name).value, below.collect]);
+      return { ...selection, selectionSet: below.selectionSet };
+    });
+    const asked = new Set(selections.filter(({ alias }) => !alias).map(({ name }) => name.value));
+    const missing = key ? ['__typename', key].filter((name) => !asked.has(name)).map(field) : [];
+    const collect: Collect = (value, into) => {
+      if (!isObject(value)) return;
+      if (key) (hasCopies ? into.entities : into.owned).add(`${type.name}:${value[key]}`);
+      for (const [responseName, below] of collects) below(value[responseName], into);
+    };
+    const selected = { kind: Kind.SELECTION_SET as const, selections: [...missing, ...selections] };
+    // An entity answers for its own copies; whatever is none, for whoever holds it.
+    return { selectionSet: selected, collect, hasCopies: hasCopies && !key };
+  }
+
+  /**
+   * Whether the subgraph may have the field from another one, by events: it is `@external` there, or another one has this field of
+   * the entity as well.
+   */
+  #isCopy(typeName: string, fieldName: string): boolean {
+    const type = this.#subgraph.schema.type(typeName);
+    const definition = type && isObjectType(type) ? type.field(fieldName) : undefined;
+    if (!definition) return false;
+    const metadata = this.#subgraph.metadata();
+    if (metadata.isFieldExternal(definition)) return true;
+    return this.#isEntity(typeName) && fieldName !== this.#keyOf(typeName) && metadata.isFieldShareable(definition);
+  }
+
+  #isEntity(typeName: string): boolean {
+    const type = this.#supergraph.schema.type(typeName);
+    const keys = type?.appliedDirectivesOf('join__type').map((applied) => applied.arguments() as { key?: string });
+    return keys?.some(({ key }) => key !== undefined) ?? false;
+  }
+
+  #entityType(typeName: string): ObjectType {
+    const type = this.#supergraph.schema.type(typeName);
+    const declared = type?.appliedDirectivesOf('cacheControl')[0]?.arguments() as Declaration | undefined;
+    if (!type || !isObjectType(type) || !declared || !this.#keyOf(typeName)) throw new NotCacheable();
+    this.#respect(declared);
+    return type;
+  }
+
+  /** The first key of the type in this subgraph that is one field: by it, events name the entity. */
+  #keyOf(typeName: string): string | null {
+    const keys = this.#subgraph.schema.type(typeName)?.appliedDirectivesOf('key') ?? [];
+    for (const applied of keys) {
+      const fields = String((applied.arguments() as { fields: unknown }).fields).trim();
+      if (/^\w+$/.test(fields)) return fields;
+    }
+    return null;
+  }
+
+  #respect(declared: Declaration | undefined): void {
+    if (declared?.scope === 'NONE') throw new NotCacheable();
+    if (declared?.scope === 'PRIVATE') this.#isPrivate = true;
+  }
+}
+
+interface Declaration {
+  readonly scope?: string;
+  readonly of?: readonly string[];
+}

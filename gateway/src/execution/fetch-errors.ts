@@ -1,0 +1,194 @@
+import { withCause } from '../lib/error-cause.js';
+import { isObject, type Path } from '../lib/json.js';
+import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from '../response/response-errors.js';
+import type { SubgraphError, SubgraphResult } from '../subgraph/subgraph-client.js';
+import { argumentFinder } from './argument-uses.js';
+import { type SubgraphOperation, selectedNames } from './composed-operation.js';
+import { type EntityAnswer, holdsNull } from './entity-groups.js';
+
+/** How much of a subgraph's `extensions` is passed on, in characters of JSON. */
+const MAX_EXTENSIONS = 4000;
+/** What is passed on of larger ones. */
+const KEPT_EXTENSIONS = ['code', 'reason', 'field', 'requestId'];
+const MAX_MESSAGE = 2000;
+/** What a server says of a document: of the gateway's own, it does not concern the client's. */
+const DOCUMENT_CODES = new Set<unknown>(['GRAPHQL_PARSE_FAILED', 'GRAPHQL_VALIDATION_FAILED']);
+/** What servers give errors of resolvers that have no code: Apollo Server the second, several the first for values they refuse. */
+const SERVER_CODES = new Set<unknown>([...DOCUMENT_CODES, 'BAD_USER_INPUT', 'INTERNAL_SERVER_ERROR']);
+/** How servers begin messages about values of variables and arguments that they refuse. */
+const REFUSED_VALUE = /^(Variable|Argument) ["'`$]/i;
+
+/**
+ * Adds the errors of a fetch of root fields, at every place of the response where the fields are. An error that names no field is added
+ * once for each field in which something is null; without data, every field has an error.
+ */
+export function addRootErrors(
+  into: ResponseErrors,
+  operation: SubgraphOperation,
+  { data, errors = [] }: Pick<SubgraphResult, 'data' | 'errors'>,
+  paths: readonly Path[],
+): void {
+  const message = `The subgraph "${operation.subgraph}" returned no data.`;
+  const nothing: SubgraphError = { message, extensions: withCause({ code: 'INVALID_SUBGRAPH_RESPONSE' }, message) };
+  const names = selectedNames(operation, () => true);
+  const missing = new Map(
+    names.filter((name) => !isObject(data) || holdsNull(data[name])).map((name) => [name, below(paths, [name])]),
+  );
+  const explained = new Set<string>();
+  const usesOf = argumentFinder(operation);
+  for (const error of errors.length > 0 ? errors : [nothing]) {
+    const [name = ''] = error.path ?? [];
+    if (error.path && names.includes(String(name))) {
+      explained.add(String(name));
+      for (const path of paths) if (!add(into, operation, error, [[...path, ...error.path]], null)) return;
+    } else for (const each of addMissing(into, operation, error, missing, usesOf)) explained.add(each);
+    if (into.isFull) return;
+  }
+  if (isObject(data)) return;
+  // What an error says of one field says nothing of those beside it: a mutation among them may have taken effect.
+  for (const [name, places] of missing) if (!explained.has(name)) addLost(into, operation, places);
+}
+
+/** Where an entity is in the response; the place of an entity that was not sent has the index -1. */
+export interface EntityPlace {
+  /** Which of the representations stands for it. */
+  readonly index: number;
+  readonly path: Path;
+  /** Whether it falls under a type condition. */
+  readonly isOf: (condition: string) => boolean;
+}
+
+/**
+ * Adds the errors of a fetch of entities. An error of a field of an entity is added at every place of the entity; one of entities, or
+ * of the whole fetch, once for each field that they lack.
+ */
+export function addEntityErrors(
+  into: ResponseErrors,
+  operation: SubgraphOperation,
+  { entities, errors }: EntityAnswer,
+  places: readonly EntityPlace[],
+): void {
+  const placesOf = new Map<number, EntityPlace[]>();
+  for (const place of places) {
+    const others = placesOf.get(place.index);
+    if (others) others.push(place);
+    else placesOf.set(place.index, [place]);
+  }
+  placesOf.delete(-1);
+  // An error of several entities is one object; null: of any in which something is null.
+  const ofEntities = new Map<SubgraphError, Set<number> | null>();
+  for (const { error, index, below: inEntity } of errors) {
+    if (index !== null && inEntity.length > 0) {
+      for (const { path } of placesOf.get(index) ?? []) {
+        if (!add(into, operation, error, [[...path, ...inEntity]], null)) return;
+      }
+    } else if (index === null) ofEntities.set(error, null);
+    else if (ofEntities.get(error) !== null) {
+      ofEntities.set(error, (ofEntities.get(error) ?? new Set()).add(index));
+    }
+  }
+  const lost = new Map<string, readonly Path[]>();
+  const explained = new Set<string>();
+  const usesOf = argumentFinder(operation);
+  // What fails as a whole is one error for all of them: the list may not become full.
+  for (const [error, indices] of [...ofEntities].slice(0, MAX_ERRORS + 1)) {
+    if (into.isFull) return;
+    const missing = new Map<string, Path[]>();
+    const whole: Path[] = [];
+    for (const { index, path, isOf } of places) {
+      if (index < 0 || (indices ? !indices.has(index) : !holdsNull(entities?.[index]))) continue;
+      const entity = entities?.[index];
+      const names = selectedNames(operation, isOf);
+      const lacking = isObject(entity) ? names.filter((name) => holdsNull(entity[name])) : names;
+      if (lacking.length === 0) whole.push(path);
+      for (const name of lacking) {
+        const others = missing.get(name);
+        if (others) others.push([...path, name]);
+        else missing.set(name, [[...path, name]]);
+      }
+    }
+    const [first] = placesOf.values();
+    if (missing.size === 0 && first) add(into, operation, error, whole.length > 0 ? whole : [first[0]?.path ?? []], []);
+    if (missing.size === 0) continue;
+    for (const name of addMissing(into, operation, error, missing, usesOf)) explained.add(name);
+    for (const [name, paths] of missing) lost.set(name, paths);
+  }
+  for (const [name, paths] of lost) if (!explained.has(name)) addLost(into, operation, paths);
+}
+
+/**
+ * Adds an error once for each field that is missing; one about values only for the fields that have them as arguments.
+ *
+ * @returns the names of the fields that it explains
+ */
+function addMissing(
+  into: ResponseErrors,
+  operation: SubgraphOperation,
+  error: SubgraphError,
+  missing: ReadonlyMap<string, readonly Path[]>,
+  usesOf: (error: SubgraphError) => readonly ArgumentUse[],
+): readonly string[] {
+  const uses = authorOf(error) === 'server' ? usesOf(error) : [];
+  if (missing.size === 0) add(into, operation, error, [], uses);
+  const using = [...missing.keys()].filter((name) => uses.some(({ fields }) => fields[0] === name));
+  for (const [name, paths] of missing) {
+    const own = uses.filter(({ fields }) => fields[0] === name);
+    if (using.length === 0 || own.length > 0) add(into, operation, error, paths, own);
+  }
+  return using.length > 0 ? using : [...missing.keys()];
+}
+
+function addLost(into: ResponseErrors, { subgraph, repeatable }: SubgraphOperation, paths: readonly Path[]): void {
+  const hint = repeatable ? '' : ' A mutation may have taken effect.';
+  const message = `The subgraph "${subgraph}" returned no result for this field, because another field of the request failed.${hint}`;
+  into.add({ message, paths, extensions: { code: 'DOWNSTREAM_SERVICE_ERROR', subgraph }, isConsequence: true });
+}
+
+/**
+ * @param uses null: the error itself names the field
+ * @returns whether further errors may be added
+ */
+function add(
+  into: ResponseErrors,
+  { subgraph }: SubgraphOperation,
+  error: SubgraphError,
+  paths: readonly Path[],
+  uses: readonly ArgumentUse[] | null,
+): boolean {
+  const { message, extensions } = error;
+  // What shows how a service is built is not for clients; the last two are the gateway's.
+  const { stacktrace, exception, requestId, paths: _, pathCount, ...given } = extensions ?? {};
+  const shown = bounded({ ...given, ...(typeof requestId === 'string' && { requestId }) });
+  const isOfGateway = DOCUMENT_CODES.has(shown.code) && uses?.length === 0;
+  const code = isOfGateway || typeof shown.code !== 'string' ? 'DOWNSTREAM_SERVICE_ERROR' : shown.code;
+  return into.add({
+    message: message ? cut(message) : `The subgraph "${subgraph}" returned an error without a message.`,
+    paths,
+    uses: uses ?? [],
+    author: authorOf(error),
+    extensions: { ...shown, code, subgraph },
+  });
+}
+
+/** A resolver's message may quote any value, one that looks like a name of the plan too: it is not the server's. */
+function authorOf({ message = '', path, extensions: { code, field } = {} }: SubgraphError): Author {
+  // Only errors of fields have a path.
+  if (path === undefined || DOCUMENT_CODES.has(code)) return 'server';
+  const isOwnCode = typeof code === 'string' && (!SERVER_CODES.has(code) || typeof field === 'string');
+  if (isOwnCode) return 'coded resolver';
+  return REFUSED_VALUE.test(message) ? 'server' : 'resolver';
+}
+
+function bounded(extensions: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  if (JSON.stringify(extensions).length <= MAX_EXTENSIONS) return extensions;
+  const kept = KEPT_EXTENSIONS.map((name) => [name, extensions[name]] as const);
+  return Object.fromEntries(kept.filter(([, value]) => typeof value === 'string' && value.length < MAX_EXTENSIONS / 8));
+}
+
+function cut(message: string): string {
+  return message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE)}…`;
+}
+
+function below(paths: readonly Path[], end: Path): readonly Path[] {
+  return paths.map((path) => [...path, ...end]);
+}

@@ -1,0 +1,52 @@
+import type { FetchDataRewrite } from '@apollo/query-planner';
+import { isObject, type Json, type JsonObject } from '../lib/json.js';
+import type { TypeConditions } from './type-conditions.js';
+
+type Rewrite = (value: Json | undefined) => void;
+
+const FRAGMENT = '... on ';
+
+/** What a plan wants changed in what it sends or gets (interface objects, fields renamed for a subgraph), as one function. */
+export function compileRewrites(
+  rewrites: readonly FetchDataRewrite[] | undefined,
+  types: TypeConditions,
+): Rewrite | null {
+  if (!rewrites || rewrites.length === 0) return null;
+  const compiled = rewrites.map((rewrite) => compileRewrite(rewrite, types));
+  return (value) => {
+    for (const rewrite of compiled) rewrite(value);
+  };
+}
+
+function compileRewrite(rewrite: FetchDataRewrite, types: TypeConditions): Rewrite {
+  const field = rewrite.path.at(-1) ?? '';
+  const change = (object: JsonObject) => {
+    if (rewrite.kind === 'ValueSetter') {
+      object[field] = rewrite.setValueTo as Json;
+    } else if (object[field] !== undefined && object[field] !== null) {
+      object[rewrite.renameKeyTo] = object[field];
+      delete object[field];
+    }
+  };
+  return rewrite.path
+    .slice(0, -1)
+    .reduceRight<Rewrite>((next, element) => stepInto(element, next, types), eachObject(change));
+}
+
+function stepInto(element: string, next: Rewrite, types: TypeConditions): Rewrite {
+  if (!element.startsWith(FRAGMENT)) return eachObject((object) => next(object[element]));
+  const condition = element.slice(FRAGMENT.length);
+  return eachObject((object) => {
+    const typeName = object.__typename;
+    // A subgraph that was not asked for the type gave the one that was meant.
+    if (typeof typeName !== 'string' || types.holds(condition, typeName)) next(object);
+  });
+}
+
+function eachObject(change: (object: JsonObject) => void): Rewrite {
+  const apply: Rewrite = (value) => {
+    if (Array.isArray(value)) for (const element of value) apply(element);
+    else if (isObject(value)) change(value);
+  };
+  return apply;
+}

@@ -1,0 +1,138 @@
+import { performance } from 'node:perf_hooks';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { ApiError } from '@tributary/server';
+
+/** The longest rest after a job. */
+const MAX_REST_MS = 250;
+/** What even the shortest job costs a client, so that many short ones do not come for free. */
+const MIN_COST_MS = 0.1;
+/** Of all jobs that may wait, one client may have this share, but always a few. */
+const CLIENT_SHARE = 0.25;
+const MIN_CLIENT_LIMIT = 10;
+
+interface Job {
+  readonly key: string;
+  /** Runs the job; never throws. */
+  readonly run: () => void;
+  readonly result: Promise<unknown>;
+  isDone: boolean;
+}
+
+interface Client {
+  /** In order; done ones may be among them. */
+  readonly jobs: Job[];
+  /** The virtual time at which its next job starts: the planning time that it has used, as if all began together. */
+  start: number;
+}
+
+/**
+ * Runs jobs that block the process (planning operations that were not seen before) one at a time, each once, however many ask for
+ * it. After each the queue rests as long as the job took, so that requests whose operations are planned go on meanwhile.
+ *
+ * Clients take turns by the time that their jobs took (start-time fair queueing): a client with many or long jobs delays the
+ * first job of another by no more than the job that is running.
+ */
+export class PlanningQueue {
+  readonly #limit: number;
+  readonly #clientLimit: number;
+  readonly #jobs = new Map<string, Job>();
+  /** Those that have jobs, and some that had more than their share of time: at most twice as many as jobs may wait. */
+  readonly #clients = new Map<string, Client>();
+  #virtualTime = 0;
+  #isRunning = false;
+
+  /** @param limit how many jobs may wait */
+  constructor(limit: number) {
+    this.#limit = limit;
+    this.#clientLimit = Math.max(limit * CLIENT_SHARE, MIN_CLIENT_LIMIT);
+  }
+
+  /**
+   * @param key identifies the job: one that waits already is not queued again
+   * @param client who asks for it
+   * @throws ApiError RATE_LIMITED when too many jobs wait already
+   */
+  run<T>(key: string, work: () => T, client = ''): Promise<T> {
+    const waiting = this.#jobs.get(key);
+    const queue = this.#clients.get(client);
+    if (waiting) {
+      // It also takes the turn of this client, if that comes first.
+      if (queue?.jobs.includes(waiting)) return waiting.result as Promise<T>;
+      if ((queue?.jobs.length ?? 0) < this.#clientLimit) this.#enqueue(client, waiting);
+      return waiting.result as Promise<T>;
+    }
+    if (this.#jobs.size >= this.#limit || (queue?.jobs.length ?? 0) >= this.#clientLimit) {
+      throw new ApiError('RATE_LIMITED', 'Too many new operations wait to be planned; try again in a moment.');
+    }
+    const job = jobOf(key, work);
+    this.#jobs.set(key, job);
+    this.#enqueue(client, job);
+    if (!this.#isRunning) void this.#runAll();
+    return job.result as Promise<T>;
+  }
+
+  #enqueue(name: string, job: Job): void {
+    const client = this.#clients.get(name);
+    if (!client) {
+      if (this.#clients.size >= 2 * this.#limit) this.#forgetIdle();
+      this.#clients.set(name, { jobs: [job], start: this.#virtualTime });
+    } else {
+      // Time that a client did not use is not saved up.
+      if (client.jobs.length === 0) client.start = Math.max(client.start, this.#virtualTime);
+      client.jobs.push(job);
+    }
+  }
+
+  #forgetIdle(): void {
+    for (const [name, { jobs }] of this.#clients) if (jobs.length === 0) this.#clients.delete(name);
+  }
+
+  async #runAll(): Promise<void> {
+    this.#isRunning = true;
+    await nextTurn();
+    for (let client = this.#next(); client; client = this.#next()) {
+      const job = client.jobs.shift() as Job;
+      if (job.isDone) continue;
+      this.#virtualTime = client.start;
+      const started = performance.now();
+      job.run();
+      const tookMs = performance.now() - started;
+      job.isDone = true;
+      this.#jobs.delete(job.key);
+      client.start += Math.max(tookMs, MIN_COST_MS);
+      await rest(tookMs);
+    }
+    this.#isRunning = false;
+  }
+
+  /** The client whose turn it is; undefined when no job waits. */
+  #next(): Client | undefined {
+    let first: Client | undefined;
+    for (const [name, client] of this.#clients) {
+      if (client.jobs.length > 0) {
+        if (!first || client.start < first.start) first = client;
+      } else if (client.start <= this.#virtualTime) this.#clients.delete(name);
+    }
+    // When nobody waits, everybody is even again.
+    if (!first) this.#clients.clear();
+    return first;
+  }
+}
+
+function jobOf<T>(key: string, work: () => T): Job {
+  let run: () => void = () => undefined;
+  const result = new Promise<T>((resolve, reject) => {
+    run = () => {
+      try {
+        resolve(work());
+      } catch (error) {
+        reject(error);
+      }
+    };
+  });
+  return { key, run, result, isDone: false };
+}
+
+function rest(tookMs: number): Promise<unknown> {
+  return tookMs < 1 ? nextTurn() : sleep(Math.min(tookMs, MAX_REST_MS));
+}

@@ -1,0 +1,493 @@
+import { performance } from 'node:perf_hooks';
+import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
+import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
+import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
+import { ApiError, MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
+import { type DocumentNode, executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { LRUCache } from 'lru-cache';
+import { CachePolicy } from '../cache/cache-policy.js';
+import type { ResponseCache } from '../cache/response-cache.js';
+import {
+  isFreshEnough,
+  minPositionsHeader,
+  NO_REQUIREMENTS,
+  type Requirements,
+  reached,
+  stricter,
+} from '../consistency/requirements.js';
+import { SubgraphOperations } from '../execution/composed-operation.js';
+import { credentialsOf } from '../execution/credentials.js';
+import { EntityKeys } from '../execution/entity-keys.js';
+import type { ExecutionContext } from '../execution/execution-context.js';
+import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from '../execution/explanation.js';
+import { PlanCompiler, type RunNode } from '../execution/plan.js';
+import { SharedFetches } from '../execution/shared-fetches.js';
+import { SubgraphCalls } from '../execution/subgraph-calls.js';
+import { TypeConditions } from '../execution/type-conditions.js';
+import type { Abandonment } from '../lib/abandonment.js';
+import type { JsonObject } from '../lib/json.js';
+import { enclose, quote } from '../lib/json-text.js';
+import { type NormalizedVariables, readVariables } from '../operation/client-variables.js';
+import { type ConditionValues, withSettledConditions } from '../operation/conditions.js';
+import { checkKnownScalars } from '../operation/known-scalars.js';
+import type { OperationLimits } from '../operation/limits.js';
+import {
+  type CheckedOperation,
+  type ClientDocument,
+  type Operation,
+  Operations,
+  withDirectives,
+} from '../operation/operations.js';
+import { errorWithoutSuggestions } from '../operation/suggestions.js';
+import { planWeight } from '../operation/weights.js';
+import { withConcreteTypes } from '../planning/concrete-types.js';
+import { type OverrideLabels, overrideLabels } from '../planning/override-labels.js';
+import { isPlannerFault, PlanningLimit } from '../planning/planning-limit.js';
+import { PlanningQueue } from '../planning/planning-queue.js';
+import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
+import { ResponseErrors } from '../response/response-errors.js';
+import { compileShape, type Shape } from '../response/response-shape.js';
+import { compileWriter, type Write } from '../response/response-writer.js';
+import type { Fetcher } from '../subgraph/subgraph-client.js';
+
+export interface EngineOptions {
+  readonly supergraphSdl: string;
+  /** What clients may ask for. */
+  readonly apiSchema: GraphQLSchema;
+  /** By the subgraph's name. */
+  readonly fetchers: ReadonlyMap<string, Fetcher>;
+  /** Whether queries to subgraphs that are under way are shared by those who want the same. */
+  readonly shareFetches?: boolean;
+  /** Whether entity fetches of a request to one subgraph at one time become one. */
+  readonly mergeFetches?: boolean;
+  readonly limits?: OperationLimits;
+  /** How many operations are kept planned. */
+  readonly maxOperations?: number;
+  /** The memory that they may take with their plans, in bytes (estimated). */
+  readonly maxOperationsWeight?: number | undefined;
+  /** What was read before; nothing is cached without it. */
+  readonly cache?: ResponseCache | null;
+  /** Labels of `@override` that are on, with the share of requests for which they are. */
+  readonly labels?: ReadonlyMap<string, number>;
+  /** Whether clients may query `__schema` and `__type`. */
+  readonly introspection?: boolean;
+  /** Whether error messages suggest names of the schema ("Did you mean …?"). */
+  readonly suggestions?: boolean;
+}
+
+export interface EngineRequest {
+  readonly query: string;
+  readonly operationName?: string | undefined;
+  /** Who sends the request: a key by which new operations are planned in turn. */
+  readonly client?: string | undefined;
+  readonly variables?: Readonly<Record<string, unknown>>;
+  /** Sent to subgraphs. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** With which errors refer to the log. */
+  readonly requestId?: string | undefined;
+  /** What everything that is read must be at least. */
+  readonly requirements?: Requirements;
+  /** Happens when the client is gone. */
+  readonly abandonment?: Abandonment;
+  /** Whether the answer is to say how it came about. */
+  readonly explain?: boolean;
+  /** Whether the answer is to say how fresh it is. */
+  readonly reportFreshness?: boolean;
+  /** Whether an operation of this type may be run. @throws when it may not */
+  readonly allow?: (type: OperationTypeNode) => void;
+}
+
+/** An answer; nothing was executed when there is no data. */
+export type EngineResult = (
+  | { readonly text: string }
+  | {
+      readonly data?: JsonObject | null;
+      readonly errors?: readonly GraphQLError[];
+      readonly extensions?: { readonly explanation?: Explanation; readonly freshness?: FreshnessReport };
+    }
+) & {
+  /** After a mutation: the state that has it in it, by source. */
+  readonly positions?: ReadonlyMap<string, number>;
+};
+
+/** A compiled query plan. */
+interface Route {
+  readonly plan: QueryPlan;
+  readonly run: RunNode | null;
+  /** The memory that it takes, in bytes. */
+  readonly planWeight: number;
+}
+
+/** An operation, planned and compiled for certain conditions: what is left for each request is to run it. */
+export interface Variant extends Route {
+  /** The same operation planned without `@provides`, so that every field comes from its owner; null: the plan is the same; undefined: not planned yet. */
+  owners?: Route | null;
+  /** Null when it has to be made for each request, because the schema is asked about itself. */
+  readonly shape: Shape | null;
+  readonly write: Write | null;
+}
+
+interface Planner {
+  readonly supergraph: Supergraph;
+  readonly planner: QueryPlanner;
+  readonly limit: PlanningLimit;
+}
+
+const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
+const MAX_PLANNING = 1000;
+/** Operations that took too much to plan, so that a client that repeats one costs little. */
+const MAX_REFUSED_PLANS = 500;
+/** Different ways to a plan that the planner compares before it takes the best so far. */
+const MAX_EVALUATED_PLANS = 1000;
+
+/** How long a request waits until what its client has seen is heard of here, too. */
+const STREAM_PATIENCE_MS = 50;
+
+/** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */
+export class Engine {
+  readonly #apiSchema: GraphQLSchema;
+  readonly #supergraphSdl: string;
+  readonly #planner: Planner;
+  /** Made when it is first wanted. */
+  #ownersPlanner: Planner | null = null;
+  readonly #hasCopies: boolean;
+  readonly #cache: ResponseCache | null;
+  readonly #types: TypeConditions;
+  readonly #compiler: PlanCompiler;
+  readonly #shared: SharedFetches;
+  readonly #operations: Operations;
+  readonly #labels: OverrideLabels;
+  readonly #suggestions: boolean;
+  readonly #planning = new PlanningQueue(MAX_PLANNING);
+  readonly #refusedPlans = new LRUCache<string, ApiError>({ max: MAX_REFUSED_PLANS });
+
+  constructor(options: EngineOptions) {
+    const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
+    checkKnownScalars(apiSchema);
+    this.#apiSchema = withDirectives(apiSchema);
+    this.#supergraphSdl = supergraphSdl;
+    this.#hasCopies = supergraphSdl.includes(' provides: "');
+    this.#planner = this.#createPlanner(supergraphSdl);
+    this.#shared = new SharedFetches(shareFetches);
+    this.#cache = cache;
+    const { supergraph } = this.#planner;
+    this.#types = new TypeConditions(supergraph.schema.toGraphQLJSSchema());
+    this.#compiler = new PlanCompiler(
+      this.#types,
+      new SubgraphCalls(fetchers, this.#shared, mergeFetches, cache),
+      new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
+      new EntityKeys(supergraph),
+    );
+    const { limits = LIMITS, maxOperations = 1000, maxOperationsWeight, labels = new Map() } = options;
+    const { introspection = true, suggestions = true } = options;
+    this.#suggestions = suggestions;
+    this.#operations = new Operations(
+      this.#apiSchema,
+      supergraph,
+      limits,
+      maxOperations,
+      maxOperationsWeight,
+      introspection,
+    );
+    this.#labels = overrideLabels(supergraph, labels);
+  }
+
+  /** @throws whatever `allow` throws, and ApiError RATE_LIMITED when too many operations wait to be planned */
+  async run(request: EngineRequest): Promise<EngineResult> {
+    const started = performance.now();
+    const { query, operationName, client } = request;
+    const checked = this.#operations.known(query, operationName) ?? (await this.#check(request));
+    if ('errors' in checked) return { errors: this.#shown(checked.errors) };
+    const { operation, document } = checked;
+    const { type } = document;
+    request.allow?.(type);
+
+    const variables = readVariables(this.#apiSchema, document, request.variables ?? {});
+    if ('errors' in variables) return { errors: this.#shown(variables.errors) };
+    const key = this.#variantKey(operation, variables.coerced);
+    const known = operation.variants.get(key);
+    const variant =
+      known ??
+      (await this.#prepare(operation, key, variables.coerced, client).catch((error) =>
+        this.#refusal(error, request, document, variables),
+      ));
+    const planning = { cached: known !== undefined, durationMs: rounded(performance.now() - started) };
+
+    const isQuery = type === OperationTypeNode.QUERY;
+    const requirements = stricter(request.requirements ?? NO_REQUIREMENTS, operation.maxStalenessMs);
+    const isDemanding = requirements.positions.size > 0 || Number.isFinite(requirements.maxStalenessMs);
+    if (isQuery && isDemanding) await this.#cache?.prepare(requirements, STREAM_PATIENCE_MS);
+    const owners = () =>
+      this.#owners(operation, variant, key, variables.coerced, client).catch((error) =>
+        this.#refusal(error, request, document, variables),
+      );
+    const start = (by: Route) => this.#execute(by, request, document, variables.sent, isQuery ? requirements : null);
+    // What a mutation answers is never from a copy, which may not have its changes yet, and it cannot be run a second time.
+    const asksOwners = !isQuery || requirements.maxStalenessMs === 0;
+    let route: Route = (asksOwners && (await owners())) || variant;
+    let run = await start(route);
+    if (isQuery && route === variant && (run.outdated || !isFreshEnough(run.observed, requirements, started))) {
+      // A copy is behind what is known, or what the client demands: then its owner is asked.
+      const better = await owners();
+      const second = better && (await start(better));
+      // Who demands nothing has what the copy says when the owner says nothing.
+      if (better && second && (isDemanding || second.errors.length <= run.errors.length)) {
+        route = better;
+        run = second;
+      }
+    }
+    const positions = isQuery ? {} : { positions: reached(run.observed) };
+    if (!isQuery) this.#cache?.noteWritten(run.observed);
+
+    const { data, errors, plain, traces } = run;
+    const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
+    if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
+    const shaped = (variant.shape ?? this.#introspect(operation, request, document, variables))(data, errors);
+    // Without data, the error that caused it is enough.
+    const listed = errors.list.filter(({ isConsequence }) => shaped !== null || !isConsequence);
+    const shown =
+      listed.length > 0
+        ? presentErrors(listed, {
+            schema: this.#apiSchema,
+            types: this.#types,
+            query,
+            document,
+            operation,
+            given: request.variables ?? {},
+            variables: variables.coerced,
+            data,
+            requestId: request.requestId,
+            suggestions: this.#suggestions,
+          })
+        : [];
+    const switched = route !== variant;
+    const extensions = traces && {
+      ...(request.explain && { explanation: explain(route.plan, { planning, traces, started, switched }) }),
+      ...(request.reportFreshness && { freshness: reportFreshness(traces, switched) }),
+    };
+    return {
+      ...(shown.length > 0 && { errors: shown }),
+      data: shaped,
+      ...(extensions && { extensions }),
+      ...positions,
+    };
+  }
+
+  /** @throws the error of a preparation in terms of one of the requests that wait for it */
+  #refusal(
+    error: unknown,
+    { query, requestId }: EngineRequest,
+    document: ClientDocument,
+    { coerced }: NormalizedVariables,
+  ): never {
+    if (!(error instanceof GraphQLError)) throw error;
+    if (error.extensions.code === undefined) {
+      throw conditionError(query, document, byClientNames(document, coerced)) ?? error;
+    }
+    if (error.extensions.code !== 'INTERNAL_SERVER_ERROR' || requestId === undefined) throw error;
+    const { message, extensions, cause } = error;
+    if (cause === undefined) throw error;
+    // The first request that waits for the plan logs the cause; the error that is kept for the others has its id.
+    Object.assign(extensions, { requestId });
+    error.cause = undefined;
+    throw new GraphQLError(message, { extensions, originalError: cause as Error });
+  }
+
+  /** Errors of the request, as clients may see them. */
+  #shown(errors: readonly GraphQLError[]): readonly GraphQLError[] {
+    return this.#suggestions ? errors : errors.map(errorWithoutSuggestions);
+  }
+
+  async #execute(
+    { run: node }: Route,
+    { headers: given = {}, abandonment, explain: explains, reportFreshness: reports }: EngineRequest,
+    { type, operationName }: ClientDocument,
+    variables: Readonly<Record<string, unknown>>,
+    requirements: Requirements | null,
+  ): Promise<ExecutionContext> {
+    const isQuery = type === OperationTypeNode.QUERY;
+    const seen = requirements?.positions ?? new Map();
+    const headers: Readonly<Record<string, string>> = {
+      ...given,
+      ...(operationName !== null && { [OPERATION_NAME_HEADER]: operationName.slice(0, MAX_OPERATION_NAME) }),
+      ...(seen.size > 0 && { [MIN_POSITIONS_HEADER]: minPositionsHeader(seen) }),
+    };
+    const data: JsonObject = {};
+    const run: ExecutionContext = {
+      variables,
+      headers,
+      credentials: isQuery ? credentialsOf(headers) : null,
+      reader: this.#cache ? credentialsOf(given) : '',
+      abandonment: (isQuery && abandonment) || null,
+      requirements,
+      data,
+      errors: new ResponseErrors(),
+      plain: true,
+      outdated: false,
+      observed: [],
+      traces: explains || reports ? [] : null,
+    };
+    await node?.(run, { path: [], values: [data] });
+    if (!isQuery) this.#shared.forget();
+    return run;
+  }
+
+  /** The same operation planned without `@provides`, so that every field comes from its owner; planned when it is first needed. */
+  async #owners(
+    operation: Operation,
+    variant: Variant,
+    key: string,
+    variables: Readonly<Record<string, unknown>>,
+    client: string | undefined,
+  ): Promise<Route | null> {
+    if (variant.owners !== undefined || !this.#hasCopies) return variant.owners ?? null;
+    const work = () => {
+      this.#ownersPlanner ??= this.#createPlanner(withoutCopies(this.#supergraphSdl));
+      const plan = this.#plan(this.#ownersPlanner, operation, key, variables);
+      const isSame = JSON.stringify(plan.node) === JSON.stringify(variant.plan.node);
+      variant.owners = isSame ? null : this.#route(plan);
+      this.#operations.weigh(operation);
+      return variant.owners;
+    };
+    return this.#planOnce(`owners ${operation.hash} ${key}`, work, client);
+  }
+
+  /** The memory that operations and their plans take, in bytes (estimated). */
+  get operationsWeight(): number {
+    return this.#operations.weight;
+  }
+
+  /** The type of an operation that was run before. */
+  typeOf(query: string, operationName: string | undefined): OperationTypeNode | undefined {
+    return this.#operations.typeOf(query, operationName);
+  }
+
+  /** The bound of an operation that was run before (`@maxStaleness`), in milliseconds: infinite without one; 0 when the operation is not in the cache. */
+  maxStalenessOf(query: string, operationName: string | undefined): number {
+    return this.#operations.maxStalenessOf(query, operationName);
+  }
+
+  #check({ query, operationName, client }: EngineRequest): Promise<CheckedOperation> {
+    const key = `check ${JSON.stringify([operationName ?? null, query])}`;
+    return this.#planning.run(key, () => this.#operations.check(query, operationName), client);
+  }
+
+  #variantKey({ conditions }: Operation, variables: Readonly<Record<string, unknown>>): string {
+    let key = this.#labels.size === 0 ? '' : this.#labels.draw();
+    // Null is no condition: it is an error of the request that sends it, and of no other.
+    for (const name of conditions) key += variables[name] === true ? '1' : variables[name] === false ? '0' : '-';
+    return key;
+  }
+
+  #prepare(
+    operation: Operation,
+    key: string,
+    variables: Readonly<Record<string, unknown>>,
+    client: string | undefined,
+  ): Promise<Variant> {
+    const { introspection } = operation;
+    const work = () => {
+      const parts = this.#parts(operation, variables, null);
+      const variant: Variant = {
+        ...this.#route(this.#plan(this.#planner, operation, key, variables)),
+        shape: introspection ? null : compileShape(operation.definition, parts),
+        write: introspection ? null : compileWriter(operation.definition, parts),
+      };
+      this.#operations.addVariant(operation, key, variant);
+      return variant;
+    };
+    return this.#planOnce(`plan ${operation.hash} ${key}`, work, client);
+  }
+
+  /** Plans in turn with other operations. What was refused because it takes too much is not tried again. */
+  async #planOnce<T>(job: string, plan: () => T, client: string | undefined): Promise<T> {
+    const refused = this.#refusedPlans.get(job);
+    if (refused) throw refused;
+    const work = () => {
+      try {
+        return plan();
+      } catch (error) {
+        if (error instanceof ApiError) this.#refusedPlans.set(job, error);
+        throw error;
+      }
+    };
+    return this.#planning.run(job, work, client);
+  }
+
+  #route(plan: QueryPlan): Route {
+    const run = plan.node ? this.#compiler.compile(plan.node as PlanNode) : null;
+    return { plan, run, planWeight: planWeight(plan) };
+  }
+
+  #plan(
+    { supergraph, planner, limit }: Planner,
+    { document, conditions }: Operation,
+    key: string,
+    variables: Readonly<Record<string, unknown>>,
+  ): QueryPlan {
+    const values: ConditionValues = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
+    const overrideConditions = this.#labels.read(key);
+    const planned = (settled: DocumentNode) =>
+      planner.buildQueryPlan(operationFromDocument(supergraph.apiSchema(), settled), { overrideConditions });
+    return limit.apply(() => {
+      const settled = withSettledConditions(document, values);
+      try {
+        return planned(settled);
+      } catch (error) {
+        if (!isPlannerFault(error)) throw error;
+        return planned(withConcreteTypes(settled, this.#apiSchema));
+      }
+    });
+  }
+
+  #createPlanner(supergraphSdl: string): Planner {
+    const supergraph = Supergraph.build(supergraphSdl, {
+      validateSupergraph: false,
+      supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
+    });
+    const limit = new PlanningLimit();
+    const planner = new QueryPlanner(supergraph, {
+      reuseQueryFragments: false,
+      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS, pathsLimit: limit.pathsLimit },
+    });
+    return { supergraph, planner, limit };
+  }
+
+  #introspect(
+    operation: Operation,
+    request: EngineRequest,
+    document: ClientDocument,
+    variables: NormalizedVariables,
+  ): Shape {
+    try {
+      return this.#shape(operation, variables);
+    } catch (error) {
+      return this.#refusal(error, request, document, variables);
+    }
+  }
+
+  #shape(operation: Operation, { coerced, sent }: NormalizedVariables): Shape {
+    const { introspection } = operation;
+    if (!introspection) return compileShape(operation.definition, this.#parts(operation, coerced, null));
+    const { data, errors } = executeSync({
+      schema: this.#apiSchema,
+      document: introspection,
+      variableValues: sent,
+    });
+    if (!data) throw errors?.[0] ?? new GraphQLError('The schema could not be read.');
+    return compileShape(operation.definition, this.#parts(operation, coerced, data as JsonObject));
+  }
+
+  #parts(
+    { fragments, responseNames }: Operation,
+    variables: Readonly<Record<string, unknown>>,
+    introspection: JsonObject | null,
+  ) {
+    return { schema: this.#apiSchema, fragments, variables, responseNames, introspection };
+  }
+}
+
+/** The supergraph without copies: what a subgraph provides of another's entity, its owner is asked for. */
+function withoutCopies(supergraphSdl: string): string {
+  return supergraphSdl.replace(/, provides: "(?:[^"\\]|\\.)*"/g, '');
+}

@@ -1,0 +1,88 @@
+// docs/configuration.md, made from what the programs read: npm run docs writes it, npm run check fails when it is behind.
+//   node scripts/document-settings.mjs [--check]
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { settings as gateway } from '@tributary/gateway';
+import { settings as orders } from '@tributary/orders';
+import { settings as products } from '@tributary/products';
+import { describeVariables } from '@tributary/server';
+import { setUpSettings } from '@tributary/subgraph';
+import { settings as users } from '@tributary/users';
+
+const PAGE = fileURLToPath(new URL('../docs/configuration.md', import.meta.url));
+const services = { users, products, orders };
+const parts = {
+  gateway,
+  ...Object.fromEntries(Object.entries(services).map(([name, settings]) => [name, { ...settings, ...setUpSettings }])),
+};
+
+/** One row for what several parts read alike. */
+const rows = new Map();
+for (const [part, settings] of Object.entries(parts)) {
+  for (const { name, preset, required, description } of describeVariables(settings)) {
+    if (!description) fail(`${name} of ${part} has no description.`);
+    const key = `${name} ${description} ${preset}`;
+    const row = rows.get(key) ?? { name, preset, required, description, readers: [] };
+    row.readers.push(part);
+    rows.set(key, row);
+  }
+}
+
+const shown = ({ preset, required }) => (required ? 'required' : preset ? `\`${preset.replaceAll(',', ', ')}\`` : '');
+const everybody = Object.keys(parts).length;
+const tableOf = (wanted) => {
+  const lines = [...rows.values()]
+    .filter(({ readers }) => wanted(readers))
+    .map((row) => {
+      const who = row.readers.length === everybody ? 'all' : row.readers.join(', ');
+      return `| \`${row.name}\` | ${who} | ${shown(row)} | ${row.description} |`;
+    });
+  return ['| variable | read by | default | what it is |', '| --- | --- | --- | --- |', ...lines].join('\n');
+};
+
+const page = `# What can I configure?
+
+Every program reads environment variables once, when it starts. It checks all of them before anything else, reports every problem
+(\`SUBGRAPH_TIMEOUT: expected a duration such as 5s or 250ms; got "5"\`), and then exits with code 1. A port in use, a file that
+cannot be used and, for \`setup\` and \`rebuild\`, a database that cannot be used end it in the same way; a wrong command line exits with
+code 2. A program that serves waits for databases, NATS, Redis and subgraphs that are down. \`npm start\` and \`npm run dev\` check the
+settings of all programs, their options, the ports and the data folder before they start PostgreSQL or write anything, and pass the
+settings on. What they set themselves or have no use for, such as \`SUBGRAPHS\` and \`USERS_DATABASE_URL\`, is ignored, and a warning says so.
+
+| value | form |
+| --- | --- |
+| duration | a number with a unit: \`250ms\`, \`5s\`, \`2m\`, \`1h\`, \`30d\`. Only \`0\` needs no unit |
+| size, count | a whole number; sizes are in bytes |
+| switch | \`on\` or \`off\` |
+| list | entries with commas between them; spaces around an entry are ignored |
+| secret | any setting can be given as \`NAME_FILE\`: the path of a file that holds the value |
+
+An empty variable counts as not set. A name that differs from a setting by one letter is reported as a warning.
+\`node gateway/dist/main.js --help\` (and so on) lists the settings of one program. This page is generated: \`npm run docs\`.
+
+## The gateway
+
+${tableOf((readers) => readers.join() === 'gateway')}
+
+## One service
+
+${tableOf((readers) => readers.length === 1 && readers[0] !== 'gateway')}
+
+## Several
+
+${tableOf((readers) => readers.length > 1)}
+`;
+
+if (process.argv.includes('--check')) {
+  const there = readFileSync(PAGE, 'utf8');
+  if (there !== page) fail('docs/configuration.md is out of date: run npm run docs');
+  process.stdout.write('docs/configuration.md is up to date.\n');
+} else {
+  writeFileSync(PAGE, page);
+  process.stdout.write('Wrote docs/configuration.md\n');
+}
+
+function fail(words) {
+  process.stderr.write(`${words}\n`);
+  process.exit(1);
+}

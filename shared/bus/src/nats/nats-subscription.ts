@@ -1,0 +1,103 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Fault, unlessAborted } from '@tributary/server';
+import type { Msg, NatsConnection } from 'nats';
+import type { Logger } from 'pino';
+import { type NatsConnectionKeeper, PATIENCE_MS } from './nats-connection.js';
+import { natsErrorInWords } from './nats-failure.js';
+
+const RETRY_MS = 250;
+const STOP_TIMEOUT_MS = 3000;
+const CONFIRM_TIMEOUT_MS = 2000;
+
+export interface NatsSubscriptionOptions {
+  readonly connections: NatsConnectionKeeper;
+  readonly logger: Logger;
+  /** What is received, for logs and `/health/ready`: `events of users`. */
+  readonly what: string;
+  /**
+   * Receives on one connection until that ends or the signal is aborted; calls `working` once it receives.
+   *
+   * @throws when it cannot receive (any longer)
+   */
+  readonly receive: (connection: NatsConnection, working: () => void, signal: AbortSignal) => Promise<void>;
+}
+
+/** A subscription that begins anew on every connection, and whenever it is lost on one. */
+export class NatsSubscription {
+  readonly #options: NatsSubscriptionOptions;
+  readonly #stopped = new AbortController();
+  readonly #fault: Fault;
+  readonly #running: Promise<void>;
+
+  constructor(options: NatsSubscriptionOptions) {
+    this.#options = options;
+    this.#fault = new Fault({
+      logger: options.logger,
+      began: `${options.what} cannot be received from NATS`,
+      ended: `${options.what} are received from NATS again`,
+      patienceMs: PATIENCE_MS,
+    });
+    this.#running = this.#run();
+  }
+
+  /** Why it does not receive although there is a connection; null while it does. */
+  get problem(): string | null {
+    const { cause } = this.#fault;
+    return cause && `${this.#options.what} cannot be received: ${cause}`;
+  }
+
+  /** Nothing more is received. Resolves within 3 s, also when NATS or the listener hangs. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#fault.stop();
+    await unlessAborted(this.#running, AbortSignal.timeout(STOP_TIMEOUT_MS)).catch(() => undefined);
+  }
+
+  async #run(): Promise<void> {
+    const { connections, receive } = this.#options;
+    const { signal } = this.#stopped;
+    while (!signal.aborted && !connections.closed) {
+      let connection: NatsConnection | null = null;
+      try {
+        connection = await connections.open(signal);
+        await receive(connection, () => this.#fault.worked(), signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        // The loss of the connection is reported by whoever keeps it.
+        if (connection && !connection.isClosed()) this.#fault.failed(natsErrorInWords(error));
+      }
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+/** Receives the messages of a subject, those that are sent while it listens. A part of `NatsSubscriptionOptions.receive`. */
+export async function receiveSubject(
+  connection: NatsConnection,
+  subject: string,
+  onMessage: (message: Msg) => void,
+  working: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let refuse: (error: Error) => void = () => undefined;
+  const refused = new Promise<never>((_resolve, reject) => {
+    refuse = reject;
+  });
+  refused.catch(() => undefined);
+  const subscription = connection.subscribe(subject, {
+    callback: (error, message) => {
+      if (error) refuse(error);
+      else if (!signal.aborted) onMessage(message);
+    },
+  });
+  try {
+    const over = Promise.race([subscription.closed, connection.closed(), refused]);
+    // When this is answered, the server has taken the subscription.
+    const confirmed = unlessAborted(connection.flush(), AbortSignal.timeout(CONFIRM_TIMEOUT_MS));
+    await unlessAborted(Promise.race([confirmed, over]), signal);
+    working();
+    await unlessAborted(over, signal);
+  } finally {
+    subscription.unsubscribe();
+  }
+}

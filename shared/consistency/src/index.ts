@@ -1,0 +1,11 @@
+export {
+  MIN_POSITIONS_HEADER,
+  POSITIONS_HEADER,
+  type ReadPosition,
+  readPositions,
+  readTouches,
+  TOUCHES_HEADER,
+  writePositions,
+  writeTouches,
+} from './positions-header.js';
+export type { Touch, Touches, TouchListener } from './touches.js';

@@ -1,0 +1,91 @@
+import { databaseProblem, openDatabase } from '@tributary/postgres';
+import { settingOf } from '@tributary/server';
+import type { Kysely } from 'kysely';
+import {
+  type DeadLetter,
+  discardDeadLetter,
+  listDeadLetters,
+  type RetryResult,
+  retryDeadLetters,
+} from './dead-letters.js';
+import type { Feed } from './feed.js';
+import { findGap, type Gap, skipGap } from './gap.js';
+
+/** The running service applies nothing while an operator's transaction holds its position: longer than an owner takes to answer. */
+const IDLE_IN_TRANSACTION_MS = 15_000;
+
+export interface ConsumerOperationsOptions<Tables> {
+  /** The name under which the service keeps its positions and dead letters. */
+  readonly consumer: string;
+  readonly databaseUrl: string;
+  readonly feeds: readonly Feed<Tables>[];
+}
+
+/**
+ * What an operator does about events that a service could not apply, beside the running service. Where the database cannot be used,
+ * every method throws a ConfigurationError that names it and its setting.
+ */
+export class ConsumerOperations<Tables> {
+  readonly consumer: string;
+  protected readonly db: Kysely<Tables>;
+  readonly #feeds: readonly Feed<Tables>[];
+  readonly #databaseUrl: string;
+
+  constructor({ consumer, databaseUrl, feeds }: ConsumerOperationsOptions<Tables>) {
+    this.consumer = consumer;
+    this.db = openDatabase({
+      url: databaseUrl,
+      applicationName: `tributary-${consumer}-operations`,
+      maxConnections: 2,
+      statementTimeoutMs: 0,
+      idleInTransactionTimeoutMs: IDLE_IN_TRANSACTION_MS,
+    });
+    this.#feeds = feeds;
+    this.#databaseUrl = databaseUrl;
+  }
+
+  deadLetters(): Promise<DeadLetter[]> {
+    return this.explained(listDeadLetters(this.db));
+  }
+
+  /** Applies all that is parked, aggregate by aggregate, in order; what fails again stays. */
+  retryDeadLetters(): Promise<RetryResult[]> {
+    return this.explained(retryDeadLetters(this.db, this.consumer, this.#feeds));
+  }
+
+  /** @returns whether there was such a letter */
+  discardDeadLetter(source: string, position: number): Promise<boolean> {
+    return this.explained(discardDeadLetter(this.db, { consumer: this.consumer, source, position }));
+  }
+
+  /**
+   * Whether this service can read on in another one's event log, where it has stopped.
+   *
+   * @returns null when it can
+   * @throws when the owner does not answer
+   */
+  async findGap(source: string): Promise<Gap | null> {
+    const feed = this.#feeds.find((each) => each.source === source);
+    return feed ? this.explained(findGap(this.db, this.consumer, feed)) : null;
+  }
+
+  /** Goes on after the events that were deleted. @returns false when the service has moved on by itself */
+  skipGap(gap: Gap): Promise<boolean> {
+    return this.explained(skipGap(this.db, gap));
+  }
+
+  /** The services whose events this one takes. */
+  get sources(): string[] {
+    return this.#feeds.map(({ source }) => source);
+  }
+
+  close(): Promise<void> {
+    return this.db.destroy();
+  }
+
+  protected explained<Result>(work: Promise<Result>): Promise<Result> {
+    return work.catch((error: unknown) => {
+      throw databaseProblem(error, settingOf(this.consumer, 'DATABASE_URL'), this.#databaseUrl) ?? error;
+    });
+  }
+}

@@ -1,0 +1,127 @@
+import { performance } from 'node:perf_hooks';
+import { type LedgerHead, SenderClock } from '@tributary/bus';
+import type { StoredCopyState } from './positions.js';
+
+/** A head that is older says nothing about now: the owner, or the way to it, is down. */
+const HEAD_VALID_MS = 3000;
+/** How many heads beyond the copy's position are remembered; beyond, the newest takes the place of the one before it. */
+const MAX_HEADS_AHEAD = 64;
+/** The age of a copy that is not known to have been in sync ever. */
+const UNKNOWN_AGE_MS = 999_999_999_999;
+
+/** How fresh a copy is. */
+export interface Freshness {
+  /** The last event that took effect. */
+  readonly position: number;
+  /** The last event of the owner's ledger, as far as is known. */
+  readonly head: number;
+  /** For how long, in seconds, the copy may have been behind its owner; 0 when it is known to be level. */
+  readonly lagSeconds: number;
+  /** The copy has everything that its owner had committed so many milliseconds ago; UNKNOWN_AGE_MS when it was never known to be in sync. */
+  readonly ageMs: number;
+  /** Whether the copy was ever in sync with its owner, in this process or in an earlier one. Until then it may have holes. */
+  readonly everInSync: boolean;
+  /** Why answers from the copy may be old; null while it follows its owner. */
+  readonly problem: string | null;
+}
+
+/** How far a copy is, and as of when it was last in sync with its owner. Times are readings of `performance.now()`. */
+export class CopyState {
+  /** The last event that took effect. */
+  position = 0;
+  /** The last event of the owner's log, as far as is known. */
+  head = 0;
+  /** The copy has everything that its owner had committed at this time; null when that is not known of any time. */
+  inSyncAt: number | null = null;
+  /** Whether the copy was ever in sync, in this process or in an earlier one. */
+  everInSync = false;
+  /** Whether what an earlier process noted was read. */
+  recalled = false;
+  /** Whether this process has seen it in sync. */
+  confirmed = false;
+  readonly #startedAt = performance.now();
+  #ownerClock = new SenderClock();
+  /** The term of the owner's relay that announced the last head. */
+  #term: number | undefined;
+  /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
+  readonly #headsAhead: LedgerHead[] = [];
+
+  /** By how much the owner's clock is ahead of this process's clock; see SenderClock. */
+  get ownerClockOffsetMs(): number | null {
+    return this.#ownerClock.offsetMs;
+  }
+
+  /** The owner announced how far its log goes. */
+  hearOfHead({ position, at, term }: LedgerHead): void {
+    this.sawHead(position);
+    // A new leader's clock may be another one, or the same after it was set right.
+    if (term !== this.#term) this.#ownerClock = new SenderClock();
+    this.#term = term;
+    if (at <= 0) return;
+    // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
+    this.#headsAhead.splice(MAX_HEADS_AHEAD - 1);
+    this.#headsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
+    this.#noteHeadsReached();
+  }
+
+  /** The owner's log goes at least as far. */
+  sawHead(position: number): void {
+    this.head = Math.max(this.head, position);
+  }
+
+  moveTo(position: number): void {
+    // Somebody put the position back: the copy is older again, nobody knows by how much.
+    if (position < this.position) this.inSyncAt = null;
+    this.position = position;
+    this.#noteHeadsReached();
+  }
+
+  /** What an earlier process noted. */
+  recall({ position, everInSync, inSyncAt }: StoredCopyState): void {
+    this.recalled = true;
+    this.everInSync ||= everInSync;
+    this.moveTo(position);
+    this.inSyncAt ??= inSyncAt;
+  }
+
+  inSyncAsOf(at: number): void {
+    this.everInSync = true;
+    this.confirmed = true;
+    this.inSyncAt = Math.max(this.inSyncAt ?? at, at);
+  }
+
+  /** @returns for how many milliseconds the copy has not been known to be in sync; since the start when it never was */
+  get unconfirmedMs(): number {
+    return performance.now() - (this.inSyncAt ?? this.#startedAt);
+  }
+
+  /** How fresh the copy is. @param problem why it may be old */
+  freshness(problem: string | null): Freshness {
+    const { position, head, inSyncAt, everInSync, unconfirmedMs } = this;
+    const level = inSyncAt !== null && position >= head && unconfirmedMs < HEAD_VALID_MS;
+    return {
+      position,
+      head,
+      lagSeconds: level ? 0 : unconfirmedMs / 1000,
+      ageMs: inSyncAt === null ? UNKNOWN_AGE_MS : Math.ceil(unconfirmedMs),
+      everInSync,
+      problem,
+    };
+  }
+
+  /** How old answers from the copy are, in words. */
+  describeAge(source: string): string {
+    if (!this.recalled) return `it is not known how fresh the copy of ${source} is: the database has not been read yet`;
+    if (!this.everInSync) return `has not been in sync with ${source} yet; ${this.position} events are applied`;
+    if (this.inSyncAt === null) return `it is not known as of when answers show ${source}`;
+    const time = new Date(Date.now() - this.unconfirmedMs).toISOString();
+    return `has not reached ${source} for ${Math.round(this.unconfirmedMs / 1000)} s; answers show it as of ${time}`;
+  }
+
+  #noteHeadsReached(): void {
+    for (let head = this.#headsAhead[0]; head && head.position <= this.position; head = this.#headsAhead[0]) {
+      this.inSyncAsOf(head.at);
+      this.#headsAhead.shift();
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import type { LedgerEvent } from '@tributary/bus';
+import type { Kysely } from 'kysely';
+import type { LedgerClient } from '../event-log/ledger-client.js';
+
+/** Registers what is done once the transaction has committed: counting, for instance. A transaction that is rolled back does nothing of it. */
+export type OnCommit = (run: () => void) => void;
+
+/**
+ * Gives events their effect, in order, all of them or (by throwing) none. They are of one source.
+ *
+ * @param onCommit left out where nothing is to be counted: by repairs and commands beside the service
+ */
+export type ApplyEvents<Tables> = (
+  transaction: Kysely<Tables>,
+  events: readonly LedgerEvent[],
+  onCommit?: OnCommit,
+) => Promise<void>;
+
+/** What a service takes from the ledger of another. */
+export interface Feed<Tables> {
+  /** The service whose events these are. */
+  readonly source: string;
+  readonly ledger: LedgerClient;
+  /** Whether an event may have an effect here; the others are passed over. */
+  readonly wants: (event: LedgerEvent) => boolean;
+  /** Given wanted events only. */
+  readonly apply: ApplyEvents<Tables>;
+}

@@ -1,0 +1,118 @@
+import { exclusively, inSavepoint } from '@tributary/postgres';
+import { type Kysely, sql } from 'kysely';
+import { type Application, applyOrPark } from '../consumer/dead-letters.js';
+import type { ApplyEvents } from '../consumer/feed.js';
+import { lockPosition } from '../consumer/positions.js';
+import type { LedgerClient } from '../event-log/ledger-client.js';
+import { LedgerGoneError } from '../outbox/outbox.js';
+
+const PAGE = 500;
+
+/** A copy that can be made anew from its owner's ledger. */
+export interface RebuildableCopy<Tables> {
+  readonly source: string;
+  readonly aggregateType: string;
+  readonly table: string;
+  readonly ledger: LedgerClient;
+  /** Applies events to a table that is made like the copy's own. */
+  readonly applyTo: (table: string) => ApplyEvents<Tables>;
+}
+
+/**
+ * Makes a copy anew from the first event on, while the old one is read and kept fresh: into a shadow table, until that is
+ * level; then, in one transaction, the rows change places. Readers see the old rows or the new ones.
+ *
+ * The shadow, and the dead letters that it makes, are temporary tables: nobody else sees them, and they end with the connection,
+ * however the rebuild ends.
+ *
+ * @param onEvents told how many events were applied, as it goes
+ * @returns how many events were applied
+ * @throws LedgerGoneError when retention has deleted the beginning of the ledger
+ * @throws AlreadyRunningError while another rebuild of the copy is under way
+ */
+export function rebuildCopy<Tables>(
+  db: Kysely<Tables>,
+  consumer: string,
+  copy: RebuildableCopy<Tables>,
+  onEvents?: (count: number) => void,
+): Promise<number> {
+  return exclusively(db, `rebuild ${copy.table}`, async (connection) => {
+    try {
+      return await rebuildThroughShadow(connection, consumer, copy, onEvents);
+    } catch (error) {
+      if (!(error instanceof LedgerGoneError)) throw error;
+      throw new LedgerGoneError(
+        `The copy of ${copy.source} cannot be rebuilt: ${copy.source} has deleted the beginning of its event log (LEDGER_RETENTION). "verify --repair" repairs the copy from what ${copy.source} has now.`,
+      );
+    } finally {
+      await dropShadow(connection, copy.table);
+    }
+  });
+}
+
+const shadowOf = (table: string) => ({ shadow: `${table}_shadow`, letters: `${table}_shadow_letters` });
+
+async function rebuildThroughShadow<Tables>(
+  connection: Kysely<Tables>,
+  consumer: string,
+  copy: RebuildableCopy<Tables>,
+  onEvents?: (count: number) => void,
+): Promise<number> {
+  const { shadow, letters } = shadowOf(copy.table);
+  const apply = copy.applyTo(shadow);
+  await dropShadow(connection, copy.table);
+  await sql`
+    create temporary table ${sql.table(shadow)} (like ${sql.table(copy.table)} including all);
+    create temporary table ${sql.table(letters)} (like dead_letters including all)
+  `.execute(connection);
+  let position = 0;
+  /** Applies the next page of the event log. @returns whether there was one */
+  const applyPage = async (commit: Application<Tables>['commit']): Promise<boolean> => {
+    const { events } = await copy.ledger.read(position, PAGE);
+    const last = events.at(-1);
+    if (!last) return false;
+    await applyOrPark(events, { consumer, letters, apply, commit });
+    onEvents?.(events.length);
+    position = last.position;
+    return true;
+  };
+  const inTransaction: Application<Tables>['commit'] = (events, run) =>
+    connection.transaction().execute((transaction) => run(transaction, events));
+  for (let more = true; more; ) more = await applyPage(inTransaction);
+  await sql`analyze ${sql.table(shadow)}`.execute(connection);
+  await connection.transaction().execute(async (transaction) => {
+    const live = await lockPosition(transaction, consumer, copy.source);
+    // A look-up at the owner writes to the copy without the position. It waits from here on; readers do not.
+    await sql`lock table ${sql.table(copy.table)} in share row exclusive mode`.execute(transaction);
+    while (position < live) {
+      if (await applyPage((events, run) => inSavepoint(transaction, () => run(transaction, events)))) continue;
+      throw new Error(`The event log of ${copy.source} ends at ${position}, and this service has read it to ${live}.`);
+    }
+    // A row that is newer than the shadow's stays: a look-up brought it ahead of its event.
+    await sql`
+      delete from ${sql.table(copy.table)} as kept
+      where not exists (
+        select from ${sql.table(shadow)} as rebuilt where rebuilt.id = kept.id and rebuilt.version < kept.version
+      )
+    `.execute(transaction);
+    await sql`
+      insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)} on conflict (id) do nothing
+    `.execute(transaction);
+    // Other kinds of aggregates of this source feed other things, which are not made anew; so the consumer's position stays
+    // too, and what the shadow has seen beyond it changes nothing when it comes.
+    await sql`
+      delete from dead_letters
+      where consumer = ${consumer} and source = ${copy.source} and aggregate_type = ${copy.aggregateType}
+    `.execute(transaction);
+    await sql`
+      insert into dead_letters select * from ${sql.table(letters)}
+      where aggregate_type = ${copy.aggregateType} and position <= ${live}
+    `.execute(transaction);
+  });
+  return position;
+}
+
+async function dropShadow<Tables>(connection: Kysely<Tables>, table: string): Promise<void> {
+  const { shadow, letters } = shadowOf(table);
+  await sql`drop table if exists ${sql.table(shadow)}, ${sql.table(letters)}`.execute(connection);
+}

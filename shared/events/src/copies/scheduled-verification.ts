@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Fault, type Health } from '@tributary/server';
+import type { Kysely } from 'kysely';
+import type { Logger } from 'pino';
+import { Gauge, type Registry } from 'prom-client';
+import { type Finding, IncompleteAuditError, inOneLine } from './audit.js';
+import { findDifferences, type VerifiableCopy } from './verify.js';
+
+/** The most findings of one audit that are logged. */
+const MAX_LOGGED = 20;
+
+/** How long after rows were found that differ a copy is compared again, at most. */
+const AGAIN_MS = 60_000;
+
+/** Checks money and stock; the signal says that the service stops. */
+export type Audit<Tables> = (db: Kysely<Tables>, stopped: AbortSignal) => Promise<readonly Finding[]>;
+
+export interface ScheduleOptions<Tables> {
+  readonly intervalMs: number;
+  /** The first comparison waits for this. */
+  readonly after: Promise<unknown>;
+  readonly logger: Logger;
+  readonly metrics: Registry;
+  readonly health: Health;
+  /** Also checks what no copy is concerned in; left out where there is nothing of that kind. */
+  readonly audit?: Audit<Tables> | undefined;
+}
+
+/**
+ * Compares copies with their owners at intervals, and reports what it finds; it repairs nothing.
+ *
+ * @param openDatabase opens connections for comparisons and audits, which may take minutes; the signal says that the service
+ *   stops
+ */
+export function scheduleVerification<Tables>(
+  openDatabase: (stopped: AbortSignal) => Kysely<Tables>,
+  copies: readonly VerifiableCopy<Tables>[],
+  { intervalMs, after, logger, metrics, health, audit }: ScheduleOptions<Tables>,
+): { stop(): Promise<void> } {
+  const found = new Gauge({
+    name: 'copy_differences',
+    help: 'Rows of the copy that were not what their owner had, when last compared',
+    labelNames: ['source'],
+    registers: [metrics],
+    aggregator: 'max',
+  });
+  const stopped = new AbortController();
+  const comparing = openDatabase(stopped.signal);
+  const runAudit = audit && auditor((signal) => audit(comparing, signal), logger, metrics);
+  const faults = new Map(copies.map(({ source }) => [source, differenceFault(source, logger)]));
+  for (const [source, fault] of faults) {
+    health.add({ name: `rows of ${source}`, required: false, check: () => fault.cause });
+  }
+  // Once rows differ, it is soon noticed that they were repaired.
+  const interval = () =>
+    [...faults.values()].some(({ cause }) => cause !== null) ? Math.min(intervalMs, AGAIN_MS) : intervalMs;
+  const pause = () => sleep(interval(), undefined, { signal: stopped.signal }).catch(() => undefined);
+  const run = async () => {
+    const stop = new Promise<void>((resolve) => stopped.signal.addEventListener('abort', () => resolve()));
+    await Promise.race([after, stop]);
+    while (intervalMs > 0 && !stopped.signal.aborted) {
+      await pause();
+      if (stopped.signal.aborted) return;
+      for (const copy of copies) {
+        try {
+          const differences = await findDifferences(comparing, copy, stopped.signal);
+          found.set({ source: copy.source }, differences.length);
+          const fault = faults.get(copy.source);
+          if (differences.length === 0) fault?.worked();
+          else {
+            fault?.failed(
+              `${differences.length} ${differences.length === 1 ? 'row differs' : 'rows differ'} from what ${copy.source} has: "npm run tributary -- verify --repair" repairs them`,
+            );
+          }
+        } catch (error) {
+          if (stopped.signal.aborted) return;
+          logger.warn(
+            { source: copy.source, problem: inOneLine(error) },
+            'a copy could not be compared with its owner',
+          );
+        }
+      }
+      if (!stopped.signal.aborted) await runAudit?.(stopped.signal);
+    }
+  };
+  const running = run();
+  return {
+    async stop() {
+      stopped.abort();
+      await running;
+      await comparing.destroy();
+    },
+  };
+}
+
+const differenceFault = (source: string, logger: Logger) =>
+  new Fault({
+    logger,
+    level: 'error',
+    began: 'a copy differs from its owner',
+    ended: 'the copy is again what its owner has',
+    details: { source },
+  });
+
+/** Runs an audit, and reports what it finds. */
+function auditor(
+  audit: (stopped: AbortSignal) => Promise<readonly Finding[]>,
+  logger: Logger,
+  metrics: Registry,
+): (stopped: AbortSignal) => Promise<void> {
+  const found = new Gauge({
+    name: 'audit_findings',
+    help: 'What did not add up in money and stock, across the services, when last checked',
+    registers: [metrics],
+    aggregator: 'max',
+  });
+  const failed = new Gauge({
+    name: 'audit_failed',
+    help: '1 when a part of the last check of money and stock could not be done, else 0',
+    registers: [metrics],
+    aggregator: 'max',
+  });
+  const report = (findings: readonly Finding[]) => {
+    for (const finding of findings.slice(0, MAX_LOGGED)) logger.error(finding, 'money or stock does not add up');
+  };
+  return async (stopped) => {
+    try {
+      const findings = await audit(stopped);
+      found.set(findings.length);
+      failed.set(0);
+      report(findings);
+    } catch (error) {
+      if (stopped.aborted) return;
+      failed.set(1);
+      logger.warn({ problem: inOneLine(error) }, 'money and stock could not be checked');
+      // What the last complete check found may still be so; what this one found is so.
+      if (error instanceof IncompleteAuditError && error.findings.length > 0) {
+        found.set(error.findings.length);
+        report(error.findings);
+      }
+    }
+  };
+}

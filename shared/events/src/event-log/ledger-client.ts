@@ -1,0 +1,86 @@
+import { ledgerEventSchema } from '@tributary/bus';
+import { anySignal } from '@tributary/server';
+import { z } from 'zod';
+import { type AggregateState, aggregateStateSchema, type RangeChecksum, rangeSchema } from '../copies/aggregates.js';
+import { AUDIT_TIMEOUT_MS, type Finding, findingSchema } from '../copies/audit.js';
+import { LedgerGoneError, type LedgerPage } from '../outbox/outbox.js';
+
+const TIMEOUT_MS = 5000;
+const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.array(ledgerEventSchema) });
+
+/** Another service's ledger. */
+export interface LedgerClient {
+  /** @throws LedgerGoneError when retention has deleted what was asked for, or whatever `signal` says when it ends the request */
+  read(after: number, limit: number, signal?: AbortSignal): Promise<LedgerPage>;
+  /** Tells the owner how far a consumer is, so that it keeps what is not applied; `signal` ends the wait. */
+  reportPosition(consumer: string, position: number, signal?: AbortSignal): Promise<void>;
+  /** Checksums of all that the owner has of a type, by range. It may take minutes; `signal` ends the wait. */
+  rangeChecksums(aggregateType: string, signal?: AbortSignal): Promise<RangeChecksum[]>;
+  /** What the owner has of a type in one range. It may take minutes; `signal` ends the wait. */
+  aggregates(aggregateType: string, range: number, signal?: AbortSignal): Promise<AggregateState[]>;
+  /** What the owner has of a type under these ids, at most 100 of them; an id that it does not know is left out. */
+  aggregatesById(
+    aggregateType: string,
+    ids: readonly string[],
+    timeoutMs?: number,
+    signal?: AbortSignal,
+  ): Promise<AggregateState[]>;
+  /** What does not add up in the owner's database. It may take minutes; `signal` ends the wait. */
+  audit(signal?: AbortSignal): Promise<Finding[]>;
+}
+
+/** Reads the ledger of the service at `url` over HTTP. */
+export function ledgerClient(url: string, secret: string | undefined): LedgerClient {
+  /** @returns the answer's body; undefined when it has none */
+  const call = async (path: string, init: RequestInit = {}, timeoutMs = TIMEOUT_MS): Promise<unknown> => {
+    const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const either = anySignal(init.signal ? [init.signal, timeout] : [timeout]);
+    try {
+      const response = await fetch(url + path, { ...init, headers, signal: either.signal }).catch((error: unknown) => {
+        throw unreachable(url, error, timeout.aborted ? timeoutMs : null);
+      });
+      if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
+      if (!response.ok) throw new Error(`${url}${path.split('?')[0]} answered ${response.status}.`);
+      return response.status === 204 ? undefined : await response.json();
+    } finally {
+      either.end();
+    }
+  };
+  const readWholeTable = (path: string, signal: AbortSignal | undefined): Promise<unknown> =>
+    call(path, { signal: signal ?? null }, AUDIT_TIMEOUT_MS);
+  return {
+    async read(after, limit, signal) {
+      return pageSchema.parse(await call(`/ledger?after=${after}&limit=${limit}`, signal ? { signal } : {}));
+    },
+    async reportPosition(consumer, position, signal) {
+      await call(`/ledger/consumers/${encodeURIComponent(consumer)}`, {
+        method: 'PUT',
+        body: JSON.stringify({ position }),
+        signal: signal ?? null,
+      });
+    },
+    async rangeChecksums(aggregateType, signal) {
+      return z.array(rangeSchema).parse(await readWholeTable(`/aggregates/${aggregateType}`, signal));
+    },
+    async aggregates(aggregateType, range, signal) {
+      const rows = await readWholeTable(`/aggregates/${aggregateType}?range=${range}`, signal);
+      return z.array(aggregateStateSchema).parse(rows);
+    },
+    async aggregatesById(aggregateType, ids, timeoutMs, signal) {
+      const init = { method: 'POST', body: JSON.stringify({ ids }), signal: signal ?? null };
+      return z.array(aggregateStateSchema).parse(await call(`/aggregates/${aggregateType}`, init, timeoutMs));
+    },
+    async audit(signal) {
+      return z.array(findingSchema).parse(await readWholeTable('/audit', signal));
+    },
+  };
+}
+
+/** Says who did not answer, and why. @param timeoutMs how long it had, when that is why */
+function unreachable(url: string, error: unknown, timeoutMs: number | null): Error {
+  const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
+  const why =
+    timeoutMs === null ? (cause?.code ?? cause?.message ?? message) : `no answer within ${timeoutMs / 1000} s`;
+  return new Error(`${url} cannot be reached: ${why}`);
+}

@@ -1,0 +1,78 @@
+import { ApiError } from '@tributary/server';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { type Kysely, sql } from 'kysely';
+import { z } from 'zod';
+import { type StateSource, serveAggregates } from '../copies/aggregates.js';
+import { type AuditCheck, openAuditDatabase, serveAudit } from '../copies/audit.js';
+import { LedgerGoneError, readLedger } from '../outbox/outbox.js';
+
+const pageSchema = z.object({
+  after: z.coerce.number().int().min(0),
+  limit: z.coerce.number().int().min(1).max(1000).default(500),
+});
+const positionSchema = z.object({ position: z.number().int().min(0) });
+
+/**
+ * Lets other services read this one's ledger over HTTP (they cannot connect to its database), and say how far they are:
+ * `GET /ledger?after=&limit=`, `PUT /ledger/consumers/:name`, `/aggregates/…` to compare copies with, and `GET /audit`. Callers send `authorization: Bearer <secret>` where one is set.
+ */
+export function serveLedger<Tables>(
+  app: FastifyInstance,
+  source: string,
+  db: Kysely<Tables>,
+  views: Readonly<Record<string, StateSource>>,
+  secret: string | undefined,
+  audit: { readonly databaseUrl: string; readonly checks: readonly AuditCheck[] },
+): void {
+  const refuseStrangers = async (request: FastifyRequest) => {
+    if (secret !== undefined && request.headers.authorization !== `Bearer ${secret}`) {
+      throw Object.assign(new ApiError('FORBIDDEN', 'The ledger is for the services of this graph.'), {
+        statusCode: 403,
+      });
+    }
+  };
+
+  const stopped = new AbortController();
+  const wholeTables = openAuditDatabase<Tables>(audit.databaseUrl, 'tributary-audit', stopped.signal);
+  app.addHook('preClose', async () => stopped.abort());
+  app.addHook('onClose', () => wholeTables.destroy());
+  app.register((guarded, _options, done) => {
+    guarded.addHook('onRequest', refuseStrangers);
+    serveAggregates(guarded, { db, wholeTables }, views);
+    serveAudit(guarded, wholeTables, audit.checks);
+    done();
+  });
+
+  app.get('/ledger', { onRequest: refuseStrangers }, async (request, reply) => {
+    const query = pageSchema.safeParse(request.query);
+    if (!query.success) return reply.status(400).send({ message: z.prettifyError(query.error) });
+    try {
+      return await readLedger(db, source, query.data.after, query.data.limit);
+    } catch (error) {
+      if (error instanceof LedgerGoneError) return reply.status(410).send({ message: error.message });
+      throw error;
+    }
+  });
+
+  app.put<{ Params: { name: string } }>(
+    '/ledger/consumers/:name',
+    { onRequest: refuseStrangers },
+    async (request, reply) => {
+      const body = positionSchema.safeParse(parseJson(request.body));
+      if (!body.success) return reply.status(400).send({ message: z.prettifyError(body.error) });
+      await sql`
+      insert into ledger_consumers (name, position) values (${request.params.name}, ${body.data.position})
+      on conflict (name) do update set position = excluded.position, seen_at = now()
+    `.execute(db);
+      return reply.status(204).send();
+    },
+  );
+}
+
+function parseJson(body: unknown): unknown {
+  try {
+    return JSON.parse(String(body));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,128 @@
+import type { EventBus } from '@tributary/bus';
+import {
+  MIN_POSITIONS_HEADER,
+  POSITIONS_HEADER,
+  type ReadPosition,
+  readPositions,
+  TOUCHES_HEADER,
+  writePositions,
+  writeTouches,
+} from '@tributary/consistency';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Kysely } from 'kysely';
+import type { EventConsumer } from './consumer/consumer.js';
+import { numberEvents, readEvents } from './outbox/outbox.js';
+import { type TouchedBy, touchOf } from './relay/touch-of.js';
+
+/** How long an answer waits for a copy that is behind what the reader has seen. */
+const PATIENCE_MS = 250;
+const LOOK_MS = 5;
+const BATCH = 500;
+/** Of how many events the answer to a mutation tells; after more, whoever caches waits to hear of them. */
+const MAX_TOLD = 50;
+
+/** The copies of each service. */
+const copies = new WeakMap<FastifyInstance, ReadonlyMap<string, Copy>>();
+
+/** What is asked of a consumer here. */
+type Copy = Pick<EventConsumer<unknown>, 'freshness'>;
+
+/** What a request is known to see, at least; noted before it reads anything. */
+const seen = new WeakMap<FastifyRequest, Map<string, ReadPosition>>();
+
+function positionsOf(request: FastifyRequest): Map<string, ReadPosition> {
+  const positions = seen.get(request) ?? new Map<string, ReadPosition>();
+  seen.set(request, positions);
+  return positions;
+}
+
+const isGraphQL = ({ url }: FastifyRequest) => url.startsWith('/graphql');
+
+/** What tells a service's readers how far it is. */
+export interface PositionsOptions {
+  readonly source: string;
+  readonly db: Kysely<unknown>;
+  readonly bus: EventBus;
+  readonly touchedBy: TouchedBy;
+}
+
+/**
+ * Lets a service say, with each answer, up to which position of its own ledger it has at least read: what was told of before
+ * the request began was committed by then. After a mutation, that takes in what the mutation itself has done, and the
+ * answer says which entities were touched until then.
+ */
+export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy }: PositionsOptions): void {
+  let known: number | null = null;
+  let stop: () => void = () => undefined;
+  app.addHook('onReady', async () => {
+    stop = await bus.listen(source, {
+      onTouches: (_source, { to }) => {
+        known = Math.max(known ?? 0, to);
+      },
+    });
+  });
+  app.addHook('onClose', async () => stop());
+  app.addHook('preHandler', async (request) => {
+    if (isGraphQL(request) && known !== null) positionsOf(request).set(source, { position: known, ageMs: null });
+  });
+  app.addHook('onSend', async (request, reply) => {
+    if (!isGraphQL(request)) return;
+    const positions = positionsOf(request);
+    // Also when the word is only in a text: one statement too many does no harm.
+    if (typeof request.body === 'string' && /\bmutation\b/.test(request.body)) {
+      try {
+        const from = positions.get(source)?.position ?? null;
+        const at = Date.now();
+        const to = await numberAll(db);
+        positions.set(source, { position: to, ageMs: null });
+        notePositions(positions, copies.get(app));
+        if (from !== null && to - from <= MAX_TOLD) {
+          const events = await readEvents(db, source, from, to, MAX_TOLD);
+          const touched = events.map((event) => touchOf(event, touchedBy));
+          const told = writeTouches({ from, to, at, touched });
+          if (told) reply.header(TOUCHES_HEADER, told);
+        }
+      } catch (error) {
+        // What the mutation did stands, and is answered; only the session will not know of it.
+        request.log.warn(
+          { err: error },
+          'the answer to a mutation does not say what it changed; caches hear of it by the event bus',
+        );
+      }
+    }
+    if (positions.size > 0) reply.header(POSITIONS_HEADER, writePositions(positions));
+  });
+}
+
+/** Gives everything that is committed its position. @returns the last one */
+async function numberAll(db: Kysely<unknown>): Promise<number> {
+  for (;;) {
+    const { numbered, head } = await numberEvents(db, BATCH);
+    if (numbered < BATCH) return head;
+  }
+}
+
+/** Lets a service say how far its copies are, and wait a moment for those that are behind what the reader has seen. */
+export function waitForCopies(app: FastifyInstance, consumers: ReadonlyMap<string, Copy>): void {
+  copies.set(app, consumers);
+  app.addHook('preHandler', async (request) => {
+    if (!isGraphQL(request)) return;
+    const wanted = request.headers[MIN_POSITIONS_HEADER];
+    if (typeof wanted === 'string') await reach(consumers, readPositions(wanted));
+    notePositions(positionsOf(request), consumers);
+  });
+}
+
+function notePositions(positions: Map<string, ReadPosition>, consumers: ReadonlyMap<string, Copy> | undefined): void {
+  for (const [source, consumer] of consumers ?? []) {
+    const { position, ageMs } = consumer.freshness;
+    positions.set(source, { position, ageMs });
+  }
+}
+
+async function reach(consumers: ReadonlyMap<string, Copy>, wanted: ReadonlyMap<string, ReadPosition>): Promise<void> {
+  const isBehind = () =>
+    [...wanted].some(([source, { position }]) => (consumers.get(source)?.freshness.position ?? position) < position);
+  const until = performance.now() + PATIENCE_MS;
+  while (isBehind() && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+}

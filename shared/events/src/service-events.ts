@@ -1,0 +1,169 @@
+import { type EventBus, InProcessBus, type LedgerEvent, NatsBus, reportBus } from '@tributary/bus';
+import { openDatabase, type StatementListener } from '@tributary/postgres';
+import { type HttpService, settledWithin } from '@tributary/server';
+import type { Kysely } from 'kysely';
+import type { Logger } from 'pino';
+import { ConsumerMetrics, EventConsumer } from './consumer/consumer.js';
+import { DeadLetterWatch } from './consumer/dead-letter-watch.js';
+import type { Feed } from './consumer/feed.js';
+import type { StateSource } from './copies/aggregates.js';
+import { type AuditCheck, openAuditDatabase } from './copies/audit.js';
+import { type Audit, scheduleVerification } from './copies/scheduled-verification.js';
+import type { VerifiableCopy } from './copies/verify.js';
+import { serveLedger } from './event-log/ledger-endpoint.js';
+import type { EventSettings } from './event-settings.js';
+import { measureUnpublishedEvents } from './outbox/unpublished-events.js';
+import { sayPositions, waitForCopies } from './read-positions.js';
+import { Relay } from './relay/relay.js';
+
+/** How long the end of a service's consumers waits for what is under way; less than the end of a service waits for a part. */
+const STOP_MS = 800;
+
+/** What a program that runs several services in one process hands to each of them; a service alone makes its own. */
+export interface ServiceParts {
+  readonly bus?: EventBus;
+  /** Told of every SQL statement that answers a request. */
+  readonly onStatement?: StatementListener;
+}
+
+/** The event bus of a service that runs alone; it is closed with the service. */
+export function ownEventBus(service: HttpService, name: string, settings: EventSettings, logger: Logger): EventBus {
+  const bus = settings.NATS_URL ? new NatsBus({ url: settings.NATS_URL, name, logger }) : new InProcessBus();
+  service.onClose('event bus', () => bus.close());
+  return bus;
+}
+
+export interface ServiceEventsOptions {
+  readonly name: string;
+  readonly databaseUrl: string;
+  readonly settings: EventSettings;
+  readonly bus: EventBus;
+  readonly logger: Logger;
+  /** The entities of the graph with a field, in this service, that an event may have changed: `Type:id`. */
+  readonly touchedBy: (event: LedgerEvent) => readonly string[];
+}
+
+/**
+ * Publishes a service's outbox while it listens, and serves its ledger.
+ *
+ * @param views for each aggregate type, a view of what the service has of it now, to compare copies with
+ * @param checks what the service's own database must fulfil, for `GET /audit`
+ */
+export function publishEvents(
+  service: HttpService,
+  { name, databaseUrl, settings, bus, logger, touchedBy }: ServiceEventsOptions,
+  views: Readonly<Record<string, StateSource>>,
+  checks: readonly AuditCheck[] = [],
+): void {
+  const db = openBackgroundDatabase<unknown>(name, databaseUrl);
+  const relay = new Relay({
+    source: name,
+    databaseUrl,
+    db,
+    bus,
+    logger,
+    metrics: service.metrics,
+    health: service.health,
+    touchedBy,
+    retentionMs: settings.LEDGER_RETENTION,
+    consumers: settings.LEDGER_CONSUMERS ?? [],
+  });
+  measureUnpublishedEvents(db, service.metrics);
+  reportBus(service, bus);
+  sayPositions(service.app, { source: name, db, bus, touchedBy });
+  serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
+  service.app.addHook('onListen', async () => relay.start());
+  service.onClose('relay', async () => {
+    await relay.stop();
+    await db.destroy();
+  });
+}
+
+/** The consumers of a service. */
+export interface ServiceConsumers {
+  /** Resolves when every copy has first been level with its owner. */
+  readonly caughtUp: Promise<unknown>;
+  /** Resolves when every copy was in sync with its owner once, in this process or in an earlier one: it has no holes. */
+  readonly inSyncOnce: Promise<unknown>;
+}
+
+/**
+ * Gives other services' events their effect while the service listens, and compares `copies` with their owners. The service is
+ * not ready before each of `copies` was in sync once, and says at `/health/ready` what lags behind its owner.
+ *
+ * @param audit run after each comparison
+ */
+export function consumeEvents<Tables>(
+  service: HttpService,
+  feeds: readonly Feed<Tables>[],
+  copies: readonly VerifiableCopy<Tables>[],
+  { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
+  audit?: Audit<Tables>,
+): ServiceConsumers {
+  const cut = new AbortController();
+  const db = openBackgroundDatabase<Tables>(name, databaseUrl, cut.signal);
+  const metrics = new ConsumerMetrics(service.metrics);
+  const pollIntervalMs = settings.EVENT_POLL_INTERVAL;
+  const consumers = feeds.map(
+    (feed) => new EventConsumer<Tables>({ name, feed, db, bus, pollIntervalMs, logger, metrics }),
+  );
+  for (const [i, { source }] of feeds.entries()) {
+    const effect = 'a clock that is behind makes the copy look older than it is';
+    service.clocks.add({ source, offsetMs: () => consumers[i]?.ownerClockOffsetMs ?? null, effect });
+  }
+  waitForCopies(service.app, new Map(consumers.map((consumer, i) => [(feeds[i] as Feed<Tables>).source, consumer])));
+  for (const [i, { source }] of feeds.entries()) {
+    const consumer = consumers[i] as EventConsumer<Tables>;
+    const isNeeded = copies.some((copy) => copy.source === source);
+    const check = (required: boolean) => () => {
+      const { everInSync, problem } = consumer.freshness;
+      return (isNeeded && !everInSync) === required ? problem : null;
+    };
+    for (const required of [true, false]) {
+      service.health.add({ name: `copy of ${source}`, required, check: check(required) });
+    }
+  }
+  // For operators, and for whoever must know how fresh an answer is.
+  service.app.get('/copies', async () =>
+    Object.fromEntries(feeds.map(({ source }, i) => [source, consumers[i]?.freshness])),
+  );
+  const caughtUp = Promise.all(consumers.map((consumer) => consumer.caughtUp));
+  const openComparison = (stopped: AbortSignal) =>
+    openAuditDatabase<Tables>(databaseUrl, `tributary-${name}-verify`, stopped);
+  const verification = scheduleVerification(openComparison, copies, {
+    intervalMs: settings.VERIFY_INTERVAL,
+    after: caughtUp,
+    logger,
+    metrics: service.metrics,
+    health: service.health,
+    audit,
+  });
+  // Before it listens, so that a service that may serve is ready at once.
+  service.app.addHook('onReady', async () => {
+    await Promise.all(consumers.map((consumer) => consumer.recall()));
+  });
+  const { metrics: registry, health } = service;
+  const deadLetters = new DeadLetterWatch({ db, consumer: name, feeds, logger, metrics: registry, health });
+  service.app.addHook('onListen', async () => {
+    await Promise.all(consumers.map((consumer) => consumer.start()));
+    deadLetters.start();
+  });
+  service.onClose('consumers', async () => {
+    const stops = [deadLetters.stop(), verification.stop(), ...consumers.map((consumer) => consumer.stop())];
+    await settledWithin(STOP_MS, stops);
+    // What still hangs is cut off.
+    cut.abort();
+    await db.destroy();
+  });
+  return { caughtUp, inSyncOnce: Promise.all(consumers.map((consumer) => consumer.inSyncOnce)) };
+}
+
+/** Apart from the pool that answers requests, so that neither waits for the other. */
+function openBackgroundDatabase<Tables>(name: string, url: string, signal?: AbortSignal): Kysely<Tables> {
+  return openDatabase<Tables>({
+    url,
+    applicationName: `tributary-${name}-events`,
+    maxConnections: 4,
+    ...(signal && { signal }),
+  });
+}

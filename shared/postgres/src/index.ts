@@ -1,0 +1,13 @@
+export { bulkInsert } from './bulk-insert.js';
+export { violatedUniqueConstraint } from './constraint.js';
+export { openDatabase, pingDatabase, type StatementListener } from './database.js';
+export { DatabaseClock } from './database-clock.js';
+export { addDatabaseGauge } from './database-gauge.js';
+export { databaseProblem } from './database-problem.js';
+export { DatabaseWatch } from './database-watch.js';
+export { AlreadyRunningError, exclusively } from './exclusive.js';
+export { createImportsTable, importOnce } from './import-once.js';
+export { type Migrations, migrate } from './migrate.js';
+export { listenToNotifications } from './notifications.js';
+export { inSavepoint } from './savepoint.js';
+export { createSearchWords, FOLDED_TEXT } from './search-words.js';

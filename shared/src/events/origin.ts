@@ -1,8 +1,0 @@
-import type { GraphQLRequest } from '../http/graphql-endpoint.js';
-import type { Origin } from './event.js';
-
-/** The client request and the trace that a command belongs to. The HTTP server has dropped a malformed `traceparent`. */
-export function originOf({ http }: GraphQLRequest): Origin {
-  const { traceparent } = http.headers;
-  return { correlationId: http.id, traceparent: typeof traceparent === 'string' ? traceparent : null };
-}

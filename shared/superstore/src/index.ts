@@ -1,0 +1,1 @@
+export { type HistoricalOrder, type ImportReport, readSuperstore, type Superstore } from './superstore.js';
