@@ -1,5 +1,4 @@
 import type { ReadPosition, Touches } from '@tributary/consistency';
-import type { Abandonment } from '../lib/abandonment.js';
 import type { JsonObject } from '../lib/json.js';
 
 /** What a subgraph answered, or what stands for its answer when it could not be asked. */
@@ -36,8 +35,8 @@ export interface SubgraphRequest {
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly repeatable: boolean;
-  /** Ends the request when nobody waits for it any more. */
-  readonly abandonment: Abandonment | null;
+  /** Ends the request; null when it is carried out in any case. */
+  readonly signal: AbortSignal | null;
 }
 
 /** Asks a subgraph; never rejects: what went wrong is among the errors. */
