@@ -1,4 +1,10 @@
-import { type ReadPosition, type Touches, writePositions } from '@tributary/consistency';
+import {
+  InvalidTokenError,
+  type ReadPosition,
+  readConsistencyToken,
+  type Touches,
+  writePositions,
+} from '@tributary/consistency';
 import { ApiError } from '@tributary/server';
 
 /** What a request demands of everything that it reads, from copies and caches as from owners. */
@@ -20,7 +26,6 @@ export interface Observed {
 
 export const NO_REQUIREMENTS: Requirements = { positions: new Map(), maxStalenessMs: Number.POSITIVE_INFINITY };
 
-const MAX_SOURCES = 50;
 /** How much of a header an error message repeats. */
 const MAX_SHOWN = 60;
 
@@ -35,24 +40,17 @@ export function parseStaleness(text: string): number {
   return Number(value) * ({ s: 1000, m: 60_000 }[unit] ?? 1);
 }
 
-/** A session as clients carry it: opaque to them. */
-export function writeSession(positions: ReadonlyMap<string, number>): string {
-  return Buffer.from(JSON.stringify(Object.fromEntries(positions))).toString('base64url');
-}
+export { writeConsistencyToken as writeSession } from '@tributary/consistency';
 
-/** @throws ApiError BAD_USER_INPUT for what is no session of ours */
+/** @throws ApiError BAD_USER_INPUT for a text that is not a consistency token */
 export function readSession(token: string): Map<string, number> {
   try {
-    const entries = Object.entries(JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown>);
-    const isWhole = entries.every(
-      ([source, position]) => /^[\w-]{1,64}$/.test(source) && Number.isSafeInteger(position),
-    );
-    if (isWhole && entries.length <= MAX_SOURCES) return new Map(entries as [string, number][]);
-  } catch {
-    // Told below.
+    return readConsistencyToken(token);
+  } catch (error) {
+    if (!(error instanceof InvalidTokenError)) throw error;
+    const message = '"x-session-token" must be the value of that header in a response of this gateway.';
+    throw new ApiError('BAD_USER_INPUT', message, { field: 'x-session-token' });
   }
-  const message = '"x-session-token" must be the value of that header in a response of this gateway.';
-  throw new ApiError('BAD_USER_INPUT', message, { field: 'x-session-token' });
 }
 
 /** The later of two states, source by source. */

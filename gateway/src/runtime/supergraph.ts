@@ -14,7 +14,7 @@ import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { ResponseCache } from '../cache/response-cache.js';
 import { unusableSupergraph } from '../check-files.js';
-import type { GatewayConfig, Subgraph } from '../config.js';
+import type { GatewayConfig } from '../config.js';
 import {
   latest,
   NO_REQUIREMENTS,
@@ -25,9 +25,10 @@ import {
 } from '../consistency/requirements.js';
 import { credentialsOf } from '../execution/credentials.js';
 import { causeOf } from '../lib/error-cause.js';
+import { FailedRequests } from '../lib/failed-requests.js';
 import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-controller.js';
 import { clientKey } from '../server/client-key.js';
-import { FailedRequests } from '../server/failed-requests.js';
+import type { Subgraph } from '../subgraph/subgraph-client.js';
 import { SubgraphDataSource, type SubgraphOptions } from '../subgraph/subgraph-data-source.js';
 import { ComposedSupergraph } from '../supergraph/composed-supergraph.js';
 import { LastSupergraph } from '../supergraph/last-supergraph.js';

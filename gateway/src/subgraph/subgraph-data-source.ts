@@ -5,13 +5,19 @@ import type { ExecutionResult } from 'graphql';
 import type { Logger } from 'pino';
 import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
-import type { HeaderRule, Subgraph } from '../config.js';
 import { withCause } from '../lib/error-cause.js';
+import { FailedRequests } from '../lib/failed-requests.js';
 import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
-import { FailedRequests } from '../server/failed-requests.js';
 import { CircuitBreaker, type Permit } from './circuit-breaker.js';
-import type { Fetcher, SubgraphError, SubgraphRequest, SubgraphResult } from './subgraph-client.js';
+import type {
+  Fetcher,
+  HeaderRule,
+  Subgraph,
+  SubgraphError,
+  SubgraphRequest,
+  SubgraphResult,
+} from './subgraph-client.js';
 import {
   AbandonedError,
   ACCEPT_ENCODING,
