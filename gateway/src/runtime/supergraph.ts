@@ -14,14 +14,15 @@ import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { ResponseCache } from '../cache/response-cache.js';
 import { unusableSupergraph } from '../check-files.js';
-import type { GatewayConfig, Subgraph } from '../config.js';
+import type { GatewayConfig } from '../config.js';
 import { latest, parseStaleness, type Requirements } from '../consistency/requirements.js';
 import { credentialsOf } from '../execution/credentials.js';
-import { Abandonment } from '../lib/abandonment.js';
 import { causeOf } from '../lib/error-cause.js';
+import { FailedRequests } from '../lib/failed-requests.js';
+import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-controller.js';
 import { clientKey } from '../server/client-key.js';
 import { ConsistencyHeaders } from '../server/consistency-headers.js';
-import { FailedRequests } from '../server/failed-requests.js';
+import type { Subgraph } from '../subgraph/subgraph-client.js';
 import { SubgraphDataSource, type SubgraphOptions } from '../subgraph/subgraph-data-source.js';
 import { ComposedSupergraph } from '../supergraph/composed-supergraph.js';
 import { LastSupergraph } from '../supergraph/last-supergraph.js';
@@ -237,9 +238,9 @@ export class Supergraph {
     const headers = this.#forwardedHeaders(request);
     const isQuery = loaded.engine.typeOf(request.query, request.operationName) === OperationTypeNode.QUERY;
     if (!isQuery || !this.#config.CLIENT_QUERY_DEDUPLICATION || this.#isBounded(request, loaded)) {
-      const abandonment = new Abandonment();
-      request.onGone(() => abandonment.happen());
-      return this.#execute(loaded, request, headers, abandonment);
+      const controller = new LazyAbortController();
+      request.onGone(() => controller.abort());
+      return this.#execute(loaded, request, headers, controller);
     }
     const demands = [request.http.headers['x-freshness'] !== undefined, this.#consistencyHeaders.find(request)];
     const epoch = this.#cache?.epoch ?? 0;
@@ -251,14 +252,14 @@ export class Supergraph {
       demands,
       request.text,
     ]);
-    return this.#sharedQueries.run(key, request, (abandonment) => this.#execute(loaded, request, headers, abandonment));
+    return this.#sharedQueries.run(key, request, (flight) => this.#execute(loaded, request, headers, flight));
   }
 
   async #execute(
     { engine }: LoadedSupergraph,
     request: GraphQLRequest,
     headers: Readonly<Record<string, string>>,
-    abandonment: Abandonment,
+    cancellation: Cancellation & { readonly aborted: boolean },
   ): Promise<WrittenResult> {
     const { query, operationName, variables, method, http } = request;
     let changes = false;
@@ -277,13 +278,13 @@ export class Supergraph {
         headers,
         requestId: http.id,
         requirements,
-        abandonment,
+        cancellation,
         explain,
         reportFreshness: http.headers['x-freshness'] !== undefined,
         allow,
       });
       if (changes) this.#sharedQueries.forget();
-      if ('errors' in result && !abandonment.happened) this.#reportFailures(result.errors, request);
+      if ('errors' in result && !cancellation.aborted) this.#reportFailures(result.errors, request);
       const session =
         result.positions && this.#consistencyHeaders.write(request, latest(requirements.positions, result.positions));
       if ('text' in result) return new WrittenResult(result.text, true, session);

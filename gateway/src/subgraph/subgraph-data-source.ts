@@ -5,13 +5,19 @@ import type { ExecutionResult } from 'graphql';
 import type { Logger } from 'pino';
 import type { Gauge, Histogram } from 'prom-client';
 import { Pool } from 'undici';
-import type { HeaderRule, Subgraph } from '../config.js';
 import { withCause } from '../lib/error-cause.js';
+import { FailedRequests } from '../lib/failed-requests.js';
 import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
-import { FailedRequests } from '../server/failed-requests.js';
 import { CircuitBreaker, type Permit } from './circuit-breaker.js';
-import type { Fetcher, SubgraphError, SubgraphRequest, SubgraphResult } from './subgraph-client.js';
+import type {
+  Fetcher,
+  HeaderRule,
+  Subgraph,
+  SubgraphError,
+  SubgraphRequest,
+  SubgraphResult,
+} from './subgraph-client.js';
 import {
   AbandonedError,
   ACCEPT_ENCODING,
@@ -153,7 +159,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
   /** Asks for the subgraph's schema, also while the circuit is open. @throws when it cannot be asked, with the cause */
   async process({ request: { query } }: Pick<GraphQLDataSourceProcessOptions, 'request'>): Promise<ExecutionResult> {
     const body = JSON.stringify({ query });
-    const request = { body, headers: {}, repeatable: true, abandonment: null };
+    const request = { body, headers: {}, repeatable: true, signal: null };
     return (await this.#timed(request, this.#breaker.probe(), null)) as ExecutionResult;
   }
 
@@ -290,7 +296,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     });
   }
 
-  #post({ body, headers, abandonment }: SubgraphRequest): Promise<SubgraphResult> {
+  #post({ body, headers, signal }: SubgraphRequest): Promise<SubgraphResult> {
     const { timeoutMs, maxBytes } = this.#options;
     const options = {
       path: this.#path,
@@ -298,7 +304,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
       body,
       timeoutMs,
       maxBytes,
-      abandonment,
+      signal,
     };
     return post(this.#pool, options).then(readReply);
   }

@@ -1,7 +1,8 @@
 import { ConfigurationError } from '@tributary/server';
 import { pino } from 'pino';
-import type { GatewayConfig, Subgraph } from '../config.js';
+import type { GatewayConfig } from '../config.js';
 import { subgraphOptions, withoutCredentials } from '../runtime/supergraph.js';
+import type { Subgraph } from '../subgraph/subgraph-client.js';
 import { SubgraphDataSource } from '../subgraph/subgraph-data-source.js';
 import { CompositionError, composeSchemas } from './compose-schemas.js';
 import { readSchema } from './read-schema.js';

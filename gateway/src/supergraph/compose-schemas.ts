@@ -1,6 +1,6 @@
 import { composeServices } from '@apollo/composition';
 import { parse } from 'graphql';
-import type { Subgraph } from '../config.js';
+import type { Subgraph } from '../subgraph/subgraph-client.js';
 
 /** The schemas of subgraphs (SDL), by name. */
 export type Schemas = ReadonlyMap<string, string>;

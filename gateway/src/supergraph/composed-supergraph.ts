@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SupergraphManager, SupergraphSdlHook } from '@apollo/gateway';
 import { Fault } from '@tributary/server';
 import type { Logger } from 'pino';
-import type { Subgraph } from '../config.js';
+import type { Subgraph } from '../subgraph/subgraph-client.js';
 import { FetchError } from '../subgraph/subgraph-data-source.js';
 import { composeLargest, composeSchemas, type Schemas } from './compose-schemas.js';
 import type { LastSupergraph } from './last-supergraph.js';

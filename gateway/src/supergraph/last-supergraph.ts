@@ -5,7 +5,8 @@ import { causeOf, Fault } from '@tributary/server';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { GatewayConfig, Subgraph } from '../config.js';
+import type { GatewayConfig } from '../config.js';
+import type { Subgraph } from '../subgraph/subgraph-client.js';
 import { composeSchemas, type Schemas } from './compose-schemas.js';
 
 /** What a supergraph was composed from. */
