@@ -1,5 +1,5 @@
-export type { Freshness } from './consumer/consumer.js';
 export { ConsumerOperations } from './consumer/consumer-operations.js';
+export type { Freshness } from './consumer/copy-state.js';
 export type { ApplyEvents, Feed } from './consumer/feed.js';
 export type { Gap } from './consumer/gap.js';
 export { addInSyncTimes, createConsumerTables } from './consumer/positions.js';

@@ -10,7 +10,7 @@ import {
 } from '@tributary/consistency';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
-import type { EventConsumer } from './consumer/consumer.js';
+import type { EventConsumer } from './consumer/event-consumer.js';
 import { numberEvents, readEvents } from './outbox/outbox.js';
 import { type TouchedBy, touchOf } from './relay/touch-of.js';
 

@@ -1,5 +1,5 @@
-import { performance } from 'node:perf_hooks';
 import { type LedgerHead, SenderClock } from '@tributary/bus';
+import { type Clock, systemTime } from '@tributary/server';
 import type { StoredCopyState } from './positions.js';
 
 /** A head that is older says nothing about now: the owner, or the way to it, is down. */
@@ -25,7 +25,7 @@ export interface Freshness {
   readonly problem: string | null;
 }
 
-/** How far a copy is, and as of when it was last in sync with its owner. Times are readings of `performance.now()`. */
+/** How far a copy is, and as of when it was last in sync with its owner. Times are readings of the monotonic clock. */
 export class CopyState {
   /** The last event that took effect. */
   position = 0;
@@ -39,12 +39,19 @@ export class CopyState {
   recalled = false;
   /** Whether this process has seen it in sync. */
   confirmed = false;
-  readonly #startedAt = performance.now();
-  #ownerClock = new SenderClock();
+  readonly #clock: Clock;
+  readonly #startedAt: number;
+  #ownerClock: SenderClock;
   /** The term of the owner's relay that announced the last head. */
   #term: number | undefined;
   /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
   readonly #headsAhead: LedgerHead[] = [];
+
+  constructor(clock: Clock = systemTime) {
+    this.#clock = clock;
+    this.#startedAt = clock.monotonic();
+    this.#ownerClock = new SenderClock(clock);
+  }
 
   /** By how much the owner's clock is ahead of this process's clock; see SenderClock. */
   get ownerClockOffsetMs(): number | null {
@@ -55,7 +62,7 @@ export class CopyState {
   hearOfHead({ position, at, term }: LedgerHead): void {
     this.sawHead(position);
     // A new leader's clock may be another one, or the same after it was set right.
-    if (term !== this.#term) this.#ownerClock = new SenderClock();
+    if (term !== this.#term) this.#ownerClock = new SenderClock(this.#clock);
     this.#term = term;
     if (at <= 0) return;
     // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
@@ -92,7 +99,7 @@ export class CopyState {
 
   /** @returns for how many milliseconds the copy has not been known to be in sync; since the start when it never was */
   get unconfirmedMs(): number {
-    return performance.now() - (this.inSyncAt ?? this.#startedAt);
+    return this.#clock.monotonic() - (this.inSyncAt ?? this.#startedAt);
   }
 
   /** How fresh the copy is. @param problem why it may be old */
@@ -114,7 +121,7 @@ export class CopyState {
     if (!this.recalled) return `it is not known how fresh the copy of ${source} is: the database has not been read yet`;
     if (!this.everInSync) return `has not been in sync with ${source} yet; ${this.position} events are applied`;
     if (this.inSyncAt === null) return `it is not known as of when answers show ${source}`;
-    const time = new Date(Date.now() - this.unconfirmedMs).toISOString();
+    const time = new Date(this.#clock.now() - this.unconfirmedMs).toISOString();
     return `has not reached ${source} for ${Math.round(this.unconfirmedMs / 1000)} s; answers show it as of ${time}`;
   }
 
