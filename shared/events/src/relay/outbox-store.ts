@@ -65,7 +65,8 @@ export function databaseOutbox<Tables>({
     watchCommits: (onCommit) =>
       listenToNotifications({
         url: databaseUrl,
-        applicationName: `tributary-${source}-relay`,
+        // Not `-relay`: by that name `endCompatibility` recognises processes of the release before.
+        applicationName: `tributary-${source}-outbox`,
         channel: OUTBOX_CHANNEL,
         onPayload: onCommit,
         onListening: onCommit,

@@ -42,7 +42,7 @@ export class RetentionJob {
         if (missing.length === 0) fault.worked();
         else
           fault.failed(
-            `LEDGER_CONSUMERS has ${missing.map((name) => `"${name}"`).join(', ')}, of which no position is known`,
+            `EVENT_LOG_CONSUMERS has ${missing.map((name) => `"${name}"`).join(', ')}, of which no position is known`,
           );
       })
       .catch((error) => logger.debug({ err: error }, 'old events could not be deleted; trying again'))
