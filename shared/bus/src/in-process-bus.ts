@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Touches, TouchListener } from '@tributary/consistency';
+import { systemTime, type Timers } from '@tributary/server';
 import type { LedgerEvent } from './event.js';
 import type { EventBus, EventListener, LedgerHead } from './event-bus.js';
 
@@ -13,7 +13,12 @@ const MAX_WAITING = 10_000;
 export class InProcessBus implements EventBus {
   readonly #subscriptions = new Map<string, Set<Subscription>>();
   readonly #listeners = new Map<string, Set<TouchListener>>();
+  readonly #timers: Timers;
   #closed = false;
+
+  constructor({ timers = systemTime }: { readonly timers?: Timers } = {}) {
+    this.#timers = timers;
+  }
 
   async publish(source: string, events: readonly LedgerEvent[]): Promise<readonly string[]> {
     for (const subscription of this.#of(source)) subscription.deliver(events);
@@ -29,7 +34,7 @@ export class InProcessBus implements EventBus {
   }
 
   async subscribe(source: string, _consumer: string, listener: EventListener): Promise<() => Promise<void>> {
-    const subscription = new Subscription(listener);
+    const subscription = new Subscription(listener, this.#timers);
     const subscriptions = this.#subscriptions.get(source) ?? new Set();
     this.#subscriptions.set(source, subscriptions.add(subscription));
     return async () => {
@@ -71,14 +76,16 @@ export class InProcessBus implements EventBus {
 /** Hands a listener all that waits, again until it is taken. */
 class Subscription {
   readonly listener: EventListener;
+  readonly #timers: Timers;
   readonly #stopped = new AbortController();
   #waiting: LedgerEvent[] = [];
   /** What the listener has now; it waits again when the listener does not take it. */
   #inHand: LedgerEvent[] = [];
   #running: Promise<void> | null = null;
 
-  constructor(listener: EventListener) {
+  constructor(listener: EventListener, timers: Timers) {
     this.listener = listener;
+    this.#timers = timers;
   }
 
   deliver(events: readonly LedgerEvent[]): void {
@@ -99,7 +106,7 @@ class Subscription {
     this.#stopped.abort();
     if (!this.#running) return;
     const patience = new AbortController();
-    await Promise.race([this.#running, sleep(STOP_MS, undefined, { signal: patience.signal }).catch(() => undefined)]);
+    await Promise.race([this.#running, this.#timers.sleep(STOP_MS, patience.signal).catch(() => undefined)]);
     patience.abort();
   }
 
@@ -112,7 +119,7 @@ class Subscription {
         await this.listener.onEvents(this.#inHand);
       } catch {
         this.#waiting = [...this.#inHand, ...this.#waiting].slice(-MAX_WAITING);
-        await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+        await this.#timers.sleep(RETRY_MS, signal).catch(() => undefined);
       }
       this.#inHand = [];
     }

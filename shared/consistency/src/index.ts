@@ -6,12 +6,13 @@ export {
   writeConsistencyToken,
 } from './consistency-token.js';
 export {
+  FORMER_INVALIDATIONS_HEADER,
+  INVALIDATIONS_HEADER,
   MIN_POSITIONS_HEADER,
   POSITIONS_HEADER,
   type ReadPosition,
   readPositions,
   readTouches,
-  TOUCHES_HEADER,
   writePositions,
   writeTouches,
 } from './positions-header.js';

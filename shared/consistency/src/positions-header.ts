@@ -4,10 +4,12 @@ import type { Touches } from './touches.js';
 export const POSITIONS_HEADER = 'x-positions';
 export const MIN_POSITIONS_HEADER = 'x-min-positions';
 
-/** The header in which a service says, with the answer to a mutation, what it changed. */
-export const TOUCHES_HEADER = 'x-touches';
-/** Headers are small everywhere; whoever misses this one hears it a little later. */
-const MAX_TOUCHES_LENGTH = 4000;
+/** The header in which a service sends the invalidations of a mutation with its response. */
+export const INVALIDATIONS_HEADER = 'x-invalidations';
+/** The name of that header in the release before: services send both, gateways read either. */
+export const FORMER_INVALIDATIONS_HEADER = 'x-touches';
+/** Proxies limit the size of headers. Without this one, the invalidations arrive a little later over the event bus. */
+const MAX_INVALIDATIONS_LENGTH = 4000;
 
 /** How far a service's answer goes in a ledger. */
 export interface ReadPosition {
@@ -36,7 +38,7 @@ export function readPositions(text: string): Map<string, ReadPosition> {
 /** @returns null when it is too much for a header */
 export function writeTouches(touches: Touches): string | null {
   const text = Buffer.from(JSON.stringify(touches)).toString('base64url');
-  return text.length > MAX_TOUCHES_LENGTH ? null : text;
+  return text.length > MAX_INVALIDATIONS_LENGTH ? null : text;
 }
 
 /** @returns null for what cannot be read */

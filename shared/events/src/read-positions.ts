@@ -1,13 +1,15 @@
 import type { EventBus } from '@tributary/bus';
 import {
+  FORMER_INVALIDATIONS_HEADER,
+  INVALIDATIONS_HEADER,
   MIN_POSITIONS_HEADER,
   POSITIONS_HEADER,
   type ReadPosition,
   readPositions,
-  TOUCHES_HEADER,
   writePositions,
   writeTouches,
 } from '@tributary/consistency';
+import { systemTime, type Time } from '@tributary/server';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { EventConsumer } from './consumer/event-consumer.js';
@@ -44,6 +46,8 @@ export interface PositionsOptions {
   readonly db: Kysely<unknown>;
   readonly bus: EventBus;
   readonly touchedBy: TouchedBy;
+  /** The system's time by default. */
+  readonly time?: Time;
 }
 
 /**
@@ -51,7 +55,10 @@ export interface PositionsOptions {
  * the request began was committed by then. After a mutation, that takes in what the mutation itself has done, and the
  * answer says which entities were touched until then.
  */
-export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy }: PositionsOptions): void {
+export function sayPositions(
+  app: FastifyInstance,
+  { source, db, bus, touchedBy, time = systemTime }: PositionsOptions,
+): void {
   let known: number | null = null;
   let stop: () => void = () => undefined;
   app.addHook('onReady', async () => {
@@ -72,7 +79,7 @@ export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy 
     if (typeof request.body === 'string' && /\bmutation\b/.test(request.body)) {
       try {
         const from = positions.get(source)?.position ?? null;
-        const at = Date.now();
+        const at = time.now();
         const to = await numberAll(db);
         positions.set(source, { position: to, ageMs: null });
         notePositions(positions, copies.get(app));
@@ -80,7 +87,7 @@ export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy 
           const events = await readEvents(db, source, from, to, MAX_TOLD);
           const touched = events.map((event) => touchOf(event, touchedBy));
           const told = writeTouches({ from, to, at, touched });
-          if (told) reply.header(TOUCHES_HEADER, told);
+          if (told) reply.header(INVALIDATIONS_HEADER, told).header(FORMER_INVALIDATIONS_HEADER, told);
         }
       } catch (error) {
         // What the mutation did stands, and is answered; only the session will not know of it.
@@ -103,12 +110,16 @@ async function numberAll(db: Kysely<unknown>): Promise<number> {
 }
 
 /** Lets a service say how far its copies are, and wait a moment for those that are behind what the reader has seen. */
-export function waitForCopies(app: FastifyInstance, consumers: ReadonlyMap<string, Copy>): void {
+export function waitForCopies(
+  app: FastifyInstance,
+  consumers: ReadonlyMap<string, Copy>,
+  time: Time = systemTime,
+): void {
   copies.set(app, consumers);
   app.addHook('preHandler', async (request) => {
     if (!isGraphQL(request)) return;
     const wanted = request.headers[MIN_POSITIONS_HEADER];
-    if (typeof wanted === 'string') await reach(consumers, readPositions(wanted));
+    if (typeof wanted === 'string') await reach(consumers, readPositions(wanted), time);
     notePositions(positionsOf(request), consumers);
   });
 }
@@ -120,9 +131,13 @@ function notePositions(positions: Map<string, ReadPosition>, consumers: Readonly
   }
 }
 
-async function reach(consumers: ReadonlyMap<string, Copy>, wanted: ReadonlyMap<string, ReadPosition>): Promise<void> {
+async function reach(
+  consumers: ReadonlyMap<string, Copy>,
+  wanted: ReadonlyMap<string, ReadPosition>,
+  time: Time,
+): Promise<void> {
   const isBehind = () =>
     [...wanted].some(([source, { position }]) => (consumers.get(source)?.freshness.position ?? position) < position);
-  const until = performance.now() + PATIENCE_MS;
-  while (isBehind() && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  const until = time.monotonic() + PATIENCE_MS;
+  while (isBehind() && time.monotonic() < until) await time.sleep(LOOK_MS);
 }

@@ -1,5 +1,5 @@
 import type { Touches, TouchListener } from '@tributary/consistency';
-import { Fault } from '@tributary/server';
+import { Fault, systemTime, type Time } from '@tributary/server';
 import type { JetStreamClient, JetStreamManager, Msg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { LedgerEvent } from '../event.js';
@@ -26,6 +26,8 @@ export interface NatsBusOptions {
   readonly url: string;
   readonly name: string;
   readonly logger: Logger;
+  /** The system's time by default. */
+  readonly time?: Time;
 }
 
 /** Events over NATS JetStream: a stream per source, a durable consumer per name. Heads and touches go to the present listeners. */
@@ -33,7 +35,8 @@ export class NatsBus implements EventBus {
   readonly #logger: Logger;
   readonly #connections: NatsConnectionKeeper;
   readonly #subscriptions = new Set<NatsSubscription>();
-  readonly #terms = new LatestTerms();
+  readonly #time: Time;
+  readonly #terms: LatestTerms;
   readonly #closed = new AbortController();
   readonly #sending: Fault;
   /** The streams that are known to be there, by connection. */
@@ -41,7 +44,9 @@ export class NatsBus implements EventBus {
 
   constructor(options: NatsBusOptions) {
     this.#logger = options.logger;
-    this.#connections = new NatsConnectionKeeper(options);
+    this.#time = options.time ?? systemTime;
+    this.#terms = new LatestTerms(this.#time);
+    this.#connections = new NatsConnectionKeeper({ ...options, time: this.#time });
     this.#sending = new Fault({
       logger: options.logger,
       began: 'heads and invalidations cannot be sent over NATS; gateways do not cache',
@@ -170,7 +175,13 @@ export class NatsBus implements EventBus {
   }
 
   #begin(what: string, receive: (...parameters: Parameters<NatsConsumer['receive']>) => Promise<void>) {
-    const subscription = new NatsSubscription({ connections: this.#connections, logger: this.#logger, what, receive });
+    const subscription = new NatsSubscription({
+      connections: this.#connections,
+      logger: this.#logger,
+      timers: this.#time,
+      what,
+      receive,
+    });
     this.#subscriptions.add(subscription);
     return subscription;
   }

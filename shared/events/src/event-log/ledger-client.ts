@@ -5,6 +5,11 @@ import { type AggregateState, aggregateStateSchema, type RangeChecksum, rangeSch
 import { AUDIT_TIMEOUT_MS, type Finding, findingSchema } from '../copies/audit.js';
 import { LedgerGoneError, type LedgerPage } from '../outbox/outbox.js';
 
+/** Where a service serves its event log. */
+export const EVENT_LOG_PATH = '/event-log';
+/** The path in the release before; owners still serve it. */
+export const FORMER_EVENT_LOG_PATH = '/ledger';
+
 const TIMEOUT_MS = 5000;
 const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.array(ledgerEventSchema) });
 
@@ -41,20 +46,31 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
         throw unreachable(url, error, timeout.aborted ? timeoutMs : null);
       });
       if (response.status === 410) throw new LedgerGoneError(((await response.json()) as { message: string }).message);
-      if (!response.ok) throw new Error(`${url}${path.split('?')[0]} answered ${response.status}.`);
+      if (!response.ok) throw new UnexpectedStatusError(url + path, response.status);
       return response.status === 204 ? undefined : await response.json();
     } finally {
       either.end();
     }
   };
+  let eventLogPath = EVENT_LOG_PATH;
+  /** An owner of the release before serves the event log only under its former path. */
+  const callEventLog = async (path: string, init: RequestInit): Promise<unknown> => {
+    try {
+      return await call(eventLogPath + path, init);
+    } catch (error) {
+      if (!(error instanceof UnexpectedStatusError) || error.status !== 404) throw error;
+    }
+    eventLogPath = eventLogPath === EVENT_LOG_PATH ? FORMER_EVENT_LOG_PATH : EVENT_LOG_PATH;
+    return call(eventLogPath + path, init);
+  };
   const readWholeTable = (path: string, signal: AbortSignal | undefined): Promise<unknown> =>
     call(path, { signal: signal ?? null }, AUDIT_TIMEOUT_MS);
   return {
     async read(after, limit, signal) {
-      return pageSchema.parse(await call(`/ledger?after=${after}&limit=${limit}`, signal ? { signal } : {}));
+      return pageSchema.parse(await callEventLog(`?after=${after}&limit=${limit}`, signal ? { signal } : {}));
     },
     async reportPosition(consumer, position, signal) {
-      await call(`/ledger/consumers/${encodeURIComponent(consumer)}`, {
+      await callEventLog(`/consumers/${encodeURIComponent(consumer)}`, {
         method: 'PUT',
         body: JSON.stringify({ position }),
         signal: signal ?? null,
@@ -75,6 +91,16 @@ export function ledgerClient(url: string, secret: string | undefined): LedgerCli
       return z.array(findingSchema).parse(await readWholeTable('/audit', signal));
     },
   };
+}
+
+class UnexpectedStatusError extends Error {
+  override readonly name = 'UnexpectedStatusError';
+  readonly status: number;
+
+  constructor(url: string, status: number) {
+    super(`${url.split('?')[0]} answered ${status}.`);
+    this.status = status;
+  }
 }
 
 /** Says who did not answer, and why. @param timeoutMs how long it had, when that is why */
