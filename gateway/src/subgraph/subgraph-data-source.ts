@@ -3,8 +3,8 @@ import {
   FORMER_INVALIDATIONS_HEADER,
   INVALIDATIONS_HEADER,
   POSITIONS_HEADER,
+  readInvalidations,
   readPositions,
-  readTouches,
 } from '@tributary/consistency';
 import { ApiError, type ErrorCode, type ErrorDetails, Fault } from '@tributary/server';
 import type { ExecutionResult } from 'graphql';
@@ -397,7 +397,7 @@ function readReply({ status, text, bytes, headers }: SubgraphReply): SubgraphRes
   if (!result) throw new NotGraphQLError(status);
   const positions = headers[POSITIONS_HEADER];
   const told = headers[INVALIDATIONS_HEADER] ?? headers[FORMER_INVALIDATIONS_HEADER];
-  const touches = typeof told === 'string' ? readTouches(told) : null;
+  const invalidations = typeof told === 'string' ? readInvalidations(told) : null;
   const code = CODES[status];
   return {
     ...result,
@@ -406,7 +406,7 @@ function readReply({ status, text, bytes, headers }: SubgraphReply): SubgraphRes
     bytes,
     plain: !text.includes('\\'),
     ...(typeof positions === 'string' && { positions: readPositions(positions) }),
-    ...(touches && { touches }),
+    ...(invalidations && { invalidations }),
   };
 }
 

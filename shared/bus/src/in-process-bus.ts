@@ -1,18 +1,18 @@
-import type { Touches, TouchListener } from '@tributary/consistency';
+import type { InvalidationListener, Invalidations } from '@tributary/consistency';
 import { systemTime, type Timers } from '@tributary/server';
-import type { LedgerEvent } from './event.js';
-import type { EventBus, EventListener, LedgerHead } from './event-bus.js';
+import type { LoggedEvent } from './event.js';
+import type { EndPosition, EventBus, EventListener } from './event-bus.js';
 
 const RETRY_MS = 100;
 /** How long the end of a subscription waits for a listener that has events in hand. */
 const STOP_MS = 2000;
-/** The most events that wait for one listener; beyond, it reads them from the ledger. */
+/** The most events that wait for one listener; beyond, it reads them from the event log. */
 const MAX_WAITING = 10_000;
 
-/** Events between services that run in one process. What it holds ends with the process; the ledgers do not. */
+/** Events between services that run in one process. What it holds ends with the process; the event logs do not. */
 export class InProcessBus implements EventBus {
   readonly #subscriptions = new Map<string, Set<Subscription>>();
-  readonly #listeners = new Map<string, Set<TouchListener>>();
+  readonly #listeners = new Map<string, Set<InvalidationListener>>();
   readonly #timers: Timers;
   #closed = false;
 
@@ -20,13 +20,13 @@ export class InProcessBus implements EventBus {
     this.#timers = timers;
   }
 
-  async publish(source: string, events: readonly LedgerEvent[]): Promise<readonly string[]> {
+  async publish(source: string, events: readonly LoggedEvent[]): Promise<readonly string[]> {
     for (const subscription of this.#of(source)) subscription.deliver(events);
     return [];
   }
 
-  announce(source: string, head: LedgerHead): void {
-    for (const { listener } of this.#of(source)) listener.onHead(head);
+  announce(source: string, head: EndPosition): void {
+    for (const { listener } of this.#of(source)) listener.onEndPosition(head);
   }
 
   async forget(source: string, aggregateType: string, aggregateId: string): Promise<void> {
@@ -43,11 +43,11 @@ export class InProcessBus implements EventBus {
     };
   }
 
-  tell(source: string, touches: Touches): void {
-    for (const listener of this.#listeners.get(source) ?? []) listener.onTouches(source, touches);
+  publishInvalidations(source: string, invalidations: Invalidations): void {
+    for (const listener of this.#listeners.get(source) ?? []) listener.onInvalidations(source, invalidations);
   }
 
-  async listen(source: string, listener: TouchListener): Promise<() => void> {
+  async subscribeToInvalidations(source: string, listener: InvalidationListener): Promise<() => void> {
     const listeners = this.#listeners.get(source) ?? new Set();
     this.#listeners.set(source, listeners.add(listener));
     return () => listeners.delete(listener);
@@ -78,9 +78,9 @@ class Subscription {
   readonly listener: EventListener;
   readonly #timers: Timers;
   readonly #stopped = new AbortController();
-  #waiting: LedgerEvent[] = [];
+  #waiting: LoggedEvent[] = [];
   /** What the listener has now; it waits again when the listener does not take it. */
-  #inHand: LedgerEvent[] = [];
+  #inHand: LoggedEvent[] = [];
   #running: Promise<void> | null = null;
 
   constructor(listener: EventListener, timers: Timers) {
@@ -88,7 +88,7 @@ class Subscription {
     this.#timers = timers;
   }
 
-  deliver(events: readonly LedgerEvent[]): void {
+  deliver(events: readonly LoggedEvent[]): void {
     if (this.#stopped.signal.aborted) return;
     this.#waiting = [...this.#waiting, ...events].slice(-MAX_WAITING);
     this.#running ??= this.#run();
@@ -96,7 +96,7 @@ class Subscription {
 
   /** Drops what waits of an aggregate; the listener reads the gap from the event log. */
   forget(aggregateType: string, aggregateId: string): void {
-    const isOther = (event: LedgerEvent) => event.aggregateType !== aggregateType || event.aggregateId !== aggregateId;
+    const isOther = (event: LoggedEvent) => event.aggregateType !== aggregateType || event.aggregateId !== aggregateId;
     this.#waiting = this.#waiting.filter(isOther);
     this.#inHand = this.#inHand.filter(isOther);
   }

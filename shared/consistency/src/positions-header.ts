@@ -1,4 +1,4 @@
-import type { Touches } from './touches.js';
+import type { Invalidations } from './invalidations.js';
 
 /** The header in which a service says from which state it answers, and a reader asks for at least some state. */
 export const POSITIONS_HEADER = 'x-positions';
@@ -11,14 +11,14 @@ export const FORMER_INVALIDATIONS_HEADER = 'x-touches';
 /** Proxies limit the size of headers. Without this one, the invalidations arrive a little later over the event bus. */
 const MAX_INVALIDATIONS_LENGTH = 4000;
 
-/** How far a service's answer goes in a ledger. */
+/** How far a service's answer goes in a event log. */
 export interface ReadPosition {
   readonly position: number;
   /** Of a copy: how long ago, in milliseconds, it was last known to be level with its owner; null in the owner's own answer. */
   readonly ageMs: number | null;
 }
 
-/** By the service that owns the ledger: `orders=812,users=377:12`. */
+/** By the service that owns the event log: `orders=812,users=377:12`. */
 export function writePositions(positions: ReadonlyMap<string, ReadPosition>): string {
   return [...positions]
     .map(([source, { position, ageMs }]) => `${source}=${position}${ageMs === null ? '' : `:${ageMs}`}`)
@@ -36,15 +36,15 @@ export function readPositions(text: string): Map<string, ReadPosition> {
 }
 
 /** @returns null when it is too much for a header */
-export function writeTouches(touches: Touches): string | null {
-  const text = Buffer.from(JSON.stringify(touches)).toString('base64url');
+export function writeInvalidations(invalidations: Invalidations): string | null {
+  const text = Buffer.from(JSON.stringify(invalidations)).toString('base64url');
   return text.length > MAX_INVALIDATIONS_LENGTH ? null : text;
 }
 
 /** @returns null for what cannot be read */
-export function readTouches(text: string): Touches | null {
+export function readInvalidations(text: string): Invalidations | null {
   try {
-    const { from, to, at, touched } = JSON.parse(Buffer.from(text, 'base64url').toString()) as Touches;
+    const { from, to, at, touched } = JSON.parse(Buffer.from(text, 'base64url').toString()) as Invalidations;
     const isWhole =
       [from, to, at].every(Number.isFinite) &&
       touched.every(

@@ -6,15 +6,15 @@ import {
   POSITIONS_HEADER,
   type ReadPosition,
   readPositions,
+  writeInvalidations,
   writePositions,
-  writeTouches,
 } from '@tributary/consistency';
 import { systemTime, type Time } from '@tributary/server';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { EventConsumer } from './consumer/event-consumer.js';
-import { numberEvents, readEvents } from './outbox/outbox.js';
-import { type TouchedBy, touchOf } from './relay/touch-of.js';
+import { assignPositions, readEvents } from './outbox/outbox.js';
+import { type InvalidatedBy, invalidationOf } from './relay/invalidation-of.js';
 
 /** How long an answer waits for a copy that is behind what the reader has seen. */
 const PATIENCE_MS = 250;
@@ -45,25 +45,25 @@ export interface PositionsOptions {
   readonly source: string;
   readonly db: Kysely<unknown>;
   readonly bus: EventBus;
-  readonly touchedBy: TouchedBy;
+  readonly invalidatedBy: InvalidatedBy;
   /** The system's time by default. */
   readonly time?: Time;
 }
 
 /**
- * Lets a service say, with each answer, up to which position of its own ledger it has at least read: what was told of before
+ * Lets a service say, with each answer, up to which position of its own event log it has at least read: what was told of before
  * the request began was committed by then. After a mutation, that takes in what the mutation itself has done, and the
  * answer says which entities were touched until then.
  */
 export function sayPositions(
   app: FastifyInstance,
-  { source, db, bus, touchedBy, time = systemTime }: PositionsOptions,
+  { source, db, bus, invalidatedBy, time = systemTime }: PositionsOptions,
 ): void {
   let known: number | null = null;
   let stop: () => void = () => undefined;
   app.addHook('onReady', async () => {
-    stop = await bus.listen(source, {
-      onTouches: (_source, { to }) => {
+    stop = await bus.subscribeToInvalidations(source, {
+      onInvalidations: (_source, { to }) => {
         known = Math.max(known ?? 0, to);
       },
     });
@@ -85,8 +85,8 @@ export function sayPositions(
         notePositions(positions, copies.get(app));
         if (from !== null && to - from <= MAX_TOLD) {
           const events = await readEvents(db, source, from, to, MAX_TOLD);
-          const touched = events.map((event) => touchOf(event, touchedBy));
-          const told = writeTouches({ from, to, at, touched });
+          const touched = events.map((event) => invalidationOf(event, invalidatedBy));
+          const told = writeInvalidations({ from, to, at, touched });
           if (told) reply.header(INVALIDATIONS_HEADER, told).header(FORMER_INVALIDATIONS_HEADER, told);
         }
       } catch (error) {
@@ -104,7 +104,7 @@ export function sayPositions(
 /** Gives everything that is committed its position. @returns the last one */
 async function numberAll(db: Kysely<unknown>): Promise<number> {
   for (;;) {
-    const { numbered, head } = await numberEvents(db, BATCH);
+    const { numbered, head } = await assignPositions(db, BATCH);
     if (numbered < BATCH) return head;
   }
 }

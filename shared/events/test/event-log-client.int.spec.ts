@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ledgerClient } from '@tributary/events';
+import { eventLogClient } from '@tributary/events';
 import { afterEach, expect, test } from 'vitest';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
@@ -20,7 +20,7 @@ async function startOwner(served: readonly string[]) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   cleanUps.push(() => new Promise((resolve) => server.close(resolve)));
   const { port } = server.address() as AddressInfo;
-  return { client: ledgerClient(`http://127.0.0.1:${port}`, undefined), requests };
+  return { client: eventLogClient(`http://127.0.0.1:${port}`, undefined), requests };
 }
 
 test('reads the event log under /event-log', async () => {

@@ -1,18 +1,18 @@
-import { isErased, type LedgerEvent } from '@tributary/bus';
+import { isErased, type LoggedEvent } from '@tributary/bus';
 import type { Turns } from '@tributary/server';
 import type { Logger } from 'pino';
 import type { ConsumerFaults } from './consumer-faults.js';
 import type { ConsumerProgress } from './consumer-progress.js';
 import type { CopyState } from './copy-state.js';
-import { applyOrPark } from './dead-letters.js';
-import type { Feed } from './feed.js';
+import { applyOrDeadLetter } from './dead-letters.js';
+import type { EventSubscription } from './event-subscription.js';
 
 /** The most events that are read from the log, or applied in one transaction, at a time. */
 const PAGE = 500;
 
 export interface BatchApplierOptions<Tables> {
   readonly consumer: string;
-  readonly feed: Feed<Tables>;
+  readonly feed: EventSubscription<Tables>;
   readonly state: CopyState;
   readonly progress: ConsumerProgress<Tables>;
   readonly faults: ConsumerFaults;
@@ -45,7 +45,7 @@ export class BatchApplier<Tables> {
    *
    * @throws when they cannot be applied now
    */
-  async apply(events: readonly LedgerEvent[]): Promise<void> {
+  async apply(events: readonly LoggedEvent[]): Promise<void> {
     const { state, database, faults, signal } = this.#options;
     for (;;) {
       const before = state.position;
@@ -68,19 +68,19 @@ export class BatchApplier<Tables> {
     }
   }
 
-  async #commit(events: readonly LedgerEvent[]): Promise<void> {
+  async #commit(events: readonly LoggedEvent[]): Promise<void> {
     const { consumer, feed, progress } = this.#options;
-    if (!events.some(feed.wants)) return progress.skip(events);
-    await applyOrPark(events, {
+    if (!events.some(feed.filter)) return progress.skip(events);
+    await applyOrDeadLetter(events, {
       consumer,
       apply: feed.apply,
-      commit: (part, apply) => progress.commit(part, feed.wants, apply),
-      onParked: (event, error) => this.#reportParked(event, error),
+      commit: (part, apply) => progress.commit(part, feed.filter, apply),
+      onDeadLetter: (event, error) => this.#reportParked(event, error),
     });
   }
 
   /** Without the event's data: it may be personal. */
-  #reportParked(event: LedgerEvent, error: string): void {
+  #reportParked(event: LoggedEvent, error: string): void {
     const { id, source, type, position, aggregateType, aggregateId } = event;
     this.#options.logger.error(
       { event: id, source, type, position, aggregate: `${aggregateType} ${aggregateId}`, error },

@@ -1,8 +1,8 @@
-import type { LedgerEvent } from '@tributary/bus';
+import type { LoggedEvent } from '@tributary/bus';
 import type { ConsumerFaults } from './consumer-faults.js';
 import type { ConsumerStore } from './consumer-store.js';
 import type { CopyState } from './copy-state.js';
-import type { ApplyEvents } from './feed.js';
+import type { ApplyEvents } from './event-subscription.js';
 import type { StoredCopyState } from './positions.js';
 
 /** How often the in-sync time is written to the database. */
@@ -70,18 +70,18 @@ export class ConsumerProgress<Tables> {
   }
 
   /** Moves past events that have no effect here. The position is stored with the next effect or by `keep`. */
-  skip(events: readonly LedgerEvent[]): void {
+  skip(events: readonly LoggedEvent[]): void {
     const { state } = this.#options;
     const last = events.at(-1);
     if (!last) return;
-    state.sawHead(last.position);
+    state.sawEndPosition(last.position);
     if (events[0]?.position === state.position + 1) state.moveTo(last.position);
   }
 
   /** Commits the effect of events that follow the position, together with the new position. */
   async commit(
-    events: readonly LedgerEvent[],
-    filter: (event: LedgerEvent) => boolean,
+    events: readonly LoggedEvent[],
+    filter: (event: LoggedEvent) => boolean,
     apply: ApplyEvents<Tables>,
   ): Promise<void> {
     const { store, state, signal } = this.#options;
@@ -101,7 +101,7 @@ export class ConsumerProgress<Tables> {
     });
     for (const run of whenCommitted) run();
     this.#stored = reached.stored;
-    state.sawHead(reached.position);
+    state.sawEndPosition(reached.position);
     state.moveTo(reached.position);
   }
 

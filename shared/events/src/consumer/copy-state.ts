@@ -1,4 +1,4 @@
-import { type LedgerHead, SenderClock } from '@tributary/bus';
+import { type EndPosition, SenderClock } from '@tributary/bus';
 import { type Clock, systemTime } from '@tributary/server';
 import type { StoredCopyState } from './positions.js';
 
@@ -13,7 +13,7 @@ const UNKNOWN_AGE_MS = 999_999_999_999;
 export interface Freshness {
   /** The last event that took effect. */
   readonly position: number;
-  /** The last event of the owner's ledger, as far as is known. */
+  /** The last event of the owner's event log, as far as is known. */
   readonly head: number;
   /** For how long, in seconds, the copy may have been behind its owner; 0 when it is known to be level. */
   readonly lagSeconds: number;
@@ -45,7 +45,7 @@ export class CopyState {
   /** The term of the owner's relay that announced the last head. */
   #term: number | undefined;
   /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
-  readonly #headsAhead: LedgerHead[] = [];
+  readonly #endPositionsAhead: EndPosition[] = [];
 
   constructor(clock: Clock = systemTime) {
     this.#clock = clock;
@@ -59,20 +59,20 @@ export class CopyState {
   }
 
   /** The owner announced how far its log goes. */
-  hearOfHead({ position, at, term }: LedgerHead): void {
-    this.sawHead(position);
+  onEndPosition({ position, at, term }: EndPosition): void {
+    this.sawEndPosition(position);
     // A new leader's clock may be another one, or the same after it was set right.
     if (term !== this.#term) this.#ownerClock = new SenderClock(this.#clock);
     this.#term = term;
     if (at <= 0) return;
     // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
-    this.#headsAhead.splice(MAX_HEADS_AHEAD - 1);
-    this.#headsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
-    this.#noteHeadsReached();
+    this.#endPositionsAhead.splice(MAX_HEADS_AHEAD - 1);
+    this.#endPositionsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
+    this.#noteEndPositionsReached();
   }
 
   /** The owner's log goes at least as far. */
-  sawHead(position: number): void {
+  sawEndPosition(position: number): void {
     this.head = Math.max(this.head, position);
   }
 
@@ -80,7 +80,7 @@ export class CopyState {
     // Somebody put the position back: the copy is older again, nobody knows by how much.
     if (position < this.position) this.inSyncAt = null;
     this.position = position;
-    this.#noteHeadsReached();
+    this.#noteEndPositionsReached();
   }
 
   /** What an earlier process noted. */
@@ -125,10 +125,14 @@ export class CopyState {
     return `has not reached ${source} for ${Math.round(this.unconfirmedMs / 1000)} s; answers show it as of ${time}`;
   }
 
-  #noteHeadsReached(): void {
-    for (let head = this.#headsAhead[0]; head && head.position <= this.position; head = this.#headsAhead[0]) {
+  #noteEndPositionsReached(): void {
+    for (
+      let head = this.#endPositionsAhead[0];
+      head && head.position <= this.position;
+      head = this.#endPositionsAhead[0]
+    ) {
       this.inSyncAsOf(head.at);
-      this.#headsAhead.shift();
+      this.#endPositionsAhead.shift();
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { EventBus, LedgerEvent, LedgerHead } from '@tributary/bus';
+import type { EndPosition, EventBus, LoggedEvent } from '@tributary/bus';
 import { settledWithin, systemTime, type Time, Turns } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
@@ -9,7 +9,7 @@ import { ConsumerProgress } from './consumer-progress.js';
 import { type ConsumerStore, databaseConsumerStore } from './consumer-store.js';
 import { CopyState, type Freshness } from './copy-state.js';
 import { EventLogReader } from './event-log-reader.js';
-import type { Feed } from './feed.js';
+import type { EventSubscription } from './event-subscription.js';
 import { GapDetector } from './gap-detector.js';
 import { PositionReporter } from './position-reporter.js';
 
@@ -28,7 +28,7 @@ const STOP_MS = 800;
 export interface ConsumerOptions<Tables> {
   /** Stays the same from run to run: the position is stored under it. */
   readonly name: string;
-  readonly feed: Feed<Tables>;
+  readonly feed: EventSubscription<Tables>;
   readonly db: Kysely<Tables>;
   readonly bus: EventBus;
   /** How often the event log is read, in case the bus delivers nothing. */
@@ -111,7 +111,7 @@ export class EventConsumer<Tables> {
       loadPosition: () => database.take(() => progress.load()),
       readEventLog: () => this.#readLog(Number.POSITIVE_INFINITY),
     });
-    this.#reporter = new PositionReporter({ consumer, ledger: feed.ledger, faults, clock: time, signal });
+    this.#reporter = new PositionReporter({ consumer, eventLog: feed.eventLog, faults, clock: time, signal });
     this.caughtUp = new Promise((resolve) => {
       this.#caughtUp = resolve;
     });
@@ -144,7 +144,7 @@ export class EventConsumer<Tables> {
     const { bus, feed, name } = this.#options;
     this.#subscription = bus.subscribe(feed.source, name, {
       onEvents: (events) => this.#onEvents(events),
-      onHead: (head) => this.#onEndPosition(head),
+      onEndPosition: (head) => this.#onEndPosition(head),
     });
     this.#polling = this.#poll();
     await this.#subscription;
@@ -168,8 +168,8 @@ export class EventConsumer<Tables> {
     return cause === null ? this.#state.describeAge(source) : `${this.#state.describeAge(source)}: ${cause}`;
   }
 
-  #onEndPosition(head: LedgerHead): void {
-    this.#state.hearOfHead(head);
+  #onEndPosition(head: EndPosition): void {
+    this.#state.onEndPosition(head);
     this.#noteProgress();
     if (this.#state.position < head.position) void this.#gaps.check(head.position);
   }
@@ -224,7 +224,7 @@ export class EventConsumer<Tables> {
     this.#inSyncOnce();
   }
 
-  async #onEvents(events: readonly LedgerEvent[]): Promise<void> {
+  async #onEvents(events: readonly LoggedEvent[]): Promise<void> {
     const { signal } = this.#stopped;
     const inOrder = events.toSorted((a, b) => a.position - b.position);
     let rest = inOrder.filter((event) => event.position > this.#state.position);
@@ -257,8 +257,8 @@ export class EventConsumer<Tables> {
 }
 
 /** The events at `first`, `first + 1`, …, up to the first gap; a duplicate is dropped. */
-function consecutive(events: readonly LedgerEvent[], first: number): LedgerEvent[] {
-  const run: LedgerEvent[] = [];
+function consecutive(events: readonly LoggedEvent[], first: number): LoggedEvent[] {
+  const run: LoggedEvent[] = [];
   for (const event of events) if (event.position === first + run.length) run.push(event);
   return run;
 }

@@ -1,14 +1,14 @@
 import { anySignal, type Clock, type Turns } from '@tributary/server';
 import type { Logger } from 'pino';
-import { LedgerGoneError, type LedgerPage } from '../outbox/outbox.js';
+import { type EventLogPage, EventsDeletedError } from '../outbox/outbox.js';
 import type { BatchApplier } from './batch-applier.js';
 import type { ConsumerFaults } from './consumer-faults.js';
 import type { ConsumerProgress } from './consumer-progress.js';
 import type { CopyState } from './copy-state.js';
-import type { Feed } from './feed.js';
+import type { EventSubscription } from './event-subscription.js';
 
 export interface EventLogReaderOptions<Tables> {
-  readonly feed: Feed<Tables>;
+  readonly feed: EventSubscription<Tables>;
   readonly state: CopyState;
   readonly progress: ConsumerProgress<Tables>;
   readonly applier: BatchApplier<Tables>;
@@ -20,7 +20,7 @@ export interface EventLogReaderOptions<Tables> {
 }
 
 /** A page of the owner's event log. */
-interface Page extends LedgerPage {
+interface Page extends EventLogPage {
   /** It has the events after this position. */
   readonly after: number;
   /** When it was requested, by the monotonic clock. */
@@ -88,11 +88,11 @@ export class EventLogReader<Tables> {
     const { feed, state, applier, faults, clock } = this.#options;
     const requestedAt = clock.monotonic();
     try {
-      const page = await feed.ledger.read(after, applier.batchSize, signal);
+      const page = await feed.eventLog.read(after, applier.batchSize, signal);
       const whole = page.events.every((event, i) => event.position === after + 1 + i);
       if (!whole || (page.events.length === 0 && after < page.head))
         throw new Error(`The event log of ${feed.source} has a hole after ${after}.`);
-      state.sawHead(page.head);
+      state.sawEndPosition(page.head);
       faults.unread.worked();
       faults.gone.worked();
       return { ...page, after, requestedAt };
@@ -100,7 +100,7 @@ export class EventLogReader<Tables> {
       // After an abort the page is not needed any more.
       if (!signal.aborted) {
         applier.shrink();
-        faults.note(error instanceof LedgerGoneError ? faults.gone : faults.unread, error);
+        faults.note(error instanceof EventsDeletedError ? faults.gone : faults.unread, error);
       }
       throw error;
     }

@@ -1,5 +1,5 @@
 import type { Clock } from '@tributary/server';
-import type { LedgerClient } from '../event-log/ledger-client.js';
+import type { EventLogClient } from '../event-log/event-log-client.js';
 import type { ConsumerFaults } from './consumer-faults.js';
 
 /** How often an unchanged position is reported: the owner's database may have been restored meanwhile. */
@@ -7,7 +7,7 @@ const REPORT_MS = 60_000;
 
 export interface PositionReporterOptions {
   readonly consumer: string;
-  readonly ledger: LedgerClient;
+  readonly eventLog: EventLogClient;
   readonly faults: ConsumerFaults;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -25,10 +25,10 @@ export class PositionReporter {
 
   /** Never throws: a failure is noted as a fault. */
   async report(position: number): Promise<void> {
-    const { consumer, ledger, faults, clock, signal } = this.#options;
+    const { consumer, eventLog, faults, clock, signal } = this.#options;
     if (position === this.#reported && clock.monotonic() - this.#reportedAt < REPORT_MS) return;
     try {
-      await ledger.reportPosition(consumer, position, signal);
+      await eventLog.reportPosition(consumer, position, signal);
       this.#reported = position;
       this.#reportedAt = clock.monotonic();
       faults.unreported.worked();

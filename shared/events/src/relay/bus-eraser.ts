@@ -1,4 +1,4 @@
-import type { EventBus, LedgerEvent } from '@tributary/bus';
+import type { EventBus, LoggedEvent } from '@tributary/bus';
 import type { Clock, Fault } from '@tributary/server';
 import type { Lead } from './lead.js';
 
@@ -39,7 +39,7 @@ export class BusEraser {
   }
 
   /** Purges the aggregates that `events` erase. @throws when too many purges wait */
-  async purgeBefore(lead: Lead, events: readonly LedgerEvent[]): Promise<void> {
+  async purgeBefore(lead: Lead, events: readonly LoggedEvent[]): Promise<void> {
     const { fault } = this.#options;
     for (const event of events) {
       const key = `${event.aggregateType} ${event.aggregateId}`;

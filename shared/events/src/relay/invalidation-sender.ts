@@ -1,13 +1,13 @@
-import type { EventBus, LedgerEvent } from '@tributary/bus';
-import type { Touch, Touches } from '@tributary/consistency';
+import type { EventBus, LoggedEvent } from '@tributary/bus';
+import type { Invalidation, Invalidations } from '@tributary/consistency';
 import { causeOf, type Fault } from '@tributary/server';
+import { type InvalidatedBy, invalidationOf } from './invalidation-of.js';
 import type { Lead } from './lead.js';
-import { type TouchedBy, touchOf } from './touch-of.js';
 
 export interface InvalidationSenderOptions {
   readonly source: string;
   readonly bus: EventBus;
-  readonly touchedBy: TouchedBy;
+  readonly invalidatedBy: InvalidatedBy;
   readonly fault: Fault;
 }
 
@@ -17,16 +17,16 @@ export interface InvalidationSenderOptions {
  * An event whose invalidations cannot be computed is left out: listeners see a gap of positions, and discard what it may have changed.
  */
 export function sendInvalidations(
-  { source, bus, touchedBy, fault }: InvalidationSenderOptions,
+  { source, bus, invalidatedBy, fault }: InvalidationSenderOptions,
   lead: Lead,
-  events: readonly LedgerEvent[],
+  events: readonly LoggedEvent[],
 ): void {
   let from = lead.invalidated;
-  let touched: Touch[] = [];
+  let touched: Invalidation[] = [];
   let failure: string | null = null;
-  const send = (touches: Touches) => {
+  const send = (invalidations: Invalidations) => {
     try {
-      bus.tell(source, touches);
+      bus.publishInvalidations(source, invalidations);
     } catch (error) {
       failure = causeOf(error);
     }
@@ -34,7 +34,7 @@ export function sendInvalidations(
   const to = events.at(-1)?.position ?? lead.invalidated;
   for (const event of events) {
     try {
-      touched.push(touchOf(event, touchedBy));
+      touched.push(invalidationOf(event, invalidatedBy));
     } catch (error) {
       failure = `${event.type} at position ${event.position}: ${causeOf(error)}`;
       const before = event.position - 1;

@@ -1,4 +1,4 @@
-import type { LedgerEvent, LedgerHead } from '@tributary/bus';
+import type { EndPosition, LoggedEvent } from '@tributary/bus';
 
 /** What a former leader sent, or a failed attempt, may reach the bus this much later; longer than publishing waits for an answer. */
 export const LATE_MS = 6000;
@@ -15,7 +15,7 @@ export interface Lead {
   /** The last position whose invalidations were sent. */
   invalidated: number;
   /** Whatever was committed before `at` has a position up to `position`. */
-  complete: LedgerHead;
+  complete: EndPosition;
   /** The invalidations of everything committed before this time were sent; milliseconds since 1970. */
   invalidatedAt: number;
   /** When the end position was last announced, by the monotonic clock. */
@@ -23,7 +23,7 @@ export interface Lead {
   /** By the monotonic clock: what is purged before may reach the bus again, and is purged once more then. */
   settledAt: number;
   /** Aggregates whose personal data the bus may still have, by type and id, with the event that erased it. */
-  readonly purges: Map<string, LedgerEvent>;
+  readonly purges: Map<string, LoggedEvent>;
 }
 
 /** @param published the last position that is noted as published @param now by the monotonic clock */

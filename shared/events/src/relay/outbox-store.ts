@@ -1,4 +1,4 @@
-import type { LedgerEvent } from '@tributary/bus';
+import type { LoggedEvent } from '@tributary/bus';
 import { listenToNotifications } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
 import { type Claim, claimLead, releaseLead } from '../outbox/lease.js';
@@ -14,7 +14,7 @@ export interface OutboxStore {
   /** The last position that is noted as published. */
   readPublished(): Promise<number>;
   /** The events after one position up to another, in order. */
-  readEvents(after: number, upTo: number, limit: number): Promise<LedgerEvent[]>;
+  readEvents(after: number, upTo: number, limit: number): Promise<LoggedEvent[]>;
   /** Notes a position as published, unless a relay of another term leads or a later one is noted. */
   markPublished(position: number, term: number): Promise<void>;
   deleteOldEvents(retentionMs: number, consumers: readonly string[]): Promise<Retained>;

@@ -1,4 +1,4 @@
-import type { EventBus, LedgerEvent } from '@tributary/bus';
+import type { EventBus, LoggedEvent } from '@tributary/bus';
 import type { Clock } from '@tributary/server';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
@@ -56,7 +56,7 @@ export class Publisher {
   }
 
   /** Starts to publish unless it runs, and announces the end position when nothing is left. @param events the next ones, if they were read already */
-  publish(lead: Lead, events: readonly LedgerEvent[]): void {
+  publish(lead: Lead, events: readonly LoggedEvent[]): void {
     const { clock, faults, holds, announceAfterMs } = this.#options;
     const isDone = lead.published >= lead.head;
     if (isDone) faults.waits.worked();
@@ -82,7 +82,7 @@ export class Publisher {
     if (clock.monotonic() > this.#tooLargeUntil) faults.tooLarge.worked();
   }
 
-  async #publishAll(lead: Lead, given: readonly LedgerEvent[]): Promise<void> {
+  async #publishAll(lead: Lead, given: readonly LoggedEvent[]): Promise<void> {
     const { source, bus, store, faults, eraser, marker, holds } = this.#options;
     let events = given.slice(0, this.#batch);
     do {

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { EventBus, LedgerEvent } from '@tributary/bus';
+import type { EventBus, LoggedEvent } from '@tributary/bus';
 import { type Health, settledWithin, systemTime, type Time } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { BusEraser } from './bus-eraser.js';
+import type { InvalidatedBy } from './invalidation-of.js';
 import { sendInvalidations } from './invalidation-sender.js';
 import { beginLead, type Lead } from './lead.js';
 import { databaseOutbox, type OutboxStore } from './outbox-store.js';
@@ -14,7 +15,6 @@ import { Publisher } from './publisher.js';
 import { RelayFaults } from './relay-faults.js';
 import { addRelayMetrics } from './relay-metrics.js';
 import { RetentionJob } from './retention-job.js';
-import type { TouchedBy } from './touch-of.js';
 
 /** The most events that get positions, or are read, in one turn. */
 const BATCH = 500;
@@ -37,7 +37,7 @@ export interface RelayOptions<Tables> {
   readonly metrics: Registry;
   readonly health: Health;
   /** The entities that an event invalidates: `Type:id`. */
-  readonly touchedBy: TouchedBy;
+  readonly invalidatedBy: InvalidatedBy;
   /** How long events are kept after every consumer has applied them, in milliseconds; 0 keeps them for ever. */
   readonly retentionMs: number;
   /** The declared consumers: nothing is deleted before each of them has reported a position. */
@@ -217,10 +217,10 @@ export class Relay<Tables> {
     return this.#lead;
   }
 
-  #sendInvalidations(lead: Lead, events: readonly LedgerEvent[]): void {
+  #sendInvalidations(lead: Lead, events: readonly LoggedEvent[]): void {
     if (!this.#holds(lead)) return;
-    const { source, bus, touchedBy } = this.#options;
-    sendInvalidations({ source, bus, touchedBy, fault: this.#faults.notInvalidated }, lead, events);
+    const { source, bus, invalidatedBy } = this.#options;
+    sendInvalidations({ source, bus, invalidatedBy, fault: this.#faults.notInvalidated }, lead, events);
   }
 
   #wakeUp(): void {

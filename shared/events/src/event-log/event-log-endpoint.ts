@@ -4,8 +4,8 @@ import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import { type StateSource, serveAggregates } from '../copies/aggregates.js';
 import { type AuditCheck, openAuditDatabase, serveAudit } from '../copies/audit.js';
-import { LedgerGoneError, readLedger } from '../outbox/outbox.js';
-import { EVENT_LOG_PATH, FORMER_EVENT_LOG_PATH } from './ledger-client.js';
+import { EventsDeletedError, readEventLog } from '../outbox/outbox.js';
+import { EVENT_LOG_PATH, FORMER_EVENT_LOG_PATH } from './event-log-client.js';
 
 const pageSchema = z.object({
   after: z.coerce.number().int().min(0),
@@ -14,10 +14,10 @@ const pageSchema = z.object({
 const positionSchema = z.object({ position: z.number().int().min(0) });
 
 /**
- * Lets other services read this one's ledger over HTTP (they cannot connect to its database), and say how far they are:
+ * Lets other services read this one's event log over HTTP (they cannot connect to its database), and say how far they are:
  * `GET /event-log?after=&limit=`, `PUT /event-log/consumers/:name` (both also under `/ledger`, for consumers of the release before), `/aggregates/…` to compare copies with, and `GET /audit`. Callers send `authorization: Bearer <secret>` where one is set.
  */
-export function serveLedger<Tables>(
+export function serveEventLog<Tables>(
   app: FastifyInstance,
   source: string,
   db: Kysely<Tables>,
@@ -49,9 +49,9 @@ export function serveLedger<Tables>(
       const query = pageSchema.safeParse(request.query);
       if (!query.success) return reply.status(400).send({ message: z.prettifyError(query.error) });
       try {
-        return await readLedger(db, source, query.data.after, query.data.limit);
+        return await readEventLog(db, source, query.data.after, query.data.limit);
       } catch (error) {
-        if (error instanceof LedgerGoneError) return reply.status(410).send({ message: error.message });
+        if (error instanceof EventsDeletedError) return reply.status(410).send({ message: error.message });
         throw error;
       }
     });
