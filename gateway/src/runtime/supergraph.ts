@@ -24,9 +24,9 @@ import {
   writeSession,
 } from '../consistency/requirements.js';
 import { credentialsOf } from '../execution/credentials.js';
-import { Abandonment } from '../lib/abandonment.js';
 import { causeOf } from '../lib/error-cause.js';
 import { FailedRequests } from '../lib/failed-requests.js';
+import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-controller.js';
 import { clientKey } from '../server/client-key.js';
 import type { Subgraph } from '../subgraph/subgraph-client.js';
 import { SubgraphDataSource, type SubgraphOptions } from '../subgraph/subgraph-data-source.js';
@@ -242,9 +242,9 @@ export class Supergraph {
     const headers = this.#forwardedHeaders(request);
     const isQuery = loaded.engine.typeOf(request.query, request.operationName) === OperationTypeNode.QUERY;
     if (!isQuery || !this.#config.CLIENT_QUERY_SHARING || this.#isBounded(request, loaded)) {
-      const abandonment = new Abandonment();
-      request.onGone(() => abandonment.happen());
-      return this.#execute(loaded, request, headers, abandonment);
+      const controller = new LazyAbortController();
+      request.onGone(() => controller.abort());
+      return this.#execute(loaded, request, headers, controller);
     }
     const demands = [request.http.headers['x-freshness'] !== undefined, sessionOf(request)];
     const epoch = this.#cache?.epoch ?? 0;
@@ -256,14 +256,14 @@ export class Supergraph {
       demands,
       request.text,
     ]);
-    return this.#sharedQueries.run(key, request, (abandonment) => this.#execute(loaded, request, headers, abandonment));
+    return this.#sharedQueries.run(key, request, (flight) => this.#execute(loaded, request, headers, flight));
   }
 
   async #execute(
     { engine }: LoadedSupergraph,
     request: GraphQLRequest,
     headers: Readonly<Record<string, string>>,
-    abandonment: Abandonment,
+    cancellation: Cancellation & { readonly aborted: boolean },
   ): Promise<WrittenResult> {
     const { query, operationName, variables, method, http } = request;
     let changes = false;
@@ -282,13 +282,13 @@ export class Supergraph {
         headers,
         requestId: http.id,
         requirements,
-        abandonment,
+        cancellation,
         explain,
         reportFreshness: http.headers['x-freshness'] !== undefined,
         allow,
       });
       if (changes) this.#sharedQueries.forget();
-      if ('errors' in result && !abandonment.happened) this.#reportFailures(result.errors, request);
+      if ('errors' in result && !cancellation.aborted) this.#reportFailures(result.errors, request);
       const session = result.positions && sessionHeaders(request, latest(requirements.positions, result.positions));
       if ('text' in result) return new WrittenResult(result.text, true, session);
       const { positions: _, ...answer } = result;

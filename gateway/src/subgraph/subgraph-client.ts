@@ -1,5 +1,4 @@
 import type { ReadPosition, Touches } from '@tributary/consistency';
-import type { Abandonment } from '../lib/abandonment.js';
 import type { JsonObject } from '../lib/json.js';
 
 /** The name and the URL of a subgraph. */
@@ -51,7 +50,7 @@ export interface SubgraphRequest {
   /** Whether it changes nothing, so that it may be sent again. */
   readonly repeatable: boolean;
   /** Cancels the request; null: it runs to its end. */
-  readonly abandonment: Abandonment | null;
+  readonly signal: AbortSignal | null;
 }
 
 /**

@@ -159,7 +159,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
   /** Asks for the subgraph's schema, also while the circuit is open. @throws when it cannot be asked, with the cause */
   async process({ request: { query } }: Pick<GraphQLDataSourceProcessOptions, 'request'>): Promise<ExecutionResult> {
     const body = JSON.stringify({ query });
-    const request = { body, headers: {}, repeatable: true, abandonment: null };
+    const request = { body, headers: {}, repeatable: true, signal: null };
     return (await this.#timed(request, this.#breaker.probe(), null)) as ExecutionResult;
   }
 
@@ -296,7 +296,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
     });
   }
 
-  #post({ body, headers, abandonment }: SubgraphRequest): Promise<SubgraphResult> {
+  #post({ body, headers, signal }: SubgraphRequest): Promise<SubgraphResult> {
     const { timeoutMs, maxBytes } = this.#options;
     const options = {
       path: this.#path,
@@ -304,7 +304,7 @@ export class SubgraphDataSource implements GraphQLDataSource {
       body,
       timeoutMs,
       maxBytes,
-      abandonment,
+      signal,
     };
     return post(this.#pool, options).then(readReply);
   }

@@ -2,7 +2,6 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib';
 import type { Dispatcher, Pool } from 'undici';
-import type { Abandonment } from '../lib/abandonment.js';
 
 export interface SubgraphReply {
   readonly status: number;
@@ -35,7 +34,7 @@ export interface PostOptions {
   readonly timeoutMs: number;
   /** Of the answer, compressed as well as decompressed. */
   readonly maxBytes: number;
-  readonly abandonment: Abandonment | null;
+  readonly signal: AbortSignal | null;
 }
 
 /** Posts a body and reads the whole answer. @throws what went wrong: one of the above, or an error of undici's */
@@ -51,7 +50,8 @@ class PostHandler implements Dispatcher.DispatchHandler {
   readonly #resolve: (reply: SubgraphReply) => void;
   readonly #reject: (error: Error) => void;
   readonly #deadline: NodeJS.Timeout;
-  readonly #stay: (() => void) | undefined;
+  readonly #signal: AbortSignal | null;
+  readonly #abort = () => this.#fail(new AbandonedError());
   readonly #chunks: Buffer[] = [];
   #controller: Dispatcher.DispatchController | null = null;
   #encoding = 'identity';
@@ -63,7 +63,7 @@ class PostHandler implements Dispatcher.DispatchHandler {
   #bytes = 0;
 
   constructor(
-    { timeoutMs, maxBytes, abandonment }: PostOptions,
+    { timeoutMs, maxBytes, signal }: PostOptions,
     resolve: (reply: SubgraphReply) => void,
     reject: (error: Error) => void,
   ) {
@@ -71,7 +71,9 @@ class PostHandler implements Dispatcher.DispatchHandler {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#deadline = setTimeout(() => this.#fail(new DeadlineError()), timeoutMs);
-    this.#stay = abandonment?.listen(() => this.#fail(new AbandonedError()));
+    this.#signal = signal;
+    signal?.addEventListener('abort', this.#abort, { once: true });
+    if (signal?.aborted) this.#abort();
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -150,7 +152,7 @@ class PostHandler implements Dispatcher.DispatchHandler {
 
   #settle(): void {
     clearTimeout(this.#deadline);
-    this.#stay?.();
+    this.#signal?.removeEventListener('abort', this.#abort);
   }
 }
 
