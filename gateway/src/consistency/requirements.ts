@@ -1,10 +1,4 @@
-import {
-  InvalidTokenError,
-  type ReadPosition,
-  readConsistencyToken,
-  type Touches,
-  writePositions,
-} from '@tributary/consistency';
+import { type ReadPosition, type Touches, writePositions } from '@tributary/consistency';
 import { ApiError } from '@tributary/server';
 
 /** What a request demands of everything that it reads, from copies and caches as from owners. */
@@ -38,19 +32,6 @@ export function parseStaleness(text: string): number {
     throw new ApiError('BAD_USER_INPUT', message, { field: 'x-max-staleness' });
   }
   return Number(value) * ({ s: 1000, m: 60_000 }[unit] ?? 1);
-}
-
-export { writeConsistencyToken as writeSession } from '@tributary/consistency';
-
-/** @throws ApiError BAD_USER_INPUT for a text that is not a consistency token */
-export function readSession(token: string): Map<string, number> {
-  try {
-    return readConsistencyToken(token);
-  } catch (error) {
-    if (!(error instanceof InvalidTokenError)) throw error;
-    const message = '"x-session-token" must be the value of that header in a response of this gateway.';
-    throw new ApiError('BAD_USER_INPUT', message, { field: 'x-session-token' });
-  }
 }
 
 /** The later of two states, source by source. */
