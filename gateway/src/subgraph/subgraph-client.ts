@@ -67,3 +67,11 @@ export interface SubgraphClient {
 
 /** Sends one operation whose result comes whole. Never rejects: failures are among the errors of the result. */
 export type Fetcher = (request: SubgraphRequest) => Promise<SubgraphResult>;
+
+/** A subgraph without the credentials in its URL, for the supergraph, logs and messages. */
+export function withoutCredentials({ name, url }: Subgraph): Subgraph {
+  const shown = new URL(url);
+  shown.username = '';
+  shown.password = '';
+  return { name, url: shown.href };
+}
