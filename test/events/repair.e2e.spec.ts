@@ -253,7 +253,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
       (await Promise.all(
         (['products', 'users'] as const).map(async (source) => {
           const [ledger] = await graph.databases.query(source, 'select head as position from ledger');
-          return { source, ...ledger };
+          return { source, ...eventLog };
         }),
       )) as Record<string, unknown>[];
     // What had no effect is noted a little later.

@@ -1,4 +1,10 @@
-import { POSITIONS_HEADER, readPositions, readTouches, TOUCHES_HEADER } from '@tributary/consistency';
+import {
+  FORMER_INVALIDATIONS_HEADER,
+  INVALIDATIONS_HEADER,
+  POSITIONS_HEADER,
+  readInvalidations,
+  readPositions,
+} from '@tributary/consistency';
 import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
 import type { HttpReply } from './http-post.js';
@@ -35,8 +41,8 @@ export function readResult({ status, text, bytes, headers }: HttpReply): Subgrap
   const result = parseResult(text);
   if (!result) throw new NotGraphQLError(status);
   const positions = headers[POSITIONS_HEADER];
-  const invalidations = headers[TOUCHES_HEADER];
-  const touches = typeof invalidations === 'string' ? readTouches(invalidations) : null;
+  const sent = headers[INVALIDATIONS_HEADER] ?? headers[FORMER_INVALIDATIONS_HEADER];
+  const invalidations = typeof sent === 'string' ? readInvalidations(sent) : null;
   const code = STATUS_CODES[status];
   return {
     ...result,
@@ -45,7 +51,7 @@ export function readResult({ status, text, bytes, headers }: HttpReply): Subgrap
     bytes,
     plain: !text.includes('\\'),
     ...(typeof positions === 'string' && { positions: readPositions(positions) }),
-    ...(touches && { touches }),
+    ...(invalidations && { invalidations }),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { ReadPosition, Touches } from '@tributary/consistency';
+import type { Invalidations, ReadPosition } from '@tributary/consistency';
 import type { JsonObject } from '../lib/json.js';
 
 /** The name and the URL of a subgraph. */
@@ -30,8 +30,8 @@ export interface SubgraphResult {
    * Whether a retry at once would not help: the subgraph could not be reached, its circuit is open, or it refuses the caller.
    */
   readonly isFinal?: boolean;
-  /** The entities that a mutation invalidated, if the subgraph reports them. */
-  readonly touches?: Touches;
+  /** The entities that a mutation changed, if the subgraph reports them. */
+  readonly invalidations?: Invalidations;
 }
 
 /** An error of a result, as the subgraph sent it. */
