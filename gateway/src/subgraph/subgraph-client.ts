@@ -1,4 +1,4 @@
-import type { ReadPosition, Touches } from '@tributary/consistency';
+import type { Invalidations, ReadPosition } from '@tributary/consistency';
 import type { JsonObject } from '../lib/json.js';
 
 /** The name and the URL of a subgraph. */
@@ -30,8 +30,8 @@ export interface SubgraphResult {
    * Whether a retry at once would not help: the subgraph could not be reached, its circuit is open, or it refuses the caller.
    */
   readonly isFinal?: boolean;
-  /** The entities that a mutation invalidated, if the subgraph reports them. */
-  readonly touches?: Touches;
+  /** The entities that a mutation changed, if the subgraph reports them. */
+  readonly invalidations?: Invalidations;
 }
 
 /** An error of a result, as the subgraph sent it. */
@@ -67,3 +67,11 @@ export interface SubgraphClient {
 
 /** Sends one operation whose result comes whole. Never rejects: failures are among the errors of the result. */
 export type Fetcher = (request: SubgraphRequest) => Promise<SubgraphResult>;
+
+/** A subgraph without the credentials in its URL, for the supergraph, logs and messages. */
+export function withoutCredentials({ name, url }: Subgraph): Subgraph {
+  const shown = new URL(url);
+  shown.username = '';
+  shown.password = '';
+  return { name, url: shown.href };
+}

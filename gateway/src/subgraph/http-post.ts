@@ -3,7 +3,7 @@ import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib';
 import type { Dispatcher, Pool } from 'undici';
 
-export interface SubgraphReply {
+export interface HttpReply {
   readonly status: number;
   readonly text: string;
   /** Decompressed. */
@@ -38,7 +38,7 @@ export interface PostOptions {
 }
 
 /** Posts a body and reads the whole answer. @throws what went wrong: one of the above, or an error of undici's */
-export function post(pool: Pool, options: PostOptions): Promise<SubgraphReply> {
+export function post(pool: Pool, options: PostOptions): Promise<HttpReply> {
   return new Promise((resolve, reject) => {
     const request = new PostHandler(options, resolve, reject);
     pool.dispatch({ method: 'POST', path: options.path, headers: options.headers, body: options.body }, request);
@@ -47,7 +47,7 @@ export function post(pool: Pool, options: PostOptions): Promise<SubgraphReply> {
 
 class PostHandler implements Dispatcher.DispatchHandler {
   readonly #maxBytes: number;
-  readonly #resolve: (reply: SubgraphReply) => void;
+  readonly #resolve: (reply: HttpReply) => void;
   readonly #reject: (error: Error) => void;
   readonly #deadline: NodeJS.Timeout;
   readonly #signal: AbortSignal | null;
@@ -64,7 +64,7 @@ class PostHandler implements Dispatcher.DispatchHandler {
 
   constructor(
     { timeoutMs, maxBytes, signal }: PostOptions,
-    resolve: (reply: SubgraphReply) => void,
+    resolve: (reply: HttpReply) => void,
     reject: (error: Error) => void,
   ) {
     this.#maxBytes = maxBytes;
