@@ -492,7 +492,7 @@ export class Relay<Tables> {
         if (missing.length === 0) this.#unretained.worked();
         else
           this.#unretained.failed(
-            `LEDGER_CONSUMERS has ${missing.map((name) => `"${name}"`).join(', ')}, of which no position is known`,
+            `EVENT_LOG_CONSUMERS has ${missing.map((name) => `"${name}"`).join(', ')}, of which no position is known`,
           );
       })
       .catch((error) => logger.debug({ err: error }, 'old events could not be deleted; trying again'))
