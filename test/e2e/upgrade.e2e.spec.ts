@@ -351,7 +351,10 @@ test('processes of an earlier release are replaced under load, and no request or
     await reading.stop();
   }
   await placing;
-  expect({ orders: [...clients.errors], reads: [...reading.problems] }).toEqual({ orders: [], reads: [] });
+  expect({ orders: [...clients.errors], reads: [...reading.problems] }, stack.logs.join('\n').slice(-4000)).toEqual({
+    orders: [],
+    reads: [],
+  });
   await until(
     () => unsettled(databases.query),
     (left) => left === 0,
