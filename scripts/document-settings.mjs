@@ -19,10 +19,10 @@ const parts = {
 /** One row for what several parts read alike. */
 const rows = new Map();
 for (const [part, settings] of Object.entries(parts)) {
-  for (const { name, preset, required, description } of describeVariables(settings)) {
+  for (const { name, preset, required, description, former } of describeVariables(settings)) {
     if (!description) fail(`${name} of ${part} has no description.`);
     const key = `${name} ${description} ${preset}`;
-    const row = rows.get(key) ?? { name, preset, required, description, readers: [] };
+    const row = rows.get(key) ?? { name, preset, required, description, former, readers: [] };
     row.readers.push(part);
     rows.set(key, row);
   }
@@ -39,6 +39,12 @@ const tableOf = (wanted) => {
     });
   return ['| variable | read by | default | what it is |', '| --- | --- | --- | --- |', ...lines].join('\n');
 };
+
+function formerNames() {
+  const renamed = new Map([...rows.values()].flatMap(({ name, former }) => (former ? [[former, name]] : [])));
+  const lines = [...renamed].sort().map(([former, name]) => `| \`${former}\` | \`${name}\` |`);
+  return ['| former name | name |', '| --- | --- |', ...lines].join('\n');
+}
 
 const page = `# What can I configure?
 
@@ -71,6 +77,12 @@ ${tableOf((readers) => readers.length === 1 && readers[0] !== 'gateway')}
 ## Several
 
 ${tableOf((readers) => readers.length > 1)}
+
+## Former names
+
+A former name still works, and the program prints a warning. When both are set, the new name wins.
+
+${formerNames()}
 `;
 
 if (process.argv.includes('--check')) {

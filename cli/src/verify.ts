@@ -68,7 +68,7 @@ async function checkOtherConsumers(
 }
 
 const describeGap = ({ consumer, source, after }: Gap) =>
-  `${consumer} has stopped at event ${after} of ${source}: ${source} has deleted what follows (LEDGER_RETENTION).`;
+  `${consumer} has stopped at event ${after} of ${source}: ${source} has deleted what follows (EVENT_LOG_RETENTION).`;
 
 /** What an operator has to know of events that a service will never see. */
 function describeSkip(gap: Gap): string {

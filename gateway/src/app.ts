@@ -8,6 +8,7 @@ import { ResponseCache } from './cache/response-cache.js';
 import { Streams } from './cache/streams.js';
 import type { GatewayConfig } from './config.js';
 import { Supergraph } from './runtime/supergraph.js';
+import { CONSISTENCY_RESPONSE_HEADERS } from './server/consistency-headers.js';
 import { serveExplorerPages } from './server/explorer-pages.js';
 
 /** The gateway: one graph over all subgraphs. It can listen at once, and is ready when it has a supergraph. */
@@ -51,7 +52,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   await service.app.register(cors, {
     origin: config.CORS_ORIGINS.map((origin) => ({ '*': /^/, localhost: THIS_MACHINE })[origin] ?? origin),
     methods: ['GET', 'POST'],
-    exposedHeaders: ['x-session-token', 'x-request-id', 'retry-after'],
+    exposedHeaders: [...CONSISTENCY_RESPONSE_HEADERS, 'x-request-id', 'retry-after'],
     maxAge: 600,
     // Other OPTIONS requests are answered like preflights.
     strictPreflight: false,

@@ -9,9 +9,9 @@ import type { GatewayConfig } from './config.js';
  *
  * @throws ConfigurationError
  */
-export async function checkFiles({ SUPERGRAPH_PATH, LAST_SUPERGRAPH }: GatewayConfig): Promise<void> {
+export async function checkFiles({ SUPERGRAPH_PATH, SUPERGRAPH_FALLBACK }: GatewayConfig): Promise<void> {
   if (SUPERGRAPH_PATH) await checkReadable(SUPERGRAPH_PATH);
-  else if (LAST_SUPERGRAPH && LAST_SUPERGRAPH !== 'redis') await checkWritable(LAST_SUPERGRAPH);
+  else if (SUPERGRAPH_FALLBACK && SUPERGRAPH_FALLBACK !== 'redis') await checkWritable(SUPERGRAPH_FALLBACK);
 }
 
 async function checkReadable(path: string): Promise<void> {
@@ -29,7 +29,7 @@ async function checkReadable(path: string): Promise<void> {
 
 /** It is written anew, and put in the place of the one before: the folder must be writable. */
 async function checkWritable(path: string): Promise<void> {
-  const expected = 'LAST_SUPERGRAPH: expected "redis" or a file in a folder that can be written';
+  const expected = 'SUPERGRAPH_FALLBACK: expected "redis" or a file in a folder that can be written';
   const isFolder = (await stat(path).catch(() => null))?.isDirectory() ?? false;
   if (isFolder) throw new ConfigurationError(`${expected}; ${gotPath(path)} (it is a folder)`);
   const folder = dirname(resolve(path));

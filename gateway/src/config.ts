@@ -115,33 +115,44 @@ export const settings = {
   SUPERGRAPH_POLL_INTERVAL: duration('5s', { min: '10ms' }).describe(
     "Interval at which the subgraphs' schemas, or the supergraph file, are read again.",
   ),
-  LAST_SUPERGRAPH: z
+  SUPERGRAPH_FALLBACK: z
     .string()
     .optional()
     .describe(
       'Where the last supergraph is kept for a start while a subgraph is down: the path of a file, or `redis` (needs `REDIS_URL`). Without it, such a start serves the subgraphs that respond.',
-    ),
+    )
+    .meta({ formerly: 'LAST_SUPERGRAPH' }),
   SUBGRAPH_TIMEOUT: duration('5s', { min: '1ms', max: '1h' }).describe(
     'Time limit of one fetch. A batch of entity fetches that timed out is sent again, fetch by fetch, so a response may take twice as long.',
   ),
   SUBGRAPH_MAX_RESPONSE: count(32 * MIB).describe(
     'Largest response that is read from a subgraph, in bytes, decompressed.',
   ),
-  SUBGRAPH_BREAK_AFTER: count(20).describe(
-    'Consecutive failures, over at least a second, that open the circuit breaker of a subgraph; 0 disables it.',
-  ),
-  SUBGRAPH_BREAK: duration('500ms', { min: '1ms', max: '1h' }).describe(
-    'Time after which an open circuit breaker probes the subgraph. It doubles up to 3s until the subgraph responds.',
-  ),
-  SUBGRAPH_FETCH_SHARING: onOff('on').describe(
-    'Whether requests that need the same data of a subgraph at the same time, with the same credentials, share one fetch: `on`, `off`.',
-  ),
-  SUBGRAPH_FETCH_MERGING: onOff('on').describe(
-    'Whether entity fetches of a request to one subgraph at one time are sent as one batch: `on`, `off`. Entities for which a batch returns no data are fetched again alone.',
-  ),
-  CLIENT_QUERY_SHARING: onOff('on').describe(
-    'Whether clients that send the same query at the same time, with the same credentials and without a bound on staleness, share one response: `on`, `off`.',
-  ),
+  CIRCUIT_BREAKER_FAILURES: count(20)
+    .describe(
+      'Consecutive failures, over at least a second, that open the circuit breaker of a subgraph; 0 disables it.',
+    )
+    .meta({ formerly: 'SUBGRAPH_BREAK_AFTER' }),
+  CIRCUIT_BREAKER_RESET: duration('500ms', { min: '1ms', max: '1h' })
+    .describe(
+      'Time after which an open circuit breaker probes the subgraph. It doubles up to 3s until the subgraph responds.',
+    )
+    .meta({ formerly: 'SUBGRAPH_BREAK' }),
+  SUBGRAPH_FETCH_DEDUPLICATION: onOff('on')
+    .describe(
+      'Whether requests that need the same data of a subgraph at the same time, with the same credentials, share one fetch: `on`, `off`.',
+    )
+    .meta({ formerly: 'SUBGRAPH_FETCH_SHARING' }),
+  ENTITY_BATCHING: onOff('on')
+    .describe(
+      'Whether entity fetches of a request to one subgraph at one time are sent as one batch: `on`, `off`. Entities for which a batch returns no data are fetched again alone.',
+    )
+    .meta({ formerly: 'SUBGRAPH_FETCH_MERGING' }),
+  CLIENT_QUERY_DEDUPLICATION: onOff('on')
+    .describe(
+      'Whether clients that send the same query at the same time, with the same credentials and without a bound on staleness, share one response: `on`, `off`.',
+    )
+    .meta({ formerly: 'CLIENT_QUERY_SHARING' }),
   NATS_URL: natsUrl.describe(
     'NATS server that carries invalidations: `nats://host:4222`. Without it (except in `npm start`) nothing is cached.',
   ),
@@ -207,12 +218,12 @@ export const settings = {
 /** `PORT` is how hosting platforms say where to listen. */
 const ALIASES = { GATEWAY_PORT: 'PORT' };
 
-function check({ LAST_SUPERGRAPH, REDIS_URL }: GivenSettings) {
-  if (LAST_SUPERGRAPH !== 'redis' || REDIS_URL) return [];
+function check({ SUPERGRAPH_FALLBACK, REDIS_URL }: GivenSettings) {
+  if (SUPERGRAPH_FALLBACK !== 'redis' || REDIS_URL) return [];
   return [
     {
       setting: 'REDIS_URL',
-      problem: 'expected a URL such as redis://host:6379 for LAST_SUPERGRAPH=redis; it is not set',
+      problem: 'expected a URL such as redis://host:6379 for SUPERGRAPH_FALLBACK=redis; it is not set',
     },
   ];
 }

@@ -52,7 +52,7 @@ test('processes that are replaced under load lose no request', async () => {
 
 test('their figures are one, whichever of them is asked', async () => {
   const a = await subgraph('type Query { name: String }');
-  const { url } = await startGateway({ ...over({ a }), PROCESSES: '2', CLIENT_QUERY_SHARING: 'off' });
+  const { url } = await startGateway({ ...over({ a }), PROCESSES: '2', CLIENT_QUERY_DEDUPLICATION: 'off' });
   for (let i = 0; i < 40; i++) expect(await askOnce(url, false)).toContain('data');
   const counted = async () => {
     const text = await (await fetch(`${url}/metrics`)).text();

@@ -65,12 +65,12 @@ async function ask(query: string, variables: object, session?: string | null) {
     headers: {
       'content-type': 'application/json',
       connection: 'close',
-      ...(session && { 'x-session-token': session }),
+      ...(session && { 'x-consistency-token': session }),
     },
     body: JSON.stringify({ query, variables }),
   });
   const { data, errors } = (await response.json()) as { data: Answer; errors?: unknown };
-  return { data, errors, session: response.headers.get('x-session-token') };
+  return { data, errors, session: response.headers.get('x-consistency-token') };
 }
 
 const PLACE = `mutation ($input: PlaceOrderInput!, $key: ID!) { placeOrder(input: $input, idempotencyKey: $key) { number status } }`;

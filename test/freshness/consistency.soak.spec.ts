@@ -245,7 +245,7 @@ test.skipIf(!needed)(
         if (random.next() < 0.1) {
           counts.writes += 1;
           const { query, operationName, versions } = random.pick(CHANGES);
-          const headers: Record<string, string> = session ? { 'x-session-token': session.token } : {};
+          const headers: Record<string, string> = session ? { 'x-consistency-token': session.token } : {};
           const [{ data, errors }, answered] = await post(
             node.url,
             { query, operationName, variables: { id } },
@@ -262,7 +262,7 @@ test.skipIf(!needed)(
           }
           const own: Map<string, number> = session?.versions ?? new Map();
           own.set(id, Math.max(own.get(id) ?? 0, version));
-          session = { token: answered.get('x-session-token') as string, versions: own };
+          session = { token: answered.get('x-consistency-token') as string, versions: own };
           if (random.next() < 0.1) session = null;
           continue;
         }
@@ -279,7 +279,7 @@ test.skipIf(!needed)(
           node.url,
           { query, operationName, variables: { id } },
           {
-            ...(used && { 'x-session-token': used.token }),
+            ...(used && { 'x-consistency-token': used.token }),
             ...(boundMs !== null && { 'x-max-staleness': `${boundMs}ms` }),
           },
         );

@@ -152,7 +152,7 @@ test.skipIf(!needed)(
       (found) => found.length > 0,
     );
     const before = await keys('tributary:*');
-    const staging = await another({ REDIS_PREFIX: 'staging', LAST_SUPERGRAPH: 'redis' });
+    const staging = await another({ REDIS_PREFIX: 'staging', SUPERGRAPH_FALLBACK: 'redis' });
     await until(
       () =>
         staging

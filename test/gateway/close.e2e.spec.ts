@@ -5,7 +5,7 @@ import { haveRedis, startRedis } from '../harness/redis.ts';
 import { gateway, gatewayOver, over, subgraph, type TestGateway } from '../harness/test-gateway.ts';
 import { until } from '../harness/until.ts';
 
-const ENV = { SUBGRAPH_TIMEOUT: '60s', SUPERGRAPH_POLL_INTERVAL: '100ms', SUBGRAPH_BREAK_AFTER: '0' };
+const ENV = { SUBGRAPH_TIMEOUT: '60s', SUPERGRAPH_POLL_INTERVAL: '100ms', CIRCUIT_BREAKER_FAILURES: '0' };
 const needed = haveRedis();
 
 const cleanUps: (() => unknown)[] = [];
@@ -80,7 +80,7 @@ test.skipIf(!needed)(
     const bus = new InProcessBus();
     const beat = setInterval(() => bus.tell('a', { from: 1, to: 1, at: Date.now(), touched: [] }), 50);
     cleanUps.push(() => clearInterval(beat));
-    const env = { ...over({ a }), ...ENV, REDIS_URL: redis.url, LAST_SUPERGRAPH: 'redis' };
+    const env = { ...over({ a }), ...ENV, REDIS_URL: redis.url, SUPERGRAPH_FALLBACK: 'redis' };
     const started = await gateway(env, bus);
     await started.gateway.ready;
     redis.signal('SIGSTOP');

@@ -26,14 +26,14 @@ function path(): string {
 describe('a gateway that starts while a subgraph is down', () => {
   test('serves the supergraph that it served last, says so, and goes on with the subgraph when that is back', async () => {
     const { a, b } = await pair();
-    const env = { LAST_SUPERGRAPH: path() };
+    const env = { SUPERGRAPH_FALLBACK: path() };
     const first = await gatewayOver({ a, b }, env);
     await until(
-      async () => readFileSync(env.LAST_SUPERGRAPH, { encoding: 'utf8', flag: 'a+' }).length,
+      async () => readFileSync(env.SUPERGRAPH_FALLBACK, { encoding: 'utf8', flag: 'a+' }).length,
       (length) => length > 0,
     );
     await first.gateway.close();
-    const keptAt = () => JSON.parse(readFileSync(env.LAST_SUPERGRAPH, 'utf8')).composedAt;
+    const keptAt = () => JSON.parse(readFileSync(env.SUPERGRAPH_FALLBACK, 'utf8')).composedAt;
     const composedAt = keptAt();
     await b.down();
     // Meanwhile another subgraph got another schema: that wins.
@@ -52,7 +52,7 @@ describe('a gateway that starts while a subgraph is down', () => {
     // A part of it is as old as it was, after any number of restarts.
     expect(body.degraded?.supergraph).toContain(`composed at ${composedAt}`);
     await until(
-      async () => readFileSync(env.LAST_SUPERGRAPH, 'utf8'),
+      async () => readFileSync(env.SUPERGRAPH_FALLBACK, 'utf8'),
       (text) => text.includes('new: String'),
     );
     expect(keptAt()).toBe(composedAt);
@@ -78,10 +78,10 @@ describe('a gateway that starts while a subgraph is down', () => {
 
   test('and answers only just after that, logs nothing of it', async () => {
     const { a, b } = await pair();
-    const env = { LAST_SUPERGRAPH: path(), SUBGRAPH_TIMEOUT: '20s' };
+    const env = { SUPERGRAPH_FALLBACK: path(), SUBGRAPH_TIMEOUT: '20s' };
     const first = await gatewayOver({ a, b }, env);
     await until(
-      async () => readFileSync(env.LAST_SUPERGRAPH, { encoding: 'utf8', flag: 'a+' }).length,
+      async () => readFileSync(env.SUPERGRAPH_FALLBACK, { encoding: 'utf8', flag: 'a+' }).length,
       (length) => length > 0,
     );
     await first.gateway.close();
@@ -109,10 +109,10 @@ describe('a gateway that starts while a subgraph is down', () => {
 
   test('and hangs, does not wait for it', async () => {
     const { a, b } = await pair();
-    const env = { LAST_SUPERGRAPH: path(), SUBGRAPH_TIMEOUT: '20s' };
+    const env = { SUPERGRAPH_FALLBACK: path(), SUBGRAPH_TIMEOUT: '20s' };
     const first = await gatewayOver({ a, b }, env);
     await until(
-      async () => readFileSync(env.LAST_SUPERGRAPH, { encoding: 'utf8', flag: 'a+' }).length,
+      async () => readFileSync(env.SUPERGRAPH_FALLBACK, { encoding: 'utf8', flag: 'a+' }).length,
       (length) => length > 0,
     );
     await first.gateway.close();
@@ -200,10 +200,10 @@ describe('a gateway that starts while a subgraph is down', () => {
 
   test('ignores what was kept when it is damaged, or of other subgraphs, and says so', async () => {
     const { a, b } = await pair();
-    const env = { LAST_SUPERGRAPH: path() };
+    const env = { SUPERGRAPH_FALLBACK: path() };
     const first = await gatewayOver({ a, b }, env);
     const text = await until(
-      async () => readFileSync(env.LAST_SUPERGRAPH, { encoding: 'utf8', flag: 'a+' }),
+      async () => readFileSync(env.SUPERGRAPH_FALLBACK, { encoding: 'utf8', flag: 'a+' }),
       (kept) => kept.length > 0,
     );
     await first.gateway.close();
@@ -216,9 +216,9 @@ describe('a gateway that starts while a subgraph is down', () => {
       '[]',
     ];
     const checks = damaged.map(async (content) => {
-      const LAST_SUPERGRAPH = path();
-      writeFileSync(LAST_SUPERGRAPH, content);
-      const started = await gatewayOver({ a, b }, { LAST_SUPERGRAPH });
+      const SUPERGRAPH_FALLBACK = path();
+      writeFileSync(SUPERGRAPH_FALLBACK, content);
+      const started = await gatewayOver({ a, b }, { SUPERGRAPH_FALLBACK });
       expect(codesOf(await ask(started.url, 'query Page { b }')), content).toEqual(['GRAPHQL_VALIDATION_FAILED']);
       expect(lines(started, /it is ignored/), content).toHaveLength(1);
     });
@@ -234,7 +234,7 @@ describe('a gateway that starts while a subgraph is down', () => {
       const client = new Redis(redis.url);
       client.on('error', () => undefined);
       try {
-        const env = { LAST_SUPERGRAPH: 'redis', REDIS_URL: redis.url };
+        const env = { SUPERGRAPH_FALLBACK: 'redis', REDIS_URL: redis.url };
         const first = await gatewayOver({ a, b }, env);
         await until(
           () => client.keys('tributary:supergraph:*'),
@@ -265,8 +265,8 @@ describe('a gateway that starts while a subgraph is down', () => {
   );
 });
 
-test('LAST_SUPERGRAPH=redis needs REDIS_URL', async () => {
-  await expect(gateway({ LAST_SUPERGRAPH: 'redis' })).rejects.toThrow(
-    'REDIS_URL: expected a URL such as redis://host:6379 for LAST_SUPERGRAPH=redis',
+test('SUPERGRAPH_FALLBACK=redis needs REDIS_URL', async () => {
+  await expect(gateway({ SUPERGRAPH_FALLBACK: 'redis' })).rejects.toThrow(
+    'REDIS_URL: expected a URL such as redis://host:6379 for SUPERGRAPH_FALLBACK=redis',
   );
 });

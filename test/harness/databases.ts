@@ -15,12 +15,17 @@ export interface TestDatabases {
 }
 
 /** Clones the imported databases of all three services. */
-export async function cloneDatabases(): Promise<TestDatabases> {
+export const cloneDatabases = () => createDatabases((service) => service);
+
+/** Databases of all three services without any table. */
+export const createEmptyDatabases = () => createDatabases(() => 'template0');
+
+async function createDatabases(templateOf: (service: ServiceName) => string): Promise<TestDatabases> {
   const suffix = `_${randomBytes(5).toString('hex')}`;
   const services = ['users', 'products', 'orders'] as const;
   await asSuperuser(async (client) => {
     for (const service of services) {
-      await client.query(`create database ${service + suffix} template ${service} owner ${service}`);
+      await client.query(`create database ${service + suffix} template ${templateOf(service)} owner ${service}`);
       await client.query(`revoke connect, temporary on database ${service + suffix} from public`);
     }
   });

@@ -222,8 +222,8 @@ async function startService(
   );
   const settings: EventSettings = {
     EVENT_POLL_INTERVAL: pollIntervalMs,
-    LEDGER_RETENTION: retention?.afterMs ?? 0,
-    LEDGER_CONSUMERS: retention?.consumers,
+    EVENT_LOG_RETENTION: retention?.afterMs ?? 0,
+    EVENT_LOG_CONSUMERS: retention?.consumers,
     VERIFY_INTERVAL: 0,
   };
   const events = {

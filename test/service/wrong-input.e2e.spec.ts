@@ -90,8 +90,8 @@ function supergraph(path: string, why: string, before: (box: string) => void = (
 }
 
 function lastSupergraph(path: string, why: string, before: (box: string) => void = () => undefined): Row {
-  const stderr = `gateway: LAST_SUPERGRAPH: ${LAST}; got "${path}" (${why})`;
-  return { program: 'gateway', env: { LAST_SUPERGRAPH: path, PORT: '0' }, before, status: 1, stderr };
+  const stderr = `gateway: SUPERGRAPH_FALLBACK: ${LAST}; got "${path}" (${why})`;
+  return { program: 'gateway', env: { SUPERGRAPH_FALLBACK: path, PORT: '0' }, before, status: 1, stderr };
 }
 
 function setUp(databaseUrl: string, stderr: string, env: Record<string, string> = {}): Row {
@@ -187,8 +187,8 @@ const ROWS: readonly Row[] = [
   settings('gateway', { REDIS_PREFIX: 'a*' }, 'REDIS_PREFIX: expected letters, digits and _ . : - only; got "a*"'),
   settings(
     'gateway',
-    { LAST_SUPERGRAPH: 'redis' },
-    'REDIS_URL: expected a URL such as redis://host:6379 for LAST_SUPERGRAPH=redis; it is not set',
+    { SUPERGRAPH_FALLBACK: 'redis' },
+    'REDIS_URL: expected a URL such as redis://host:6379 for SUPERGRAPH_FALLBACK=redis; it is not set',
   ),
   settings('gateway', { PROCESSES: 'zero' }, 'PROCESSES: expected "auto" or a number, 1-99; got "zero"'),
   settings('gateway', { PORT: 'abc' }, 'PORT: expected a port, 0-65535; got "abc"'),
@@ -255,8 +255,8 @@ const ROWS: readonly Row[] = [
   settings('orders', { VERIFY_INTERVAL: '60d' }, 'VERIFY_INTERVAL: expected a duration from 0 to 24d; got "60d"'),
   settings(
     'orders',
-    { LEDGER_CONSUMERS: 'users, a b' },
-    'LEDGER_CONSUMERS: expected names of services such as users,products; got "a b"',
+    { EVENT_LOG_CONSUMERS: 'users, a b' },
+    'EVENT_LOG_CONSUMERS: expected names of services such as users,products; got "a b"',
   ),
 
   {
@@ -381,9 +381,9 @@ const ROWS: readonly Row[] = [
   ),
   stack(
     'start',
-    { env: { HOST: '192.0.2.1', LAST_SUPERGRAPH: 'BOX/none/last' } },
+    { env: { HOST: '192.0.2.1', SUPERGRAPH_FALLBACK: 'BOX/none/last' } },
     'Invalid settings:',
-    `  LAST_SUPERGRAPH: ${LAST}; got "BOX/none/last" (BOX/none: no such file or folder)`,
+    `  SUPERGRAPH_FALLBACK: ${LAST}; got "BOX/none/last" (BOX/none: no such file or folder)`,
     '  HOST: expected an address or a name of this machine; got "192.0.2.1" (EADDRNOTAVAIL)',
   ),
   stack(

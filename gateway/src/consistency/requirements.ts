@@ -20,7 +20,6 @@ export interface Observed {
 
 export const NO_REQUIREMENTS: Requirements = { positions: new Map(), maxStalenessMs: Number.POSITIVE_INFINITY };
 
-const MAX_SOURCES = 50;
 /** How much of a header an error message repeats. */
 const MAX_SHOWN = 60;
 
@@ -33,26 +32,6 @@ export function parseStaleness(text: string): number {
     throw new ApiError('BAD_USER_INPUT', message, { field: 'x-max-staleness' });
   }
   return Number(value) * ({ s: 1000, m: 60_000 }[unit] ?? 1);
-}
-
-/** A session as clients carry it: opaque to them. */
-export function writeSession(positions: ReadonlyMap<string, number>): string {
-  return Buffer.from(JSON.stringify(Object.fromEntries(positions))).toString('base64url');
-}
-
-/** @throws ApiError BAD_USER_INPUT for what is no session of ours */
-export function readSession(token: string): Map<string, number> {
-  try {
-    const entries = Object.entries(JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown>);
-    const isWhole = entries.every(
-      ([source, position]) => /^[\w-]{1,64}$/.test(source) && Number.isSafeInteger(position),
-    );
-    if (isWhole && entries.length <= MAX_SOURCES) return new Map(entries as [string, number][]);
-  } catch {
-    // Told below.
-  }
-  const message = '"x-session-token" must be the value of that header in a response of this gateway.';
-  throw new ApiError('BAD_USER_INPUT', message, { field: 'x-session-token' });
 }
 
 /** The later of two states, source by source. */

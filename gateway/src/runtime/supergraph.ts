@@ -15,18 +15,12 @@ import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { ResponseCache } from '../cache/response-cache.js';
 import { unusableSupergraph } from '../check-files.js';
 import type { GatewayConfig, Subgraph } from '../config.js';
-import {
-  latest,
-  NO_REQUIREMENTS,
-  parseStaleness,
-  type Requirements,
-  readSession,
-  writeSession,
-} from '../consistency/requirements.js';
+import { latest, parseStaleness, type Requirements } from '../consistency/requirements.js';
 import { credentialsOf } from '../execution/credentials.js';
 import { Abandonment } from '../lib/abandonment.js';
 import { causeOf } from '../lib/error-cause.js';
 import { clientKey } from '../server/client-key.js';
+import { ConsistencyHeaders } from '../server/consistency-headers.js';
 import { FailedRequests } from '../server/failed-requests.js';
 import { SubgraphDataSource, type SubgraphOptions } from '../subgraph/subgraph-data-source.js';
 import { ComposedSupergraph } from '../supergraph/composed-supergraph.js';
@@ -78,6 +72,7 @@ export class Supergraph {
   readonly #config: GatewayConfig;
   readonly #defaultStalenessMs: number;
   readonly #cache: ResponseCache | null;
+  readonly #consistencyHeaders: ConsistencyHeaders;
   readonly #sharedQueries = new SharedQueries();
   readonly #last: LastSupergraph | null;
   #loaded: LoadedSupergraph | null = null;
@@ -89,13 +84,14 @@ export class Supergraph {
 
   constructor(config: GatewayConfig, { logger, metrics, health }: SupergraphReports, cache: ResponseCache | null) {
     this.#config = config;
+    this.#consistencyHeaders = new ConsistencyHeaders(logger);
     this.#cache = cache;
     this.#defaultStalenessMs = config.MAX_STALENESS ?? Number.POSITIVE_INFINITY;
     this.#failedRequests = new FailedRequests(logger, 'requests failed');
-    const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, LAST_SUPERGRAPH } = config;
+    const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, SUPERGRAPH_FALLBACK } = config;
     const subgraphs = config.SUBGRAPHS.map(withoutCredentials);
-    const keepsLast = LAST_SUPERGRAPH !== undefined && !SUPERGRAPH_PATH;
-    this.#last = keepsLast ? new LastSupergraph(LAST_SUPERGRAPH, config, subgraphs, logger) : null;
+    const keepsLast = SUPERGRAPH_FALLBACK !== undefined && !SUPERGRAPH_PATH;
+    this.#last = keepsLast ? new LastSupergraph(SUPERGRAPH_FALLBACK, config, subgraphs, logger) : null;
     this.#source = SUPERGRAPH_PATH
       ? new SupergraphFile(SUPERGRAPH_PATH, pollIntervalMs, logger)
       : new ComposedSupergraph({ subgraphs, pollIntervalMs, logger, last: this.#last });
@@ -184,8 +180,8 @@ export class Supergraph {
       supergraphSdl,
       apiSchema,
       fetchers,
-      shareFetches: config.SUBGRAPH_FETCH_SHARING,
-      mergeFetches: config.SUBGRAPH_FETCH_MERGING,
+      shareFetches: config.SUBGRAPH_FETCH_DEDUPLICATION,
+      mergeFetches: config.ENTITY_BATCHING,
       limits: {
         tokens: config.MAX_OPERATION_TOKENS,
         depth: config.MAX_OPERATION_DEPTH,
@@ -240,12 +236,12 @@ export class Supergraph {
     }
     const headers = this.#forwardedHeaders(request);
     const isQuery = loaded.engine.typeOf(request.query, request.operationName) === OperationTypeNode.QUERY;
-    if (!isQuery || !this.#config.CLIENT_QUERY_SHARING || this.#isBounded(request, loaded)) {
+    if (!isQuery || !this.#config.CLIENT_QUERY_DEDUPLICATION || this.#isBounded(request, loaded)) {
       const abandonment = new Abandonment();
       request.onGone(() => abandonment.happen());
       return this.#execute(loaded, request, headers, abandonment);
     }
-    const demands = [request.http.headers['x-freshness'] !== undefined, sessionOf(request)];
+    const demands = [request.http.headers['x-freshness'] !== undefined, this.#consistencyHeaders.find(request)];
     const epoch = this.#cache?.epoch ?? 0;
     const key = JSON.stringify([
       loaded.id,
@@ -288,7 +284,8 @@ export class Supergraph {
       });
       if (changes) this.#sharedQueries.forget();
       if ('errors' in result && !abandonment.happened) this.#reportFailures(result.errors, request);
-      const session = result.positions && sessionHeaders(request, latest(requirements.positions, result.positions));
+      const session =
+        result.positions && this.#consistencyHeaders.write(request, latest(requirements.positions, result.positions));
       if ('text' in result) return new WrittenResult(result.text, true, session);
       const { positions: _, ...answer } = result;
       return answer.data === undefined ? write(answer.errors ?? [], http) : write(answer, http, session);
@@ -335,10 +332,9 @@ export class Supergraph {
 
   /** @throws ApiError BAD_USER_INPUT for a session or a time that is none */
   #requirementsOf(request: GraphQLRequest): Requirements {
-    const session = sessionOf(request);
     const bound = request.http.headers['x-max-staleness'];
     return {
-      positions: session === undefined ? NO_REQUIREMENTS.positions : readSession(session),
+      positions: this.#consistencyHeaders.read(request),
       maxStalenessMs: typeof bound === 'string' ? parseStaleness(bound) : this.#defaultStalenessMs,
     };
   }
@@ -413,29 +409,12 @@ export function withoutCredentials({ name, url }: Subgraph): Subgraph {
   return { name, url: shown.href };
 }
 
-const SESSION_COOKIE = 'tributary-session';
-
-/** The session that a request carries: in a header, or in the cookie. */
-function sessionOf({ http: { headers } }: GraphQLRequest): string | undefined {
-  const given = headers['x-session-token'];
-  if (typeof given === 'string' && given !== '') return given;
-  return new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([\\w-]+)`).exec(headers.cookie ?? '')?.[1];
-}
-
-/** The session that a mutation gives: as a header, and as a cookie when that is asked for. */
-function sessionHeaders({ http }: GraphQLRequest, positions: ReadonlyMap<string, number>): Record<string, string> {
-  const token = writeSession(positions);
-  const asksCookie = http.headers['x-session'] === 'cookie' || http.headers.cookie?.includes(`${SESSION_COOKIE}=`);
-  const cookie = `${SESSION_COOKIE}=${token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400`;
-  return { 'x-session-token': token, ...(asksCookie && { 'set-cookie': cookie }) };
-}
-
 export function subgraphOptions(config: GatewayConfig): SubgraphOptions {
   return {
     timeoutMs: config.SUBGRAPH_TIMEOUT,
     maxBytes: config.SUBGRAPH_MAX_RESPONSE,
-    breakAfter: config.SUBGRAPH_BREAK_AFTER,
-    breakMs: config.SUBGRAPH_BREAK,
+    breakAfter: config.CIRCUIT_BREAKER_FAILURES,
+    breakMs: config.CIRCUIT_BREAKER_RESET,
     quietMs: config.SUBGRAPH_TIMEOUT + Math.min(config.SUPERGRAPH_POLL_INTERVAL, LONGEST_QUIET_MS),
     headers: config.PROPAGATED_HEADERS,
   };

@@ -53,7 +53,7 @@ describe('what was read', () => {
     await warm(PRODUCT);
     await warm(order);
     const { headers } = await change('changePrice(id: "FUR-BO-10001798", price: "77.00")');
-    const seen = { 'x-session-token': headers.get('x-session-token') as string };
+    const seen = { 'x-consistency-token': headers.get('x-consistency-token') as string };
     expect((await explained(PRODUCT, seen)).data.product.price.amount).toBe('77.00');
     expect((await explained(order, seen)).data.order.items[0].product.price.amount).toBe('77.00');
   });
@@ -141,23 +141,39 @@ describe('a session', () => {
     for (let i = 0; i < 20; i++) {
       await warm(query);
       const response = await change(`updateUser(id: "CG-12520", input: { name: "Name ${i}" })`);
-      const token = response.headers.get('x-session-token') as string;
-      const { data } = await explained(query, { 'x-session-token': token });
+      const token = response.headers.get('x-consistency-token') as string;
+      const { data } = await explained(query, { 'x-consistency-token': token });
       expect(data).toEqual({ user: { name: `Name ${i}` }, order: { customer: { name: `Name ${i}` } } });
     }
   });
 
   test('is kept in a cookie that scripts cannot read, when that is asked for', async () => {
-    const response = await change('changePrice(id: "FUR-BO-10001798", price: "78.00")', { 'x-session': 'cookie' });
+    const response = await change('changePrice(id: "FUR-BO-10001798", price: "78.00")', {
+      'x-consistency-cookie': 'true',
+    });
     const cookie = response.headers.get('set-cookie') as string;
-    expect(cookie).toMatch(/^tributary-session=[\w-]+; Path=\/; HttpOnly; SameSite=Lax/);
+    expect(cookie).toMatch(/^tributary-consistency=[\w-]+; Path=\/; HttpOnly; SameSite=Lax/);
     const { data } = await explained(PRODUCT, { cookie: cookie.split(';')[0] as string });
     expect(data.product.price.amount).toBe('78.00');
   });
 
+  test('is also read and issued under the names of an earlier release', async () => {
+    const response = await change('changePrice(id: "FUR-BO-10001798", price: "79.00")', { 'x-session': 'cookie' });
+    const token = response.headers.get('x-session-token') as string;
+    expect(token).toBe(response.headers.get('x-consistency-token'));
+    expect(response.headers.get('set-cookie')).toContain(`tributary-consistency=${token};`);
+    for (const [name, value] of [
+      ['x-session-token', token],
+      ['cookie', `tributary-session=${token}`],
+    ] as const) {
+      const { data } = await explained(PRODUCT, { [name]: value });
+      expect(data.product.price.amount).toBe('79.00');
+    }
+  });
+
   test('that is none is refused', async () => {
-    const answer = await graph.ask(PRODUCT, {}, { 'x-session-token': 'nonsense' });
-    expect(answer.errors?.[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'x-session-token' });
+    const answer = await graph.ask(PRODUCT, {}, { 'x-consistency-token': 'nonsense' });
+    expect(answer.errors?.[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'x-consistency-token' });
   });
 });
 
@@ -236,7 +252,7 @@ test('nobody is given what was kept for somebody else, whatever he sends', async
   const headers: Record<string, string>[] = [
     {},
     two,
-    { ...two, 'x-session-token': 'e30' },
+    { ...two, 'x-consistency-token': 'e30' },
     { ...two, 'x-request-id': 'same' },
     { ...two, 'x-max-staleness': '60s' },
     { cookie: `authorization=${one.authorization}` },

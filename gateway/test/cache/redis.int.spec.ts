@@ -51,7 +51,7 @@ test.skipIf(!needed)(
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ query: `mutation { changePrice(id: "FUR-BO-10001798", price: "${amount}") { id } }` }),
       });
-      expect(headers.get('x-session-token')).toBeTruthy();
+      expect(headers.get('x-consistency-token')).toBeTruthy();
       for (const url of urls) {
         await until(
           () => explained(url),

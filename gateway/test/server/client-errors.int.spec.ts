@@ -20,7 +20,7 @@ const Money = () => {
   });
 };
 
-const ENV = { SUPERGRAPH_POLL_INTERVAL: '1h', SUBGRAPH_BREAK_AFTER: '0' };
+const ENV = { SUPERGRAPH_POLL_INTERVAL: '1h', CIRCUIT_BREAKER_FAILURES: '0' };
 
 async function shop(env: NodeJS.ProcessEnv = {}) {
   const catalogue = await subgraph(
@@ -346,7 +346,11 @@ describe("a subgraph's failure names what is missing because of it:", () => {
   });
 
   test('when it takes too long, and when its circuit is open', async () => {
-    const { url, stock } = await shop({ SUBGRAPH_TIMEOUT: '300ms', SUBGRAPH_BREAK_AFTER: '2', SUBGRAPH_BREAK: '1h' });
+    const { url, stock } = await shop({
+      SUBGRAPH_TIMEOUT: '300ms',
+      CIRCUIT_BREAKER_FAILURES: '2',
+      CIRCUIT_BREAKER_RESET: '1h',
+    });
     stock.answerWith(() => undefined);
     const failure = (extensions: object) => {
       const paths = [0, 1].map((i) => ['products', i, 'weight']);

@@ -12,7 +12,7 @@ const ENV = {
   // Once is enough: what the subgraph says later is not a schema.
   SUPERGRAPH_POLL_INTERVAL: '1h',
   SUBGRAPH_MAX_RESPONSE: String(MAX_BYTES),
-  SUBGRAPH_BREAK_AFTER: '0',
+  CIRCUIT_BREAKER_FAILURES: '0',
 };
 
 /** A gateway over a subgraph that is honest, and has the things, and one that is not, and has what is to know of them. */
@@ -317,8 +317,8 @@ describe('a subgraph that answers with', () => {
 
 test('a subgraph that does not answer is asked for no client until it answers a probe', async () => {
   const { url, hostile } = await graph({
-    SUBGRAPH_BREAK_AFTER: '3',
-    SUBGRAPH_BREAK: '300ms',
+    CIRCUIT_BREAKER_FAILURES: '3',
+    CIRCUIT_BREAKER_RESET: '300ms',
     SUBGRAPH_TIMEOUT: '50ms',
   });
   let asked = 0;

@@ -34,7 +34,7 @@ describe('a schema that alternates between two releases behind one address', () 
 });
 
 describe('the circuit of a subgraph', () => {
-  const ENV = { SUBGRAPH_BREAK_AFTER: '5', SUBGRAPH_BREAK: '60s', SUPERGRAPH_POLL_INTERVAL: '1h' };
+  const ENV = { CIRCUIT_BREAKER_FAILURES: '5', CIRCUIT_BREAKER_RESET: '60s', SUPERGRAPH_POLL_INTERVAL: '1h' };
   const open = ({ metric }: TestGateway, name: string) =>
     metric(new RegExp(`^gateway_subgraph_circuit_open\\{(?=.*subgraph="${name}")`));
 
@@ -62,7 +62,7 @@ describe('the circuit of a subgraph', () => {
 
   test('closes when the subgraph answers again, though no client asks', async () => {
     const { a, b } = await pair();
-    const started = await gatewayOver({ a, b }, { ...ENV, SUBGRAPH_BREAK: '200ms' });
+    const started = await gatewayOver({ a, b }, { ...ENV, CIRCUIT_BREAKER_RESET: '200ms' });
     b.answerWith(html(500));
     await until(
       () => ask(started.url, 'query Page { b }').then(() => open(started, 'b')),
@@ -82,7 +82,7 @@ describe('the circuit of a subgraph', () => {
     ['is not answered in time', () => undefined],
   ])('stays closed, and nothing is logged, when one query of a client %s', async (_what, answer) => {
     const a = await subgraph('type Query { a: String bad: String }');
-    const started = await gatewayOver({ a }, { ...ENV, SUBGRAPH_BREAK: '500ms' });
+    const started = await gatewayOver({ a }, { ...ENV, CIRCUIT_BREAKER_RESET: '500ms' });
     a.answerWith((response, request) => {
       if (request.query.includes('bad')) answer(response, request);
       else response.end('{"data":{"a":"a","__typename":"Query"}}');
@@ -126,7 +126,7 @@ describe('a subgraph that fails', () => {
     const { a, b } = await pair();
     b.serve('type Query { b: String c: String }');
     b.answerWith(schemaOnly);
-    const env = { SUBGRAPH_TIMEOUT: '100ms', SUBGRAPH_BREAK_AFTER: '5', SUBGRAPH_BREAK: '50ms' };
+    const env = { SUBGRAPH_TIMEOUT: '100ms', CIRCUIT_BREAKER_FAILURES: '5', CIRCUIT_BREAKER_RESET: '50ms' };
     // Polls pass all the time.
     const started = await gatewayOver({ a, b }, { ...env, SUPERGRAPH_POLL_INTERVAL: '400ms' });
     const askBoth = async () => {
@@ -170,7 +170,7 @@ describe('a subgraph that fails', () => {
     const { a, b } = await pair();
     const started = await gatewayOver(
       { a, b },
-      { SUPERGRAPH_POLL_INTERVAL: '1h', SUBGRAPH_BREAK_AFTER: '0', SUBGRAPH_TIMEOUT: '100ms' },
+      { SUPERGRAPH_POLL_INTERVAL: '1h', CIRCUIT_BREAKER_FAILURES: '0', SUBGRAPH_TIMEOUT: '100ms' },
     );
     b.answerWith(answer);
     const failing = () => ask(started.url, 'query Page { a b }').then(() => lines(started, /a subgraph fails/));

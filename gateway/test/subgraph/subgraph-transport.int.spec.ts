@@ -7,7 +7,7 @@ import type { Answer, TestRequest } from '../../../test/harness/test-subgraph.ts
 import { until } from '../../../test/harness/until.ts';
 
 const MAX_BYTES = 100_000;
-const ENV = { SUBGRAPH_BREAK_AFTER: '0', SUPERGRAPH_POLL_INTERVAL: '1h', SUBGRAPH_MAX_RESPONSE: String(MAX_BYTES) };
+const ENV = { CIRCUIT_BREAKER_FAILURES: '0', SUPERGRAPH_POLL_INTERVAL: '1h', SUBGRAPH_MAX_RESPONSE: String(MAX_BYTES) };
 const QUERY = 'query Page { text }';
 const BODY = JSON.stringify({ data: { text: 'é"\\'.repeat(2000) } });
 

@@ -1,3 +1,10 @@
+// Consistency tokens: what a client has seen, in an opaque text.
+export {
+  CONSISTENCY_TOKEN_HEADER,
+  InvalidTokenError,
+  readConsistencyToken,
+  writeConsistencyToken,
+} from './consistency-token.js';
 export {
   MIN_POSITIONS_HEADER,
   POSITIONS_HEADER,

@@ -13,22 +13,20 @@ export const eventSettings = {
   EVENT_POLL_INTERVAL: duration('1s', { min: '1ms' }).describe(
     'Interval at which a service reads the event logs of others if NATS delivers nothing.',
   ),
-  LEDGER_RETENTION: duration('0s', { max: '36500d' }).describe(
-    'Time for which events are kept after every consumer has applied them; 0 keeps them for ever.',
-  ),
+  EVENT_LOG_RETENTION: duration('0s', { max: '36500d' })
+    .describe('Time for which events are kept after every consumer has applied them; 0 keeps them for ever.')
+    .meta({ formerly: 'LEDGER_RETENTION' }),
   VERIFY_INTERVAL: duration('1h').describe('Interval at which copies are compared with their sources; 0 disables it.'),
 };
 
 export type EventSettings = z.infer<z.ZodObject<typeof eventSettings>> & {
-  readonly LEDGER_CONSUMERS?: readonly string[] | undefined;
+  readonly EVENT_LOG_CONSUMERS?: readonly string[] | undefined;
 };
 
 /** The services that read a service's event log, as its deployment declares them. */
-export const ledgerConsumers = (preset: string) =>
-  listSetting(
-    'names of services such as users,products',
-    (name) => (/^[\w-]+$/.test(name) ? name : undefined),
-    preset,
-  ).describe(
-    'Services that read this event log. With `LEDGER_RETENTION`, an event is deleted only after each of them has applied it.',
-  );
+export const eventLogConsumers = (preset: string) =>
+  listSetting('names of services such as users,products', (name) => (/^[\w-]+$/.test(name) ? name : undefined), preset)
+    .describe(
+      'Services that read this event log. With `EVENT_LOG_RETENTION`, an event is deleted only after each of them has applied it.',
+    )
+    .meta({ formerly: 'LEDGER_CONSUMERS' });

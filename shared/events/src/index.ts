@@ -26,7 +26,7 @@ export {
   type VerifiableCopy,
 } from './copies/verify.js';
 export { type LedgerClient, ledgerClient } from './event-log/ledger-client.js';
-export { type EventSettings, eventSettings, ledgerConsumers } from './event-settings.js';
+export { type EventSettings, eventLogConsumers, eventSettings } from './event-settings.js';
 export { originOf } from './origin.js';
 export { createRelayLease } from './outbox/lease.js';
 export { createNumbering, createOutbox, eraseFromEvents, type NewEvent, recordEvents } from './outbox/outbox.js';

@@ -65,8 +65,8 @@ export function publishEvents(
     metrics: service.metrics,
     health: service.health,
     touchedBy,
-    retentionMs: settings.LEDGER_RETENTION,
-    consumers: settings.LEDGER_CONSUMERS ?? [],
+    retentionMs: settings.EVENT_LOG_RETENTION,
+    consumers: settings.EVENT_LOG_CONSUMERS ?? [],
   });
   measureUnpublishedEvents(db, service.metrics);
   reportBus(service, bus);

@@ -403,7 +403,10 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
 });
 
 test('retention deletes what is old and applied by every known consumer, and nothing else', async () => {
-  const graph = await startGraph({ usersEnv: { LEDGER_RETENTION: '1ms' }, ordersEnv: { EVENT_POLL_INTERVAL: '50ms' } });
+  const graph = await startGraph({
+    usersEnv: { EVENT_LOG_RETENTION: '1ms' },
+    ordersEnv: { EVENT_POLL_INTERVAL: '50ms' },
+  });
   const events = async () =>
     (await graph.databases.query('users', 'select count(*)::int as count from outbox'))[0]?.count;
   await until(events, (count) => count === 0);

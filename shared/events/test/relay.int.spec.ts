@@ -447,7 +447,9 @@ test('retention deletes nothing before every declared consumer is known, and the
     () => health(owner),
     (answer) => answer.degraded !== undefined,
   );
-  expect(degraded?.retention).toContain('LEDGER_CONSUMERS has "shelves", "warehouse", of which no position is known');
+  expect(degraded?.retention).toContain(
+    'EVENT_LOG_CONSUMERS has "shelves", "warehouse", of which no position is known',
+  );
   const waits = async () =>
     /^retention_waiting\{.*\} (\d)$/m.exec(await (await fetch(`${owner.url}/metrics`)).text())?.[1];
   expect(await waits()).toBe('1');
@@ -459,7 +461,7 @@ test('retention deletes nothing before every declared consumer is known, and the
   await report('shelves', 2500);
   await until(
     async () => (await health(owner)).degraded?.retention,
-    (reason) => reason?.includes('LEDGER_CONSUMERS has "warehouse"') === true,
+    (reason) => reason?.includes('EVENT_LOG_CONSUMERS has "warehouse"') === true,
   );
   const kept = async () => (await query(databases, 'select count(*)::int as count from outbox'))[0].count as number;
   expect(await kept()).toBe(2500);

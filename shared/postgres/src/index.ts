@@ -1,4 +1,5 @@
 export { bulkInsert } from './bulk-insert.js';
+export { endCompatibility } from './compatibility.js';
 export { violatedUniqueConstraint } from './constraint.js';
 export { openDatabase, pingDatabase, type StatementListener } from './database.js';
 export { DatabaseClock } from './database-clock.js';

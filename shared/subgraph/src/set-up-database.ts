@@ -1,4 +1,4 @@
-import { importOnce, type Migrations, migrate, openDatabase } from '@tributary/postgres';
+import { endCompatibility, importOnce, type Migrations, migrate, openDatabase } from '@tributary/postgres';
 import type { Superstore } from '@tributary/superstore';
 import type { Kysely } from 'kysely';
 
@@ -41,6 +41,7 @@ export async function setUpDatabase<Tables>(
   });
   try {
     await migrate(db as unknown as Kysely<never>, migrations);
+    await endCompatibility(db as unknown as Kysely<never>);
     if (scale === 0 || load === null) return false;
     return await importOnce(db, 'superstore', scale, (transaction) => load(transaction, readHistory(), onRows));
   } finally {

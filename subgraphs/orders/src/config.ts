@@ -1,4 +1,4 @@
-import { eventSettings, ledgerConsumers } from '@tributary/events';
+import { eventLogConsumers, eventSettings } from '@tributary/events';
 import { databaseUrl, duration, port, readEnvironment, serveSettings, serviceUrl } from '@tributary/server';
 
 /** What the orders service reads from its environment. */
@@ -18,7 +18,7 @@ export const settings = {
     'Age from which a saga that has not ended counts as stuck.',
   ),
   ...eventSettings,
-  LEDGER_CONSUMERS: ledgerConsumers('users,products'),
+  EVENT_LOG_CONSUMERS: eventLogConsumers('users,products'),
   ...serveSettings,
 };
 

@@ -1,4 +1,4 @@
-import { eventSettings, ledgerConsumers } from '@tributary/events';
+import { eventLogConsumers, eventSettings } from '@tributary/events';
 import { databaseUrl, duration, port, readEnvironment, serveSettings, serviceUrl } from '@tributary/server';
 
 /** What the products service reads from its environment. */
@@ -12,7 +12,7 @@ export const settings = {
     'Time after which stock that an order reserved, but neither took nor released, is available again.',
   ),
   ...eventSettings,
-  LEDGER_CONSUMERS: ledgerConsumers('orders'),
+  EVENT_LOG_CONSUMERS: eventLogConsumers('orders'),
   ...serveSettings,
 };
 

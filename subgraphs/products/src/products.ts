@@ -147,12 +147,8 @@ export class Products {
       const inserted = await transaction
         .insertInto('stock_receipts')
         .values(receipt)
-        .onConflict((conflicting) =>
-          conflicting
-            .columns(['product_id', 'reason', 'idempotency_key'])
-            .where('idempotency_key', 'is not', null)
-            .doNothing(),
-        )
+        // No target: during an upgrade keys are also unique over all products, as the release before needs it.
+        .onConflict((conflicting) => conflicting.doNothing())
         .returning('id')
         .executeTakeFirst();
       if (!inserted) {
@@ -241,11 +237,12 @@ async function refuseOtherUse(
     .where('product_id', '=', receipt.product_id)
     .where('reason', '=', receipt.reason)
     .where('idempotency_key', '=', receipt.idempotency_key)
-    .executeTakeFirstOrThrow();
-  if (before.quantity !== receipt.quantity) {
+    .executeTakeFirst();
+  if (before?.quantity !== receipt.quantity) {
+    const use = before ? `a restock of ${before.quantity}` : 'another product';
     throw conflict(
       'IDEMPOTENCY_KEY_REUSED',
-      `This idempotency key was used for a restock of ${before.quantity}; a new request needs a new key.`,
+      `This idempotency key was used for ${use}; a new request needs a new key.`,
       'idempotencyKey',
     );
   }

@@ -63,9 +63,8 @@ export class Accounts {
       const inserted = await transaction
         .insertInto('account_entries')
         .values({ user_id: userId, amount, reason: 'deposit', order_id: null, idempotency_key: idempotencyKey })
-        .onConflict((conflicting) =>
-          conflicting.columns(['user_id', 'reason', 'idempotency_key']).where('order_id', 'is', null).doNothing(),
-        )
+        // No target: during an upgrade keys are also unique over all accounts, as the release before needs it.
+        .onConflict((conflicting) => conflicting.doNothing())
         .returning('id')
         .executeTakeFirst();
       if (!inserted) return refuseOtherUse(transaction, userId, amount, idempotencyKey);
@@ -99,11 +98,12 @@ async function refuseOtherUse(db: Kysely<UsersTables>, userId: string, amount: s
     .where('user_id', '=', userId)
     .where('reason', '=', 'deposit')
     .where('idempotency_key', '=', key)
-    .executeTakeFirstOrThrow();
-  if (before.amount !== amount) {
+    .executeTakeFirst();
+  if (before?.amount !== amount) {
+    const use = before ? `a deposit of ${before.amount}` : 'another account';
     throw conflict(
       'IDEMPOTENCY_KEY_REUSED',
-      `This idempotency key was used for a deposit of ${before.amount}; a new request needs a new key.`,
+      `This idempotency key was used for ${use}; a new request needs a new key.`,
       'idempotencyKey',
     );
   }

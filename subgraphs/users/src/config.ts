@@ -1,4 +1,4 @@
-import { eventSettings, ledgerConsumers } from '@tributary/events';
+import { eventLogConsumers, eventSettings } from '@tributary/events';
 import { databaseUrl, port, readEnvironment, secret, serveSettings, serviceUrl, urlSetting } from '@tributary/server';
 
 /** What the users service reads from its environment. */
@@ -11,7 +11,7 @@ export const settings = {
     .describe("URL of the identity provider's public keys, in place of `AUTH_SECRET`."),
   ORDERS_URL: serviceUrl(4003).describe('Base URL of the orders service, whose event log carries payment commands.'),
   ...eventSettings,
-  LEDGER_CONSUMERS: ledgerConsumers('orders'),
+  EVENT_LOG_CONSUMERS: eventLogConsumers('orders'),
   ...serveSettings,
 };
 

@@ -42,7 +42,7 @@ export function rebuildCopy<Tables>(
     } catch (error) {
       if (!(error instanceof LedgerGoneError)) throw error;
       throw new LedgerGoneError(
-        `The copy of ${copy.source} cannot be rebuilt: ${copy.source} has deleted the beginning of its event log (LEDGER_RETENTION). "verify --repair" repairs the copy from what ${copy.source} has now.`,
+        `The copy of ${copy.source} cannot be rebuilt: ${copy.source} has deleted the beginning of its event log (EVENT_LOG_RETENTION). "verify --repair" repairs the copy from what ${copy.source} has now.`,
       );
     } finally {
       await dropShadow(connection, copy.table);

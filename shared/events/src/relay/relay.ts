@@ -174,7 +174,8 @@ export class Relay<Tables> {
     const { source, databaseUrl } = this.#options;
     this.#stopListening = listenToNotifications({
       url: databaseUrl,
-      applicationName: `tributary-${source}-relay`,
+      // Not `-relay`: by that name `endCompatibility` recognises processes of the release before.
+      applicationName: `tributary-${source}-outbox`,
       channel: OUTBOX_CHANNEL,
       onPayload: () => this.#wakeUp(),
       onListening: () => this.#wakeUp(),
@@ -491,7 +492,7 @@ export class Relay<Tables> {
         if (missing.length === 0) this.#unretained.worked();
         else
           this.#unretained.failed(
-            `LEDGER_CONSUMERS has ${missing.map((name) => `"${name}"`).join(', ')}, of which no position is known`,
+            `EVENT_LOG_CONSUMERS has ${missing.map((name) => `"${name}"`).join(', ')}, of which no position is known`,
           );
       })
       .catch((error) => logger.debug({ err: error }, 'old events could not be deleted; trying again'))

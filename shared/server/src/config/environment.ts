@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { fileProblem } from './file-problem.js';
@@ -37,6 +38,7 @@ export interface ReadOptions {
  *
  * Each variable may also be given as `<NAME>_FILE`, the path of a file that holds the value (for secrets).
  * An empty variable counts as not set. Secrets are never part of an error message.
+ * A setting with `.meta({ formerly: 'OLD_NAME' })` is also read from its former name; a warning on standard error says so, once.
  *
  * @example
  * const config = readEnvironment({ USERS_PORT: port(4001), USERS_DATABASE_URL: databaseUrl });
@@ -51,10 +53,11 @@ export function readEnvironment<Shape extends z.ZodRawShape>(
   const sources: Record<string, string> = {};
   const problems: SettingProblem[] = [];
   const unreadable = new Set<string>();
-  for (const name of Object.keys(shape)) {
+  for (const [name, schema] of Object.entries(shape)) {
     const isGiven = (variable: string) => Boolean(env[variable] || env[`${variable}_FILE`]);
-    const alias = aliases[name];
-    const source = alias && !isGiven(name) && isGiven(alias) ? alias : name;
+    const former = formerNameOf(schema as z.ZodType);
+    if (former && isGiven(former)) warnOfFormerName(former, name, isGiven(name));
+    const source = [name, former, aliases[name]].find((variable) => variable && isGiven(variable)) ?? name;
     sources[name] = source;
     try {
       const value = env[source] || readValueFile(env[`${source}_FILE`], name);
@@ -74,6 +77,21 @@ export function readEnvironment<Shape extends z.ZodRawShape>(
   if (result.success && problems.length === 0) return result.data;
   const lines = problems.map(({ setting, problem }) => `  ${setting}: ${problem}`);
   throw new ConfigurationError(`invalid settings\n${lines.join('\n')}`, problems);
+}
+
+/** The name that a setting had in an earlier release: `.meta({ formerly: 'OLD_NAME' })`. */
+export function formerNameOf(schema: z.ZodType): string | undefined {
+  return schema.meta()?.formerly as string | undefined;
+}
+
+const warnedOf = new Set<string>();
+
+/** Worker processes stay silent, as the process that started them has printed the warning. */
+function warnOfFormerName(former: string, name: string, isIgnored: boolean): void {
+  if (warnedOf.has(former) || cluster.isWorker) return;
+  warnedOf.add(former);
+  const effect = isIgnored ? `both are set, and ${former} is ignored` : 'the former name still works';
+  process.stderr.write(`warning: ${former} is now named ${name}; ${effect}\n`);
 }
 
 function describe(expected: string, name: string, value: string | undefined): string {

@@ -100,6 +100,16 @@ test('a variable that is read in place of another one is named when it is wrong'
   expect(read({ DATABASE_URL, PORT: 'no' })).toThrow(/^invalid settings\n {2}PORT: expected a port/);
 });
 
+test('a setting is also read from its former name, unless it is set itself', () => {
+  const renamed = { WAIT: duration('1s').meta({ formerly: 'PATIENCE' }) };
+  expect(readEnvironment(renamed, { PATIENCE: '2s' })).toEqual({ WAIT: 2000 });
+  expect(readEnvironment(renamed, { PATIENCE: '2s', WAIT: '3s' })).toEqual({ WAIT: 3000 });
+  expect(problemsOf(renamed, { PATIENCE: '2' })).toEqual([
+    'PATIENCE: expected a duration such as 5s or 250ms; got "2"',
+  ]);
+  expect(misspelledVariables(renamed, { PATIENCE: '2s', PATIENCES: '2s' })).toEqual([]);
+});
+
 test('a misspelled variable is noticed when it differs by one slip', () => {
   const names = (env: NodeJS.ProcessEnv) => misspelledVariables(shape, env).map(({ given }) => given);
   expect(names({ SERVICE_PROT: '1', SERVCE_PORT: '1', SERVICE_PORTS: '1', DATABASE_URL_FILES: '1' })).toHaveLength(4);

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { formerNameOf } from './environment.js';
 
 /** An environment variable that a program reads. */
 export interface Variable {
@@ -7,6 +8,8 @@ export interface Variable {
   readonly preset: string | null;
   readonly required: boolean;
   readonly description: string;
+  /** The name that it had in an earlier release, which still works. */
+  readonly former: string | undefined;
 }
 
 /** The variables of a configuration, each with what its schema says of it. */
@@ -19,6 +22,7 @@ export function describeVariables(shape: z.ZodRawShape): Variable[] {
       preset,
       required: preset === null && !type.safeParse(undefined).success,
       description: type.description ?? '',
+      former: formerNameOf(type),
     };
   });
 }
@@ -31,10 +35,12 @@ export function misspelledVariables(
   shape: z.ZodRawShape,
   env: NodeJS.ProcessEnv,
 ): { readonly given: string; readonly meant: string }[] {
-  const known = Object.keys(shape).flatMap((name) => [name, `${name}_FILE`]);
+  const withFile = (names: readonly string[]) => names.flatMap((name) => [name, `${name}_FILE`]);
+  const names = withFile(Object.keys(shape));
+  const formerNames = withFile(Object.values(shape).flatMap((schema) => formerNameOf(schema as z.ZodType) ?? []));
   return Object.keys(env)
-    .filter((name) => name.length >= SHORTEST_MISSPELLED && !known.includes(name))
-    .flatMap((given) => known.filter((name) => isSlip(given, name)).map((meant) => ({ given, meant })));
+    .filter((name) => name.length >= SHORTEST_MISSPELLED && ![...names, ...formerNames].includes(name))
+    .flatMap((given) => names.filter((name) => isSlip(given, name)).map((meant) => ({ given, meant })));
 }
 
 /** Whether one letter is too many, missing or wrong, or two neighbours are swapped. */

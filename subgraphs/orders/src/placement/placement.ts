@@ -243,7 +243,9 @@ export class Placement {
         if (numbers.has(order.id)) return { id: order.id, isNew: true };
         const known = placedBefore.get(keyOf(order));
         if (known) return known.request === order.request ? { id: known.orderId, isNew: false } : keyReused();
-        return { missing: missing.get(order.id) ?? { users: [], products: [] } };
+        const references = missing.get(order.id);
+        // Another customer's key, while processes of the release before may be running (end_compatibility).
+        return references ? { missing: references } : keyReused();
       });
       return { batch, outcomes };
     });

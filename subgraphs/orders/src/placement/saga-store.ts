@@ -100,7 +100,8 @@ export class SagaStore {
       )
       -- In one order, so that no two of these statements wait for each other's keys.
       order by "customerId", "idempotencyKey"
-      on conflict (customer_id, idempotency_key) do nothing
+      -- No target: during an upgrade keys are also unique over all customers, as the release before needs it.
+      on conflict do nothing
       returning order_id, nextval('order_numbers')::text as number,
         to_char(started_at at time zone 'UTC', 'YYYY') as year
     `.execute(this.#db);
