@@ -78,8 +78,7 @@ test('npm start takes over the data folder of an earlier release that was killed
   expect((await ask(before, deposit, { id: customerId, key: 'a deposit' })).errors).toBeUndefined();
   const confirmed = await place(before, 'confirmed', first);
   expect(confirmed.status).toBe('CONFIRMED');
-  const read =
-    '{ orders(first: 100) { totalCount nodes { id status total { amount } } } users { totalCount } }';
+  const read = '{ orders(first: 100) { totalCount nodes { id status total { amount } } } users { totalCount } }';
   // Killed with an order that may not be settled.
   const unanswered = ask(before, PLACE, { input: order(second), key: 'unanswered' }).catch(() => null);
   const state = await ask(before, read);

@@ -41,7 +41,14 @@ export interface ReadOptions {
  * A setting with `.meta({ formerly: 'OLD_NAME' })` is also read from its former name; a warning on standard error says so, once.
  *
  * @example
- * const config = readEnvironment({ USERS_PORT: port(4001), USERS_DATABASE_URL: databaseUrl });
+ * ```ts
+ * import assert from 'node:assert/strict';
+ * import { databaseUrl, port, readEnvironment } from '@tributary/server';
+ *
+ * const settings = { USERS_PORT: port(4001), USERS_DATABASE_URL: databaseUrl };
+ * const config = readEnvironment(settings, { USERS_DATABASE_URL: 'postgres://users:secret@db:5432/users' });
+ * assert.equal(config.USERS_PORT, 4001);
+ * ```
  * @throws ConfigurationError that has every problem of every setting
  */
 export function readEnvironment<Shape extends z.ZodRawShape>(
