@@ -317,8 +317,8 @@ export class SubgraphCalls {
       : await send(repeatable ? abandonment : null);
     if (!result.plain) run.plain = false;
     // The result says when it was sent: a fetch that was joined, before this request asked for it.
-    const { positions, touches, bytes = 0, errors = [], sentAt = 0 } = result;
-    if (positions) run.observed.push({ subgraph, positions, touches, at: sentAt });
+    const { positions, invalidations, bytes = 0, errors = [], sentAt = 0 } = result;
+    if (positions) run.observed.push({ subgraph, positions, invalidations, at: sentAt });
     traces?.push({
       ...traceOf(subgraph, about),
       shared: joins,

@@ -1,4 +1,4 @@
-import type { ReadPosition, Touches } from '@tributary/consistency';
+import type { Invalidations, ReadPosition } from '@tributary/consistency';
 import type { Abandonment } from '../lib/abandonment.js';
 import type { JsonObject } from '../lib/json.js';
 
@@ -20,7 +20,7 @@ export interface SubgraphResult {
    */
   readonly isFinal?: boolean;
   /** Which entities were touched until then, where it was a mutation and the subgraph says so. */
-  readonly touches?: Touches;
+  readonly invalidations?: Invalidations;
 }
 
 export interface SubgraphError {

@@ -1,5 +1,11 @@
 import type { GraphQLDataSource, GraphQLDataSourceProcessOptions } from '@apollo/gateway/dist/datasources/types.js';
-import { POSITIONS_HEADER, readPositions, readTouches, TOUCHES_HEADER } from '@tributary/consistency';
+import {
+  FORMER_INVALIDATIONS_HEADER,
+  INVALIDATIONS_HEADER,
+  POSITIONS_HEADER,
+  readInvalidations,
+  readPositions,
+} from '@tributary/consistency';
 import { ApiError, type ErrorCode, type ErrorDetails, Fault } from '@tributary/server';
 import type { ExecutionResult } from 'graphql';
 import type { Logger } from 'pino';
@@ -390,8 +396,8 @@ function readReply({ status, text, bytes, headers }: SubgraphReply): SubgraphRes
   const result = parseResult(text);
   if (!result) throw new NotGraphQLError(status);
   const positions = headers[POSITIONS_HEADER];
-  const told = headers[TOUCHES_HEADER];
-  const touches = typeof told === 'string' ? readTouches(told) : null;
+  const told = headers[INVALIDATIONS_HEADER] ?? headers[FORMER_INVALIDATIONS_HEADER];
+  const invalidations = typeof told === 'string' ? readInvalidations(told) : null;
   const code = CODES[status];
   return {
     ...result,
@@ -400,7 +406,7 @@ function readReply({ status, text, bytes, headers }: SubgraphReply): SubgraphRes
     bytes,
     plain: !text.includes('\\'),
     ...(typeof positions === 'string' && { positions: readPositions(positions) }),
-    ...(touches && { touches }),
+    ...(invalidations && { invalidations }),
   };
 }
 

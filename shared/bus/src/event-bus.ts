@@ -1,8 +1,8 @@
-import type { Touches, TouchListener } from '@tributary/consistency';
-import type { LedgerEvent } from './event.js';
+import type { InvalidationListener, Invalidations } from '@tributary/consistency';
+import type { LoggedEvent } from './event.js';
 
-/** How far a ledger goes, told again and again so that a quiet one is known to be quiet. */
-export interface LedgerHead {
+/** How far a event log goes, told again and again so that a quiet one is known to be quiet. */
+export interface EndPosition {
   readonly position: number;
   /**
    * Everything that was committed before this time, in milliseconds since 1970, is at or below `position`; taken before the owner looked.
@@ -15,13 +15,13 @@ export interface LedgerHead {
 
 export interface EventListener {
   /** Resolves when the events took effect; when it rejects they come again. May see an event more than once. */
-  onEvents(events: readonly LedgerEvent[]): Promise<void>;
-  onHead(head: LedgerHead): void;
+  onEvents(events: readonly LoggedEvent[]): Promise<void>;
+  onEndPosition(head: EndPosition): void;
 }
 
 /**
  * Carries events from the services that own them to those that keep copies. It may deliver late, twice, or (when it loses its
- * memory) not at all; consumers make up for it from the owner's ledger. It keeps the order.
+ * memory) not at all; consumers make up for it from the owner's event log. It keeps the order.
  */
 export interface EventBus {
   /**
@@ -32,17 +32,17 @@ export interface EventBus {
    * @returns what is too large, and by how much, for each event that was left out
    * @throws when they are not kept
    */
-  publish(source: string, events: readonly LedgerEvent[], mayGoOn?: () => boolean): Promise<readonly string[]>;
+  publish(source: string, events: readonly LoggedEvent[], mayGoOn?: () => boolean): Promise<readonly string[]>;
   /** Best effort; never throws. */
-  announce(source: string, head: LedgerHead): void;
+  announce(source: string, head: EndPosition): void;
   /** Forgets what it keeps of an aggregate, whose personal data was erased. */
   forget(source: string, aggregateType: string, aggregateId: string): Promise<void>;
   /** Listens to a source under a name that stays the same from run to run. @returns how to stop */
   subscribe(source: string, consumer: string, listener: EventListener): Promise<() => Promise<void>>;
   /** Best effort, to the present listeners; never throws. What is too large for one message is split, and a single position that is too large is left out, which listeners notice as a gap. */
-  tell(source: string, touches: Touches): void;
+  publishInvalidations(source: string, invalidations: Invalidations): void;
   /** Hears from now on what is told of a source; also after the connection was lost. @returns how to stop */
-  listen(source: string, listener: TouchListener): Promise<() => void>;
+  subscribeToInvalidations(source: string, listener: InvalidationListener): Promise<() => void>;
   /** Whether it can be reached now. */
   connected(): boolean;
   /** Why it does not bring what is subscribed to; null while it does, and during the first 2 s of a fault. */

@@ -22,10 +22,10 @@ export const eventSchema = z.object({
   data: z.record(z.string(), z.unknown()),
 });
 
-/** An event with its place in the owner's ledger: 1, 2, 3, … without gaps, in the order of commits. */
-export const ledgerEventSchema = eventSchema.extend({ position: z.number().int().positive() });
+/** An event with its place in the owner's event log: 1, 2, 3, … without gaps, in the order of commits. */
+export const loggedEventSchema = eventSchema.extend({ position: z.number().int().positive() });
 
-export type LedgerEvent = Readonly<z.infer<typeof ledgerEventSchema>>;
+export type LoggedEvent = Readonly<z.infer<typeof loggedEventSchema>>;
 
 /** Where a command came from, for the events that it causes. */
 export interface Origin {
@@ -36,7 +36,7 @@ export interface Origin {
 }
 
 /** The origin of what an event leads to. */
-export function causedBy({ id, correlationId, traceparent }: LedgerEvent): Origin {
+export function causedBy({ id, correlationId, traceparent }: LoggedEvent): Origin {
   return { correlationId, traceparent, causationId: id };
 }
 
@@ -47,4 +47,4 @@ export const NO_ORIGIN: Origin = { correlationId: null, traceparent: null };
  * Whether the owner has erased what is personal in an event's aggregate, in this event and in all before it. So the aggregate is
  * deleted, or the event that deletes it follows, and what came before has no meaning any more.
  */
-export const isErased = ({ data }: Pick<LedgerEvent, 'data'>) => data.erased === true;
+export const isErased = ({ data }: Pick<LoggedEvent, 'data'>) => data.erased === true;

@@ -5,14 +5,15 @@ export {
   readConsistencyToken,
   writeConsistencyToken,
 } from './consistency-token.js';
+export type { Invalidation, InvalidationListener, Invalidations } from './invalidations.js';
 export {
+  FORMER_INVALIDATIONS_HEADER,
+  INVALIDATIONS_HEADER,
   MIN_POSITIONS_HEADER,
   POSITIONS_HEADER,
   type ReadPosition,
+  readInvalidations,
   readPositions,
-  readTouches,
-  TOUCHES_HEADER,
+  writeInvalidations,
   writePositions,
-  writeTouches,
 } from './positions-header.js';
-export type { Touch, Touches, TouchListener } from './touches.js';

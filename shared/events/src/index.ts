@@ -1,6 +1,6 @@
-export type { Freshness } from './consumer/consumer.js';
 export { ConsumerOperations } from './consumer/consumer-operations.js';
-export type { ApplyEvents, Feed } from './consumer/feed.js';
+export type { Freshness } from './consumer/copy-state.js';
+export type { ApplyEvents, EventSubscription } from './consumer/event-subscription.js';
 export type { Gap } from './consumer/gap.js';
 export { addInSyncTimes, createConsumerTables } from './consumer/positions.js';
 export { type AggregateState, MAX_IDS } from './copies/aggregates.js';
@@ -25,12 +25,12 @@ export {
   stateEvent,
   type VerifiableCopy,
 } from './copies/verify.js';
-export { type LedgerClient, ledgerClient } from './event-log/ledger-client.js';
+export { type EventLogClient, eventLogClient } from './event-log/event-log-client.js';
 export { type EventSettings, eventLogConsumers, eventSettings } from './event-settings.js';
 export { originOf } from './origin.js';
 export { createRelayLease } from './outbox/lease.js';
 export { createNumbering, createOutbox, eraseFromEvents, type NewEvent, recordEvents } from './outbox/outbox.js';
-export type { TouchedBy } from './relay/touch-of.js';
+export type { InvalidatedBy } from './relay/invalidation-of.js';
 export {
   consumeEvents,
   ownEventBus,

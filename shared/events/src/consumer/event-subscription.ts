@@ -1,6 +1,6 @@
-import type { LedgerEvent } from '@tributary/bus';
+import type { LoggedEvent } from '@tributary/bus';
 import type { Kysely } from 'kysely';
-import type { LedgerClient } from '../event-log/ledger-client.js';
+import type { EventLogClient } from '../event-log/event-log-client.js';
 
 /** Registers what is done once the transaction has committed: counting, for instance. A transaction that is rolled back does nothing of it. */
 export type OnCommit = (run: () => void) => void;
@@ -12,17 +12,17 @@ export type OnCommit = (run: () => void) => void;
  */
 export type ApplyEvents<Tables> = (
   transaction: Kysely<Tables>,
-  events: readonly LedgerEvent[],
+  events: readonly LoggedEvent[],
   onCommit?: OnCommit,
 ) => Promise<void>;
 
-/** What a service takes from the ledger of another. */
-export interface Feed<Tables> {
+/** What a service takes from the event log of another. */
+export interface EventSubscription<Tables> {
   /** The service whose events these are. */
   readonly source: string;
-  readonly ledger: LedgerClient;
+  readonly eventLog: EventLogClient;
   /** Whether an event may have an effect here; the others are passed over. */
-  readonly wants: (event: LedgerEvent) => boolean;
+  readonly filter: (event: LoggedEvent) => boolean;
   /** Given wanted events only. */
   readonly apply: ApplyEvents<Tables>;
 }

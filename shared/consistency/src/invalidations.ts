@@ -1,5 +1,5 @@
 /** What changed in a service: the entities of the graph that its events from one position to another touched. */
-export interface Touches {
+export interface Invalidations {
   /** The position before the first of the events; the same as `to` when there are none, which says that nothing happened. */
   readonly from: number;
   readonly to: number;
@@ -10,10 +10,10 @@ export interface Touches {
   readonly at: number;
   /** The term of the relay that says so, where a relay does; those of an earlier term than one that was heard of are ignored. */
   readonly term?: number;
-  readonly touched: readonly Touch[];
+  readonly touched: readonly Invalidation[];
 }
 
-export interface Touch {
+export interface Invalidation {
   readonly position: number;
   /** `Type:id` of every entity with a field, in this service, that the event may have changed. */
   readonly entities: readonly string[];
@@ -22,6 +22,6 @@ export interface Touch {
 }
 
 /** Hears what changes in services. What it does not hear (the positions then have a gap) is not told again. */
-export interface TouchListener {
-  onTouches(source: string, touches: Touches): void;
+export interface InvalidationListener {
+  onInvalidations(source: string, invalidations: Invalidations): void;
 }

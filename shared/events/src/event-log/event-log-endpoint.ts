@@ -4,7 +4,8 @@ import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import { type StateSource, serveAggregates } from '../copies/aggregates.js';
 import { type AuditCheck, openAuditDatabase, serveAudit } from '../copies/audit.js';
-import { LedgerGoneError, readLedger } from '../outbox/outbox.js';
+import { EventsDeletedError, readEventLog } from '../outbox/outbox.js';
+import { EVENT_LOG_PATH, FORMER_EVENT_LOG_PATH } from './event-log-client.js';
 
 const pageSchema = z.object({
   after: z.coerce.number().int().min(0),
@@ -13,10 +14,10 @@ const pageSchema = z.object({
 const positionSchema = z.object({ position: z.number().int().min(0) });
 
 /**
- * Lets other services read this one's ledger over HTTP (they cannot connect to its database), and say how far they are:
- * `GET /ledger?after=&limit=`, `PUT /ledger/consumers/:name`, `/aggregates/…` to compare copies with, and `GET /audit`. Callers send `authorization: Bearer <secret>` where one is set.
+ * Lets other services read this one's event log over HTTP (they cannot connect to its database), and say how far they are:
+ * `GET /event-log?after=&limit=`, `PUT /event-log/consumers/:name` (both also under `/ledger`, for consumers of the release before), `/aggregates/…` to compare copies with, and `GET /audit`. Callers send `authorization: Bearer <secret>` where one is set.
  */
-export function serveLedger<Tables>(
+export function serveEventLog<Tables>(
   app: FastifyInstance,
   source: string,
   db: Kysely<Tables>,
@@ -26,7 +27,7 @@ export function serveLedger<Tables>(
 ): void {
   const refuseStrangers = async (request: FastifyRequest) => {
     if (secret !== undefined && request.headers.authorization !== `Bearer ${secret}`) {
-      throw Object.assign(new ApiError('FORBIDDEN', 'The ledger is for the services of this graph.'), {
+      throw Object.assign(new ApiError('FORBIDDEN', 'The event log is for the services of this graph.'), {
         statusCode: 403,
       });
     }
@@ -43,30 +44,32 @@ export function serveLedger<Tables>(
     done();
   });
 
-  app.get('/ledger', { onRequest: refuseStrangers }, async (request, reply) => {
-    const query = pageSchema.safeParse(request.query);
-    if (!query.success) return reply.status(400).send({ message: z.prettifyError(query.error) });
-    try {
-      return await readLedger(db, source, query.data.after, query.data.limit);
-    } catch (error) {
-      if (error instanceof LedgerGoneError) return reply.status(410).send({ message: error.message });
-      throw error;
-    }
-  });
+  for (const path of [EVENT_LOG_PATH, FORMER_EVENT_LOG_PATH]) {
+    app.get(path, { onRequest: refuseStrangers }, async (request, reply) => {
+      const query = pageSchema.safeParse(request.query);
+      if (!query.success) return reply.status(400).send({ message: z.prettifyError(query.error) });
+      try {
+        return await readEventLog(db, source, query.data.after, query.data.limit);
+      } catch (error) {
+        if (error instanceof EventsDeletedError) return reply.status(410).send({ message: error.message });
+        throw error;
+      }
+    });
 
-  app.put<{ Params: { name: string } }>(
-    '/ledger/consumers/:name',
-    { onRequest: refuseStrangers },
-    async (request, reply) => {
-      const body = positionSchema.safeParse(parseJson(request.body));
-      if (!body.success) return reply.status(400).send({ message: z.prettifyError(body.error) });
-      await sql`
+    app.put<{ Params: { name: string } }>(
+      `${path}/consumers/:name`,
+      { onRequest: refuseStrangers },
+      async (request, reply) => {
+        const body = positionSchema.safeParse(parseJson(request.body));
+        if (!body.success) return reply.status(400).send({ message: z.prettifyError(body.error) });
+        await sql`
       insert into ledger_consumers (name, position) values (${request.params.name}, ${body.data.position})
       on conflict (name) do update set position = excluded.position, seen_at = now()
     `.execute(db);
-      return reply.status(204).send();
-    },
-  );
+        return reply.status(204).send();
+      },
+    );
+  }
 }
 
 function parseJson(body: unknown): unknown {

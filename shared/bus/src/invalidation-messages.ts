@@ -1,4 +1,4 @@
-import type { Touch, Touches } from '@tributary/consistency';
+import type { Invalidation, Invalidations } from '@tributary/consistency';
 
 const bytesOf = (text: string) => Buffer.byteLength(text);
 
@@ -9,24 +9,24 @@ const bytesOf = (text: string) => Buffer.byteLength(text);
  * @param maxBytes the most bytes of one message
  * @param onTooLarge told of each position that is left out
  */
-export function* touchMessages(
-  touches: Touches,
+export function* invalidationMessages(
+  invalidations: Invalidations,
   maxBytes: number,
   onTooLarge: (position: number, bytes: number) => void,
 ): Generator<string> {
-  const whole = JSON.stringify(touches);
+  const whole = JSON.stringify(invalidations);
   if (bytesOf(whole) <= maxBytes) {
     yield whole;
     return;
   }
-  const { to, touched } = touches;
+  const { to, touched } = invalidations;
   // No position has more digits than the last.
-  const envelopeBytes = bytesOf(JSON.stringify({ ...touches, from: to, touched: [] }));
-  let from = touches.from;
-  let part: Touch[] = [];
+  const envelopeBytes = bytesOf(JSON.stringify({ ...invalidations, from: to, touched: [] }));
+  let from = invalidations.from;
+  let part: Invalidation[] = [];
   let bytes = envelopeBytes;
   // Only the last message reaches the position that `at` speaks of.
-  const upTo = (last: number) => JSON.stringify({ ...touches, from, to: last, at: 0, touched: part });
+  const upTo = (last: number) => JSON.stringify({ ...invalidations, from, to: last, at: 0, touched: part });
   for (const touch of touched) {
     const size = bytesOf(JSON.stringify(touch)) + 1;
     const before = touch.position - 1;
@@ -43,5 +43,5 @@ export function* touchMessages(
       from = touch.position;
     }
   }
-  yield JSON.stringify({ ...touches, from, touched: part });
+  yield JSON.stringify({ ...invalidations, from, touched: part });
 }
