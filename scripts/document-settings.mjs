@@ -3,17 +3,19 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { settings as gateway } from '@tributary/gateway';
-import { settings as orders } from '@tributary/orders';
-import { settings as products } from '@tributary/products';
+import { definition as orders } from '@tributary/orders';
+import { definition as products } from '@tributary/products';
 import { describeVariables } from '@tributary/server';
 import { setUpSettings } from '@tributary/subgraph';
-import { settings as users } from '@tributary/users';
+import { definition as users } from '@tributary/users';
 
 const PAGE = fileURLToPath(new URL('../docs/configuration.md', import.meta.url));
 const services = { users, products, orders };
 const parts = {
   gateway,
-  ...Object.fromEntries(Object.entries(services).map(([name, settings]) => [name, { ...settings, ...setUpSettings }])),
+  ...Object.fromEntries(
+    Object.entries(services).map(([name, { settings }]) => [name, { ...settings, ...setUpSettings }]),
+  ),
 };
 
 /** One row for what several parts read alike. */

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { NatsBus } from '@tributary/bus';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SERVICES, type ServiceName } from '../harness/databases.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { runProgram } from '../harness/process.ts';
 import { Random } from '../harness/random.ts';
 import { startTcpProxy, through } from '../harness/tcp-proxy.ts';
@@ -18,14 +19,14 @@ if (!NATS_IS_HERE) test('repairs over NATS', ({ skip }) => skip('nats-server is 
 describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph on NATS", { timeout: 60_000 }, () => {
   let graph: TestGraph;
   let nats: TestNats;
-  let operations: OrdersOperations;
+  let operations: OrdersAdmin;
   beforeAll(async () => {
     nats = await startNats();
     graph = await startGraph({
       bus: new NatsBus({ url: nats.url, name: 'test', logger: pino({ level: 'silent' }) }),
       ordersEnv: { SAGA_STEP_TIMEOUT: '2s', VERIFY_INTERVAL: '200ms' },
     });
-    operations = new OrdersOperations(graph.databases.urls.orders, {
+    operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });

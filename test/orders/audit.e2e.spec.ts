@@ -1,22 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { freePort } from '@tributary/cli';
 import { eventLogClient, IncompleteAuditError } from '@tributary/events';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SERVICES, type ServiceName } from '../harness/databases.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { runProgram } from '../harness/process.ts';
 import { Random } from '../harness/random.ts';
 import { until } from '../harness/until.ts';
 
 let graph: TestGraph;
-let operations: OrdersOperations;
+let operations: OrdersAdmin;
 let customer: string;
 let lamp: string;
 beforeAll(async () => {
   graph = await startGraph();
-  operations = new OrdersOperations(graph.databases.urls.orders, {
+  operations = openOrdersAdmin(graph.databases.urls.orders, {
     USERS_URL: graph.urls.users,
     PRODUCTS_URL: graph.urls.products,
   });

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { ConsumerOperations } from '@tributary/events';
-import { OrdersOperations } from '@tributary/orders';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { runProgram } from '../harness/process.ts';
 import { until } from '../harness/until.ts';
 
@@ -236,7 +236,7 @@ describe('a compensation that keeps failing', () => {
     const release = await hold('products');
     const order = await startOrder();
     expect(outcomes(await sagaIs(order.id, 'FAILED'))).toEqual(['reserve-stock TIMED_OUT', 'release-stock FAILED']);
-    const operations = new OrdersOperations(graph.databases.urls.orders, {
+    const operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });
