@@ -21,12 +21,12 @@ import { EntityKeys } from '../execution/entity-keys.js';
 import type { ExecutionContext } from '../execution/execution-context.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from '../execution/explanation.js';
 import { PlanCompiler, type RunNode } from '../execution/plan.js';
-import { SharedFetches } from '../execution/shared-fetches.js';
-import { SubgraphCalls } from '../execution/subgraph-calls.js';
+import { copyOfResult, SubgraphCalls } from '../execution/subgraph-calls.js';
 import { TypeConditions } from '../execution/type-conditions.js';
-import type { Abandonment } from '../lib/abandonment.js';
 import type { JsonObject } from '../lib/json.js';
 import { enclose, quote } from '../lib/json-text.js';
+import type { Cancellation } from '../lib/lazy-abort-controller.js';
+import { SingleFlight } from '../lib/single-flight.js';
 import { type NormalizedVariables, readVariables } from '../operation/client-variables.js';
 import { type ConditionValues, withSettledConditions } from '../operation/conditions.js';
 import { checkKnownScalars } from '../operation/known-scalars.js';
@@ -48,7 +48,7 @@ import { byClientNames, conditionError, presentErrors } from '../response/client
 import { ResponseErrors } from '../response/response-errors.js';
 import { compileShape, type Shape } from '../response/response-shape.js';
 import { compileWriter, type Write } from '../response/response-writer.js';
-import type { Fetcher } from '../subgraph/subgraph-client.js';
+import type { Fetcher, SubgraphResult } from '../subgraph/subgraph-client.js';
 
 export interface EngineOptions {
   readonly supergraphSdl: string;
@@ -87,8 +87,8 @@ export interface EngineRequest {
   readonly requestId?: string | undefined;
   /** What everything that is read must be at least. */
   readonly requirements?: Requirements;
-  /** Happens when the client is gone. */
-  readonly abandonment?: Abandonment;
+  /** Aborts when the client has disconnected. */
+  readonly cancellation?: Cancellation;
   /** Whether the answer is to say how it came about. */
   readonly explain?: boolean;
   /** Whether the answer is to say how fresh it is. */
@@ -154,7 +154,7 @@ export class Engine {
   readonly #cache: ResponseCache | null;
   readonly #types: TypeConditions;
   readonly #compiler: PlanCompiler;
-  readonly #shared: SharedFetches;
+  readonly #flights: SingleFlight<SubgraphResult> | null;
   readonly #operations: Operations;
   readonly #labels: OverrideLabels;
   readonly #suggestions: boolean;
@@ -168,13 +168,13 @@ export class Engine {
     this.#supergraphSdl = supergraphSdl;
     this.#hasCopies = supergraphSdl.includes(' provides: "');
     this.#planner = this.#createPlanner(supergraphSdl);
-    this.#shared = new SharedFetches(shareFetches);
+    this.#flights = shareFetches ? new SingleFlight({ copy: copyOfResult }) : null;
     this.#cache = cache;
     const { supergraph } = this.#planner;
     this.#types = new TypeConditions(supergraph.schema.toGraphQLJSSchema());
     this.#compiler = new PlanCompiler(
       this.#types,
-      new SubgraphCalls(fetchers, this.#shared, mergeFetches, cache),
+      new SubgraphCalls(fetchers, this.#flights, mergeFetches, cache),
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
       new EntityKeys(supergraph),
     );
@@ -300,7 +300,7 @@ export class Engine {
 
   async #execute(
     { run: node }: Route,
-    { headers: given = {}, abandonment, explain: explains, reportFreshness: reports }: EngineRequest,
+    { headers: given = {}, cancellation, explain: explains, reportFreshness: reports }: EngineRequest,
     { type, operationName }: ClientDocument,
     variables: Readonly<Record<string, unknown>>,
     requirements: Requirements | null,
@@ -318,7 +318,7 @@ export class Engine {
       headers,
       credentials: isQuery ? credentialsOf(headers) : null,
       reader: this.#cache ? credentialsOf(given) : '',
-      abandonment: (isQuery && abandonment) || null,
+      cancellation: (isQuery && cancellation) || null,
       requirements,
       data,
       errors: new ResponseErrors(),
@@ -328,7 +328,7 @@ export class Engine {
       traces: explains || reports ? [] : null,
     };
     await node?.(run, { path: [], values: [data] });
-    if (!isQuery) this.#shared.forget();
+    if (!isQuery) this.#flights?.forget();
     return run;
   }
 

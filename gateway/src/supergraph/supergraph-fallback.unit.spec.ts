@@ -3,15 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { LastSupergraph } from './last-supergraph.js';
+import { SupergraphFallback } from './supergraph-fallback.js';
 
 test('processes with one process id, as in containers, that write one file at once leave it whole', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'tributary-last-'));
   const path = join(directory, 'supergraph.json');
-  const redis = { REDIS_URL: undefined, REDIS_PREFIX: '' };
+  const redis = { url: undefined, prefix: '' };
   const writers = Array.from(
     { length: 2 },
-    () => new LastSupergraph(path, redis, [{ name: 'a', url: 'http://a/' }], pino({ level: 'silent' })),
+    () => new SupergraphFallback(path, redis, [{ name: 'a', url: 'http://a/' }], pino({ level: 'silent' })),
   );
   for (let i = 0; i < 20; i++) {
     const composedAt = new Date(i).toISOString();

@@ -2,9 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib';
 import type { Dispatcher, Pool } from 'undici';
-import type { Abandonment } from '../lib/abandonment.js';
 
-export interface SubgraphReply {
+export interface HttpReply {
   readonly status: number;
   readonly text: string;
   /** Decompressed. */
@@ -35,11 +34,11 @@ export interface PostOptions {
   readonly timeoutMs: number;
   /** Of the answer, compressed as well as decompressed. */
   readonly maxBytes: number;
-  readonly abandonment: Abandonment | null;
+  readonly signal: AbortSignal | null;
 }
 
 /** Posts a body and reads the whole answer. @throws what went wrong: one of the above, or an error of undici's */
-export function post(pool: Pool, options: PostOptions): Promise<SubgraphReply> {
+export function post(pool: Pool, options: PostOptions): Promise<HttpReply> {
   return new Promise((resolve, reject) => {
     const request = new PostHandler(options, resolve, reject);
     pool.dispatch({ method: 'POST', path: options.path, headers: options.headers, body: options.body }, request);
@@ -48,10 +47,11 @@ export function post(pool: Pool, options: PostOptions): Promise<SubgraphReply> {
 
 class PostHandler implements Dispatcher.DispatchHandler {
   readonly #maxBytes: number;
-  readonly #resolve: (reply: SubgraphReply) => void;
+  readonly #resolve: (reply: HttpReply) => void;
   readonly #reject: (error: Error) => void;
   readonly #deadline: NodeJS.Timeout;
-  readonly #stay: (() => void) | undefined;
+  readonly #signal: AbortSignal | null;
+  readonly #abort = () => this.#fail(new AbandonedError());
   readonly #chunks: Buffer[] = [];
   #controller: Dispatcher.DispatchController | null = null;
   #encoding = 'identity';
@@ -63,15 +63,17 @@ class PostHandler implements Dispatcher.DispatchHandler {
   #bytes = 0;
 
   constructor(
-    { timeoutMs, maxBytes, abandonment }: PostOptions,
-    resolve: (reply: SubgraphReply) => void,
+    { timeoutMs, maxBytes, signal }: PostOptions,
+    resolve: (reply: HttpReply) => void,
     reject: (error: Error) => void,
   ) {
     this.#maxBytes = maxBytes;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#deadline = setTimeout(() => this.#fail(new DeadlineError()), timeoutMs);
-    this.#stay = abandonment?.listen(() => this.#fail(new AbandonedError()));
+    this.#signal = signal;
+    signal?.addEventListener('abort', this.#abort, { once: true });
+    if (signal?.aborted) this.#abort();
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -150,7 +152,7 @@ class PostHandler implements Dispatcher.DispatchHandler {
 
   #settle(): void {
     clearTimeout(this.#deadline);
-    this.#stay?.();
+    this.#signal?.removeEventListener('abort', this.#abort);
   }
 }
 

@@ -1,66 +1,78 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
-import { performance } from 'node:perf_hooks';
-import { causeOf, Fault } from '@tributary/server';
+import { causeOf, Fault, systemTime, type Time } from '@tributary/server';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { GatewayConfig, Subgraph } from '../config.js';
+import type { Subgraph } from '../subgraph/subgraph-client.js';
 import { composeSchemas, type Schemas } from './compose-schemas.js';
 
-/** What a supergraph was composed from. */
-export interface KeptSupergraph {
+/** The schemas that a supergraph was composed from. */
+export interface StoredSupergraph {
   /** ISO 8601, UTC. */
   readonly composedAt: string;
   readonly schemas: Schemas;
 }
 
-/** Keeps one text beyond the life of the process. */
-interface Keeper {
-  /** Null when nothing is kept. @throws when that cannot be said */
+/** Stores one text beyond the life of the process. */
+interface TextStorage {
+  /** Null when nothing is stored. @throws when the storage cannot be read */
   read(): Promise<string | null>;
-  /** Puts it in the place of what was kept, all or nothing. */
+  /** Replaces the text, atomically. */
   write(text: string): Promise<void>;
-  /** After so many milliseconds it is to be written again, as it may have been lost. */
-  readonly lastsMs: number;
+  /** Milliseconds after which the text is written again, because the storage may have lost it. */
+  readonly rewriteMs: number;
   close(): void;
 }
 
-type RedisPlace = Pick<GatewayConfig, 'REDIS_URL' | 'REDIS_PREFIX'>;
+/** The Redis that a fallback may be stored in. */
+export interface RedisLocation {
+  readonly url: string | undefined;
+  /** Prefix of all keys. */
+  readonly prefix: string;
+}
 
 const REDIS_TIMEOUT_MS = 1000;
-/** Redis may have lost it: it was restarted, or needed the memory. */
-const REDIS_LASTS_MS = 60_000;
-/** What no gateway serves any more is gone from Redis after 30 days. */
+/** Redis may lose the text in a restart, or to free memory. */
+const REDIS_REWRITE_MS = 60_000;
+/** Redis drops a supergraph that no gateway has served for 30 days. */
 const REDIS_TTL_S = 30 * 24 * 3600;
 const RETRY_MS = 5000;
 
-const keptSchema = z.object({
+const storedSchema = z.object({
   format: z.literal(1),
   composedAt: z.iso.datetime(),
   subgraphs: z.array(z.object({ name: z.string(), url: z.string(), schema: z.string() })),
 });
 
 /**
- * The schemas of the supergraph that was served last, in a file or in Redis, so that a gateway that restarts while a subgraph is down
- * serves it. They belong to one set of subgraphs (names and URLs); those of another one, and whatever is damaged, are ignored.
+ * Stores the schemas of the supergraph that was served last, in a file or in Redis, so that a gateway that starts while a subgraph is down
+ * serves it. They belong to one set of subgraphs (names and URLs); schemas of another set, and damaged ones, are ignored.
  */
-export class LastSupergraph {
+export class SupergraphFallback {
   readonly #subgraphs: readonly Subgraph[];
-  readonly #keeper: Keeper;
+  readonly #storage: TextStorage;
   readonly #logger: Logger;
+  readonly #time: Time;
   readonly #fault: Fault;
-  #written: KeptSupergraph | null = null;
+  #written: StoredSupergraph | null = null;
   #writtenAt = Number.NEGATIVE_INFINITY;
   #triedAt = Number.NEGATIVE_INFINITY;
-  #read: KeptSupergraph | null | undefined;
+  #read: StoredSupergraph | null | undefined;
   #writing = false;
   #closed = false;
 
   /** @param place the path of a file, or `redis` @param subgraphs with URLs that hold no credentials */
-  constructor(place: string, redis: RedisPlace, subgraphs: readonly Subgraph[], logger: Logger) {
+  constructor(
+    place: string,
+    redis: RedisLocation,
+    subgraphs: readonly Subgraph[],
+    logger: Logger,
+    time: Time = systemTime,
+  ) {
+    this.#time = time;
     this.#subgraphs = subgraphs;
-    this.#keeper = place === 'redis' ? inRedis(redis, subgraphs) : inFile(place);
+    this.#storage = place === 'redis' ? inRedis(redis, subgraphs) : inFile(place);
     this.#logger = logger;
     this.#fault = new Fault({
       logger,
@@ -69,13 +81,13 @@ export class LastSupergraph {
     });
   }
 
-  /** Null when none is kept for these subgraphs, or when it cannot be read now. Never throws; takes at most a second or two. */
-  async read(): Promise<KeptSupergraph | null> {
+  /** Null when none is stored for these subgraphs, or when it cannot be read now. Never throws; takes at most two seconds. */
+  async read(): Promise<StoredSupergraph | null> {
     if (this.#read !== undefined) return this.#read;
     try {
-      const text = await this.#keeper.read();
+      const text = await this.#storage.read();
       this.#fault.worked();
-      if (text !== null) this.#read = this.#understood(text);
+      if (text !== null) this.#read = await this.#parse(text);
       return this.#read ?? null;
     } catch (error) {
       if (!this.#closed) this.#fault.failed(error);
@@ -83,15 +95,15 @@ export class LastSupergraph {
     }
   }
 
-  /** Keeps it, unless it is kept already. Never throws. */
-  async write(supergraph: KeptSupergraph): Promise<void> {
-    const now = performance.now();
-    if (isSame(this.#written, supergraph) && now - this.#writtenAt < this.#keeper.lastsMs) return;
+  /** Stores a supergraph, unless it is stored already. Never throws. */
+  async write(supergraph: StoredSupergraph): Promise<void> {
+    const now = this.#time.monotonic();
+    if (isSame(this.#written, supergraph) && now - this.#writtenAt < this.#storage.rewriteMs) return;
     if (this.#writing || (this.#fault.cause !== null && now - this.#triedAt < RETRY_MS)) return;
     this.#triedAt = now;
     this.#writing = true;
     try {
-      await this.#keeper.write(this.#text(supergraph));
+      await this.#storage.write(this.#text(supergraph));
       this.#written = supergraph;
       this.#writtenAt = now;
       this.#fault.worked();
@@ -102,7 +114,7 @@ export class LastSupergraph {
     }
   }
 
-  /** Why it cannot be kept now; null when it can. */
+  /** Why it cannot be stored now; null when it can. */
   get problem(): string | null {
     return this.#fault.cause;
   }
@@ -110,24 +122,24 @@ export class LastSupergraph {
   close(): void {
     this.#closed = true;
     this.#fault.stop();
-    this.#keeper.close();
+    this.#storage.close();
   }
 
-  #text({ composedAt, schemas }: KeptSupergraph): string {
+  #text({ composedAt, schemas }: StoredSupergraph): string {
     const subgraphs = this.#subgraphs.map(({ name, url }) => ({ name, url, schema: schemas.get(name) }));
     return JSON.stringify({ format: 1, composedAt, subgraphs });
   }
 
-  /** Null, and a line in the log, for what is of no use. */
-  #understood(text: string): KeptSupergraph | null {
+  /** Null, with a line in the log, for a text that is damaged or of other subgraphs. */
+  async #parse(text: string): Promise<StoredSupergraph | null> {
     try {
-      const { composedAt, subgraphs } = keptSchema.parse(JSON.parse(text));
+      const { composedAt, subgraphs } = storedSchema.parse(JSON.parse(text));
       const names = (of: readonly Subgraph[]) => of.map(({ name, url }) => `${name}=${url}`).sort();
       if (names(subgraphs).join() !== names(this.#subgraphs).join()) {
         throw new Error(`It was composed of other subgraphs: ${names(subgraphs).join()}.`);
       }
       const schemas = new Map(subgraphs.map(({ name, schema }) => [name, schema]));
-      composeSchemas(this.#subgraphs, schemas);
+      await composeSchemas(this.#subgraphs, schemas);
       return { composedAt, schemas };
     } catch (error) {
       this.#logger.warn(
@@ -139,13 +151,13 @@ export class LastSupergraph {
   }
 }
 
-function isSame(a: KeptSupergraph | null, b: KeptSupergraph): boolean {
+function isSame(a: StoredSupergraph | null, b: StoredSupergraph): boolean {
   return a?.composedAt === b.composedAt && [...b.schemas].every(([name, schema]) => a.schemas.get(name) === schema);
 }
 
-function inFile(path: string): Keeper {
+function inFile(path: string): TextStorage {
   return {
-    lastsMs: Number.POSITIVE_INFINITY,
+    rewriteMs: Number.POSITIVE_INFINITY,
     async read() {
       try {
         return await readFile(path, 'utf8');
@@ -175,11 +187,11 @@ function inFile(path: string): Keeper {
   };
 }
 
-function inRedis({ REDIS_URL, REDIS_PREFIX }: RedisPlace, subgraphs: readonly Subgraph[]): Keeper {
+function inRedis({ url, prefix }: RedisLocation, subgraphs: readonly Subgraph[]): TextStorage {
   const set = subgraphs.map(({ name, url: where }) => `${name}=${where}`).sort();
   const key = `supergraph:1:${createHash('sha256').update(set.join()).digest('base64url')}`;
-  const redis = new Redis(REDIS_URL as string, {
-    keyPrefix: REDIS_PREFIX,
+  const redis = new Redis(url as string, {
+    keyPrefix: prefix,
     maxRetriesPerRequest: 1,
     connectTimeout: REDIS_TIMEOUT_MS,
     commandTimeout: REDIS_TIMEOUT_MS,
@@ -188,7 +200,7 @@ function inRedis({ REDIS_URL, REDIS_PREFIX }: RedisPlace, subgraphs: readonly Su
   // Each command says what is wrong.
   redis.on('error', () => undefined);
   return {
-    lastsMs: REDIS_LASTS_MS,
+    rewriteMs: REDIS_REWRITE_MS,
     read: () => redis.get(key),
     async write(text) {
       await redis.set(key, text, 'EX', REDIS_TTL_S);
