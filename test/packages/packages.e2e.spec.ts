@@ -44,7 +44,7 @@ test('the gateway serves a supergraph file', async () => {
   const subgraph = { name: 'a', url: 'http://127.0.0.1:9/graphql' };
   writeFileSync(
     join(root, 'supergraph.graphql'),
-    composeSchemas([subgraph], new Map([['a', 'type Query { name: String }']])),
+    await composeSchemas([subgraph], new Map([['a', 'type Query { name: String }']])),
   );
   const output = await run(`
     import { createGateway, readConfig } from '@tributary/gateway';
