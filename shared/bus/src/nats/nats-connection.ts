@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter, once, setMaxListeners } from 'node:events';
 import { anySignal, Fault, type Time, unlessAborted } from '@tributary/server';
 import { connect, ErrorCode, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
@@ -43,6 +43,8 @@ export class NatsConnectionKeeper {
 
   constructor(options: NatsConnectionOptions) {
     this.#options = options;
+    // Each subscription that waits for a connection adds a listener.
+    setMaxListeners(0, this.#stopped.signal);
     this.#fault = new Fault({
       logger: options.logger,
       began: 'there is no connection to NATS; copies follow by polling, and gateways do not cache',
