@@ -36,7 +36,7 @@ const PLAIN_ERRORS = new Set([
   'ConfigurationError',
   'ImportConflictError',
   'AlreadyRunningError',
-  'LedgerGoneError',
+  'EventsDeletedError',
 ]);
 
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'];

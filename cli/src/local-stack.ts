@@ -23,7 +23,7 @@ export interface LocalData {
   readonly databaseUrls: Readonly<Record<string, string>>;
   /** Signs development tokens. */
   readonly tokenSecret: string;
-  /** Lets the services of this stack read each other's ledgers. */
+  /** Lets the services of this stack read each other's event logs. */
   readonly internalSecret: string;
   /** Resolves when PostgreSQL ends, asked to or not. */
   readonly ended: Promise<void>;

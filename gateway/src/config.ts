@@ -14,18 +14,7 @@ import {
   urlSetting,
 } from '@tributary/server';
 import { z } from 'zod';
-
-/** A service of the graph and where it answers. */
-export interface Subgraph {
-  readonly name: string;
-  readonly url: string;
-}
-
-/** A header of clients' requests that subgraphs are sent too: all of them, or one. */
-export interface HeaderRule {
-  readonly name: string;
-  readonly subgraph: string | null;
-}
+import type { HeaderRule, Subgraph } from './subgraph/subgraph-client.js';
 
 const LOCAL_SUBGRAPHS =
   'users=http://localhost:4001/graphql,products=http://localhost:4002/graphql,orders=http://localhost:4003/graphql';

@@ -7,8 +7,8 @@ await runCommand('gateway', settings, {
   compose: {
     description: 'compose SUBGRAPHS and print the supergraph, for SUPERGRAPH_PATH',
     async run() {
-      const { composeOnce } = await import('./supergraph/compose-once.js');
-      process.stdout.write(await composeOnce(readConfig()));
+      const { compose } = await import('./open-graphs.js');
+      process.stdout.write(await compose(readConfig()));
     },
   },
 });

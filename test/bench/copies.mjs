@@ -90,7 +90,7 @@ async function measureDelay() {
   );
 }
 
-/** From the start of a stack whose users ledger is far ahead of the copy, until the copy is level. */
+/** From the start of a stack whose users event log is far ahead of the copy, until the copy is level. */
 async function measureCatchUp() {
   const { ORDERS_DATABASE_URL } = findConnections(folder);
   const secrets = JSON.parse(readFileSync(join(folder, 'secrets.json'), 'utf8'));

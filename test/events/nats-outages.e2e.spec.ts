@@ -1,4 +1,4 @@
-import { type LedgerEvent, NatsBus } from '@tributary/bus';
+import { type LoggedEvent, NatsBus } from '@tributary/bus';
 import { createUsersService, readConfig } from '@tributary/users';
 import { connect, type JetStreamManager, type StoredMsg } from 'nats';
 import pg from 'pg';
@@ -30,7 +30,7 @@ function logTo(lines: string[]): Logger {
   return pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
 }
 
-const eventOf = (position: number): LedgerEvent => ({
+const eventOf = (position: number): LoggedEvent => ({
   position,
   id: `id-${position}`,
   source: 'users',
@@ -52,18 +52,18 @@ async function startFlow(url: string) {
   const [sender, receiver] = ['sender', 'receiver'].map((name) => new NatsBus({ url, name, logger: logTo(log) }));
   if (!sender || !receiver) throw new Error('unreachable');
   cleanUps.push(() => Promise.all([sender.close(), receiver.close()]));
-  const got = { events: 0, heads: 0, touches: 0 };
+  const got = { events: 0, heads: 0, invalidations: 0 };
   await receiver.subscribe('users', 'reader', {
     onEvents: async (events) => {
       got.events = Math.max(got.events, ...events.map(({ position }) => position));
     },
-    onHead: ({ position }) => {
+    onEndPosition: ({ position }) => {
       got.heads = position;
     },
   });
-  await receiver.listen('users', {
-    onTouches: (_source, { to }) => {
-      got.touches = to;
+  await receiver.subscribeToInvalidations('users', {
+    onInvalidations: (_source, { to }) => {
+      got.invalidations = to;
     },
   });
   let position = 0;
@@ -74,10 +74,10 @@ async function startFlow(url: string) {
       async () => {
         await sender.publish('users', [eventOf(sent)]).catch(() => undefined);
         sender.announce('users', { position: sent, at: Date.now() });
-        sender.tell('users', { from: sent - 1, to: sent, at: Date.now(), touched: [] });
+        sender.publishInvalidations('users', { from: sent - 1, to: sent, at: Date.now(), touched: [] });
         return got;
       },
-      ({ events, heads, touches }) => events === sent && heads === sent && touches === sent,
+      ({ events, heads, invalidations }) => events === sent && heads === sent && invalidations === sent,
       BACK_WITHIN_MS,
     );
   };
@@ -163,7 +163,7 @@ test('subscriptions end within 5 s while NATS hangs; others come again when it g
   const { sender, receiver, flows } = await startFlow(nats.url);
   process.kill(nats.pid as number, 'SIGSTOP');
   const connecting = new NatsBus({ url: nats.url, name: 'connecting', logger: logTo([]) });
-  const listener = { onEvents: async () => undefined, onHead: () => undefined };
+  const listener = { onEvents: async () => undefined, onEndPosition: () => undefined };
   const stops = await Promise.all([connecting, sender].map((bus, i) => bus.subscribe('users', `other${i}`, listener)));
   const begunAt = performance.now();
   await Promise.all(stops.map((stop) => stop()));

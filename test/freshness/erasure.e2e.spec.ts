@@ -1,5 +1,5 @@
 import { InProcessBus } from '@tributary/bus';
-import type { Touch } from '@tributary/consistency';
+import type { Invalidation } from '@tributary/consistency';
 import { Redis } from 'ioredis';
 import { afterEach, expect, test } from 'vitest';
 import { ControlledBus } from '../harness/controlled-bus.ts';
@@ -40,11 +40,11 @@ async function start() {
   const bus = new InProcessBus();
   let position = 1;
   subgraph.positions = 'users=1';
-  const say = (touched: readonly Touch[]) => {
+  const say = (touched: readonly Invalidation[]) => {
     const from = position;
     if (touched.length > 0) position += 1;
     subgraph.positions = `users=${position}`;
-    bus.tell('users', { from, to: position, at: Date.now(), touched });
+    bus.publishInvalidations('users', { from, to: position, at: Date.now(), touched });
   };
   const beat = setInterval(() => say([]), 100);
   cleanUps.push(() => clearInterval(beat));
@@ -208,7 +208,7 @@ test.skipIf(!needed)(
     // The message is lost: what follows shows the gap.
     await until(
       async () => running.connection.lose(),
-      (touches) => touches.some(({ touched }) => touched.length > 0),
+      (invalidations) => invalidations.some(({ touched }) => touched.length > 0),
     );
     expect(await graph.kept()).toContain('Claire');
     running.connection.resume();

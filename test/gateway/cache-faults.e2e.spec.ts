@@ -27,7 +27,8 @@ async function start(delayMs = 0) {
   const bus = new InProcessBus();
   const clock = { aheadMs: 0, speaks: true };
   const beat = setInterval(() => {
-    if (clock.speaks) bus.tell('items', { from: 1, to: 1, at: Date.now() + clock.aheadMs, touched: [] });
+    if (clock.speaks)
+      bus.publishInvalidations('items', { from: 1, to: 1, at: Date.now() + clock.aheadMs, touched: [] });
   }, 100);
   cleanUps.push(() => clearInterval(beat));
   const redis = await startRedis();
@@ -202,7 +203,7 @@ test.skipIf(!needed)(
     };
     for (let i = 0; i < 120; i++) await client.set(`tributary:2:large-${i}`, JSON.stringify(entry));
     const touched = [{ position: 2, entities: ['Item:i1'], erased: true as const }];
-    bus.tell('items', { from: 1, to: 2, at: Date.now(), touched });
+    bus.publishInvalidations('items', { from: 1, to: 2, at: Date.now(), touched });
     await until(
       () => client.keys('tributary:2:large-*'),
       (keys) => keys.length === 0,

@@ -78,13 +78,18 @@ test.skipIf(!needed)(
     const redis = await startRedis();
     cleanUps.push(() => redis.kill());
     const bus = new InProcessBus();
-    const beat = setInterval(() => bus.tell('a', { from: 1, to: 1, at: Date.now(), touched: [] }), 50);
+    const beat = setInterval(() => bus.publishInvalidations('a', { from: 1, to: 1, at: Date.now(), touched: [] }), 50);
     cleanUps.push(() => clearInterval(beat));
     const env = { ...over({ a }), ...ENV, REDIS_URL: redis.url, SUPERGRAPH_FALLBACK: 'redis' };
     const started = await gateway(env, bus);
     await started.gateway.ready;
     redis.signal('SIGSTOP');
-    bus.tell('a', { from: 1, to: 2, at: Date.now(), touched: [{ position: 2, entities: ['A:1'], erased: true }] });
+    bus.publishInvalidations('a', {
+      from: 1,
+      to: 2,
+      at: Date.now(),
+      touched: [{ position: 2, entities: ['A:1'], erased: true }],
+    });
     a.serve('type Query { a: String more: String }');
     await until(
       () => ask(started.url, 'query Page { more }'),

@@ -1,5 +1,5 @@
-import type { EventBus, EventListener, InProcessBus, LedgerHead } from '@tributary/bus';
-import type { Touches, TouchListener } from '@tributary/consistency';
+import type { EndPosition, EventBus, EventListener, InProcessBus } from '@tributary/bus';
+import type { InvalidationListener, Invalidations } from '@tributary/consistency';
 
 /** Between a sender and a receiver: what is announced takes a while, and comes with the time of the sender's clock. */
 export interface Link {
@@ -13,7 +13,7 @@ export interface Link {
 export class ControlledBus implements EventBus {
   readonly #bus: InProcessBus;
   readonly link: Link = { aheadMs: 0, delayMs: 0 };
-  #held: { readonly touches: Touches; readonly hear: () => void }[] | null = null;
+  #held: { readonly invalidations: Invalidations; readonly hear: () => void }[] | null = null;
 
   constructor(bus: InProcessBus) {
     this.#bus = bus;
@@ -25,15 +25,15 @@ export class ControlledBus implements EventBus {
   }
 
   /** Lets the next held message be heard. @returns what it was, if there was one */
-  letGo(): Touches | undefined {
+  letGo(): Invalidations | undefined {
     const next = this.#held?.shift();
     next?.hear();
-    return next?.touches;
+    return next?.invalidations;
   }
 
   /** Loses what is held. @returns what it was */
-  lose(): readonly Touches[] {
-    return (this.#held?.splice(0) ?? []).map(({ touches }) => touches);
+  lose(): readonly Invalidations[] {
+    return (this.#held?.splice(0) ?? []).map(({ invalidations }) => invalidations);
   }
 
   /** Lets what is held be heard, and holds nothing more. */
@@ -46,23 +46,28 @@ export class ControlledBus implements EventBus {
   publish: EventBus['publish'] = (source, events) => this.#bus.publish(source, events);
   announce = (...parameters: Parameters<EventBus['announce']>) => this.#bus.announce(...parameters);
   forget = (...parameters: Parameters<EventBus['forget']>) => this.#bus.forget(...parameters);
-  tell = (...parameters: Parameters<EventBus['tell']>) => this.#bus.tell(...parameters);
+  publishInvalidations = (...parameters: Parameters<EventBus['publishInvalidations']>) =>
+    this.#bus.publishInvalidations(...parameters);
   connected = () => this.#bus.connected();
   problem = () => this.#bus.problem();
 
-  subscribe(source: string, consumer: string, { onEvents, onHead }: EventListener): Promise<() => Promise<void>> {
+  subscribe(
+    source: string,
+    consumer: string,
+    { onEvents, onEndPosition }: EventListener,
+  ): Promise<() => Promise<void>> {
     return this.#bus.subscribe(source, consumer, {
       onEvents,
-      onHead: (head) => this.#carry<LedgerHead>(head, onHead),
+      onEndPosition: (head) => this.#carry<EndPosition>(head, onEndPosition),
     });
   }
 
-  listen(source: string, listener: TouchListener): Promise<() => void> {
-    return this.#bus.listen(source, {
-      onTouches: (_source, touches) =>
-        this.#carry<Touches>(touches, (late) => {
-          const hear = () => listener.onTouches(source, late);
-          if (this.#held) this.#held.push({ touches, hear });
+  subscribeToInvalidations(source: string, listener: InvalidationListener): Promise<() => void> {
+    return this.#bus.subscribeToInvalidations(source, {
+      onInvalidations: (_source, invalidations) =>
+        this.#carry<Invalidations>(invalidations, (late) => {
+          const hear = () => listener.onInvalidations(source, late);
+          if (this.#held) this.#held.push({ invalidations, hear });
           else hear();
         }),
     });

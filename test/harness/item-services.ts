@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { buildSubgraphSchema } from '@apollo/subgraph';
-import type { EventBus, LedgerEvent } from '@tributary/bus';
+import type { EventBus, LoggedEvent } from '@tributary/bus';
 import {
   addInSyncTimes,
   consumeEvents,
@@ -9,11 +9,11 @@ import {
   createOutbox,
   createRelayLease,
   type EventSettings,
-  ledgerClient,
+  eventLogClient,
+  type InvalidatedBy,
   type NewEvent,
   publishEvents,
   recordEvents,
-  type TouchedBy,
 } from '@tributary/events';
 import { openDatabase } from '@tributary/postgres';
 import { createHttpService, operationRunner, serveGraphQL } from '@tributary/server';
@@ -50,7 +50,7 @@ export interface Surroundings {
   readonly logger?: Logger;
   readonly pollIntervalMs?: number;
   /** What an event touched; its aggregate unless given. */
-  readonly touchedBy?: TouchedBy;
+  readonly invalidatedBy?: InvalidatedBy;
   /** Nothing is deleted unless given. */
   readonly retention?: { readonly afterMs: number; readonly consumers: readonly string[] };
 }
@@ -186,9 +186,9 @@ export function startShelves(
   };
   const feed = {
     source: 'items',
-    ledger: ledgerClient(itemsUrl, undefined),
-    wants: () => true,
-    apply: async (transaction: Kysely<unknown>, events: readonly LedgerEvent[]) => {
+    eventLog: eventLogClient(itemsUrl, undefined),
+    filter: () => true,
+    apply: async (transaction: Kysely<unknown>, events: readonly LoggedEvent[]) => {
       for (const { aggregateId, aggregateVersion } of events) {
         await sql`
           update items_copy set version = ${aggregateVersion} where id = ${aggregateId} and version < ${aggregateVersion}
@@ -202,7 +202,7 @@ export function startShelves(
 async function startService(
   name: string,
   databaseUrl: string,
-  { database, bus, logger = silent, pollIntervalMs = 500, touchedBy = aggregateOf, retention }: Surroundings,
+  { database, bus, logger = silent, pollIntervalMs = 500, invalidatedBy = aggregateOf, retention }: Surroundings,
   typeDefs: string,
   resolversOf: (db: Kysely<unknown>) => Record<string, Record<string, unknown>>,
   feeds: Parameters<typeof consumeEvents<unknown>>[1] = [],
@@ -232,7 +232,7 @@ async function startService(
     settings,
     bus,
     logger,
-    touchedBy,
+    invalidatedBy,
   };
   publishEvents(service, events, {});
   const { caughtUp } = consumeEvents<unknown>(service, feeds, [], events);
@@ -248,7 +248,7 @@ async function startService(
   };
 }
 
-const aggregateOf: TouchedBy = ({ aggregateType, aggregateId }) => [`${aggregateType}:${aggregateId}`];
+const aggregateOf: InvalidatedBy = ({ aggregateType, aggregateId }) => [`${aggregateType}:${aggregateId}`];
 
 /** One more of something, with its event. @returns how many there are now, once that is committed */
 function grow(db: Kysely<unknown>, table: string, column: string, id: string, aggregateType: string): Promise<number> {

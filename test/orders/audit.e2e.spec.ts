@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { freePort } from '@tributary/cli';
-import { IncompleteAuditError, ledgerClient } from '@tributary/events';
+import { eventLogClient, IncompleteAuditError } from '@tributary/events';
 import { OrdersOperations } from '@tributary/orders';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -149,12 +149,12 @@ const waitingFor = (service: ServiceName, table: string, count: number, database
 
 describe('comparing with large tables', () => {
   test('checksums and ranges have more than the ten seconds of other statements; a look-up by ids does not', async () => {
-    const ledger = ledgerClient(graph.urls.users, undefined);
+    const eventLog = eventLogClient(graph.urls.users, undefined);
     const release = await hold(graph.databases.urls.users, 'users');
     try {
-      const checksums = ledger.rangeChecksums('User');
-      const range = ledger.aggregates('User', 7);
-      const byIds = ledger.aggregatesById('User', ['CG-12520']);
+      const checksums = eventLog.rangeChecksums('User');
+      const range = eventLog.aggregates('User', 7);
+      const byIds = eventLog.aggregatesById('User', ['CG-12520']);
       const all = Promise.allSettled([checksums, range, byIds]);
       const sessions = await waitingFor('users', 'user_states', 3);
       expect(sessions.map(({ application_name: name }) => name).sort()).toEqual([

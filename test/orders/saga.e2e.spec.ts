@@ -101,7 +101,7 @@ async function stockOf(product: string) {
 const outcomes = (order: { saga: { steps: { name: string; outcome: string }[] } }) =>
   order.saga.steps.map(({ name, outcome }) => `${name} ${outcome}`);
 
-/** Puts a command into the ledger of orders again, as a saga does that got no answer. */
+/** Puts a command into the event log of orders again, as a saga does that got no answer. */
 async function deliverAgain(orderId: string, type: string, times: number): Promise<void> {
   await graph.databases.query(
     'orders',

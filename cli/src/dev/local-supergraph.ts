@@ -66,8 +66,8 @@ export class LocalSupergraph {
     // At the start, services that run are served without those that do not.
     const isWhole = this.#schemas.size === this.#subgraphs.length || this.exists;
     const supergraph = isWhole
-      ? composeSchemas(this.#subgraphs, this.#schemas)
-      : composeLargest(this.#subgraphs, this.#schemas).supergraphSdl;
+      ? await composeSchemas(this.#subgraphs, this.#schemas)
+      : (await composeLargest(this.#subgraphs, this.#schemas)).supergraphSdl;
     if (supergraph !== this.#written) this.#write(supergraph);
     this.#composed = schemas;
   }

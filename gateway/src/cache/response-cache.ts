@@ -75,7 +75,8 @@ export class ResponseCache {
 
   /** A mutation was answered: whoever asks this gateway from now on reads what it has done. */
   noteWritten(observed: readonly Observed[]): void {
-    for (const { subgraph, touches } of observed) if (touches) this.#streams.hearBeside(subgraph, touches);
+    for (const { subgraph, invalidations } of observed)
+      if (invalidations) this.#streams.hearBeside(subgraph, invalidations);
     this.#written = latest(this.#written, reached(observed));
   }
 

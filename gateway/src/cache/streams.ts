@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { type EventBus, SenderClock } from '@tributary/bus';
-import type { Touches, TouchListener } from '@tributary/consistency';
+import type { InvalidationListener, Invalidations } from '@tributary/consistency';
 import { Fault } from '@tributary/server';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
@@ -67,7 +67,7 @@ interface Read {
  * What changed in the services, as far as it was heard. It decides whether something that was read, from a known state, may have
  * changed since: an entity was touched by an event after that state, or events were missed.
  */
-export class Streams implements TouchListener {
+export class Streams implements InvalidationListener {
   readonly #streams = new Map<string, Stream>();
   readonly #silent = new Map<string, Silence>();
   /** `source Type:id`, and `source *Type` for any of a type: the last position that touched it. The oldest go first. */
@@ -124,7 +124,7 @@ export class Streams implements TouchListener {
 
   async listen(bus: EventBus, sources: readonly string[]): Promise<void> {
     this.#looks = setInterval(() => this.#look(), LOOK_MS).unref();
-    this.#stops = await Promise.all(sources.map((source) => bus.listen(source, this)));
+    this.#stops = await Promise.all(sources.map((source) => bus.subscribeToInvalidations(source, this)));
   }
 
   /** A source that says from which state it answers is one that announces what changes. */
@@ -145,7 +145,7 @@ export class Streams implements TouchListener {
     for (const wake of this.#waiting) wake();
   }
 
-  onTouches(source: string, { from, to, at, term = 0, touched }: Touches): void {
+  onInvalidations(source: string, { from, to, at, term = 0, touched }: Invalidations): void {
     const stream = this.#streams.get(source);
     const isGap = stream !== undefined && from > stream.position;
     if (!stream) this.#begin(source, to);
@@ -238,9 +238,10 @@ export class Streams implements TouchListener {
   }
 
   /** A service told of its own changes beside the stream, with an answer. What would leave a gap has to come by the stream. */
-  hearBeside(source: string, touches: Touches): void {
+  hearBeside(source: string, invalidations: Invalidations): void {
     const stream = this.#streams.get(source);
-    if (stream && touches.from <= stream.position && touches.to > stream.position) this.onTouches(source, touches);
+    if (stream && invalidations.from <= stream.position && invalidations.to > stream.position)
+      this.onInvalidations(source, invalidations);
   }
 
   /** Whether what was read from some state is what would be read now. */

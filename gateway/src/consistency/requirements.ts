@@ -1,4 +1,4 @@
-import { type ReadPosition, type Touches, writePositions } from '@tributary/consistency';
+import { type Invalidations, type ReadPosition, writePositions } from '@tributary/consistency';
 import { ApiError } from '@tributary/server';
 
 /** What a request demands of everything that it reads, from copies and caches as from owners. */
@@ -13,7 +13,7 @@ export interface Requirements {
 export interface Observed {
   readonly subgraph: string;
   readonly positions: ReadonlyMap<string, ReadPosition>;
-  readonly touches: Touches | undefined;
+  readonly invalidations: Invalidations | undefined;
   /** When the request to the subgraph was sent, by `performance.now()`: what it says was so then or later. */
   readonly at: number;
 }

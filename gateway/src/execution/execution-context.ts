@@ -1,6 +1,6 @@
 import type { Observed, Requirements } from '../consistency/requirements.js';
-import type { Abandonment } from '../lib/abandonment.js';
 import type { JsonObject } from '../lib/json.js';
+import type { Cancellation } from '../lib/lazy-abort-controller.js';
 import type { ResponseErrors } from '../response/response-errors.js';
 import type { FetchTrace } from './explanation.js';
 
@@ -11,8 +11,8 @@ export interface ExecutionContext {
   readonly headers: Readonly<Record<string, string>>;
   /** Those with the same credentials may share what they fetch; null: nothing is shared. */
   readonly credentials: string | null;
-  /** Null when it is carried out even if the client goes: a mutation. */
-  readonly abandonment: Abandonment | null;
+  /** Aborts when the client disconnects; null for mutations, which are carried out in any case. */
+  readonly cancellation: Cancellation | null;
   /** The answer as the subgraphs give it, in their names; grows as the plan runs. */
   readonly data: JsonObject;
   readonly errors: ResponseErrors;

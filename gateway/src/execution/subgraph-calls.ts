@@ -1,9 +1,10 @@
 import { performance } from 'node:perf_hooks';
-import type { ResponsePath } from '@apollo/query-planner';
 import type { CacheEntry } from '../cache/cache-store.js';
 import type { Lookup, ResponseCache } from '../cache/response-cache.js';
 import type { Requirements } from '../consistency/requirements.js';
 import type { Json, JsonObject } from '../lib/json.js';
+import type { SingleFlight } from '../lib/single-flight.js';
+import type { PlanPath } from '../planning/query-plan.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/subgraph-client.js';
 import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
 import {
@@ -21,13 +22,13 @@ import {
 } from './entity-groups.js';
 import type { ExecutionContext } from './execution-context.js';
 import { type FetchTrace, rounded } from './explanation.js';
-import type { SharedFetches } from './shared-fetches.js';
+import { copyOf } from './merge.js';
 
 const MAX_COMPOSED = 1000;
 
 /** What of the answer a request is for. */
 interface About {
-  readonly paths: readonly ResponsePath[];
+  readonly paths: readonly PlanPath[];
   readonly entities: number;
 }
 
@@ -38,7 +39,7 @@ interface About {
  */
 export class SubgraphCalls {
   readonly #fetchers: ReadonlyMap<string, Fetcher>;
-  readonly #shared: SharedFetches;
+  readonly #flights: SingleFlight<SubgraphResult> | null;
   readonly #mergeFetches: boolean;
   readonly #cache: ResponseCache | null;
   readonly #composed = operationCache<ComposedOperation>(MAX_COMPOSED);
@@ -48,12 +49,12 @@ export class SubgraphCalls {
 
   constructor(
     fetchers: ReadonlyMap<string, Fetcher>,
-    shared: SharedFetches,
+    flights: SingleFlight<SubgraphResult> | null,
     mergeFetches: boolean,
     cache: ResponseCache | null,
   ) {
     this.#fetchers = fetchers;
-    this.#shared = shared;
+    this.#flights = flights;
     this.#mergeFetches = mergeFetches;
     this.#cache = cache;
   }
@@ -63,7 +64,7 @@ export class SubgraphCalls {
     return this.#fetchers.has(subgraph);
   }
 
-  async ask(run: ExecutionContext, operation: SubgraphOperation, path: ResponsePath): Promise<SubgraphResult> {
+  async ask(run: ExecutionContext, operation: SubgraphOperation, path: PlanPath): Promise<SubgraphResult> {
     const variables = variableText(run, operation, []);
     const about = { paths: [path], entities: 0 };
     const send = () => this.#send(run, operation, variables, about);
@@ -139,7 +140,7 @@ export class SubgraphCalls {
     run: ExecutionContext,
     requirements: Requirements,
     groups: readonly EntityGroup[],
-    paths: readonly ResponsePath[],
+    paths: readonly PlanPath[],
   ): Promise<EntityAnswer[]> {
     const wanted = groups.map((group) => {
       const { operation } = group;
@@ -212,11 +213,11 @@ export class SubgraphCalls {
   async #fetchGroups(
     run: ExecutionContext,
     groups: readonly EntityGroup[],
-    paths: readonly ResponsePath[],
+    paths: readonly PlanPath[],
   ): Promise<GroupAnswer[]> {
     const { answers, isFinal } = await this.#fetchOnce(run, groups, paths);
     const isBatch = groups.length > 1 || groups.some(({ members }) => members.length > 1);
-    if (!isBatch || isFinal || run.abandonment?.happened) return answers;
+    if (!isBatch || isFinal || run.cancellation?.signal.aborted) return answers;
     if (answers.every(({ entities }) => entities)) return answers;
     return Promise.all(
       answers.map((answer, i) => {
@@ -229,7 +230,7 @@ export class SubgraphCalls {
     );
   }
 
-  async #fetchOnce(run: ExecutionContext, groups: readonly EntityGroup[], paths: readonly ResponsePath[]) {
+  async #fetchOnce(run: ExecutionContext, groups: readonly EntityGroup[], paths: readonly PlanPath[]) {
     const { operation, names } = this.#operationOf(groups);
     const own = groups.flatMap(({ representations, contextual }, i) =>
       [['representations', `[${representations.join()}]`] as const, ...contextual].map(
@@ -298,27 +299,28 @@ export class SubgraphCalls {
     variables: string,
     about: About,
   ): Promise<SubgraphResult> {
-    const { headers, credentials, abandonment, traces } = run;
+    const { headers, credentials, cancellation, traces } = run;
     const { subgraph, repeatable } = operation;
-    if (abandonment?.happened) return {};
-    const send = async (until: ExecutionContext['abandonment']) => {
+    const signal = cancellation?.signal ?? null;
+    if (signal?.aborted) return {};
+    const send = async (signal: AbortSignal | null) => {
       const body = `${operation.start}${variables}}`;
       const sentAt = performance.now();
       const fetcher = this.#fetchers.get(subgraph) as Fetcher;
-      return { ...(await fetcher({ body, headers, repeatable, abandonment: until })), sentAt };
+      return { ...(await fetcher({ body, headers, repeatable, signal })), sentAt };
     };
-    const mayShare = repeatable && credentials !== null;
-    const key = mayShare ? partsKey(operation.id, `${this.#cache?.epoch ?? 0} ${credentials}`) + variables : '';
+    const flights = repeatable && credentials !== null ? this.#flights : null;
+    const key = flights ? partsKey(operation.id, `${this.#cache?.epoch ?? 0} ${credentials}`) + variables : '';
     const maxStalenessMs = run.requirements?.maxStalenessMs ?? Number.POSITIVE_INFINITY;
-    const joins = mayShare && this.#shared.has(key, maxStalenessMs);
+    const joins = flights?.isJoinable(key, maxStalenessMs) ?? false;
     const started = traces ? performance.now() : 0;
-    const result = mayShare
-      ? await this.#shared.fetch(key, abandonment, send, maxStalenessMs)
-      : await send(repeatable ? abandonment : null);
+    const result = flights
+      ? ((await flights.run(key, (flight) => send(flight.signal), cancellation, maxStalenessMs)) ?? {})
+      : await send(repeatable ? signal : null);
     if (!result.plain) run.plain = false;
     // The result says when it was sent: a fetch that was joined, before this request asked for it.
-    const { positions, touches, bytes = 0, errors = [], sentAt = 0 } = result;
-    if (positions) run.observed.push({ subgraph, positions, touches, at: sentAt });
+    const { positions, invalidations, bytes = 0, errors = [], sentAt = 0 } = result;
+    if (positions) run.observed.push({ subgraph, positions, invalidations, at: sentAt });
     traces?.push({
       ...traceOf(subgraph, about),
       shared: joins,
@@ -367,6 +369,11 @@ function nothingCached(count: number): Lookup {
 /** What is to be fetched: not there, and nobody else fetches it. */
 function missingIn({ found, awaited }: Lookup): number[] {
   return found.flatMap((entry, i) => (entry || awaited.has(i) ? [] : [i]));
+}
+
+/** A copy of a result for another waiter, which changes its data. */
+export function copyOfResult(result: SubgraphResult): SubgraphResult {
+  return { ...result, data: copyOf(result.data) };
 }
 
 /** A key made of an id of a fixed length and a text; whatever is put behind it, keys of different parts differ. */

@@ -1,9 +1,7 @@
 import { performance } from 'node:perf_hooks';
-import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
-import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
 import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
 import { ApiError, MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
-import { type DocumentNode, executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import { CachePolicy } from '../cache/cache-policy.js';
 import type { ResponseCache } from '../cache/response-cache.js';
@@ -21,14 +19,14 @@ import { EntityKeys } from '../execution/entity-keys.js';
 import type { ExecutionContext } from '../execution/execution-context.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from '../execution/explanation.js';
 import { PlanCompiler, type RunNode } from '../execution/plan.js';
-import { SharedFetches } from '../execution/shared-fetches.js';
-import { SubgraphCalls } from '../execution/subgraph-calls.js';
+import { copyOfResult, SubgraphCalls } from '../execution/subgraph-calls.js';
 import { TypeConditions } from '../execution/type-conditions.js';
-import type { Abandonment } from '../lib/abandonment.js';
 import type { JsonObject } from '../lib/json.js';
 import { enclose, quote } from '../lib/json-text.js';
+import type { Cancellation } from '../lib/lazy-abort-controller.js';
+import { SingleFlight } from '../lib/single-flight.js';
+import { SupergraphSchema } from '../lib/supergraph-schema.js';
 import { type NormalizedVariables, readVariables } from '../operation/client-variables.js';
-import { type ConditionValues, withSettledConditions } from '../operation/conditions.js';
 import { checkKnownScalars } from '../operation/known-scalars.js';
 import type { OperationLimits } from '../operation/limits.js';
 import {
@@ -40,15 +38,16 @@ import {
 } from '../operation/operations.js';
 import { errorWithoutSuggestions } from '../operation/suggestions.js';
 import { planWeight } from '../operation/weights.js';
-import { withConcreteTypes } from '../planning/concrete-types.js';
+import { createApolloPlanners } from '../planning/apollo-planner.js';
 import { type OverrideLabels, overrideLabels } from '../planning/override-labels.js';
-import { isPlannerFault, PlanningLimit } from '../planning/planning-limit.js';
 import { PlanningQueue } from '../planning/planning-queue.js';
+import type { QueryPlan } from '../planning/query-plan.js';
+import type { QueryPlanner, QueryPlanners } from '../planning/query-planner.js';
 import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
 import { ResponseErrors } from '../response/response-errors.js';
 import { compileShape, type Shape } from '../response/response-shape.js';
 import { compileWriter, type Write } from '../response/response-writer.js';
-import type { Fetcher } from '../subgraph/subgraph-client.js';
+import type { Fetcher, SubgraphResult } from '../subgraph/subgraph-client.js';
 
 export interface EngineOptions {
   readonly supergraphSdl: string;
@@ -87,8 +86,8 @@ export interface EngineRequest {
   readonly requestId?: string | undefined;
   /** What everything that is read must be at least. */
   readonly requirements?: Requirements;
-  /** Happens when the client is gone. */
-  readonly abandonment?: Abandonment;
+  /** Aborts when the client has disconnected. */
+  readonly cancellation?: Cancellation;
   /** Whether the answer is to say how it came about. */
   readonly explain?: boolean;
   /** Whether the answer is to say how fresh it is. */
@@ -127,18 +126,10 @@ export interface Variant extends Route {
   readonly write: Write | null;
 }
 
-interface Planner {
-  readonly supergraph: Supergraph;
-  readonly planner: QueryPlanner;
-  readonly limit: PlanningLimit;
-}
-
 const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
 const MAX_PLANNING = 1000;
 /** Operations that took too much to plan, so that a client that repeats one costs little. */
 const MAX_REFUSED_PLANS = 500;
-/** Different ways to a plan that the planner compares before it takes the best so far. */
-const MAX_EVALUATED_PLANS = 1000;
 
 /** How long a request waits until what its client has seen is heard of here, too. */
 const STREAM_PATIENCE_MS = 50;
@@ -146,15 +137,11 @@ const STREAM_PATIENCE_MS = 50;
 /** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */
 export class Engine {
   readonly #apiSchema: GraphQLSchema;
-  readonly #supergraphSdl: string;
-  readonly #planner: Planner;
-  /** Made when it is first wanted. */
-  #ownersPlanner: Planner | null = null;
-  readonly #hasCopies: boolean;
+  readonly #planners: QueryPlanners;
   readonly #cache: ResponseCache | null;
   readonly #types: TypeConditions;
   readonly #compiler: PlanCompiler;
-  readonly #shared: SharedFetches;
+  readonly #flights: SingleFlight<SubgraphResult> | null;
   readonly #operations: Operations;
   readonly #labels: OverrideLabels;
   readonly #suggestions: boolean;
@@ -165,16 +152,14 @@ export class Engine {
     const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
     checkKnownScalars(apiSchema);
     this.#apiSchema = withDirectives(apiSchema);
-    this.#supergraphSdl = supergraphSdl;
-    this.#hasCopies = supergraphSdl.includes(' provides: "');
-    this.#planner = this.#createPlanner(supergraphSdl);
-    this.#shared = new SharedFetches(shareFetches);
+    this.#planners = createApolloPlanners(supergraphSdl, this.#apiSchema);
+    this.#flights = shareFetches ? new SingleFlight({ copy: copyOfResult }) : null;
     this.#cache = cache;
-    const { supergraph } = this.#planner;
-    this.#types = new TypeConditions(supergraph.schema.toGraphQLJSSchema());
+    const supergraph = new SupergraphSchema(supergraphSdl);
+    this.#types = new TypeConditions(supergraph.schema);
     this.#compiler = new PlanCompiler(
       this.#types,
-      new SubgraphCalls(fetchers, this.#shared, mergeFetches, cache),
+      new SubgraphCalls(fetchers, this.#flights, mergeFetches, cache),
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
       new EntityKeys(supergraph),
     );
@@ -300,7 +285,7 @@ export class Engine {
 
   async #execute(
     { run: node }: Route,
-    { headers: given = {}, abandonment, explain: explains, reportFreshness: reports }: EngineRequest,
+    { headers: given = {}, cancellation, explain: explains, reportFreshness: reports }: EngineRequest,
     { type, operationName }: ClientDocument,
     variables: Readonly<Record<string, unknown>>,
     requirements: Requirements | null,
@@ -318,7 +303,7 @@ export class Engine {
       headers,
       credentials: isQuery ? credentialsOf(headers) : null,
       reader: this.#cache ? credentialsOf(given) : '',
-      abandonment: (isQuery && abandonment) || null,
+      cancellation: (isQuery && cancellation) || null,
       requirements,
       data,
       errors: new ResponseErrors(),
@@ -328,7 +313,7 @@ export class Engine {
       traces: explains || reports ? [] : null,
     };
     await node?.(run, { path: [], values: [data] });
-    if (!isQuery) this.#shared.forget();
+    if (!isQuery) this.#flights?.forget();
     return run;
   }
 
@@ -340,10 +325,10 @@ export class Engine {
     variables: Readonly<Record<string, unknown>>,
     client: string | undefined,
   ): Promise<Route | null> {
-    if (variant.owners !== undefined || !this.#hasCopies) return variant.owners ?? null;
+    if (variant.owners !== undefined) return variant.owners;
     const work = () => {
-      this.#ownersPlanner ??= this.#createPlanner(withoutCopies(this.#supergraphSdl));
-      const plan = this.#plan(this.#ownersPlanner, operation, key, variables);
+      const planner = this.#planners.authoritative();
+      const plan = planner ? this.#plan(planner, operation, key, variables) : variant.plan;
       const isSame = JSON.stringify(plan.node) === JSON.stringify(variant.plan.node);
       variant.owners = isSame ? null : this.#route(plan);
       this.#operations.weigh(operation);
@@ -389,7 +374,7 @@ export class Engine {
     const work = () => {
       const parts = this.#parts(operation, variables, null);
       const variant: Variant = {
-        ...this.#route(this.#plan(this.#planner, operation, key, variables)),
+        ...this.#route(this.#plan(this.#planners.planner, operation, key, variables)),
         shape: introspection ? null : compileShape(operation.definition, parts),
         write: introspection ? null : compileWriter(operation.definition, parts),
       };
@@ -415,42 +400,18 @@ export class Engine {
   }
 
   #route(plan: QueryPlan): Route {
-    const run = plan.node ? this.#compiler.compile(plan.node as PlanNode) : null;
+    const run = plan.node ? this.#compiler.compile(plan.node) : null;
     return { plan, run, planWeight: planWeight(plan) };
   }
 
   #plan(
-    { supergraph, planner, limit }: Planner,
+    planner: QueryPlanner,
     { document, conditions }: Operation,
     key: string,
     variables: Readonly<Record<string, unknown>>,
   ): QueryPlan {
-    const values: ConditionValues = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
-    const overrideConditions = this.#labels.read(key);
-    const planned = (settled: DocumentNode) =>
-      planner.buildQueryPlan(operationFromDocument(supergraph.apiSchema(), settled), { overrideConditions });
-    return limit.apply(() => {
-      const settled = withSettledConditions(document, values);
-      try {
-        return planned(settled);
-      } catch (error) {
-        if (!isPlannerFault(error)) throw error;
-        return planned(withConcreteTypes(settled, this.#apiSchema));
-      }
-    });
-  }
-
-  #createPlanner(supergraphSdl: string): Planner {
-    const supergraph = Supergraph.build(supergraphSdl, {
-      validateSupergraph: false,
-      supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
-    });
-    const limit = new PlanningLimit();
-    const planner = new QueryPlanner(supergraph, {
-      reuseQueryFragments: false,
-      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS, pathsLimit: limit.pathsLimit },
-    });
-    return { supergraph, planner, limit };
+    const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
+    return planner.plan(document, { conditions: values, overrides: this.#labels.read(key) });
   }
 
   #introspect(
@@ -485,9 +446,4 @@ export class Engine {
   ) {
     return { schema: this.#apiSchema, fragments, variables, responseNames, introspection };
   }
-}
-
-/** The supergraph without copies: what a subgraph provides of another's entity, its owner is asked for. */
-function withoutCopies(supergraphSdl: string): string {
-  return supergraphSdl.replace(/, provides: "(?:[^"\\]|\\.)*"/g, '');
 }

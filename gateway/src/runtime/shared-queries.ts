@@ -1,65 +1,33 @@
 import { type GraphQLRequest, WrittenResult } from '@tributary/server';
-import { Abandonment } from '../lib/abandonment.js';
-
-interface UnderWay {
-  readonly result: Promise<WrittenResult>;
-  readonly abandonment: Abandonment;
-  /** Clients that are still there. */
-  waiting: number;
-}
+import type { Cancellation } from '../lib/lazy-abort-controller.js';
+import { type Flight, SingleFlight } from '../lib/single-flight.js';
 
 /**
- * Queries of clients that are under way: who asks the same, with the same credentials, is given the same answer. A request with a
- * staleness bound takes no part (it may still share fetches): what an answer that began earlier is made from may be as old as the
- * bound when that answer began, and so older than the bound when the request came.
+ * In-flight deduplication of clients' queries: the same query with the same partition key is executed once. A request with a staleness bound
+ * takes no part (its fetches may still be deduplicated): what a response that began earlier is made from may be as old as the bound when that
+ * response began, and so older than the bound when the request came.
  */
 export class SharedQueries {
-  readonly #underWay = new Map<string, UnderWay>();
+  readonly #flights = new SingleFlight<WrittenResult>();
 
-  /** Something was changed: whoever asks from now on must not be given what was asked before. */
+  /** Stops joining the queries in flight, because a mutation has changed what they read. */
   forget(): void {
-    this.#underWay.clear();
+    this.#flights.forget();
   }
 
-  /** Runs a query, or waits for who runs it. It is abandoned when all clients that wait are gone. */
+  /** Runs a query, or waits for the same query in flight, which is aborted when all its clients have disconnected. */
   run(
     key: string,
     request: Pick<GraphQLRequest, 'onGone'>,
-    execute: (abandonment: Abandonment) => Promise<WrittenResult>,
+    execute: (cancellation: Cancellation & { readonly aborted: boolean }) => Promise<WrittenResult>,
   ): Promise<WrittenResult> {
-    const query = this.#underWay.get(key) ?? this.#start(key, execute);
-    query.waiting += 1;
-    request.onGone(() => {
-      query.waiting -= 1;
-      if (query.waiting > 0) return;
-      query.abandonment.happen();
-      this.#end(key, query);
-    });
-    return query.result;
+    const { result, leave } = this.#flights.join(key, async (flight) => forAll(await execute(flight), flight));
+    request.onGone(leave);
+    return result;
   }
+}
 
-  #start(key: string, execute: (abandonment: Abandonment) => Promise<WrittenResult>): UnderWay {
-    const abandonment = new Abandonment();
-    const query: UnderWay = {
-      abandonment,
-      waiting: 0,
-      result: execute(abandonment).then(
-        (written) => {
-          this.#end(key, query);
-          // For many, the bytes are made once.
-          return query.waiting > 1 ? new WrittenResult(Buffer.from(written.body as string), written.executed) : written;
-        },
-        (error) => {
-          this.#end(key, query);
-          throw error;
-        },
-      ),
-    };
-    this.#underWay.set(key, query);
-    return query;
-  }
-
-  #end(key: string, query: UnderWay): void {
-    if (this.#underWay.get(key) === query) this.#underWay.delete(key);
-  }
+/** For several waiters, the bytes are made once. */
+function forAll(written: WrittenResult, { waiters }: Flight): WrittenResult {
+  return waiters > 1 ? new WrittenResult(Buffer.from(written.body as string), written.executed) : written;
 }

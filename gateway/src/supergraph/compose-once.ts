@@ -1,26 +1,22 @@
 import { ConfigurationError } from '@tributary/server';
-import { pino } from 'pino';
-import type { GatewayConfig, Subgraph } from '../config.js';
-import { subgraphOptions, withoutCredentials } from '../runtime/supergraph.js';
-import { SubgraphDataSource } from '../subgraph/subgraph-data-source.js';
+import { type Subgraph, withoutCredentials } from '../subgraph/subgraph-client.js';
 import { CompositionError, composeSchemas } from './compose-schemas.js';
-import { readSchema } from './read-schema.js';
 
 /**
- * Composes the supergraph of `SUBGRAPHS` as they answer now.
+ * Reads the schemas of subgraphs once and composes them.
  *
- * @returns SDL, for `SUPERGRAPH_PATH`
- * @throws ConfigurationError that has every reason, a line each
+ * @param subgraphs with credentials in their URLs, if they need any; the supergraph has none of them
+ * @param read reads the schema of one subgraph
+ * @returns the supergraph, as SDL
+ * @throws ConfigurationError that lists every reason, one on each line
  */
-export async function composeOnce(config: GatewayConfig): Promise<string> {
-  const logger = pino({ level: 'silent' });
-  const read = async (subgraph: Subgraph) => {
-    const dataSource = new SubgraphDataSource(subgraph, subgraphOptions(config), null, logger);
-    return readSchema(dataSource).finally(() => dataSource.close());
-  };
+export async function composeOnce(
+  subgraphs: readonly Subgraph[],
+  read: (subgraph: Subgraph) => Promise<string>,
+): Promise<string> {
   const schemas = new Map<string, string>();
   const failures: string[] = [];
-  const reads = config.SUBGRAPHS.map((subgraph) =>
+  const reads = subgraphs.map((subgraph) =>
     read(subgraph).then(
       (schema) => schemas.set(subgraph.name, schema),
       (error: Error) => failures.push(`${subgraph.name} at ${withoutCredentials(subgraph).url}: ${error.message}`),
@@ -29,7 +25,7 @@ export async function composeOnce(config: GatewayConfig): Promise<string> {
   await Promise.all(reads);
   if (failures.length > 0) throw problem('a schema could not be read', failures);
   try {
-    return composeSchemas(config.SUBGRAPHS.map(withoutCredentials), schemas);
+    return await composeSchemas(subgraphs.map(withoutCredentials), schemas);
   } catch (error) {
     throw error instanceof CompositionError ? problem('the schemas do not compose', error.reasons) : error;
   }

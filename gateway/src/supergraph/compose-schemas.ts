@@ -1,14 +1,18 @@
-import { composeServices } from '@apollo/composition';
-import { parse } from 'graphql';
-import type { Subgraph } from '../config.js';
+import { IntrospectAndCompose } from '@apollo/gateway';
+import type { GraphQLDataSource } from '@apollo/gateway/dist/datasources/types.js';
+import type { Subgraph } from '../subgraph/subgraph-client.js';
 
 /** The schemas of subgraphs (SDL), by name. */
 export type Schemas = ReadonlyMap<string, string>;
 
-/** Composing is tried with at most so many sets of subgraphs, as it keeps everything else waiting. */
+/** Sets of subgraphs that are tried, at most: composing blocks the event loop. */
 const MAX_TRIES = 16;
+/** How IntrospectAndCompose introduces the reasons why schemas do not compose, and each of them. */
+const REASONS = "A valid schema couldn't be composed. The following composition errors were found:\n\t";
+/** How it introduces the reason why one schema cannot be parsed. */
+const UNREADABLE = /^Couldn't load service definitions for "[^"]*" at \S+: /;
 
-/** Why schemas do not compose. */
+/** Schemas do not compose. */
 export class CompositionError extends Error {
   readonly reasons: readonly string[];
 
@@ -18,32 +22,32 @@ export class CompositionError extends Error {
   }
 }
 
-/** Composes those subgraphs whose schema is known. @returns the supergraph, as SDL @throws CompositionError */
-export function composeSchemas(subgraphs: readonly Subgraph[], schemas: Schemas): string {
-  const { supergraphSdl, reasons } = tryToCompose(subgraphs, schemas);
+/** Composes the subgraphs whose schema is given. @returns the supergraph, as SDL @throws CompositionError */
+export async function composeSchemas(subgraphs: readonly Subgraph[], schemas: Schemas): Promise<string> {
+  const { supergraphSdl, reasons } = await tryToCompose(subgraphs, schemas);
   if (supergraphSdl === undefined) throw new CompositionError(reasons);
   return supergraphSdl;
 }
 
-/** A supergraph of the largest set of subgraphs that composes, of those whose schema is known. */
+/** A supergraph of the largest set of subgraphs that composes. */
 export interface LargestComposition {
   readonly supergraphSdl: string;
-  /** Of the subgraphs that it is composed of. */
+  /** The schemas that it is composed from. */
   readonly schemas: Schemas;
-  /** Why the others are left out; null when none is. */
+  /** Why the other subgraphs are left out; null when none is. */
   readonly problem: string | null;
 }
 
 /**
- * Composes as many of the subgraphs whose schema is known as compose together: a schema may need another that is not known. One more is
- * left out at a time, of those that the errors name. @throws CompositionError when no set that was tried composes
+ * Composes as many of the subgraphs whose schema is given as compose together: a schema may need another one that is missing. Each further
+ * try leaves out one more of the subgraphs that the errors name. @throws CompositionError when no set that was tried composes
  */
-export function composeLargest(subgraphs: readonly Subgraph[], schemas: Schemas): LargestComposition {
+export async function composeLargest(subgraphs: readonly Subgraph[], schemas: Schemas): Promise<LargestComposition> {
   const sets = [schemas];
   const seen = new Set<string>();
   let first: readonly string[] | null = null;
   for (const set of sets) {
-    const { supergraphSdl, reasons } = tryToCompose(subgraphs, set);
+    const { supergraphSdl, reasons } = await tryToCompose(subgraphs, set);
     if (supergraphSdl !== undefined) return { supergraphSdl, schemas: set, problem: first?.join('; ') ?? null };
     first ??= reasons;
     const problem = reasons.join('; ');
@@ -64,15 +68,24 @@ type Attempt =
   | { readonly supergraphSdl: string; readonly reasons?: undefined }
   | { readonly supergraphSdl?: undefined; readonly reasons: readonly string[] };
 
-function tryToCompose(subgraphs: readonly Subgraph[], schemas: Schemas): Attempt {
+/** Lets IntrospectAndCompose compose schemas that were read before: its data sources respond with them. */
+async function tryToCompose(subgraphs: readonly Subgraph[], schemas: Schemas): Promise<Attempt> {
+  const composed = subgraphs.filter(({ name }) => schemas.has(name)).map(({ name, url }) => ({ name, url }));
+  const manager = new IntrospectAndCompose({ subgraphs: composed });
   try {
-    const services = subgraphs.flatMap(({ name, url }) => {
-      const schema = schemas.get(name);
-      return schema === undefined ? [] : [{ name, url, typeDefs: parse(schema) }];
+    const { supergraphSdl } = await manager.initialize({
+      update: () => undefined,
+      healthCheck: async () => undefined,
+      getDataSource: ({ name }) => schemaSource(schemas.get(name) as string),
     });
-    const { errors, supergraphSdl } = composeServices(services);
-    return errors ? { reasons: errors.map(({ message }) => message) } : { supergraphSdl };
+    return { supergraphSdl };
   } catch (error) {
-    return { reasons: [(error as Error).message] };
+    const { message } = error as Error;
+    if (message.startsWith(REASONS)) return { reasons: message.slice(REASONS.length).split('\n\t') };
+    return { reasons: [message.replace(UNREADABLE, '')] };
   }
+}
+
+function schemaSource(sdl: string): GraphQLDataSource {
+  return { process: async () => ({ data: { _service: { sdl } } }) };
 }

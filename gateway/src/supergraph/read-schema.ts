@@ -1,11 +1,11 @@
 import { SERVICE_DEFINITION_QUERY } from '@apollo/gateway';
-import type { GraphQLDataSource } from '@apollo/gateway/dist/datasources/types.js';
+import type { JsonObject } from '../lib/json.js';
+import type { HttpSubgraph } from '../subgraph/http-subgraph.js';
 
-/** Reads the schema of a subgraph. @returns SDL @throws when the subgraph does not answer, or has no `_service { sdl }` */
-export async function readSchema(dataSource: Pick<GraphQLDataSource, 'process'>): Promise<string> {
-  const request = { request: { query: SERVICE_DEFINITION_QUERY } } as Parameters<GraphQLDataSource['process']>[0];
-  const { data, errors } = await dataSource.process(request);
-  const sdl: unknown = data?._service?.sdl;
+/** Reads the schema of a subgraph. @returns SDL @throws when the subgraph does not respond, or has no `_service { sdl }` */
+export async function readSchema(subgraph: Pick<HttpSubgraph, 'query'>): Promise<string> {
+  const { data, errors } = await subgraph.query(SERVICE_DEFINITION_QUERY);
+  const sdl = (data?._service as JsonObject | undefined)?.sdl;
   if (errors || typeof sdl !== 'string') throw new Error(errors?.[0]?.message ?? 'It did not say its schema.');
   return sdl;
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** What names a supergraph in logs and at `/health/ready`: it changes with its text. */
+/** Names a supergraph in logs and at `/health/ready`; changes with its text. */
 export function supergraphId(supergraphSdl: string): string {
   return createHash('sha256').update(supergraphSdl).digest('hex').slice(0, 12);
 }

@@ -87,7 +87,7 @@ test('an invalidation that comes late does not bring back what a later one has e
   // Only now comes the invalidation of the first change.
   await until(
     async () => connection.letGo(),
-    (touches) => touches !== undefined && touches.touched.length > 0,
+    (invalidations) => invalidations !== undefined && invalidations.touched.length > 0,
   );
   expect((await read()).version).toBe(version);
 });
@@ -95,7 +95,8 @@ test('an invalidation that comes late does not bring back what a later one has e
 /** Keeps a source of a gateway's known to be quiet. */
 function heartbeats(bus: InProcessBus, source: string): { position: number } {
   const state = { position: 5 };
-  const beat = () => bus.tell(source, { from: state.position, to: state.position, at: Date.now(), touched: [] });
+  const beat = () =>
+    bus.publishInvalidations(source, { from: state.position, to: state.position, at: Date.now(), touched: [] });
   beat();
   const timer = setInterval(beat, 100);
   cleanUps.push(async () => clearInterval(timer));
@@ -150,7 +151,7 @@ test('messages of no known time say nothing of a clock, and a new leader has a c
     return Number(new RegExp(`^${name}\\{source="items".*\\} (.*)$`, 'm').exec(metrics)?.[1] ?? 0);
   };
   const tell = (from: number, to: number, at: number, term: number) =>
-    bus.tell('items', { from, to, at, term, touched: [] });
+    bus.publishInvalidations('items', { from, to, at, term, touched: [] });
   for (let i = 0; i < 41; i++) tell(i, i + 1, 0, 5);
   expect(await read('clock_offset_seconds')).toBe(0);
   tell(41, 41, Date.now() + 20_000, 5);

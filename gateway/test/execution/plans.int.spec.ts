@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { until } from '../../../test/harness/until.ts';
 import type { Explanation } from '../../src/execution/explanation.js';
-import { Abandonment } from '../../src/lib/abandonment.js';
 import { CASES } from '../graphs/cases.ts';
 import { buildCase, cacheFor, type FederatedCase } from '../graphs/federated-case.ts';
 import { HARDER_CASES } from '../graphs/harder-cases.ts';
@@ -204,13 +203,13 @@ test('when the client is gone, nothing more is asked for', async () => {
   const query = '{ users { name reviews { product { title inStock } } } }';
   await graph.run(query);
   const whole = graph.fetches();
-  const abandonment = new Abandonment();
-  const run = graph.engine.run({ query, abandonment });
+  const controller = new AbortController();
+  const run = graph.engine.run({ query, cancellation: controller });
   await until(
     async () => graph.fetches(),
     (fetches) => fetches > whole,
   );
-  abandonment.happen();
+  controller.abort();
   await run;
   expect(graph.fetches()).toBeLessThan(2 * whole);
 });

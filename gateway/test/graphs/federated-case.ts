@@ -171,7 +171,8 @@ export function cacheFor({ subgraphs }: FederatedCase) {
   const logger = pino({ level: 'silent' });
   const streams = new Streams(metrics, logger);
   const hear = () => {
-    for (const name of Object.keys(subgraphs)) streams.onTouches(name, { from: 1, to: 1, at: Date.now(), touched: [] });
+    for (const name of Object.keys(subgraphs))
+      streams.onInvalidations(name, { from: 1, to: 1, at: Date.now(), touched: [] });
   };
   hear();
   const store = new CacheStore({

@@ -9,6 +9,9 @@ import { gateway, over, subgraph } from '../../../test/harness/test-gateway.ts';
 import type { TestSubgraph } from '../../../test/harness/test-subgraph.ts';
 import { until } from '../../../test/harness/until.ts';
 
+/** Composes; but the gateway refuses it, as it does not implement `@authenticated`. */
+const UNLOADABLE = 'type Query { a: String @federation__authenticated }';
+
 async function readiness(url: string) {
   const response = await fetch(`${url}/health/ready`);
   const said = (await response.json()) as { problem: string | null; supergraph: { id: string } | null };
@@ -122,6 +125,47 @@ describe('over running subgraphs', () => {
       () => ask(url, '{ late }'),
       ({ data }) => data?.late === 'late',
     );
+  });
+
+  test('a supergraph that composes and cannot be loaded is reported, and the one before stays', async () => {
+    const a = await subgraph('type Query { a: String }');
+    const { url, gateway: running, metric, readiness: ready } = await gateway(over({ a }));
+    await running.ready;
+    const good = await readiness(url);
+    for (const field of ['second', 'third']) {
+      a.serve(UNLOADABLE);
+      const broken = await until(
+        () => readiness(url),
+        ({ problem }) => problem !== null,
+      );
+      expect(broken.problem).toMatch(/authenticated/);
+      expect(broken.status).toBe(200);
+      if (field === 'second') expect(broken.supergraph?.id).toBe(good.supergraph?.id);
+      expect((await ready()).body.degraded).toMatchObject({ supergraph: expect.stringMatching(/authenticated/) });
+      expect(await metric(/^gateway_supergraph_stale/)).toBe(1);
+      expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
+
+      a.serve(`type Query { a: String ${field}: String }`);
+      await until(
+        () => readiness(url),
+        ({ problem }) => problem === null,
+      );
+      expect(await metric(/^gateway_supergraph_stale/)).toBe(0);
+      expect((await ask(url, `{ ${field} }`)).data).toEqual({ [field]: field });
+    }
+  });
+
+  test('a first supergraph that cannot be loaded is reported until there is one that can', async () => {
+    const a = await subgraph(UNLOADABLE);
+    const { url, gateway: running } = await gateway(over({ a }));
+    const waiting = await until(
+      () => readiness(url),
+      ({ problem }) => /authenticated/.test(problem ?? ''),
+    );
+    expect(waiting).toMatchObject({ status: 503, supergraph: null });
+    a.serve('type Query { a: String }');
+    await running.ready;
+    expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
   });
 });
 
@@ -241,6 +285,36 @@ describe('over a supergraph file', () => {
     ]);
   });
 
+  test('a supergraph that cannot be loaded is reported, and the one before stays', async () => {
+    const a = await subgraph('type Query { a: String b: String }');
+    const path = supergraphFile('type Query { a: String }', a.url);
+    const { url, metric } = await gateway({ SUPERGRAPH_PATH: path });
+    const good = await readiness(url);
+    supergraphFile(UNLOADABLE, a.url, path);
+    const broken = await until(
+      () => readiness(url),
+      ({ problem }) => problem !== null,
+    );
+    expect(broken.problem).toMatch(/authenticated/);
+    expect(broken).toMatchObject({ status: 200, supergraph: { id: good.supergraph?.id } });
+    expect(await metric(/^gateway_supergraph_stale/)).toBe(1);
+    expect((await ask(url, '{ a }')).data).toEqual({ a: 'a' });
+
+    supergraphFile('type Query { a: String }', a.url, path);
+    await until(
+      () => readiness(url),
+      ({ problem }) => problem === null,
+    );
+    expect(await metric(/^gateway_supergraph_stale/)).toBe(0);
+    expect(await readiness(url)).toMatchObject({ status: 200, supergraph: { id: good.supergraph?.id } });
+
+    supergraphFile('type Query { a: String b: String }', a.url, path);
+    await until(
+      () => ask(url, '{ b }'),
+      ({ data }) => data?.b === 'b',
+    );
+  });
+
   test('whatever may break clients is named in the line of a new supergraph', async () => {
     const a = await subgraph('type Query { a: String }');
     const path = supergraphFile(
@@ -314,11 +388,13 @@ describe('over a supergraph file', () => {
   });
 
   test.each([
+    ['that needs a security feature that the gateway lacks', null, 'authenticated'],
     ['that is empty', '', 'Unexpected <EOF>'],
     ["that has an API's schema", 'type Query { a: Int }', 'it is the schema of an API'],
   ])('a file %s ends the start before the gateway listens', async (_what, sdl, why) => {
     const path = join(mkdtempSync(join(tmpdir(), 'tributary-sdl-')), 'supergraph.graphql');
-    writeFileSync(path, sdl);
+    if (sdl === null) supergraphFile(UNLOADABLE, 'http://a/', path);
+    else writeFileSync(path, sdl);
     await expect(gateway({ SUPERGRAPH_PATH: path })).rejects.toThrow(`got "${path}" (`);
     await expect(gateway({ SUPERGRAPH_PATH: path })).rejects.toThrow(why);
   });

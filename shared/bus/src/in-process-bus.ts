@@ -1,27 +1,32 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Touches, TouchListener } from '@tributary/consistency';
-import type { LedgerEvent } from './event.js';
-import type { EventBus, EventListener, LedgerHead } from './event-bus.js';
+import type { InvalidationListener, Invalidations } from '@tributary/consistency';
+import { systemTime, type Timers } from '@tributary/server';
+import type { LoggedEvent } from './event.js';
+import type { EndPosition, EventBus, EventListener } from './event-bus.js';
 
 const RETRY_MS = 100;
 /** How long the end of a subscription waits for a listener that has events in hand. */
 const STOP_MS = 2000;
-/** The most events that wait for one listener; beyond, it reads them from the ledger. */
+/** The most events that wait for one listener; beyond, it reads them from the event log. */
 const MAX_WAITING = 10_000;
 
-/** Events between services that run in one process. What it holds ends with the process; the ledgers do not. */
+/** Events between services that run in one process. What it holds ends with the process; the event logs do not. */
 export class InProcessBus implements EventBus {
   readonly #subscriptions = new Map<string, Set<Subscription>>();
-  readonly #listeners = new Map<string, Set<TouchListener>>();
+  readonly #listeners = new Map<string, Set<InvalidationListener>>();
+  readonly #timers: Timers;
   #closed = false;
 
-  async publish(source: string, events: readonly LedgerEvent[]): Promise<readonly string[]> {
+  constructor({ timers = systemTime }: { readonly timers?: Timers } = {}) {
+    this.#timers = timers;
+  }
+
+  async publish(source: string, events: readonly LoggedEvent[]): Promise<readonly string[]> {
     for (const subscription of this.#of(source)) subscription.deliver(events);
     return [];
   }
 
-  announce(source: string, head: LedgerHead): void {
-    for (const { listener } of this.#of(source)) listener.onHead(head);
+  announce(source: string, head: EndPosition): void {
+    for (const { listener } of this.#of(source)) listener.onEndPosition(head);
   }
 
   async forget(source: string, aggregateType: string, aggregateId: string): Promise<void> {
@@ -29,7 +34,7 @@ export class InProcessBus implements EventBus {
   }
 
   async subscribe(source: string, _consumer: string, listener: EventListener): Promise<() => Promise<void>> {
-    const subscription = new Subscription(listener);
+    const subscription = new Subscription(listener, this.#timers);
     const subscriptions = this.#subscriptions.get(source) ?? new Set();
     this.#subscriptions.set(source, subscriptions.add(subscription));
     return async () => {
@@ -38,11 +43,11 @@ export class InProcessBus implements EventBus {
     };
   }
 
-  tell(source: string, touches: Touches): void {
-    for (const listener of this.#listeners.get(source) ?? []) listener.onTouches(source, touches);
+  publishInvalidations(source: string, invalidations: Invalidations): void {
+    for (const listener of this.#listeners.get(source) ?? []) listener.onInvalidations(source, invalidations);
   }
 
-  async listen(source: string, listener: TouchListener): Promise<() => void> {
+  async subscribeToInvalidations(source: string, listener: InvalidationListener): Promise<() => void> {
     const listeners = this.#listeners.get(source) ?? new Set();
     this.#listeners.set(source, listeners.add(listener));
     return () => listeners.delete(listener);
@@ -71,17 +76,19 @@ export class InProcessBus implements EventBus {
 /** Hands a listener all that waits, again until it is taken. */
 class Subscription {
   readonly listener: EventListener;
+  readonly #timers: Timers;
   readonly #stopped = new AbortController();
-  #waiting: LedgerEvent[] = [];
+  #waiting: LoggedEvent[] = [];
   /** What the listener has now; it waits again when the listener does not take it. */
-  #inHand: LedgerEvent[] = [];
+  #inHand: LoggedEvent[] = [];
   #running: Promise<void> | null = null;
 
-  constructor(listener: EventListener) {
+  constructor(listener: EventListener, timers: Timers) {
     this.listener = listener;
+    this.#timers = timers;
   }
 
-  deliver(events: readonly LedgerEvent[]): void {
+  deliver(events: readonly LoggedEvent[]): void {
     if (this.#stopped.signal.aborted) return;
     this.#waiting = [...this.#waiting, ...events].slice(-MAX_WAITING);
     this.#running ??= this.#run();
@@ -89,7 +96,7 @@ class Subscription {
 
   /** Drops what waits of an aggregate; the listener reads the gap from the event log. */
   forget(aggregateType: string, aggregateId: string): void {
-    const isOther = (event: LedgerEvent) => event.aggregateType !== aggregateType || event.aggregateId !== aggregateId;
+    const isOther = (event: LoggedEvent) => event.aggregateType !== aggregateType || event.aggregateId !== aggregateId;
     this.#waiting = this.#waiting.filter(isOther);
     this.#inHand = this.#inHand.filter(isOther);
   }
@@ -99,7 +106,7 @@ class Subscription {
     this.#stopped.abort();
     if (!this.#running) return;
     const patience = new AbortController();
-    await Promise.race([this.#running, sleep(STOP_MS, undefined, { signal: patience.signal }).catch(() => undefined)]);
+    await Promise.race([this.#running, this.#timers.sleep(STOP_MS, patience.signal).catch(() => undefined)]);
     patience.abort();
   }
 
@@ -112,7 +119,7 @@ class Subscription {
         await this.listener.onEvents(this.#inHand);
       } catch {
         this.#waiting = [...this.#inHand, ...this.#waiting].slice(-MAX_WAITING);
-        await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+        await this.#timers.sleep(RETRY_MS, signal).catch(() => undefined);
       }
       this.#inHand = [];
     }

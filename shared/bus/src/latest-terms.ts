@@ -1,22 +1,27 @@
-import { performance } from 'node:perf_hooks';
+import { type Clock, systemTime } from '@tributary/server';
 
 /**
- * A term that was silent for so long no longer counts. A relay that leads sends four times a second; when an owner's database is
+ * A term without messages for this long no longer counts. A relay that leads sends four times a second; when an owner's database is
  * restored from a backup, terms begin again at a lower number.
  */
 const FORGOTTEN_AFTER_MS = 10_000;
 
-/** The latest term heard of each source: what an earlier relay still sends, after another took over, is not for anyone. */
+/** The latest term of each source's relay. Messages of an earlier term, which a former leader still sends, are rejected. */
 export class LatestTerms {
-  readonly #latest = new Map<string, { term: number; heardAt: number }>();
+  readonly #latest = new Map<string, { term: number; receivedAt: number }>();
+  readonly #clock: Clock;
 
-  /** @param term undefined for a sender that has none, which is always accepted */
+  constructor(clock: Clock = systemTime) {
+    this.#clock = clock;
+  }
+
+  /** @param term undefined for a sender without terms, which is always accepted */
   accepts(source: string, term: number | undefined): boolean {
     if (term === undefined) return true;
     const latest = this.#latest.get(source);
-    const now = performance.now();
-    if (latest && term < latest.term && now - latest.heardAt < FORGOTTEN_AFTER_MS) return false;
-    this.#latest.set(source, { term, heardAt: now });
+    const now = this.#clock.monotonic();
+    if (latest && term < latest.term && now - latest.receivedAt < FORGOTTEN_AFTER_MS) return false;
+    this.#latest.set(source, { term, receivedAt: now });
     return true;
   }
 }

@@ -1,6 +1,6 @@
-import { performance } from 'node:perf_hooks';
+import { type Clock, systemTime } from '@tributary/server';
 
-/** `Date.now()` has whole milliseconds: the difference of two readings is less than this too small. */
+/** `Clock.now()` may have whole milliseconds: the difference of two readings is less than this too small. */
 const RESOLUTION_MS = 1;
 /** How long the quickest message is remembered; after that the sender's clock may have been set right. */
 const MEMORY_MS = 60_000;
@@ -21,12 +21,17 @@ export class SenderClock {
   #messages = 0;
   #messagesBefore = 0;
   #periodEndsAt = 0;
+  readonly #clock: Clock;
 
-  /** @param at milliseconds since 1970 by the sender's clock @returns the same moment by `performance.now()` */
+  constructor(clock: Clock = systemTime) {
+    this.#clock = clock;
+  }
+
+  /** @param at milliseconds since 1970 by the sender's clock @returns the same moment by the monotonic clock */
   toLocal(at: number): number {
-    const now = performance.now();
+    const now = this.#clock.monotonic();
     this.#beginPeriod(now);
-    const apparentDelay = Date.now() - at;
+    const apparentDelay = this.#clock.now() - at;
     this.#quickest = Math.min(this.#quickest, apparentDelay);
     this.#messages += 1;
     const ahead = Math.max(0, -Math.min(this.#quickest, this.#quickestBefore));
@@ -38,7 +43,7 @@ export class SenderClock {
    * late by so much: from here the two look the same. Null while too little was heard to tell.
    */
   get offsetMs(): number | null {
-    this.#beginPeriod(performance.now());
+    this.#beginPeriod(this.#clock.monotonic());
     const quickest = Math.min(this.#quickest, this.#quickestBefore);
     return quickest < 0 || this.#messages + this.#messagesBefore >= EVIDENCE ? -quickest : null;
   }

@@ -1,10 +1,10 @@
-import type { Touches } from '@tributary/consistency';
+import type { Invalidations } from '@tributary/consistency';
 import { connect } from 'nats';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { haveNats, startNats, type TestNats } from '../../../test/harness/nats.ts';
 import { until } from '../../../test/harness/until.ts';
-import type { LedgerEvent } from '../src/event.js';
+import type { LoggedEvent } from '../src/event.js';
 import type { EventBus } from '../src/event-bus.js';
 import { InProcessBus } from '../src/in-process-bus.js';
 import { NatsBus } from '../src/nats/nats-bus.js';
@@ -25,7 +25,7 @@ afterEach(async () => {
 let sources = 0;
 const newSource = () => `source${sources++}`;
 
-const event = (source: string, position: number, data: Record<string, unknown> = {}): LedgerEvent => ({
+const event = (source: string, position: number, data: Record<string, unknown> = {}): LoggedEvent => ({
   position,
   id: `${source}-${position}`,
   source,
@@ -57,10 +57,10 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
   test('delivers what is published, whole and in order', async ({ skip }) => {
     const carrier = bus(skip);
     const source = newSource();
-    const got: LedgerEvent[] = [];
+    const got: LoggedEvent[] = [];
     await carrier.subscribe(source, 'reader', {
       onEvents: async (batch) => void got.push(...batch),
-      onHead: () => undefined,
+      onEndPosition: () => undefined,
     });
     const sent = events(source, 1, 1200);
     for (let i = 0; i < sent.length; i += 100) await carrier.publish(source, sent.slice(i, i + 100));
@@ -81,7 +81,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
         if (refusals-- > 0) throw new Error('not now');
         for (const { position } of batch) taken.add(position);
       },
-      onHead: () => undefined,
+      onEndPosition: () => undefined,
     });
     await carrier.publish(source, events(source, 1, 5));
     await until(
@@ -98,7 +98,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     const listen = (source: string, consumer: string) =>
       carrier.subscribe(source, consumer, {
         onEvents: async (batch) => void got[consumer]?.push(...batch.map(({ position }) => position)),
-        onHead: () => undefined,
+        onEndPosition: () => undefined,
       });
     await listen(one, 'a');
     await listen(one, 'b');
@@ -119,7 +119,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     const taken: number[] = [];
     const stop = await carrier.subscribe(source, 'reader', {
       onEvents: async (batch) => void taken.push(...batch.map(({ position }) => position)),
-      onHead: ({ position }) => heads.push(position),
+      onEndPosition: ({ position }) => heads.push(position),
     });
     await until(
       async () => {
@@ -134,7 +134,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     const later: string[] = [];
     const stopOther = await carrier.subscribe(source, 'other', {
       onEvents: async (batch) => void later.push(...batch.map(({ position }) => `event ${position}`)),
-      onHead: ({ position }) => later.push(`head ${position}`),
+      onEndPosition: ({ position }) => later.push(`head ${position}`),
     });
     await carrier.publish(source, events(source, 1, 1));
     await until(
@@ -154,10 +154,10 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     const source = newSource();
     await carrier.publish(source, [event(source, 1, { name: 'secret' }), event(source, 2, { name: 'open' })]);
     await carrier.forget(source, 'Test', event(source, 1).aggregateId);
-    const got: LedgerEvent[] = [];
+    const got: LoggedEvent[] = [];
     await carrier.subscribe(source, 'late', {
       onEvents: async (batch) => void got.push(...batch),
-      onHead: () => undefined,
+      onEndPosition: () => undefined,
     });
     await carrier.publish(source, events(source, 3, 3));
     await until(
@@ -187,7 +187,7 @@ describe('over NATS, the bus', () => {
     const got: number[] = [];
     await carrier.subscribe(source, 'reader', {
       onEvents: async (batch) => void got.push(...batch.map(({ position }) => position)),
-      onHead: () => undefined,
+      onEndPosition: () => undefined,
     });
     const large = event(source, 2, { secret: 'x'.repeat(2 * MEGABYTE) });
     const batch = [event(source, 1), large, event(source, 3)];
@@ -232,12 +232,14 @@ describe('over NATS, the bus', () => {
   test('splits invalidations by bytes, and leaves a gap where those of one position do not fit', async ({ skip }) => {
     const carrier = openNats(skip);
     const source = newSource();
-    const heard: Touches[] = [];
-    await carrier.listen(source, { onTouches: (_source, touches) => heard.push(touches) });
+    const heard: Invalidations[] = [];
+    await carrier.subscribeToInvalidations(source, {
+      onInvalidations: (_source, invalidations) => heard.push(invalidations),
+    });
     const at = Date.now();
     await until(
       async () => {
-        carrier.tell(source, { from: 100, to: 100, at, touched: [] });
+        carrier.publishInvalidations(source, { from: 100, to: 100, at, touched: [] });
         return heard.length;
       },
       (length) => length > 0,
@@ -249,7 +251,7 @@ describe('over NATS, the bus', () => {
       touch(152, 10),
       touch(160, 2 * MEGABYTE),
     ];
-    carrier.tell(source, { from: 100, to: 160, at, touched });
+    carrier.publishInvalidations(source, { from: 100, to: 160, at, touched });
     await until(
       async () => heard.at(-1)?.to,
       (to) => to === 160,
@@ -275,12 +277,18 @@ describe('over NATS, the bus', () => {
     const told: number[] = [];
     await carrier.subscribe(source, 'reader', {
       onEvents: async () => undefined,
-      onHead: ({ position }) => heads.push(position),
+      onEndPosition: ({ position }) => heads.push(position),
     });
-    await carrier.listen(source, { onTouches: (_source, { to }) => told.push(to) });
+    await carrier.subscribeToInvalidations(source, { onInvalidations: (_source, { to }) => told.push(to) });
     const send = (position: number, term?: number) => {
       carrier.announce(source, { position, at: Date.now(), ...(term && { term }) });
-      carrier.tell(source, { from: position, to: position, at: Date.now(), ...(term && { term }), touched: [] });
+      carrier.publishInvalidations(source, {
+        from: position,
+        to: position,
+        at: Date.now(),
+        ...(term && { term }),
+        touched: [],
+      });
     };
     await until(
       async () => {
@@ -311,7 +319,7 @@ describe('over NATS, the bus', () => {
     const got: number[] = [];
     await carrier.subscribe(source, 'reader', {
       onEvents: async (batch) => void got.push(...batch.map(({ position }) => position)),
-      onHead: () => undefined,
+      onEndPosition: () => undefined,
     });
     await until(
       async () => got,
@@ -329,7 +337,7 @@ describe('over NATS, the bus', () => {
         began = true;
         return new Promise(() => undefined);
       },
-      onHead: () => undefined,
+      onEndPosition: () => undefined,
     });
     await carrier.publish(source, events(source, 1, 1));
     await until(

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { until } from '../../../test/harness/until.ts';
-import type { LedgerEvent } from '../src/event.js';
+import type { LoggedEvent } from '../src/event.js';
 import { InProcessBus } from '../src/in-process-bus.js';
 
-const event = (position: number, aggregateId: string): LedgerEvent => ({
+const event = (position: number, aggregateId: string): LoggedEvent => ({
   position,
   id: `event-${position}`,
   source: 'users',
@@ -24,7 +24,7 @@ test('it forgets what waits of an aggregate, also what a listener could not take
   const taken: number[] = [];
   let refuse: (() => void) | null = null;
   const inHand = new Promise<void>((resolve) => {
-    const onEvents = (events: readonly LedgerEvent[]) =>
+    const onEvents = (events: readonly LoggedEvent[]) =>
       new Promise<void>((take, reject) => {
         if (refuse) {
           taken.push(...events.map(({ position }) => position));
@@ -33,7 +33,7 @@ test('it forgets what waits of an aggregate, also what a listener could not take
         refuse = () => reject(new Error('not now'));
         return resolve();
       });
-    void bus.subscribe('users', 'orders', { onEvents, onHead: () => undefined });
+    void bus.subscribe('users', 'orders', { onEvents, onEndPosition: () => undefined });
   });
   await bus.publish('users', [event(1, 'erased'), event(2, 'kept')]);
   await inHand;

@@ -5,14 +5,19 @@ export {
   readConsistencyToken,
   writeConsistencyToken,
 } from './consistency-token.js';
+
+// Invalidations: which entities events may have changed.
+export type { Invalidation, InvalidationListener, Invalidations } from './invalidations.js';
+
+// Headers between gateway and services: read positions and invalidations.
 export {
+  FORMER_INVALIDATIONS_HEADER,
+  INVALIDATIONS_HEADER,
   MIN_POSITIONS_HEADER,
   POSITIONS_HEADER,
   type ReadPosition,
+  readInvalidations,
   readPositions,
-  readTouches,
-  TOUCHES_HEADER,
+  writeInvalidations,
   writePositions,
-  writeTouches,
 } from './positions-header.js';
-export type { Touch, Touches, TouchListener } from './touches.js';

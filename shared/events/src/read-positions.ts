@@ -1,18 +1,20 @@
 import type { EventBus } from '@tributary/bus';
 import {
+  FORMER_INVALIDATIONS_HEADER,
+  INVALIDATIONS_HEADER,
   MIN_POSITIONS_HEADER,
   POSITIONS_HEADER,
   type ReadPosition,
   readPositions,
-  TOUCHES_HEADER,
+  writeInvalidations,
   writePositions,
-  writeTouches,
 } from '@tributary/consistency';
+import { systemTime, type Time } from '@tributary/server';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
-import type { EventConsumer } from './consumer/consumer.js';
-import { numberEvents, readEvents } from './outbox/outbox.js';
-import { type TouchedBy, touchOf } from './relay/touch-of.js';
+import type { EventConsumer } from './consumer/event-consumer.js';
+import { assignPositions, readEvents } from './outbox/outbox.js';
+import { type InvalidatedBy, invalidationOf } from './relay/invalidation-of.js';
 
 /** How long an answer waits for a copy that is behind what the reader has seen. */
 const PATIENCE_MS = 250;
@@ -43,20 +45,25 @@ export interface PositionsOptions {
   readonly source: string;
   readonly db: Kysely<unknown>;
   readonly bus: EventBus;
-  readonly touchedBy: TouchedBy;
+  readonly invalidatedBy: InvalidatedBy;
+  /** The system's time by default. */
+  readonly time?: Time;
 }
 
 /**
- * Lets a service say, with each answer, up to which position of its own ledger it has at least read: what was told of before
+ * Lets a service say, with each answer, up to which position of its own event log it has at least read: what was told of before
  * the request began was committed by then. After a mutation, that takes in what the mutation itself has done, and the
  * answer says which entities were touched until then.
  */
-export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy }: PositionsOptions): void {
+export function sayPositions(
+  app: FastifyInstance,
+  { source, db, bus, invalidatedBy, time = systemTime }: PositionsOptions,
+): void {
   let known: number | null = null;
   let stop: () => void = () => undefined;
   app.addHook('onReady', async () => {
-    stop = await bus.listen(source, {
-      onTouches: (_source, { to }) => {
+    stop = await bus.subscribeToInvalidations(source, {
+      onInvalidations: (_source, { to }) => {
         known = Math.max(known ?? 0, to);
       },
     });
@@ -72,15 +79,15 @@ export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy 
     if (typeof request.body === 'string' && /\bmutation\b/.test(request.body)) {
       try {
         const from = positions.get(source)?.position ?? null;
-        const at = Date.now();
+        const at = time.now();
         const to = await numberAll(db);
         positions.set(source, { position: to, ageMs: null });
         notePositions(positions, copies.get(app));
         if (from !== null && to - from <= MAX_TOLD) {
           const events = await readEvents(db, source, from, to, MAX_TOLD);
-          const touched = events.map((event) => touchOf(event, touchedBy));
-          const told = writeTouches({ from, to, at, touched });
-          if (told) reply.header(TOUCHES_HEADER, told);
+          const touched = events.map((event) => invalidationOf(event, invalidatedBy));
+          const told = writeInvalidations({ from, to, at, touched });
+          if (told) reply.header(INVALIDATIONS_HEADER, told).header(FORMER_INVALIDATIONS_HEADER, told);
         }
       } catch (error) {
         // What the mutation did stands, and is answered; only the session will not know of it.
@@ -97,18 +104,22 @@ export function sayPositions(app: FastifyInstance, { source, db, bus, touchedBy 
 /** Gives everything that is committed its position. @returns the last one */
 async function numberAll(db: Kysely<unknown>): Promise<number> {
   for (;;) {
-    const { numbered, head } = await numberEvents(db, BATCH);
+    const { numbered, head } = await assignPositions(db, BATCH);
     if (numbered < BATCH) return head;
   }
 }
 
 /** Lets a service say how far its copies are, and wait a moment for those that are behind what the reader has seen. */
-export function waitForCopies(app: FastifyInstance, consumers: ReadonlyMap<string, Copy>): void {
+export function waitForCopies(
+  app: FastifyInstance,
+  consumers: ReadonlyMap<string, Copy>,
+  time: Time = systemTime,
+): void {
   copies.set(app, consumers);
   app.addHook('preHandler', async (request) => {
     if (!isGraphQL(request)) return;
     const wanted = request.headers[MIN_POSITIONS_HEADER];
-    if (typeof wanted === 'string') await reach(consumers, readPositions(wanted));
+    if (typeof wanted === 'string') await reach(consumers, readPositions(wanted), time);
     notePositions(positionsOf(request), consumers);
   });
 }
@@ -120,9 +131,13 @@ function notePositions(positions: Map<string, ReadPosition>, consumers: Readonly
   }
 }
 
-async function reach(consumers: ReadonlyMap<string, Copy>, wanted: ReadonlyMap<string, ReadPosition>): Promise<void> {
+async function reach(
+  consumers: ReadonlyMap<string, Copy>,
+  wanted: ReadonlyMap<string, ReadPosition>,
+  time: Time,
+): Promise<void> {
   const isBehind = () =>
     [...wanted].some(([source, { position }]) => (consumers.get(source)?.freshness.position ?? position) < position);
-  const until = performance.now() + PATIENCE_MS;
-  while (isBehind() && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  const until = time.monotonic() + PATIENCE_MS;
+  while (isBehind() && time.monotonic() < until) await time.sleep(LOOK_MS);
 }

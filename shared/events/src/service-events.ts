@@ -1,16 +1,17 @@
-import { type EventBus, InProcessBus, type LedgerEvent, NatsBus, reportBus } from '@tributary/bus';
+import { type EventBus, InProcessBus, type LoggedEvent, NatsBus, reportBus } from '@tributary/bus';
 import { openDatabase, type StatementListener } from '@tributary/postgres';
 import { type HttpService, settledWithin } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
-import { ConsumerMetrics, EventConsumer } from './consumer/consumer.js';
+import { ConsumerMetrics } from './consumer/consumer-metrics.js';
 import { DeadLetterWatch } from './consumer/dead-letter-watch.js';
-import type { Feed } from './consumer/feed.js';
+import { EventConsumer } from './consumer/event-consumer.js';
+import type { EventSubscription } from './consumer/event-subscription.js';
 import type { StateSource } from './copies/aggregates.js';
 import { type AuditCheck, openAuditDatabase } from './copies/audit.js';
 import { type Audit, scheduleVerification } from './copies/scheduled-verification.js';
 import type { VerifiableCopy } from './copies/verify.js';
-import { serveLedger } from './event-log/ledger-endpoint.js';
+import { serveEventLog } from './event-log/event-log-endpoint.js';
 import type { EventSettings } from './event-settings.js';
 import { measureUnpublishedEvents } from './outbox/unpublished-events.js';
 import { sayPositions, waitForCopies } from './read-positions.js';
@@ -40,18 +41,18 @@ export interface ServiceEventsOptions {
   readonly bus: EventBus;
   readonly logger: Logger;
   /** The entities of the graph with a field, in this service, that an event may have changed: `Type:id`. */
-  readonly touchedBy: (event: LedgerEvent) => readonly string[];
+  readonly invalidatedBy: (event: LoggedEvent) => readonly string[];
 }
 
 /**
- * Publishes a service's outbox while it listens, and serves its ledger.
+ * Publishes a service's outbox while it listens, and serves its event log.
  *
  * @param views for each aggregate type, a view of what the service has of it now, to compare copies with
  * @param checks what the service's own database must fulfil, for `GET /audit`
  */
 export function publishEvents(
   service: HttpService,
-  { name, databaseUrl, settings, bus, logger, touchedBy }: ServiceEventsOptions,
+  { name, databaseUrl, settings, bus, logger, invalidatedBy }: ServiceEventsOptions,
   views: Readonly<Record<string, StateSource>>,
   checks: readonly AuditCheck[] = [],
 ): void {
@@ -64,14 +65,14 @@ export function publishEvents(
     logger,
     metrics: service.metrics,
     health: service.health,
-    touchedBy,
+    invalidatedBy,
     retentionMs: settings.EVENT_LOG_RETENTION,
     consumers: settings.EVENT_LOG_CONSUMERS ?? [],
   });
   measureUnpublishedEvents(db, service.metrics);
   reportBus(service, bus);
-  sayPositions(service.app, { source: name, db, bus, touchedBy });
-  serveLedger(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
+  sayPositions(service.app, { source: name, db, bus, invalidatedBy });
+  serveEventLog(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
   service.app.addHook('onListen', async () => relay.start());
   service.onClose('relay', async () => {
     await relay.stop();
@@ -95,7 +96,7 @@ export interface ServiceConsumers {
  */
 export function consumeEvents<Tables>(
   service: HttpService,
-  feeds: readonly Feed<Tables>[],
+  feeds: readonly EventSubscription<Tables>[],
   copies: readonly VerifiableCopy<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
   audit?: Audit<Tables>,
@@ -111,7 +112,10 @@ export function consumeEvents<Tables>(
     const effect = 'a clock that is behind makes the copy look older than it is';
     service.clocks.add({ source, offsetMs: () => consumers[i]?.ownerClockOffsetMs ?? null, effect });
   }
-  waitForCopies(service.app, new Map(consumers.map((consumer, i) => [(feeds[i] as Feed<Tables>).source, consumer])));
+  waitForCopies(
+    service.app,
+    new Map(consumers.map((consumer, i) => [(feeds[i] as EventSubscription<Tables>).source, consumer])),
+  );
   for (const [i, { source }] of feeds.entries()) {
     const consumer = consumers[i] as EventConsumer<Tables>;
     const isNeeded = copies.some((copy) => copy.source === source);

@@ -1,4 +1,4 @@
-import { type EventBus, InProcessBus, type LedgerEvent } from '@tributary/bus';
+import { type EventBus, InProcessBus, type LoggedEvent } from '@tributary/bus';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, expect, inject, test } from 'vitest';
@@ -107,7 +107,7 @@ test('events beyond the end of the event log are reported once, and hold nothing
   await change();
   await until(position, (reached) => reached === 1);
   // The owner's database was put back from a backup; the bus has what was published since.
-  const event = (at: number): LedgerEvent => ({
+  const event = (at: number): LoggedEvent => ({
     position: at,
     id: `lost-${at}`,
     source: 'items',
@@ -205,7 +205,7 @@ test('a head of no known time makes no copy count as in sync; a new leader has a
   const bus = new InProcessBus();
   const copy = await startCopy(3_600_000, bus);
   cleanUps.push(() => copy.stop());
-  const event = (position: number): LedgerEvent => ({
+  const event = (position: number): LoggedEvent => ({
     position,
     id: `00000000-0000-4000-8000-00000000000${position}`,
     source: 'items',

@@ -18,7 +18,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
   beforeAll(async () => {
     if (kind === 'NATS') nats = await startNats();
     const bus = nats && new NatsBus({ url: nats.url, name: 'test', logger: pino({ level: 'silent' }) });
-    // Without its look at the ledger now and then: what is tested here is the bus.
+    // Without its look at the event log now and then: what is tested here is the bus.
     graph = await startGraph({ ...(bus && { bus }), ordersEnv: { EVENT_POLL_INTERVAL: '1h' } });
     operations = new OrdersOperations(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,

@@ -1,5 +1,5 @@
-import { type EventBus, InProcessBus, type LedgerEvent, type LedgerHead, NatsBus } from '@tributary/bus';
-import type { Touches } from '@tributary/consistency';
+import { type EndPosition, type EventBus, InProcessBus, type LoggedEvent, NatsBus } from '@tributary/bus';
+import type { Invalidations } from '@tributary/consistency';
 import { connect } from 'nats';
 import pg from 'pg';
 import { pino } from 'pino';
@@ -117,7 +117,7 @@ const isLeading = async (service: ItemService) =>
 
 const openNats = (name: string) => new NatsBus({ url: nats.url, name, logger: pino({ level: 'silent' }) });
 
-const untellable: [string, (event: LedgerEvent) => string[]][] = [
+const untellable: [string, (event: LoggedEvent) => string[]][] = [
   [
     'is too large for a message',
     ({ aggregateId }) =>
@@ -136,15 +136,15 @@ const untellable: [string, (event: LedgerEvent) => string[]][] = [
 
 test.skipIf(!NATS_IS_HERE).each(untellable)(
   'an invalidation that %s is a gap for its listeners, and events are published all the same',
-  async (_, touchedBy) => {
+  async (_, invalidatedBy) => {
     const databases = await createItems();
-    const owner = await startOwner(databases, { bus: openNats('items'), touchedBy });
+    const owner = await startOwner(databases, { bus: openNats('items'), invalidatedBy });
     const listening = openNats('listener');
     cleanUps.push(() => listening.close());
-    const heard: Touches[] = [];
+    const heard: Invalidations[] = [];
     cleanUps.push(
       await listening
-        .listen('items', { onTouches: (_source, touches) => heard.push(touches) })
+        .subscribeToInvalidations('items', { onInvalidations: (_source, invalidations) => heard.push(invalidations) })
         .then((stop) => async () => stop()),
     );
     const copy = await startCopy(databases, owner, openNats('shelves'));
@@ -204,12 +204,12 @@ test.skipIf(!NATS_IS_HERE)(
     await manager.streams.add({ name: 'tributary_items', subjects: ['tributary.events.items.>'], deny_purge: true });
     const owner = await startOwner(databases, { bus: openNats('items') });
     const copy = await startCopy(databases, owner, openNats('shelves'));
-    const erased: Touches[] = [];
+    const erased: Invalidations[] = [];
     const listening = openNats('listener');
     cleanUps.push(() => listening.close());
-    await listening.listen('items', {
-      onTouches: (_source, touches) => {
-        if (touches.touched.some((touch) => touch.erased)) erased.push(touches);
+    await listening.subscribeToInvalidations('items', {
+      onInvalidations: (_source, invalidations) => {
+        if (invalidations.touched.some((touch) => touch.erased)) erased.push(invalidations);
       },
     });
     await insertEvents(databases, 1, { erased: true });
@@ -284,8 +284,11 @@ test.skipIf(!NATS_IS_HERE)('a relay gives up the lead when it stops, though the 
 test('a leader that is cut off from its database is replaced within 3 s, and sends nothing more', async () => {
   const databases = await createItems();
   const bus = new InProcessBus();
-  const heads: LedgerHead[] = [];
-  await bus.subscribe('items', 'listener', { onEvents: async () => undefined, onHead: (head) => heads.push(head) });
+  const heads: EndPosition[] = [];
+  await bus.subscribe('items', 'listener', {
+    onEvents: async () => undefined,
+    onEndPosition: (head) => heads.push(head),
+  });
   const first = await startOwner(databases, { bus });
   await until(
     () => isLeading(first),
@@ -362,13 +365,15 @@ test('a relay whose database was put back goes on, in a new term', async () => {
   const databases = await createItems();
   const bus = new InProcessBus();
   const published: number[] = [];
-  const heads: LedgerHead[] = [];
-  const told: Touches[] = [];
+  const heads: EndPosition[] = [];
+  const told: Invalidations[] = [];
   await bus.subscribe('items', 'listener', {
     onEvents: async (events) => void published.push(...events.map(({ position }) => position)),
-    onHead: (head) => heads.push(head),
+    onEndPosition: (head) => heads.push(head),
   });
-  await bus.listen('items', { onTouches: (_source, touches) => told.push(touches) });
+  await bus.subscribeToInvalidations('items', {
+    onInvalidations: (_source, invalidations) => told.push(invalidations),
+  });
   const owner = await startOwner(databases, { bus });
   for (let i = 0; i < 3; i++) await change(owner, 'i0');
   const isNoted = (count: number) =>
@@ -426,7 +431,7 @@ test('whoever reads the event log gives positions to what is committed, whether 
     (await (await fetch(`${owner.url}/ledger?after=${after}&limit=1000`)).json()) as {
       head: number;
       more: boolean;
-      events: LedgerEvent[];
+      events: LoggedEvent[];
     };
   const first = await read(0);
   expect(first.events.map(({ position }) => position)).toEqual(Array.from({ length: 1000 }, (_, i) => i + 1));

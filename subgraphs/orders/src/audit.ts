@@ -105,9 +105,9 @@ export async function audit(
   signal?: AbortSignal,
 ): Promise<AuditFinding[]> {
   const parts: [name: string, run: () => Promise<AuditFinding[]>][] = [
-    ...copies.map(({ source, ledger }): (typeof parts)[number] => [
+    ...copies.map(({ source, eventLog }): (typeof parts)[number] => [
       `the checks of ${source}`,
-      async () => foundIn(source, await ledger.audit(signal)),
+      async () => foundIn(source, await eventLog.audit(signal)),
     ]),
     ['the checks of orders', async () => foundIn('orders', await runChecks(db, CHECKS))],
     ...crossChecks(copies).map((check): (typeof parts)[number] => [check.name, () => crossCheck(db, check, signal)]),
@@ -130,12 +130,12 @@ const foundIn = (service: string, findings: readonly Finding[]): AuditFinding[] 
   findings.map((finding) => ({ service, ...finding }));
 
 function crossChecks(copies: readonly Copy[]): CrossCheck[] {
-  return copies.map(({ source, ledger }) =>
+  return copies.map(({ source, eventLog }) =>
     source === 'users'
       ? {
           name: 'payments against orders',
           service: source,
-          ledger,
+          eventLog,
           aggregateType: 'OrderPayment',
           checksumView: EXPECTED_PAYMENTS,
           undo: 'refund-account',
@@ -146,7 +146,7 @@ function crossChecks(copies: readonly Copy[]): CrossCheck[] {
       : {
           name: 'reservations against orders',
           service: source,
-          ledger,
+          eventLog,
           aggregateType: 'OrderStock',
           checksumView: EXPECTED_STOCK,
           undo: 'release-stock',
@@ -194,7 +194,7 @@ async function explain(
   ids: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<AuditFinding[]> {
-  const { name, service, ledger, aggregateType } = check;
+  const { name, service, eventLog, aggregateType } = check;
   const findings: AuditFinding[] = [];
   for (let start = 0; start < ids.length && findings.length < MAX_FINDINGS; start += MAX_IDS) {
     signal?.throwIfAborted();
@@ -203,7 +203,7 @@ async function explain(
     const over = some.filter((id) => !underWay(before.get(id), check));
     if (over.length === 0) continue;
     const states = new Map<string, string[]>();
-    for (const state of await ledger.aggregatesById(aggregateType, over, undefined, signal)) {
+    for (const state of await eventLog.aggregatesById(aggregateType, over, undefined, signal)) {
       states.set(state.id, [...(states.get(state.id) ?? []), check.found(state)]);
     }
     // Read again: an order may have been cancelled meanwhile.

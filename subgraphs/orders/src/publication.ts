@@ -1,4 +1,4 @@
-import { type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/bus';
+import { type LoggedEvent, NO_ORIGIN, type Origin } from '@tributary/bus';
 import { type NewEvent, recordEvents } from '@tributary/events';
 import type { Kysely } from 'kysely';
 import { sql } from 'kysely';
@@ -38,7 +38,7 @@ export function orderEventsOf({ before, recorded }: AppendedOrder, origin: Origi
 }
 
 /** An order is in its customer's orders and figures, and in the sales of its products. */
-export function touchedBy({ aggregateType, aggregateId, data }: LedgerEvent): string[] {
+export function invalidatedBy({ aggregateType, aggregateId, data }: LoggedEvent): string[] {
   if (aggregateType === 'Placement') return [`Order:${aggregateId}`];
   // An event in another shape must not keep the relay from publishing those after it.
   const order = touchingSchema.safeParse(data);

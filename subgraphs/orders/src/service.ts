@@ -27,7 +27,7 @@ import type { PlacementSettings } from './placement/placement-batch.js';
 import { PlacementMetrics } from './placement/placement-metrics.js';
 import { SagaStore } from './placement/saga-store.js';
 import { rebuild } from './projections/rebuild.js';
-import { touchedBy } from './publication.js';
+import { invalidatedBy } from './publication.js';
 import { findOrder, OrderResolver } from './schema/order-resolver.js';
 import { Product, User } from './schema/order-types.js';
 import { PlacementResolver } from './schema/placement-resolver.js';
@@ -107,7 +107,7 @@ export async function createOrdersService(
     settings: config,
     bus: bus ?? ownEventBus(service, 'orders', config, logger),
     logger,
-    touchedBy,
+    invalidatedBy,
   };
   publishEvents(service, events, {});
   const copies = copiesOf(config);

@@ -1,4 +1,4 @@
-import { type Feed, ledgerClient } from '@tributary/events';
+import { type EventSubscription, eventLogClient } from '@tributary/events';
 import { applyStockCommands, isStockCommand } from './reservations.js';
 import { copySales, isSale } from './sales-copy.js';
 import type { ProductsTables } from './storage/tables.js';
@@ -14,17 +14,17 @@ export interface FeedSettings {
   readonly RESERVATION_TTL?: number;
 }
 
-/** What this service takes from other services' ledgers: the orders' reservations, and what they sold. */
+/** What this service takes from other services' event logs: the orders' reservations, and what they sold. */
 export function feedsOf({
   ORDERS_URL,
   INTERNAL_SECRET,
   RESERVATION_TTL = 900_000,
-}: FeedSettings): Feed<ProductsTables>[] {
+}: FeedSettings): EventSubscription<ProductsTables>[] {
   return [
     {
       source: 'orders',
-      ledger: ledgerClient(ORDERS_URL, INTERNAL_SECRET),
-      wants: (event) => isStockCommand(event) || isSale(event),
+      eventLog: eventLogClient(ORDERS_URL, INTERNAL_SECRET),
+      filter: (event) => isStockCommand(event) || isSale(event),
       async apply(transaction, events) {
         // Products are locked before their stock, as by every command.
         await copySales(transaction, events);

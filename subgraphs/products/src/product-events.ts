@@ -1,4 +1,4 @@
-import type { LedgerEvent } from '@tributary/bus';
+import type { LoggedEvent } from '@tributary/bus';
 import type { NewEvent } from '@tributary/events';
 import type { ProductRow } from './storage/tables.js';
 
@@ -74,6 +74,6 @@ export function reservationEvent(
 }
 
 /** A product shows its stock, too. */
-export function touchedBy({ aggregateType, aggregateId }: LedgerEvent): string[] {
+export function invalidatedBy({ aggregateType, aggregateId }: LoggedEvent): string[] {
   return aggregateType === 'Product' || aggregateType === 'Stock' ? [`Product:${aggregateId}`] : [];
 }

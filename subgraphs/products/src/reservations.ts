@@ -1,4 +1,4 @@
-import { causedBy, type LedgerEvent, NO_ORIGIN, type Origin } from '@tributary/bus';
+import { causedBy, type LoggedEvent, NO_ORIGIN, type Origin } from '@tributary/bus';
 import { type NewEvent, recordEvents } from '@tributary/events';
 import { bulkInsert } from '@tributary/postgres';
 import { MAX_COUNTER } from '@tributary/subgraph';
@@ -29,7 +29,7 @@ const EXPIRED: Refusal = { code: 'RESERVATION_EXPIRED', reason: 'The stock was h
 const RELEASED: Refusal = { code: 'RELEASED', reason: 'The stock was given back.' };
 
 /** Whether an event of orders asks for something here. */
-export const isStockCommand = ({ type }: LedgerEvent) => COMMANDS.has(type);
+export const isStockCommand = ({ type }: LoggedEvent) => COMMANDS.has(type);
 
 const COMMANDS = new Set(['ReserveStock', 'CommitStock', 'ReleaseStock', 'OrderCancelled']);
 
@@ -40,7 +40,7 @@ const COMMANDS = new Set(['ReserveStock', 'CommitStock', 'ReleaseStock', 'OrderC
  */
 export async function applyStockCommands(
   transaction: Kysely<ProductsTables>,
-  events: readonly LedgerEvent[],
+  events: readonly LoggedEvent[],
   ttlMs: number,
 ): Promise<void> {
   const commands = events.filter(isStockCommand);
@@ -53,7 +53,7 @@ export async function applyStockCommands(
     .orderBy('order_id')
     .forUpdate()
     .execute();
-  const wanted = new Map<LedgerEvent, WantedLines>();
+  const wanted = new Map<LoggedEvent, WantedLines>();
   for (const command of commands) {
     if (command.type === 'ReserveStock') wanted.set(command, reserveSchema.parse(command.data).lines);
   }
@@ -146,7 +146,7 @@ class ReservationBatch {
     return new ReservationBatch(reservations, rows, new Date(Date.now() + ttlMs));
   }
 
-  reserve(command: LedgerEvent, wanted: WantedLines): void {
+  reserve(command: LoggedEvent, wanted: WantedLines): void {
     const orderId = command.aggregateId;
     const reservation = this.#reservations.get(orderId) ?? this.#hold(command, wanted);
     const { status, lines, expires_at: expiresAt } = reservation;
@@ -158,7 +158,7 @@ class ReservationBatch {
     }
   }
 
-  commit(command: LedgerEvent): void {
+  commit(command: LoggedEvent): void {
     const reservation = this.#reservations.get(command.aggregateId) ?? this.#open(command.aggregateId, 'RELEASED', []);
     const origin = causedBy(command);
     if (reservation.status === 'EXPIRED' && this.#shortage(reservation.lines) === null) {
@@ -179,7 +179,7 @@ class ReservationBatch {
     else this.#refuse(reservation, command, reservation.status === 'EXPIRED' ? EXPIRED : RELEASED);
   }
 
-  release(command: LedgerEvent): void {
+  release(command: LoggedEvent): void {
     const reservation = this.#reservations.get(command.aggregateId) ?? this.#open(command.aggregateId, 'RELEASED', []);
     const origin = causedBy(command);
     if (reservation.status === 'HELD') this.#unhold(reservation, origin);
@@ -232,7 +232,7 @@ class ReservationBatch {
   }
 
   /** Holds all lines, or (with a refusal) none. */
-  #hold(command: LedgerEvent, wanted: WantedLines): OpenReservation {
+  #hold(command: LoggedEvent, wanted: WantedLines): OpenReservation {
     const quantities = new Map<string, number>();
     for (const { productId, quantity } of wanted) {
       quantities.set(productId, (quantities.get(productId) ?? 0) + quantity);
@@ -301,7 +301,7 @@ class ReservationBatch {
     }
   }
 
-  #refuse(reservation: OpenReservation, command: LedgerEvent, refusal: Refusal | OpenReservation['refusal']): void {
+  #refuse(reservation: OpenReservation, command: LoggedEvent, refusal: Refusal | OpenReservation['refusal']): void {
     this.#answer(reservation, 'StockRefused', causedBy(command), { command: command.type, ...refusal });
   }
 

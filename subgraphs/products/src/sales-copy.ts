@@ -1,4 +1,4 @@
-import type { LedgerEvent } from '@tributary/bus';
+import type { LoggedEvent } from '@tributary/bus';
 import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { ProductsTables } from './storage/tables.js';
@@ -10,11 +10,11 @@ const orderSchema = z.object({
 });
 
 /** Whether an event of orders changes what was sold. */
-export const isSale = ({ type, aggregateType }: LedgerEvent) =>
+export const isSale = ({ type, aggregateType }: LoggedEvent) =>
   aggregateType === 'Order' && (type === 'OrderConfirmed' || type === 'OrderCancelled');
 
 /** Keeps how many pieces of each product confirmed orders sold, to list best-sellers by. Orders own the figure. */
-export async function copySales(transaction: Kysely<ProductsTables>, events: readonly LedgerEvent[]): Promise<void> {
+export async function copySales(transaction: Kysely<ProductsTables>, events: readonly LoggedEvent[]): Promise<void> {
   const sold = new Map<string, number>();
   for (const { type, data } of events.filter(isSale)) {
     const { lines, previousStatus } = orderSchema.parse(data);

@@ -15,7 +15,7 @@ import { readConfig } from './config.js';
 import { createContext, type ProductsContext } from './context.js';
 import { CONSUMER, feedsOf } from './feeds.js';
 import { loadCatalogue } from './import.js';
-import { touchedBy } from './product-events.js';
+import { invalidatedBy } from './product-events.js';
 import { Products } from './products.js';
 import { expireReservations } from './reservations.js';
 import { ProductResolver, resolveProduct } from './schema/product-resolver.js';
@@ -56,7 +56,7 @@ export async function createProductsService(
     settings: config,
     bus: bus ?? ownEventBus(service, 'products', config, logger),
     logger,
-    touchedBy,
+    invalidatedBy,
   };
   publishEvents(service, events, { Product: 'product_states', OrderStock: STOCK_BY_ORDER }, CHECKS);
   const consumers = consumeEvents<ProductsTables>(service, feedsOf(config), [], events);

@@ -1,4 +1,4 @@
-import { type Feed, ledgerClient } from '@tributary/events';
+import { type EventSubscription, eventLogClient } from '@tributary/events';
 import { applyPaymentCommands, isPaymentCommand } from './payments.js';
 import type { UsersTables } from './storage/tables.js';
 
@@ -11,8 +11,8 @@ export interface FeedSettings {
   readonly INTERNAL_SECRET?: string | undefined;
 }
 
-/** What this service takes from other services' ledgers: the orders' payments. */
-export function feedsOf({ ORDERS_URL, INTERNAL_SECRET }: FeedSettings): Feed<UsersTables>[] {
-  const ledger = ledgerClient(ORDERS_URL, INTERNAL_SECRET);
-  return [{ source: 'orders', ledger, wants: isPaymentCommand, apply: applyPaymentCommands }];
+/** What this service takes from other services' event logs: the orders' payments. */
+export function feedsOf({ ORDERS_URL, INTERNAL_SECRET }: FeedSettings): EventSubscription<UsersTables>[] {
+  const eventLog = eventLogClient(ORDERS_URL, INTERNAL_SECRET);
+  return [{ source: 'orders', eventLog, filter: isPaymentCommand, apply: applyPaymentCommands }];
 }

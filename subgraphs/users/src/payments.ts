@@ -1,4 +1,4 @@
-import { causedBy, type LedgerEvent, NO_ORIGIN } from '@tributary/bus';
+import { causedBy, type LoggedEvent, NO_ORIGIN } from '@tributary/bus';
 import { type ApplyEvents, type NewEvent, recordEvents } from '@tributary/events';
 import { bulkInsert } from '@tributary/postgres';
 import { MAX_COUNTER } from '@tributary/subgraph';
@@ -31,7 +31,7 @@ export const applyPaymentCommands: ApplyEvents<UsersTables> = async (transaction
 };
 
 /** Whether an event of orders asks for something here. */
-export const isPaymentCommand = ({ type }: LedgerEvent) => isCharge(type) || isRefund(type);
+export const isPaymentCommand = ({ type }: LoggedEvent) => isCharge(type) || isRefund(type);
 
 const isCharge = (type: string) => type === 'ChargeAccount';
 const isRefund = (type: string) => type === 'RefundPayment' || type === 'OrderCancelled';
@@ -67,7 +67,7 @@ class Payments {
     this.#accounts = new Map(accounts.map((account) => [account.userId, account]));
   }
 
-  static async lock(transaction: Kysely<UsersTables>, commands: readonly LedgerEvent[]): Promise<Payments> {
+  static async lock(transaction: Kysely<UsersTables>, commands: readonly LoggedEvent[]): Promise<Payments> {
     const orderIds = commands.map(({ aggregateId }) => aggregateId);
     const payments = await transaction
       .selectFrom('payments')
@@ -89,7 +89,7 @@ class Payments {
     );
   }
 
-  handle(command: LedgerEvent): void {
+  handle(command: LoggedEvent): void {
     if (isCharge(command.type)) this.#charge(command);
     else this.#refund(command);
   }
@@ -130,7 +130,7 @@ class Payments {
     await recordEvents(transaction, this.#events, NO_ORIGIN);
   }
 
-  #charge(command: LedgerEvent): void {
+  #charge(command: LoggedEvent): void {
     const { userId, amount } = chargeSchema.parse(command.data);
     const known = this.#payments.get(command.aggregateId);
     const payment = known ?? this.#open(command.aggregateId, userId, amount);
@@ -144,7 +144,7 @@ class Payments {
     else this.#answer(command, payment, 'PaymentRefused', { ...(payment.refusal ?? ALREADY_REFUNDED) });
   }
 
-  #refund(command: LedgerEvent): void {
+  #refund(command: LoggedEvent): void {
     const payment = this.#payments.get(command.aggregateId) ?? this.#open(command.aggregateId, '', '0.00');
     if (payment.status === 'CHARGED') this.#move(command, payment, payment.amount, 'refund');
     else if (payment.status !== 'REFUNDED') payment.amount = '0.00';
@@ -185,7 +185,7 @@ class Payments {
   }
 
   /** Moves money, once per order and reason: the table's unique index makes sure of it. No key of a client can interfere. */
-  #move(command: LedgerEvent, payment: OpenPayment, amount: string, reason: 'charge' | 'refund'): void {
+  #move(command: LoggedEvent, payment: OpenPayment, amount: string, reason: 'charge' | 'refund'): void {
     const account = this.#accounts.get(payment.user_id);
     if (!account) throw new Error(`Payment ${payment.order_id} is of no account.`);
     account.balance = account.balance.plus(amount);
@@ -202,7 +202,7 @@ class Payments {
     this.#events.push({ ...event(userId, account.version, data), origin: causedBy(command) });
   }
 
-  #answer(command: LedgerEvent, payment: OpenPayment, type: Parameters<typeof paymentEvent>[0], data: object): void {
+  #answer(command: LoggedEvent, payment: OpenPayment, type: Parameters<typeof paymentEvent>[0], data: object): void {
     payment.version += 1;
     this.#touched.add(payment);
     this.#events.push({

@@ -20,7 +20,7 @@ import { AccountResolver } from './schema/account-resolver.js';
 import { resolveUser, UserResolver } from './schema/user-resolver.js';
 import { migrations } from './storage/migrations.js';
 import type { UsersTables } from './storage/tables.js';
-import { touchedBy } from './user-events.js';
+import { invalidatedBy } from './user-events.js';
 import { Users } from './users.js';
 
 /** Prepares the users database: schema, and the customers of the history. */
@@ -53,7 +53,7 @@ export async function createUsersService(
     settings: config,
     bus: bus ?? ownEventBus(service, 'users', config, logger),
     logger,
-    touchedBy,
+    invalidatedBy,
   };
   publishEvents(service, events, { User: 'user_states', OrderPayment: PAID_BY_ORDER }, CHECKS);
   const consumers = consumeEvents<UsersTables>(service, feedsOf(config), [], events);

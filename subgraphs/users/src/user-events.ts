@@ -1,4 +1,4 @@
-import type { LedgerEvent } from '@tributary/bus';
+import type { LoggedEvent } from '@tributary/bus';
 import type { NewEvent } from '@tributary/events';
 import type { UserRow } from './storage/tables.js';
 
@@ -67,6 +67,6 @@ function accountEvent(type: string, userId: string, accountVersion: number, data
 }
 
 /** A user shows his account, too. */
-export function touchedBy({ aggregateType, aggregateId }: LedgerEvent): string[] {
+export function invalidatedBy({ aggregateType, aggregateId }: LoggedEvent): string[] {
   return aggregateType === 'User' || aggregateType === 'Account' ? [`User:${aggregateId}`] : [];
 }

@@ -247,7 +247,7 @@ describe('a stranger who deposits under the keys of the system', () => {
   });
 });
 
-/** Lets the orders service ask for a payment, as its ledger would. */
+/** Lets the orders service ask for a payment, as its event log would. */
 async function paymentCommand(type: string, orderId: string, version: number, data: object): Promise<void> {
   await graph.databases.query(
     'orders',

@@ -1,11 +1,11 @@
-import type { Touches, TouchListener } from '@tributary/consistency';
-import { Fault } from '@tributary/server';
+import type { InvalidationListener, Invalidations } from '@tributary/consistency';
+import { Fault, systemTime, type Time } from '@tributary/server';
 import type { JetStreamClient, JetStreamManager, Msg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
-import type { LedgerEvent } from '../event.js';
-import type { EventBus, EventListener, LedgerHead } from '../event-bus.js';
+import type { LoggedEvent } from '../event.js';
+import type { EndPosition, EventBus, EventListener } from '../event-bus.js';
+import { invalidationMessages } from '../invalidation-messages.js';
 import { LatestTerms } from '../latest-terms.js';
-import { touchMessages } from '../touch-messages.js';
 import { NatsConnectionKeeper } from './nats-connection.js';
 import { NatsConsumer } from './nats-consumer.js';
 import { isTooLarge, natsErrorInWords } from './nats-failure.js';
@@ -26,6 +26,8 @@ export interface NatsBusOptions {
   readonly url: string;
   readonly name: string;
   readonly logger: Logger;
+  /** The system's time by default. */
+  readonly time?: Time;
 }
 
 /** Events over NATS JetStream: a stream per source, a durable consumer per name. Heads and touches go to the present listeners. */
@@ -33,7 +35,8 @@ export class NatsBus implements EventBus {
   readonly #logger: Logger;
   readonly #connections: NatsConnectionKeeper;
   readonly #subscriptions = new Set<NatsSubscription>();
-  readonly #terms = new LatestTerms();
+  readonly #time: Time;
+  readonly #terms: LatestTerms;
   readonly #closed = new AbortController();
   readonly #sending: Fault;
   /** The streams that are known to be there, by connection. */
@@ -41,7 +44,9 @@ export class NatsBus implements EventBus {
 
   constructor(options: NatsBusOptions) {
     this.#logger = options.logger;
-    this.#connections = new NatsConnectionKeeper(options);
+    this.#time = options.time ?? systemTime;
+    this.#terms = new LatestTerms(this.#time);
+    this.#connections = new NatsConnectionKeeper({ ...options, time: this.#time });
     this.#sending = new Fault({
       logger: options.logger,
       began: 'heads and invalidations cannot be sent over NATS; gateways do not cache',
@@ -51,7 +56,7 @@ export class NatsBus implements EventBus {
 
   async publish(
     source: string,
-    events: readonly LedgerEvent[],
+    events: readonly LoggedEvent[],
     mayGoOn: () => boolean = () => true,
   ): Promise<readonly string[]> {
     const { connection, jetstream } = await this.#jetstream(source);
@@ -75,7 +80,7 @@ export class NatsBus implements EventBus {
    *
    * @returns why the event was left out, or null
    */
-  async #publishOne(jetstream: JetStreamClient, event: LedgerEvent, text: string): Promise<string | null> {
+  async #publishOne(jetstream: JetStreamClient, event: LoggedEvent, text: string): Promise<string | null> {
     const { source, position, type } = event;
     const msgID = `${source}:${position}`;
     try {
@@ -90,14 +95,14 @@ export class NatsBus implements EventBus {
     }
   }
 
-  announce(source: string, head: LedgerHead): void {
+  announce(source: string, head: EndPosition): void {
     this.#send((connection) => connection.publish(headsOf(source), JSON.stringify(head)));
   }
 
-  tell(source: string, touches: Touches): void {
+  publishInvalidations(source: string, invalidations: Invalidations): void {
     this.#send((connection) => {
       const maxBytes = connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
-      const messages = touchMessages(touches, maxBytes, (position, bytes) =>
+      const messages = invalidationMessages(invalidations, maxBytes, (position, bytes) =>
         this.#logger.warn(
           { source, position, bytes, maxBytes },
           'the invalidations of an event are too large for NATS; gateways discard what they cached of this service',
@@ -130,13 +135,13 @@ export class NatsBus implements EventBus {
   }
 
   async subscribe(source: string, name: string, listener: EventListener): Promise<() => Promise<void>> {
-    const onEvents = (events: readonly LedgerEvent[]) => listener.onEvents(events);
+    const onEvents = (events: readonly LoggedEvent[]) => listener.onEvents(events);
     const durable = `${name}_from_${source}`;
     const consumer = new NatsConsumer({ source, durable, logger: this.#logger, onEvents });
     const events = this.#begin(`events of ${source}`, (...parameters) => consumer.receive(...parameters));
     const heads = this.#receive(`heads of ${source}`, headsOf(source), (message) => {
-      const head = message.json<LedgerHead>();
-      if (this.#terms.accepts(source, head.term)) listener.onHead(head);
+      const head = message.json<EndPosition>();
+      if (this.#terms.accepts(source, head.term)) listener.onEndPosition(head);
     });
     return async () => {
       await Promise.all([this.#end(events), this.#end(heads)]);
@@ -144,10 +149,10 @@ export class NatsBus implements EventBus {
     };
   }
 
-  async listen(source: string, listener: TouchListener): Promise<() => void> {
+  async subscribeToInvalidations(source: string, listener: InvalidationListener): Promise<() => void> {
     const subscription = this.#receive(`invalidations of ${source}`, touchesOf(source), (message) => {
-      const touches = message.json<Touches>();
-      if (this.#terms.accepts(source, touches.term)) listener.onTouches(source, touches);
+      const invalidations = message.json<Invalidations>();
+      if (this.#terms.accepts(source, invalidations.term)) listener.onInvalidations(source, invalidations);
     });
     return () => void this.#end(subscription);
   }
@@ -170,7 +175,13 @@ export class NatsBus implements EventBus {
   }
 
   #begin(what: string, receive: (...parameters: Parameters<NatsConsumer['receive']>) => Promise<void>) {
-    const subscription = new NatsSubscription({ connections: this.#connections, logger: this.#logger, what, receive });
+    const subscription = new NatsSubscription({
+      connections: this.#connections,
+      logger: this.#logger,
+      timers: this.#time,
+      what,
+      receive,
+    });
     this.#subscriptions.add(subscription);
     return subscription;
   }
@@ -225,8 +236,8 @@ export class NatsBus implements EventBus {
 }
 
 /** Splits events into batches that may be sent before any of them is acknowledged. */
-function* batches(events: readonly LedgerEvent[]): Generator<{ readonly event: LedgerEvent; readonly text: string }[]> {
-  let batch: { event: LedgerEvent; text: string }[] = [];
+function* batches(events: readonly LoggedEvent[]): Generator<{ readonly event: LoggedEvent; readonly text: string }[]> {
+  let batch: { event: LoggedEvent; text: string }[] = [];
   let bytes = 0;
   for (const event of events) {
     const text = JSON.stringify(event);

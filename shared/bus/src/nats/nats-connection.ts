@@ -1,7 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { anySignal, Fault, unlessAborted } from '@tributary/server';
+import { anySignal, Fault, type Time, unlessAborted } from '@tributary/server';
 import { connect, ErrorCode, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { natsErrorInWords } from './nats-failure.js';
@@ -25,6 +23,7 @@ export interface NatsConnectionOptions {
   /** Shown in the server's list of connections. */
   readonly name: string;
   readonly logger: Logger;
+  readonly time: Time;
 }
 
 /**
@@ -90,11 +89,12 @@ export class NatsConnectionKeeper {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopped;
+    const { time } = this.#options;
     let pauseMs = FIRST_RETRY_MS;
     let answered = true;
     let attemptedAt = 0;
     while (!signal.aborted) {
-      const openedAt = performance.now();
+      const openedAt = time.monotonic();
       try {
         // The client leaves a socket behind with each attempt that times out, so a server that hangs is tried by a plain socket.
         if (!answered && openedAt - attemptedAt < HUNG_RETRY_MS)
@@ -111,8 +111,8 @@ export class NatsConnectionKeeper {
         this.#fault.failed(natsErrorInWords(error));
       }
       // One that lasted is opened again at once; one that is refused, or closed again and again, after longer and longer pauses.
-      pauseMs = performance.now() - openedAt > MAX_RETRY_MS + CONNECT_TIMEOUT_MS ? FIRST_RETRY_MS : pauseMs;
-      await sleep(pauseMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+      pauseMs = time.monotonic() - openedAt > MAX_RETRY_MS + CONNECT_TIMEOUT_MS ? FIRST_RETRY_MS : pauseMs;
+      await time.sleep(pauseMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
       pauseMs = Math.min(pauseMs * 2, MAX_RETRY_MS);
     }
   }

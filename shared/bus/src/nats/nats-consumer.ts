@@ -1,7 +1,7 @@
 import { unlessAborted } from '@tributary/server';
 import type { JsMsg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
-import { type LedgerEvent, ledgerEventSchema } from '../event.js';
+import { type LoggedEvent, loggedEventSchema } from '../event.js';
 import { ensureConsumer, ensureStream, MAX_IN_FLIGHT, streamOf } from './nats-streams.js';
 
 const REQUEST_TIMEOUT_MS = 5000;
@@ -16,7 +16,7 @@ export interface NatsConsumerOptions {
   /** The name of the durable consumer. */
   readonly durable: string;
   readonly logger: Logger;
-  readonly onEvents: (events: readonly LedgerEvent[]) => Promise<void>;
+  readonly onEvents: (events: readonly LoggedEvent[]) => Promise<void>;
 }
 
 /** Receives a source's events from JetStream, in batches one after the other, and acknowledges what took effect. */
@@ -100,9 +100,9 @@ export class NatsConsumer {
   }
 
   /** @returns null for a message that is no event; it does not come again, and consumers read the event log in its place */
-  #read(message: JsMsg): LedgerEvent | null {
+  #read(message: JsMsg): LoggedEvent | null {
     try {
-      return ledgerEventSchema.parse(message.json());
+      return loggedEventSchema.parse(message.json());
     } catch {
       const { source, logger } = this.#options;
       if (!this.#reportedUnreadable)
@@ -116,8 +116,8 @@ export class NatsConsumer {
 
 interface Received {
   readonly message: JsMsg;
-  readonly event: LedgerEvent;
+  readonly event: LoggedEvent;
 }
 
-const hasEvent = (received: { message: JsMsg; event: LedgerEvent | null }): received is Received =>
+const hasEvent = (received: { message: JsMsg; event: LoggedEvent | null }): received is Received =>
   received.event !== null;

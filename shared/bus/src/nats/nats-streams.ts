@@ -1,9 +1,9 @@
 import { AckPolicy, DeliverPolicy, type JetStreamManager, nanos, StorageType } from 'nats';
-import type { LedgerEvent } from '../event.js';
+import type { LoggedEvent } from '../event.js';
 
 /** Redelivered when not acknowledged within; longer than a batch takes. */
 const ACK_WAIT_MS = 30_000;
-/** The stream is a carrier, not the archive: what is older is read from the ledger. */
+/** The stream is a carrier, not the archive: what is older is read from the event log. */
 const MAX_AGE_MS = 24 * 3_600_000;
 /** The most events that were delivered to one consumer and not yet acknowledged. */
 export const MAX_IN_FLIGHT = 1000;
@@ -20,7 +20,7 @@ export function subjectOf({
   source,
   aggregateType,
   aggregateId,
-}: Pick<LedgerEvent, 'source' | 'aggregateType' | 'aggregateId'>): string {
+}: Pick<LoggedEvent, 'source' | 'aggregateType' | 'aggregateId'>): string {
   return `tributary.events.${source}.${aggregateType}.${Buffer.from(aggregateId).toString('base64url')}`;
 }
 

@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Fault, unlessAborted } from '@tributary/server';
+import { Fault, type Timers, unlessAborted } from '@tributary/server';
 import type { Msg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { type NatsConnectionKeeper, PATIENCE_MS } from './nats-connection.js';
@@ -12,6 +11,7 @@ const CONFIRM_TIMEOUT_MS = 2000;
 export interface NatsSubscriptionOptions {
   readonly connections: NatsConnectionKeeper;
   readonly logger: Logger;
+  readonly timers: Timers;
   /** What is received, for logs and `/health/ready`: `events of users`. */
   readonly what: string;
   /**
@@ -54,7 +54,7 @@ export class NatsSubscription {
   }
 
   async #run(): Promise<void> {
-    const { connections, receive } = this.#options;
+    const { connections, receive, timers } = this.#options;
     const { signal } = this.#stopped;
     while (!signal.aborted && !connections.closed) {
       let connection: NatsConnection | null = null;
@@ -66,7 +66,7 @@ export class NatsSubscription {
         // The loss of the connection is reported by whoever keeps it.
         if (connection && !connection.isClosed()) this.#fault.failed(natsErrorInWords(error));
       }
-      await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+      await timers.sleep(RETRY_MS, signal).catch(() => undefined);
     }
   }
 }

@@ -8,7 +8,7 @@ import {
   type RetryResult,
   retryDeadLetters,
 } from './dead-letters.js';
-import type { Feed } from './feed.js';
+import type { EventSubscription } from './event-subscription.js';
 import { findGap, type Gap, skipGap } from './gap.js';
 
 /** The running service applies nothing while an operator's transaction holds its position: longer than an owner takes to answer. */
@@ -18,7 +18,7 @@ export interface ConsumerOperationsOptions<Tables> {
   /** The name under which the service keeps its positions and dead letters. */
   readonly consumer: string;
   readonly databaseUrl: string;
-  readonly feeds: readonly Feed<Tables>[];
+  readonly feeds: readonly EventSubscription<Tables>[];
 }
 
 /**
@@ -28,7 +28,7 @@ export interface ConsumerOperationsOptions<Tables> {
 export class ConsumerOperations<Tables> {
   readonly consumer: string;
   protected readonly db: Kysely<Tables>;
-  readonly #feeds: readonly Feed<Tables>[];
+  readonly #feeds: readonly EventSubscription<Tables>[];
   readonly #databaseUrl: string;
 
   constructor({ consumer, databaseUrl, feeds }: ConsumerOperationsOptions<Tables>) {

@@ -1,5 +1,5 @@
-import { performance } from 'node:perf_hooks';
-import { type LedgerHead, SenderClock } from '@tributary/bus';
+import { type EndPosition, SenderClock } from '@tributary/bus';
+import { type Clock, systemTime } from '@tributary/server';
 import type { StoredCopyState } from './positions.js';
 
 /** A head that is older says nothing about now: the owner, or the way to it, is down. */
@@ -13,7 +13,7 @@ const UNKNOWN_AGE_MS = 999_999_999_999;
 export interface Freshness {
   /** The last event that took effect. */
   readonly position: number;
-  /** The last event of the owner's ledger, as far as is known. */
+  /** The last event of the owner's event log, as far as is known. */
   readonly head: number;
   /** For how long, in seconds, the copy may have been behind its owner; 0 when it is known to be level. */
   readonly lagSeconds: number;
@@ -25,7 +25,7 @@ export interface Freshness {
   readonly problem: string | null;
 }
 
-/** How far a copy is, and as of when it was last in sync with its owner. Times are readings of `performance.now()`. */
+/** How far a copy is, and as of when it was last in sync with its owner. Times are readings of the monotonic clock. */
 export class CopyState {
   /** The last event that took effect. */
   position = 0;
@@ -39,12 +39,19 @@ export class CopyState {
   recalled = false;
   /** Whether this process has seen it in sync. */
   confirmed = false;
-  readonly #startedAt = performance.now();
-  #ownerClock = new SenderClock();
+  readonly #clock: Clock;
+  readonly #startedAt: number;
+  #ownerClock: SenderClock;
   /** The term of the owner's relay that announced the last head. */
   #term: number | undefined;
   /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
-  readonly #headsAhead: LedgerHead[] = [];
+  readonly #endPositionsAhead: EndPosition[] = [];
+
+  constructor(clock: Clock = systemTime) {
+    this.#clock = clock;
+    this.#startedAt = clock.monotonic();
+    this.#ownerClock = new SenderClock(clock);
+  }
 
   /** By how much the owner's clock is ahead of this process's clock; see SenderClock. */
   get ownerClockOffsetMs(): number | null {
@@ -52,20 +59,20 @@ export class CopyState {
   }
 
   /** The owner announced how far its log goes. */
-  hearOfHead({ position, at, term }: LedgerHead): void {
-    this.sawHead(position);
+  onEndPosition({ position, at, term }: EndPosition): void {
+    this.sawEndPosition(position);
     // A new leader's clock may be another one, or the same after it was set right.
-    if (term !== this.#term) this.#ownerClock = new SenderClock();
+    if (term !== this.#term) this.#ownerClock = new SenderClock(this.#clock);
     this.#term = term;
     if (at <= 0) return;
     // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
-    this.#headsAhead.splice(MAX_HEADS_AHEAD - 1);
-    this.#headsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
-    this.#noteHeadsReached();
+    this.#endPositionsAhead.splice(MAX_HEADS_AHEAD - 1);
+    this.#endPositionsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
+    this.#noteEndPositionsReached();
   }
 
   /** The owner's log goes at least as far. */
-  sawHead(position: number): void {
+  sawEndPosition(position: number): void {
     this.head = Math.max(this.head, position);
   }
 
@@ -73,7 +80,7 @@ export class CopyState {
     // Somebody put the position back: the copy is older again, nobody knows by how much.
     if (position < this.position) this.inSyncAt = null;
     this.position = position;
-    this.#noteHeadsReached();
+    this.#noteEndPositionsReached();
   }
 
   /** What an earlier process noted. */
@@ -92,7 +99,7 @@ export class CopyState {
 
   /** @returns for how many milliseconds the copy has not been known to be in sync; since the start when it never was */
   get unconfirmedMs(): number {
-    return performance.now() - (this.inSyncAt ?? this.#startedAt);
+    return this.#clock.monotonic() - (this.inSyncAt ?? this.#startedAt);
   }
 
   /** How fresh the copy is. @param problem why it may be old */
@@ -114,14 +121,18 @@ export class CopyState {
     if (!this.recalled) return `it is not known how fresh the copy of ${source} is: the database has not been read yet`;
     if (!this.everInSync) return `has not been in sync with ${source} yet; ${this.position} events are applied`;
     if (this.inSyncAt === null) return `it is not known as of when answers show ${source}`;
-    const time = new Date(Date.now() - this.unconfirmedMs).toISOString();
+    const time = new Date(this.#clock.now() - this.unconfirmedMs).toISOString();
     return `has not reached ${source} for ${Math.round(this.unconfirmedMs / 1000)} s; answers show it as of ${time}`;
   }
 
-  #noteHeadsReached(): void {
-    for (let head = this.#headsAhead[0]; head && head.position <= this.position; head = this.#headsAhead[0]) {
+  #noteEndPositionsReached(): void {
+    for (
+      let head = this.#endPositionsAhead[0];
+      head && head.position <= this.position;
+      head = this.#endPositionsAhead[0]
+    ) {
       this.inSyncAsOf(head.at);
-      this.#headsAhead.shift();
+      this.#endPositionsAhead.shift();
     }
   }
 }

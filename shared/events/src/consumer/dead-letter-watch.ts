@@ -4,14 +4,14 @@ import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { countDeadLetters, retryDeadLetters } from './dead-letters.js';
-import type { Feed } from './feed.js';
+import type { EventSubscription } from './event-subscription.js';
 
 const INTERVAL_MS = 2000;
 
 export interface DeadLetterWatchOptions<Tables> {
   readonly db: Kysely<Tables>;
   readonly consumer: string;
-  readonly feeds: readonly Feed<Tables>[];
+  readonly feeds: readonly EventSubscription<Tables>[];
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly health: Health;

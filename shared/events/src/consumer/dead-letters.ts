@@ -1,8 +1,8 @@
-import { isErased, type LedgerEvent } from '@tributary/bus';
+import { isErased, type LoggedEvent } from '@tributary/bus';
 import { inSavepoint } from '@tributary/postgres';
 import { causeOf, isPassing } from '@tributary/server';
 import { type Kysely, sql } from 'kysely';
-import type { ApplyEvents, Feed, OnCommit } from './feed.js';
+import type { ApplyEvents, EventSubscription, OnCommit } from './event-subscription.js';
 import { inHalves } from './halves.js';
 import { lockPosition } from './positions.js';
 
@@ -13,7 +13,7 @@ export interface DeadLetter {
   readonly position: number;
   readonly aggregate_type: string;
   readonly aggregate_id: string;
-  readonly event: LedgerEvent;
+  readonly event: LoggedEvent;
   readonly error: string;
   readonly attempts: number;
   readonly parked_at: Date;
@@ -40,9 +40,9 @@ export interface Application<Tables> {
   /** The table of the dead letters, unless it is that of the service. */
   readonly letters?: string;
   /** Commits the effect that `apply` has on events, or (by throwing) nothing of it. It may leave out events that took effect before. */
-  readonly commit: (events: readonly LedgerEvent[], apply: ApplyEvents<Tables>) => Promise<void>;
+  readonly commit: (events: readonly LoggedEvent[], apply: ApplyEvents<Tables>) => Promise<void>;
   /** Told of an event that could not be applied and was parked. */
-  readonly onParked?: (event: LedgerEvent, error: string) => void;
+  readonly onDeadLetter?: (event: LoggedEvent, error: string) => void;
 }
 
 /**
@@ -54,9 +54,9 @@ export interface Application<Tables> {
  *
  * @throws what is no fault of an event: a lost connection, a deadlock. Then it may be tried again.
  */
-export async function applyOrPark<Tables>(
-  events: readonly LedgerEvent[],
-  { consumer, apply, letters = TABLE, commit, onParked }: Application<Tables>,
+export async function applyOrDeadLetter<Tables>(
+  events: readonly LoggedEvent[],
+  { consumer, apply, letters = TABLE, commit, onDeadLetter }: Application<Tables>,
 ): Promise<void> {
   await inHalves(
     events,
@@ -73,7 +73,7 @@ export async function applyOrPark<Tables>(
         if (isErased(given)) await eraseEarlier(transaction, letters, given);
         parked = true;
       });
-      if (parked) onParked?.(event, error);
+      if (parked) onDeadLetter?.(event, error);
     },
   );
 }
@@ -82,15 +82,15 @@ export async function applyOrPark<Tables>(
 async function applyUnlessParked<Tables>(
   transaction: Kysely<Tables>,
   box: LetterBox,
-  events: readonly LedgerEvent[],
+  events: readonly LoggedEvent[],
   apply: ApplyEvents<Tables>,
   onCommit: OnCommit | undefined,
 ): Promise<void> {
   const [first] = events;
   if (!first) return;
   const parked = await parkedAggregates(transaction, box, events);
-  const behind: LedgerEvent[] = [];
-  const next: LedgerEvent[] = [];
+  const behind: LoggedEvent[] = [];
+  const next: LoggedEvent[] = [];
   for (const event of events) {
     if (isErased(event)) parked.delete(keyOf(event));
     (parked.has(keyOf(event)) ? behind : next).push(event);
@@ -121,7 +121,7 @@ export async function countDeadLetters<Tables>(db: Kysely<Tables>): Promise<numb
 export async function retryDeadLetters<Tables>(
   db: Kysely<Tables>,
   consumer: string,
-  feeds: readonly Feed<Tables>[],
+  feeds: readonly EventSubscription<Tables>[],
   which: 'all' | 'erased' = 'all',
 ): Promise<RetryResult[]> {
   const results: RetryResult[] = [];
@@ -206,7 +206,7 @@ interface LetterBox {
 async function parkedAggregates<Tables>(
   transaction: Kysely<Tables>,
   { consumer, letters }: LetterBox,
-  events: readonly LedgerEvent[],
+  events: readonly LoggedEvent[],
 ): Promise<Set<string>> {
   const source = events[0]?.source ?? '';
   const { rows: found } = await sql<{ some: boolean }>`
@@ -225,7 +225,7 @@ async function parkedAggregates<Tables>(
 async function park<Tables>(
   transaction: Kysely<Tables>,
   { consumer, letters }: LetterBox,
-  events: readonly LedgerEvent[],
+  events: readonly LoggedEvent[],
   error: string,
 ): Promise<void> {
   await sql`
@@ -241,7 +241,7 @@ async function park<Tables>(
 async function deleteErased<Tables>(
   transaction: Kysely<Tables>,
   letters: string,
-  erased: readonly LedgerEvent[],
+  erased: readonly LoggedEvent[],
 ): Promise<void> {
   await sql`
     delete from ${sql.table(letters)} where source = ${erased[0]?.source} and ${ofAggregates(erased)}
@@ -249,7 +249,7 @@ async function deleteErased<Tables>(
 }
 
 /** Takes what is personal out of what was parked of an aggregate before the event that erases it. */
-async function eraseEarlier<Tables>(transaction: Kysely<Tables>, letters: string, erasing: LedgerEvent): Promise<void> {
+async function eraseEarlier<Tables>(transaction: Kysely<Tables>, letters: string, erasing: LoggedEvent): Promise<void> {
   await sql`
     update ${sql.table(letters)} set
       event = jsonb_set(event, '{data}', '{"erased": true}'),
@@ -259,12 +259,12 @@ async function eraseEarlier<Tables>(transaction: Kysely<Tables>, letters: string
   `.execute(transaction);
 }
 
-const ofAggregates = (events: readonly LedgerEvent[]) => sql`
+const ofAggregates = (events: readonly LoggedEvent[]) => sql`
   (aggregate_type, aggregate_id) in (
     select * from unnest(
       ${events.map(({ aggregateType }) => aggregateType)}::text[], ${events.map(({ aggregateId }) => aggregateId)}::text[]
     )
   )`;
 
-const keyOf = ({ aggregateType, aggregateId }: Pick<LedgerEvent, 'aggregateType' | 'aggregateId'>) =>
+const keyOf = ({ aggregateType, aggregateId }: Pick<LoggedEvent, 'aggregateType' | 'aggregateId'>) =>
   `${aggregateType} ${aggregateId}`;

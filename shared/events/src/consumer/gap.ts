@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
-import type { LedgerClient } from '../event-log/ledger-client.js';
-import { LedgerGoneError } from '../outbox/outbox.js';
+import type { EventLogClient } from '../event-log/event-log-client.js';
+import { EventsDeletedError } from '../outbox/outbox.js';
 import { lockPosition, storePosition } from './positions.js';
 
 /**
@@ -20,20 +20,20 @@ export interface Gap {
 export async function findGap<Tables>(
   db: Kysely<Tables>,
   consumer: string,
-  { source, ledger }: { readonly source: string; readonly ledger: LedgerClient },
+  { source, eventLog }: { readonly source: string; readonly eventLog: EventLogClient },
 ): Promise<Gap | null> {
   const { rows } = await sql<{ position: number }>`
     select position from consumer_positions where consumer = ${consumer} and source = ${source}
   `.execute(db);
   const after = rows[0]?.position ?? 0;
   try {
-    await ledger.read(after, 1);
+    await eventLog.read(after, 1);
     return null;
   } catch (error) {
-    if (!(error instanceof LedgerGoneError)) throw error;
+    if (!(error instanceof EventsDeletedError)) throw error;
   }
   // Nothing follows the greatest of all positions, but the answer says where the event log ends.
-  const { head } = await ledger.read(Number.MAX_SAFE_INTEGER, 1);
+  const { head } = await eventLog.read(Number.MAX_SAFE_INTEGER, 1);
   return { consumer, source, after, upTo: head };
 }
 

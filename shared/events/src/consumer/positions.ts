@@ -1,4 +1,4 @@
-import { performance } from 'node:perf_hooks';
+import type { Clock } from '@tributary/server';
 import { type Kysely, sql } from 'kysely';
 
 /** A migration step: how far each consumer is, and what it could not apply. A database that has them already adds `addInSyncTimes`. */
@@ -45,7 +45,7 @@ export interface StoredCopyState {
   readonly position: number;
   /** Whether the copy was ever known to be in sync with its owner. */
   readonly everInSync: boolean;
-  /** The copy has everything that its owner had committed at this time, by `performance.now()`; null when that is not known. */
+  /** The copy has everything that its owner had committed at this time, by the monotonic clock; null when that is not known. */
   readonly inSyncAt: number | null;
 }
 
@@ -54,9 +54,10 @@ export async function readCopyState<Tables>(
   db: Kysely<Tables>,
   consumer: string,
   source: string,
+  clock: Clock,
 ): Promise<StoredCopyState> {
   // The age is that of the moment when the database reads its clock, which is later: the copy may look older, never fresher.
-  const askedAt = performance.now();
+  const askedAt = clock.monotonic();
   const { rows } = await sql<{ position: number; everInSync: boolean; ageMs: number | null }>`
     -- A time before 1971 was never measured.
     select position, in_sync_at is not null and in_sync_at > '1971-01-01' as "everInSync",
@@ -72,7 +73,7 @@ export async function readCopyState<Tables>(
 /**
  * Notes that a copy, at the position that is stored and locked, has everything that its owner had committed at a time.
  *
- * @param inSyncAt that time, by `performance.now()`
+ * @param inSyncAt that time, by the monotonic clock
  * @param sinceMs by how much it must be newer than what another process noted
  */
 export async function storeInSyncTime<Tables>(
@@ -81,10 +82,11 @@ export async function storeInSyncTime<Tables>(
   source: string,
   inSyncAt: number,
   sinceMs: number,
+  clock: Clock,
 ): Promise<void> {
   const { rows } = await sql<{ now: string }>`select clock_timestamp()::text as now`.execute(transaction);
   // Measured after the database read its clock: the time that is stored may be too early, never too late.
-  const ageMs = performance.now() - inSyncAt;
+  const ageMs = clock.monotonic() - inSyncAt;
   await sql`
     update consumer_positions set in_sync_position = position, in_sync_at = noted.at
     from (select ${rows[0]?.now}::timestamptz - make_interval(secs => ${ageMs / 1000}) as at) as noted

@@ -1,19 +1,19 @@
 import { exclusively, inSavepoint } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
-import { type Application, applyOrPark } from '../consumer/dead-letters.js';
-import type { ApplyEvents } from '../consumer/feed.js';
+import { type Application, applyOrDeadLetter } from '../consumer/dead-letters.js';
+import type { ApplyEvents } from '../consumer/event-subscription.js';
 import { lockPosition } from '../consumer/positions.js';
-import type { LedgerClient } from '../event-log/ledger-client.js';
-import { LedgerGoneError } from '../outbox/outbox.js';
+import type { EventLogClient } from '../event-log/event-log-client.js';
+import { EventsDeletedError } from '../outbox/outbox.js';
 
 const PAGE = 500;
 
-/** A copy that can be made anew from its owner's ledger. */
+/** A copy that can be made anew from its owner's event log. */
 export interface RebuildableCopy<Tables> {
   readonly source: string;
   readonly aggregateType: string;
   readonly table: string;
-  readonly ledger: LedgerClient;
+  readonly eventLog: EventLogClient;
   /** Applies events to a table that is made like the copy's own. */
   readonly applyTo: (table: string) => ApplyEvents<Tables>;
 }
@@ -27,7 +27,7 @@ export interface RebuildableCopy<Tables> {
  *
  * @param onEvents told how many events were applied, as it goes
  * @returns how many events were applied
- * @throws LedgerGoneError when retention has deleted the beginning of the ledger
+ * @throws EventsDeletedError when retention has deleted the beginning of the event log
  * @throws AlreadyRunningError while another rebuild of the copy is under way
  */
 export function rebuildCopy<Tables>(
@@ -40,8 +40,8 @@ export function rebuildCopy<Tables>(
     try {
       return await rebuildThroughShadow(connection, consumer, copy, onEvents);
     } catch (error) {
-      if (!(error instanceof LedgerGoneError)) throw error;
-      throw new LedgerGoneError(
+      if (!(error instanceof EventsDeletedError)) throw error;
+      throw new EventsDeletedError(
         `The copy of ${copy.source} cannot be rebuilt: ${copy.source} has deleted the beginning of its event log (EVENT_LOG_RETENTION). "verify --repair" repairs the copy from what ${copy.source} has now.`,
       );
     } finally {
@@ -68,10 +68,10 @@ async function rebuildThroughShadow<Tables>(
   let position = 0;
   /** Applies the next page of the event log. @returns whether there was one */
   const applyPage = async (commit: Application<Tables>['commit']): Promise<boolean> => {
-    const { events } = await copy.ledger.read(position, PAGE);
+    const { events } = await copy.eventLog.read(position, PAGE);
     const last = events.at(-1);
     if (!last) return false;
-    await applyOrPark(events, { consumer, letters, apply, commit });
+    await applyOrDeadLetter(events, { consumer, letters, apply, commit });
     onEvents?.(events.length);
     position = last.position;
     return true;

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LedgerEvent } from '@tributary/bus';
+import type { LoggedEvent } from '@tributary/bus';
 import { inSavepoint } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
-import type { ApplyEvents } from '../consumer/feed.js';
+import type { ApplyEvents } from '../consumer/event-subscription.js';
 import { inHalves } from '../consumer/halves.js';
 import { lockPosition } from '../consumer/positions.js';
-import type { LedgerClient } from '../event-log/ledger-client.js';
+import type { EventLogClient } from '../event-log/event-log-client.js';
 import { type AggregateState, MAX_IDS, rangeChecksums, rowsOfRange, type StateSource } from './aggregates.js';
 
 /** A difference may be an event under way; it is looked at this often before it is believed. */
@@ -17,7 +17,7 @@ export interface Comparison {
   readonly aggregateType: string;
   /** A view, or a query, of `id`, `version` and `checksum`, made as the owner makes its own. */
   readonly checksumView: StateSource;
-  readonly ledger: LedgerClient;
+  readonly eventLog: EventLogClient;
 }
 
 /** A copy that can be compared with its owner. */
@@ -83,7 +83,7 @@ function repairSome<Tables>(
     await lockPosition(transaction, consumer, copy.source);
     const ids = differences.map(({ id }) => id);
     const owned = new Map(
-      (await copy.ledger.aggregatesById(copy.aggregateType, ids)).map((state) => [state.id, state]),
+      (await copy.eventLog.aggregatesById(copy.aggregateType, ids)).map((state) => [state.id, state]),
     );
     let repaired = 0;
     const repair = async (part: readonly Difference[]) => {
@@ -134,7 +134,7 @@ export async function compareOnce<Tables>(
   signal?: AbortSignal,
 ): Promise<Difference[]> {
   const [theirs, ours] = await Promise.all([
-    copy.ledger.rangeChecksums(copy.aggregateType, signal),
+    copy.eventLog.rangeChecksums(copy.aggregateType, signal),
     rangeChecksums(db, copy.checksumView),
   ]);
   const byRange = new Map(ours.map((range) => [range.range, range]));
@@ -161,7 +161,7 @@ async function compareRange<Tables>(
   signal: AbortSignal | undefined,
 ): Promise<Difference[]> {
   const [theirs, ours] = await Promise.all([
-    copy.ledger.aggregates(copy.aggregateType, range, signal),
+    copy.eventLog.aggregates(copy.aggregateType, range, signal),
     rowsOfRange<Tables, { id: string; version: number; checksum: string }>(db, copy.checksumView, range),
   ]);
   const owned = new Map(theirs.map((row) => [row.id, row]));
@@ -175,7 +175,7 @@ async function compareRange<Tables>(
 export function stateEvent(
   { source, aggregateType }: Pick<VerifiableCopy<never>, 'source' | 'aggregateType'>,
   state: AggregateState,
-): LedgerEvent {
+): LoggedEvent {
   return {
     position: 1,
     id: 'state',

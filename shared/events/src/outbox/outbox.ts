@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { LedgerEvent, Origin } from '@tributary/bus';
+import type { LoggedEvent, Origin } from '@tributary/bus';
 import { bulkInsert } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
 import { createRelayLease } from './lease.js';
@@ -24,7 +24,7 @@ export interface NewEvent {
 }
 
 /**
- * A migration step: the outbox, which is also the service's ledger.
+ * A migration step: the outbox, which is also the service's event log.
  *
  * `sequence` is taken inside a transaction, so a lower one may be committed later: nobody reads in its order.
  * `position` is given afterwards, by the relay or by whoever reads the log, to what is committed.
@@ -79,9 +79,9 @@ export async function createOutbox(db: Kysely<unknown>): Promise<void> {
 /**
  * A migration step: how committed events get their positions.
  *
- * The index of what has no position yet becomes the only one by sequence, and nothing else is to be used: the whole ledger must
+ * The index of what has no position yet becomes the only one by sequence, and nothing else is to be used: the whole event log must
  * not be read for it, however wrong the planner is about how much that is (after an import, it was all). Each statement of the function
- * sees what was committed before it, so whoever waits for the lock on the ledger goes on from where the other one stopped. A database that
+ * sees what was committed before it, so whoever waits for the lock on the event log goes on from where the other one stopped. A database that
  * has it already adds `createRelayLease`.
  */
 export async function createNumbering(db: Kysely<unknown>): Promise<void> {
@@ -115,7 +115,7 @@ export async function createNumbering(db: Kysely<unknown>): Promise<void> {
 }
 
 /** Gives the next positions to what was committed since. @returns how many events, and the last position given */
-export async function numberEvents<Tables>(
+export async function assignPositions<Tables>(
   db: Kysely<Tables>,
   limit: number,
 ): Promise<{ readonly numbered: number; readonly head: number }> {
@@ -190,37 +190,37 @@ interface OutboxRow {
   data: Record<string, unknown>;
 }
 
-/** A page of a ledger, and how far the whole ledger goes. */
-export interface LedgerPage {
+/** A page of a event log, and how far the whole event log goes. */
+export interface EventLogPage {
   readonly head: number;
   /** Whether something is committed that has no position yet: then the head is not the whole truth. */
   readonly more: boolean;
-  readonly events: readonly LedgerEvent[];
+  readonly events: readonly LoggedEvent[];
 }
 
 /** Positions were asked for that retention has deleted: a copy that needs them must be rebuilt from its owner. */
-export class LedgerGoneError extends Error {
-  override readonly name = 'LedgerGoneError';
+export class EventsDeletedError extends Error {
+  override readonly name = 'EventsDeletedError';
 }
 
 /**
  * The events after a position, in order. What is committed and has no position yet gets one first, so that readers need no relay.
  *
- * @throws LedgerGoneError when retention has deleted some of them
+ * @throws EventsDeletedError when retention has deleted some of them
  */
-export async function readLedger<Tables>(
+export async function readEventLog<Tables>(
   db: Kysely<Tables>,
   source: string,
   after: number,
   limit: number,
-): Promise<LedgerPage> {
+): Promise<EventLogPage> {
   let { head, deletedTo, more } = await readState(db);
   if (more) {
-    await numberEvents(db, MAX_NUMBERED);
+    await assignPositions(db, MAX_NUMBERED);
     ({ head, deletedTo, more } = await readState(db));
   }
   if (after < deletedTo) {
-    throw new LedgerGoneError(
+    throw new EventsDeletedError(
       `The event log of ${source} begins after position ${deletedTo}, and what follows ${after} is needed: "npm run tributary -- verify --repair" lets the consumer go on.`,
     );
   }
@@ -246,7 +246,7 @@ export async function readEvents<Tables>(
   after: number,
   upTo: number,
   limit: number,
-): Promise<LedgerEvent[]> {
+): Promise<LoggedEvent[]> {
   if (upTo <= after) return [];
   const { rows } = await sql<OutboxRow>`
     select position, id, type, schema_version, aggregate_type, aggregate_id, aggregate_version,
@@ -256,7 +256,7 @@ export async function readEvents<Tables>(
   return rows.map((row) => readEvent(source, row));
 }
 
-function readEvent(source: string, row: OutboxRow): LedgerEvent {
+function readEvent(source: string, row: OutboxRow): LoggedEvent {
   return {
     position: row.position,
     id: row.id,

@@ -37,7 +37,7 @@ export async function deleteOldEvents<Tables>(
   `.execute(db);
   const { deleted_to: deletedTo = 0, last = null, missing = [] } = rows[0] ?? {};
   if (missing.length > 0 || last === null) return { more: false, missing };
-  // One statement: no process that hangs between two of them holds the lock on the ledger. The events are locked before it.
+  // One statement: no process that hangs between two of them holds the lock on the event log. The events are locked before it.
   await sql`
     with deleted as (
       delete from outbox where position > ${deletedTo} and position <= ${last} returning position

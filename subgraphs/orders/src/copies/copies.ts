@@ -1,7 +1,7 @@
 import {
   type ApplyEvents,
-  type LedgerClient,
-  ledgerClient,
+  type EventLogClient,
+  eventLogClient,
   type RebuildableCopy,
   type VerifiableCopy,
 } from '@tributary/events';
@@ -28,8 +28,8 @@ export interface OwnerSettings {
 /** Every copy that orders keeps. */
 export function copiesOf({ USERS_URL, PRODUCTS_URL, INTERNAL_SECRET }: OwnerSettings): Copy[] {
   return [
-    copy('users', 'User', USERS_URL, copyUsersTo, ledgerClient(USERS_URL, INTERNAL_SECRET)),
-    copy('products', 'Product', PRODUCTS_URL, copyProductsTo, ledgerClient(PRODUCTS_URL, INTERNAL_SECRET)),
+    copy('users', 'User', USERS_URL, copyUsersTo, eventLogClient(USERS_URL, INTERNAL_SECRET)),
+    copy('products', 'Product', PRODUCTS_URL, copyProductsTo, eventLogClient(PRODUCTS_URL, INTERNAL_SECRET)),
   ];
 }
 
@@ -38,7 +38,7 @@ function copy(
   aggregateType: string,
   ownerUrl: string,
   applyTo: (table: string) => ApplyEvents<OrdersTables>,
-  ledger: LedgerClient,
+  eventLog: EventLogClient,
 ): Copy {
   const table = `${source}_copy`;
   return {
@@ -47,7 +47,7 @@ function copy(
     ownerUrl,
     table,
     checksumView: `${table}_checksums`,
-    ledger,
+    eventLog,
     applyTo,
     apply: applyTo(table),
   };

@@ -107,7 +107,7 @@ async function lookUp(
     const timeoutMs = Math.min(TIMEOUT_MS, longestMs);
     const ids = [...new Set(awaited.map(({ id }) => id))];
     // One row per statement: several would lock rows in another order than the consumer's batches.
-    for (const state of await copy.ledger.aggregatesById(copy.aggregateType, ids, timeoutMs)) {
+    for (const state of await copy.eventLog.aggregatesById(copy.aggregateType, ids, timeoutMs)) {
       await copy.apply(db, [stateEvent(copy, state)]);
       known.add(state.id);
     }

@@ -1,4 +1,4 @@
-import type { LedgerEvent } from '@tributary/bus';
+import type { LoggedEvent } from '@tributary/bus';
 import type { ApplyEvents } from '@tributary/events';
 import { bulkInsert } from '@tributary/postgres';
 import { DELETED_USER } from '@tributary/subgraph';
@@ -35,7 +35,7 @@ export const copyUsersTo =
     });
   };
 
-function readUser(event: LedgerEvent): { name: string; email: string; deleted: boolean } {
+function readUser(event: LoggedEvent): { name: string; email: string; deleted: boolean } {
   const data = userSchema.parse(event.data);
   // An event of the past whose personal data was erased: the user has been deleted since, or is about to be here.
   if ('erased' in data) return { ...DELETED_USER, deleted: event.type === 'UserDeleted' };

@@ -1,4 +1,4 @@
-import { causedBy, type LedgerEvent } from '@tributary/bus';
+import { causedBy, type LoggedEvent } from '@tributary/bus';
 import type { ApplyEvents } from '@tributary/events';
 import { z } from 'zod';
 import type { OrdersTables } from '../storage/tables.js';
@@ -13,13 +13,13 @@ const refusedSchema = z.object({ reason: z.string() });
 
 /** An answer of another service, for the saga of its order. */
 interface Reply {
-  readonly event: LedgerEvent;
+  readonly event: LoggedEvent;
   readonly input: SagaInput;
   readonly prices?: ReadonlyMap<string, string>;
 }
 
 /** Whether an event answers a saga's command. */
-export const isReply = ({ aggregateType }: LedgerEvent) =>
+export const isReply = ({ aggregateType }: LoggedEvent) =>
   aggregateType === 'Reservation' || aggregateType === 'Payment';
 
 /** Moves sagas on by what the other services answered: reservations of products, payments of users. */
@@ -37,7 +37,7 @@ export const applyReplies =
     onCommit?.(() => batch.count());
   };
 
-function readReply(event: LedgerEvent): Reply[] {
+function readReply(event: LoggedEvent): Reply[] {
   const { type, data } = event;
   switch (type) {
     case 'StockReserved': {

@@ -1,0 +1,94 @@
+import { type HttpService, systemTime } from '@tributary/server';
+import { type Logger, pino } from 'pino';
+import type { GatewayConfig } from './config.js';
+import { GraphManager, type GraphParts } from './runtime/graph-manager.js';
+import {
+  FetchMetrics,
+  HttpSubgraph,
+  type HttpSubgraphOptions,
+  type Subgraph,
+  withoutCredentials,
+} from './subgraph/index.js';
+import {
+  composeOnce,
+  FileSource,
+  IntrospectingSource,
+  readSchema,
+  SupergraphFallback,
+  type SupergraphSource,
+} from './supergraph/index.js';
+
+/** Longest time without a failed request after which failures of clients' requests count as over, besides the time limit of a fetch. */
+const LONGEST_QUIET_MS = 10_000;
+
+/** What the manager of graphs reports to. */
+export type GraphReports = Pick<HttpService, 'metrics' | 'health'> & { readonly logger: Logger };
+
+export interface GraphHooks<Graph> {
+  readonly createGraph: (parts: GraphParts) => Graph;
+  /** Called when a subgraph reports a position of its own. */
+  readonly onPosition: (subgraph: string) => void;
+}
+
+/** Creates the manager of graphs that the settings describe, with its source of supergraphs and its subgraphs' clients. */
+export function openGraphs<Graph>(
+  config: GatewayConfig,
+  { logger, metrics, health }: GraphReports,
+  { createGraph, onPosition }: GraphHooks<Graph>,
+): GraphManager<Graph> {
+  const time = systemTime;
+  const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, SUPERGRAPH_FALLBACK } = config;
+  const { REDIS_URL, REDIS_PREFIX } = config;
+  const subgraphs = config.SUBGRAPHS.map(withoutCredentials);
+  const fallback =
+    SUPERGRAPH_FALLBACK !== undefined && !SUPERGRAPH_PATH
+      ? new SupergraphFallback(SUPERGRAPH_FALLBACK, { url: REDIS_URL, prefix: REDIS_PREFIX }, subgraphs, logger)
+      : null;
+  const source: SupergraphSource = SUPERGRAPH_PATH
+    ? new FileSource(SUPERGRAPH_PATH, pollIntervalMs, logger)
+    : new IntrospectingSource({
+        subgraphs,
+        readSchema: (subgraph) => readSchema(graphs.connect(subgraph)),
+        pollIntervalMs,
+        logger,
+        fallback,
+        time,
+      });
+  const fetchMetrics = new FetchMetrics(metrics, time);
+  const options = subgraphOptions(config);
+  const graphs: GraphManager<Graph> = new GraphManager({
+    source,
+    fallback,
+    connect: (subgraph) => {
+      // The supergraph names the URLs without their credentials.
+      const configured = SUPERGRAPH_PATH ? undefined : config.SUBGRAPHS.find(({ name }) => name === subgraph.name);
+      return new HttpSubgraph(configured ?? subgraph, options, { logger, metrics: fetchMetrics, onPosition, time });
+    },
+    createGraph,
+    logger,
+    metrics,
+    health,
+    time,
+  });
+  return graphs;
+}
+
+/** Composes the supergraph of `SUBGRAPHS`, for the `compose` command. @returns SDL @throws ConfigurationError with every reason */
+export function compose(config: GatewayConfig): Promise<string> {
+  const logger = pino({ level: 'silent' });
+  return composeOnce(config.SUBGRAPHS, (subgraph: Subgraph) => {
+    const client = new HttpSubgraph(subgraph, subgraphOptions(config), { logger, metrics: null });
+    return readSchema(client).finally(() => client.close());
+  });
+}
+
+function subgraphOptions(config: GatewayConfig): HttpSubgraphOptions {
+  return {
+    timeoutMs: config.SUBGRAPH_TIMEOUT,
+    maxBytes: config.SUBGRAPH_MAX_RESPONSE,
+    breakerFailures: config.CIRCUIT_BREAKER_FAILURES,
+    breakerResetMs: config.CIRCUIT_BREAKER_RESET,
+    quietMs: config.SUBGRAPH_TIMEOUT + Math.min(config.SUPERGRAPH_POLL_INTERVAL, LONGEST_QUIET_MS),
+    headers: config.PROPAGATED_HEADERS,
+  };
+}
