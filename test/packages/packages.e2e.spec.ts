@@ -44,7 +44,7 @@ test('the gateway serves a supergraph file', async () => {
   const subgraph = { name: 'a', url: 'http://127.0.0.1:9/graphql' };
   writeFileSync(
     join(root, 'supergraph.graphql'),
-    composeSchemas([subgraph], new Map([['a', 'type Query { name: String }']])),
+    await composeSchemas([subgraph], new Map([['a', 'type Query { name: String }']])),
   );
   const output = await run(`
     import { createGateway, readConfig } from '@tributary/gateway';
@@ -77,9 +77,9 @@ test('server reads and checks settings', async () => {
 
 test('events reads its settings', async () => {
   const output = await run(`
-    import { eventSettings, ledgerClient } from '@tributary/events';
+    import { eventSettings, eventLogClient } from '@tributary/events';
     import { readEnvironment } from '@tributary/server';
-    console.log(readEnvironment(eventSettings, {}).EVENT_POLL_INTERVAL, typeof ledgerClient);
+    console.log(readEnvironment(eventSettings, {}).EVENT_POLL_INTERVAL, typeof eventLogClient);
   `);
   expect(output).toBe('1000 function');
 });
