@@ -207,7 +207,7 @@ test('a service without NATS is degraded, and says why', async ({ skip }) => {
   await until(read, ({ bus, connected }) => bus === undefined && connected === '1', BACK_WITHIN_MS);
 });
 
-test('what a former leader had on its way when personal data was erased does not stay in the stream', async ({
+test('an event that a former leader was publishing when personal data was erased does not stay in the stream', async ({
   skip,
 }) => {
   if (!haveNats()) skip('nats-server is not installed');

@@ -84,7 +84,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
   const readiness = async () =>
     (await (await fetch(`${graph.urls.orders}/health/ready`)).json()) as { status: string; degraded?: object };
 
-  test('rows that differ are told at /health/ready until "verify --repair" has repaired them', async () => {
+  test('rows that differ are reported at /health/ready until "verify --repair" has repaired them', async () => {
     await orders("update users_copy set name = 'Nobody' where id in ('AA-10315', 'AA-10375')");
     const { degraded } = await until(readiness, ({ status }) => status === 'degraded');
     expect(degraded).toEqual({ 'rows of users': expect.stringMatching(/^2 rows differ .*verify --repair/) });
@@ -222,7 +222,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     expect(await verified()).toEqual([[], []]);
   });
 
-  test('a command that was deleted unread is asked for again after "verify --repair": the order is confirmed', async () => {
+  test('a command that was deleted unread is requested again after "verify --repair": the order is confirmed', async () => {
     expect((await place(4000)).status).toBe('CONFIRMED');
     // Users was put back, and the event log of orders begins after the command to charge the account.
     const holder = new pg.Client(graph.databases.urls.users);

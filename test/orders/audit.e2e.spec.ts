@@ -93,7 +93,7 @@ test('the import, orders of every outcome, and imported orders that were cancell
   expect(status).toBe(0);
 });
 
-test('what is under way is no fault (random orders and cancellations, seed 14)', async () => {
+test('an audit finds nothing in orders in progress (random orders and cancellations, seed 14)', async () => {
   const random = new Random(14);
   let going = true;
   const clients = Array.from({ length: 4 }, async () => {
@@ -258,7 +258,7 @@ describe('comparing with large tables', () => {
   });
 });
 
-test('orders that are under way do not hide the findings behind them', async () => {
+test('orders in progress do not hide later findings', async () => {
   const { id } = await place(1);
   await sql('orders', 'update orders_read set total = 19.99 where id = $1', [id]);
   // Confirmed as far as the read model says, their sagas not over: each differs from its owner, and all are before the order.
@@ -388,7 +388,7 @@ describe('the audit finds', () => {
     ).toEqual(['users: payments against orders: ghost']);
   });
 
-  test('reserved pieces that nobody reserved, and pieces that were never received', async () => {
+  test('reserved units without a reservation, and units that were never received', async () => {
     expect(
       await damaged(
         'products',
@@ -401,7 +401,7 @@ describe('the audit finds', () => {
     ]);
   });
 
-  test('a confirmed order whose pieces were released', async () => {
+  test('a confirmed order whose units were released', async () => {
     expect(
       await damaged(
         'products',

@@ -132,7 +132,7 @@ test('a pool closes within 5 s whatever its statements wait for', async () => {
   expect(isPassing(await waiting)).toBe(true);
 });
 
-test('a database that is away is told by metrics and by one line in the log, whether it refuses connections or hangs', async () => {
+test('a database that does not respond shows in metrics and in one log line, whether it refuses connections or hangs', async () => {
   const { hostname, port } = new URL(databases.urls.orders);
   const proxy = await startTcpProxy(hostname, Number(port));
   cleanUps.push(() => proxy.close());
