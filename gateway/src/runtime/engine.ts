@@ -5,8 +5,7 @@ import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
 import { ApiError, MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
 import { type DocumentNode, executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { LRUCache } from 'lru-cache';
-import { CachePolicy } from '../cache/cache-policy.js';
-import type { ResponseCache } from '../cache/response-cache.js';
+import { CachePolicy, type EntityCache } from '../cache/index.js';
 import {
   isFreshEnough,
   minPositionsHeader,
@@ -66,7 +65,7 @@ export interface EngineOptions {
   /** The memory that they may take with their plans, in bytes (estimated). */
   readonly maxOperationsWeight?: number | undefined;
   /** What was read before; nothing is cached without it. */
-  readonly cache?: ResponseCache | null;
+  readonly cache?: EntityCache | null;
   /** Labels of `@override` that are on, with the share of requests for which they are. */
   readonly labels?: ReadonlyMap<string, number>;
   /** Whether clients may query `__schema` and `__type`. */
@@ -151,7 +150,7 @@ export class Engine {
   /** Made when it is first wanted. */
   #ownersPlanner: Planner | null = null;
   readonly #hasCopies: boolean;
-  readonly #cache: ResponseCache | null;
+  readonly #cache: EntityCache | null;
   readonly #types: TypeConditions;
   readonly #compiler: PlanCompiler;
   readonly #flights: SingleFlight<SubgraphResult> | null;
