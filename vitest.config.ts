@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-/** Specs of what is around the product: its documentation, its containers, its load test. */
-const TOOLS = 'test/{contract,docker,docs,load}/**/*.spec.ts';
+/** Specs of what is around the product: its packages, its documentation, its containers, its load test. */
+const TOOLS = 'test/{contract,docker,docs,load,packages}/**/*.spec.ts';
 
 const project = (name: string, include: string[], exclude: string[] = []) => ({
   extends: true as const,

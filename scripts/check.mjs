@@ -9,9 +9,10 @@ const PROJECT = fileURLToPath(new URL('../', import.meta.url));
 
 const STEPS = [
   [
-    'format, lint and import rules',
+    'format and lint',
     installed('biome', 'ci', '--error-on-warnings', `--colors=${process.stdout.isTTY ? 'force' : 'off'}`, '.'),
   ],
+  ['imports follow the order of packages and folders', node('scripts/structure.mjs', '--rules')],
   ['build and types', () => runTasks(['build', 'typecheck'])],
   ['no client of the API breaks', node('scripts/check-contract.mjs')],
   ['docs/configuration.md is up to date', node('scripts/document-settings.mjs', '--check')],

@@ -1,4 +1,4 @@
-const HEADER = 'x-session-token';
+const HEADER = 'x-consistency-token';
 
 /**
  * Keeps the newest consistency token of the graph's responses, and sends it with every later request, so that a client

@@ -1,6 +1,6 @@
 import type { TypedDocumentString } from './generated/graphql.ts';
 
-/** The graph answered with errors; the first one's message, and all of them. */
+/** The response has errors. The message is the first one's; `errors` has all of them. */
 export class GraphError extends Error {
   override readonly name = 'GraphError';
   readonly errors: readonly { readonly message: string; readonly extensions?: { readonly code?: string } }[];
@@ -11,7 +11,7 @@ export class GraphError extends Error {
   }
 }
 
-/** The graph did not answer, or not as a graph does. `cause` is what `fetch` or the JSON parser threw. */
+/** There was no response, or none in JSON. `cause` is what `fetch` or the JSON parser threw. */
 export class UnreachableError extends Error {
   override readonly name = 'UnreachableError';
 
@@ -23,39 +23,44 @@ export class UnreachableError extends Error {
   }
 }
 
-/** Asks the graph, and sees its own changes in whatever it asks next. */
+/** Sends operations to the graph. Later queries see what its mutations changed. */
 export class Graph {
   readonly #url: string;
-  #session: string | null = null;
+  #consistencyToken: string | null = null;
 
   constructor(url: string) {
     this.#url = url;
   }
 
-  /** @throws GraphError or UnreachableError */
-  async ask<Result, Variables>(
+  /**
+   * Sends an operation, and returns its data.
+   *
+   * @throws GraphError if the response has errors
+   * @throws UnreachableError if there is no response
+   */
+  async send<Result, Variables>(
     document: TypedDocumentString<Result, Variables>,
     ...[variables]: Record<string, never> extends Variables ? [] : [Variables]
   ): Promise<Result> {
-    const { data, errors } = await this.#send<Result>({ query: document.toString(), variables });
+    const { data, errors } = await this.#post<Result>({ query: document.toString(), variables });
     if (errors) throw new GraphError(errors);
     return data;
   }
 
-  async #send<Result>(body: object): Promise<{ data: Result; errors?: GraphError['errors'] }> {
+  async #post<Result>(body: object): Promise<{ data: Result; errors?: GraphError['errors'] }> {
     try {
       const response = await fetch(this.#url, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
-          ...(this.#session && { 'x-session-token': this.#session }),
+          ...(this.#consistencyToken && { 'x-consistency-token': this.#consistencyToken }),
         },
         body: JSON.stringify(body),
         signal: AbortSignal.timeout(10_000),
       });
-      const answer = (await response.json()) as { data: Result; errors?: GraphError['errors'] };
-      this.#session = response.headers.get('x-session-token') ?? this.#session;
-      return answer;
+      const result = (await response.json()) as { data: Result; errors?: GraphError['errors'] };
+      this.#consistencyToken = response.headers.get('x-consistency-token') ?? this.#consistencyToken;
+      return result;
     } catch (cause) {
       throw new UnreachableError(this.#url, cause);
     }

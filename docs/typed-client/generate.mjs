@@ -1,4 +1,4 @@
-// Makes generated/graphql.ts, the types of operations.graphql, from the schema.
+// Generates generated/graphql.ts, the types of operations.graphql, from the schema.
 //   node generate.mjs [schema file] [folder]
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

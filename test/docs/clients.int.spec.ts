@@ -10,7 +10,7 @@ import { startGraph, type TestGraph } from '../harness/graph.ts';
 
 // The code of docs/clients.md, against a running gateway.
 
-const TOKEN = 'x-session-token';
+const TOKEN = 'x-consistency-token';
 const PRICE = 'query Price($id: ID!) { product(id: $id) { id price { amount } } }';
 const CHANGE = 'mutation Change($id: ID!, $price: Decimal!) { changePrice(id: $id, price: $price) { id } }';
 const ID = 'FUR-BO-10001798';

@@ -252,8 +252,8 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     const ends = async () =>
       (await Promise.all(
         (['products', 'users'] as const).map(async (source) => {
-          const [ledger] = await graph.databases.query(source, 'select head as position from ledger');
-          return { source, ...eventLog };
+          const [end] = await graph.databases.query(source, 'select head as position from ledger');
+          return { source, ...end };
         }),
       )) as Record<string, unknown>[];
     // What had no effect is noted a little later.

@@ -1,42 +1,32 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, inject } from 'vitest';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 /** The commit of the release from which an upgrade without downtime is tested. */
-export const EARLIER_RELEASE = 'ceee23a';
-/** Builds are kept here between runs; `npm ci` removes them. */
-const BUILDS = join(PROJECT, 'node_modules/.cache/earlier-release');
-
+const EARLIER_RELEASE = 'ceee23a';
 /**
- * Builds an earlier release of the project from its git history, once.
+ * Builds an earlier release of the project from its git history, in about half a minute.
  *
  * `TRIBUTARY_EARLIER_RELEASE` names the folder of a build to use instead.
  *
+ * @param folder where to build it; it is the caller's to remove
  * @returns the folder of the build; null where the history is not there (a shallow clone), unless services are required
  */
-export async function buildEarlierRelease(commit = EARLIER_RELEASE): Promise<string | null> {
+export async function buildEarlierRelease(folder: string, commit = EARLIER_RELEASE): Promise<string | null> {
   const given = process.env.TRIBUTARY_EARLIER_RELEASE;
   if (given) return given;
   if (!isInHistory(commit)) {
-    expect(
-      inject('requireServices'),
-      `commit ${commit} is required here: fetch the history (git fetch --unshallow)`,
-    ).toBe(false);
+    const needed = `commit ${commit} is required here: fetch the history (git fetch --unshallow)`;
+    expect(inject('requireServices'), needed).toBe(false);
     return null;
   }
-  const folder = join(BUILDS, commit);
-  if (existsSync(folder)) return folder;
-  const unfinished = `${folder}.${process.pid}`;
-  rmSync(unfinished, { recursive: true, force: true });
-  mkdirSync(unfinished, { recursive: true });
+  mkdirSync(folder, { recursive: true });
   const archive = execFileSync('git', ['archive', commit], { cwd: PROJECT, maxBuffer: 256 * 1024 * 1024 });
-  execFileSync('tar', ['-x', '-C', unfinished], { input: archive });
-  await npm(unfinished, 'ci', '--prefer-offline', '--no-audit', '--no-fund');
-  await npm(unfinished, 'run', 'build');
-  renameSync(unfinished, folder);
+  execFileSync('tar', ['-x', '-C', folder], { input: archive });
+  await npm(folder, 'ci', '--prefer-offline', '--no-audit', '--no-fund');
+  await npm(folder, 'run', 'build');
   return folder;
 }
 

@@ -1,8 +1,12 @@
-import type { NamedType, ObjectType, Subgraph, Supergraph } from '@apollo/federation-internals';
-import { baseType, isListType, isObjectType } from '@apollo/federation-internals';
 import {
   type FieldNode,
+  type GraphQLNamedType,
+  type GraphQLObjectType,
+  getNamedType,
+  getNullableType,
   type InlineFragmentNode,
+  isListType,
+  isObjectType,
   Kind,
   type OperationDefinitionNode,
   parse,
@@ -11,6 +15,7 @@ import {
   stripIgnoredCharacters,
 } from 'graphql';
 import { isObject, type Json } from '../lib/json.js';
+import { applications, type JoinField, type SupergraphSchema } from '../lib/supergraph-schema.js';
 
 /** How an operation for a subgraph is cached. */
 export interface CachePlan {
@@ -51,19 +56,18 @@ const field = (name: string): FieldNode => ({ kind: Kind.FIELD, name: { kind: Ki
  * each client apart, `scope: "NONE"` takes a field out. A root field that is no single entity says in `of` which types' events change it.
  */
 export class CachePolicy {
-  readonly #supergraph: Supergraph;
+  readonly #supergraph: SupergraphSchema;
 
-  constructor(supergraph: Supergraph) {
+  constructor(supergraph: SupergraphSchema) {
     this.#supergraph = supergraph;
   }
 
   /** @returns null when it cannot be cached */
   planFor(subgraphName: string, text: string): CachePlan | null {
     const definition = parse(text, { noLocation: true }).definitions[0] as OperationDefinitionNode;
-    const subgraph = this.#supergraph.subgraphs().get(subgraphName);
-    if (definition.operation !== 'query' || !subgraph) return null;
+    if (definition.operation !== 'query' || !this.#supergraph.subgraphs.has(subgraphName)) return null;
     try {
-      return new OperationReader(this.#supergraph, subgraph).read(definition);
+      return new OperationReader(this.#supergraph, subgraphName).read(definition);
     } catch (error) {
       if (error instanceof NotCacheable) return null;
       throw error;
@@ -72,11 +76,12 @@ export class CachePolicy {
 }
 
 class OperationReader {
-  readonly #supergraph: Supergraph;
-  readonly #subgraph: Subgraph;
+  readonly #supergraph: SupergraphSchema;
+  /** Its name. */
+  readonly #subgraph: string;
   #isPrivate = false;
 
-  constructor(supergraph: Supergraph, subgraph: Subgraph) {
+  constructor(supergraph: SupergraphSchema, subgraph: string) {
     this.#supergraph = supergraph;
     this.#subgraph = subgraph;
   }
@@ -88,7 +93,7 @@ class OperationReader {
     return {
       text: stripIgnoredCharacters(print({ ...definition, selectionSet })),
       isPrivate: this.#isPrivate,
-      subgraph: this.#subgraph.name,
+      subgraph: this.#subgraph,
       madeFrom: (value) => {
         const made: Made = { entities: new Set(), owned: new Set() };
         collect(value, made);
@@ -126,14 +131,14 @@ class OperationReader {
       if (selection.kind !== Kind.FIELD) throw new NotCacheable();
       const name = selection.name.value;
       if (name === '__typename') return selection;
-      const definition = this.#supergraph.schema.schemaDefinition.rootType('query')?.field(name);
-      const declared = definition?.appliedDirectivesOf('cacheControl')[0]?.arguments() as Declaration | undefined;
+      const definition = this.#supergraph.schema.getQueryType()?.getFields()[name];
+      const declared = declarationOf(definition);
       if (!definition || !declared) throw new NotCacheable();
       this.#respect(declared);
       const responseName = (selection.alias ?? selection.name).value;
-      const type = baseType(definition.type as never) as NamedType;
+      const type = getNamedType(definition.type);
       const of = declared.of ?? [];
-      if (of.length === 0 && (isListType(definition.type as never) || !this.#keyOf(type.name)))
+      if (of.length === 0 && (isListType(getNullableType(definition.type)) || !this.#keyOf(type.name)))
         throw new NotCacheable();
       collects.push((value, into) => {
         for (const typeName of of) into.entities.add(`*${typeName}`);
@@ -152,7 +157,7 @@ class OperationReader {
   }
 
   /** An object or a list, of an entity type or not. */
-  #value(type: NamedType, selectionSet: SelectionSetNode): Selected {
+  #value(type: GraphQLNamedType, selectionSet: SelectionSetNode): Selected {
     if (!isObjectType(type)) throw new NotCacheable();
     const object = this.#object(this.#isEntity(type.name) ? this.#entityType(type.name) : type, selectionSet);
     const collect: Collect = (value, into) => {
@@ -162,7 +167,7 @@ class OperationReader {
     return { ...object, collect };
   }
 
-  #object(type: ObjectType, selectionSet: SelectionSetNode): Selected {
+  #object(type: GraphQLObjectType, selectionSet: SelectionSetNode): Selected {
     const collects: [responseName: string, collect: Collect][] = [];
     const key = this.#isEntity(type.name) ? this.#keyOf(type.name) : null;
     let hasCopies = false;
@@ -170,12 +175,12 @@ class OperationReader {
       if (selection.kind !== Kind.FIELD) throw new NotCacheable();
       const name = selection.name.value;
       if (name === '__typename') return selection;
-      const definition = type.field(name);
-      if (!definition?.type) throw new NotCacheable();
-      this.#respect(definition.appliedDirectivesOf('cacheControl')[0]?.arguments() as Declaration | undefined);
+      const definition = type.getFields()[name];
+      if (!definition) throw new NotCacheable();
+      this.#respect(declarationOf(definition));
       if (this.#isCopy(type.name, name)) hasCopies = true;
       if (!selection.selectionSet) return selection;
-      const below = this.#value(baseType(definition.type), selection.selectionSet);
+      const below = this.#value(getNamedType(definition.type), selection.selectionSet);
       if (below.hasCopies) hasCopies = true;
       collects.push([(selection.alias ?? selection.name).value, below.collect]);
       return { ...selection, selectionSet: below.selectionSet };
@@ -197,23 +202,22 @@ class OperationReader {
    * the entity as well.
    */
   #isCopy(typeName: string, fieldName: string): boolean {
-    const type = this.#subgraph.schema.type(typeName);
-    const definition = type && isObjectType(type) ? type.field(fieldName) : undefined;
-    if (!definition) return false;
-    const metadata = this.#subgraph.metadata();
-    if (metadata.isFieldExternal(definition)) return true;
-    return this.#isEntity(typeName) && fieldName !== this.#keyOf(typeName) && metadata.isFieldShareable(definition);
+    const type = this.#supergraph.schema.getType(typeName);
+    const definition = isObjectType(type) ? type.getFields()[fieldName] : undefined;
+    const joins = this.#supergraph.joinsOfField(definition);
+    if (joins.find(({ subgraph }) => subgraph === this.#subgraph)?.external) return true;
+    const isShared = joins.length === 0 ? this.#supergraph.subgraphsOfType(type).size > 1 : resolvers(joins) > 1;
+    return this.#isEntity(typeName) && fieldName !== this.#keyOf(typeName) && isShared;
   }
 
   #isEntity(typeName: string): boolean {
-    const type = this.#supergraph.schema.type(typeName);
-    const keys = type?.appliedDirectivesOf('join__type').map((applied) => applied.arguments() as { key?: string });
-    return keys?.some(({ key }) => key !== undefined) ?? false;
+    const type = this.#supergraph.schema.getType(typeName);
+    return this.#supergraph.joinsOfType(type).some(({ key }) => key !== undefined);
   }
 
-  #entityType(typeName: string): ObjectType {
-    const type = this.#supergraph.schema.type(typeName);
-    const declared = type?.appliedDirectivesOf('cacheControl')[0]?.arguments() as Declaration | undefined;
+  #entityType(typeName: string): GraphQLObjectType {
+    const type = this.#supergraph.schema.getType(typeName);
+    const declared = declarationOf(type);
     if (!type || !isObjectType(type) || !declared || !this.#keyOf(typeName)) throw new NotCacheable();
     this.#respect(declared);
     return type;
@@ -221,12 +225,9 @@ class OperationReader {
 
   /** The first key of the type in this subgraph that is one field: by it, events name the entity. */
   #keyOf(typeName: string): string | null {
-    const keys = this.#subgraph.schema.type(typeName)?.appliedDirectivesOf('key') ?? [];
-    for (const applied of keys) {
-      const fields = String((applied.arguments() as { fields: unknown }).fields).trim();
-      if (/^\w+$/.test(fields)) return fields;
-    }
-    return null;
+    const joins = this.#supergraph.joinsOfType(this.#supergraph.schema.getType(typeName));
+    const own = joins.filter(({ subgraph }) => subgraph === this.#subgraph);
+    return own.map(({ key = '' }) => key.trim()).find((key) => /^\w+$/.test(key)) ?? null;
   }
 
   #respect(declared: Declaration | undefined): void {
@@ -238,4 +239,13 @@ class OperationReader {
 interface Declaration {
   readonly scope?: string;
   readonly of?: readonly string[];
+}
+
+function declarationOf(node: Parameters<typeof applications>[0]): Declaration | undefined {
+  return applications(node, 'cacheControl')[0] as Declaration | undefined;
+}
+
+/** How many subgraphs resolve a field. */
+function resolvers(joins: readonly JoinField[]): number {
+  return joins.filter(({ external, usedOverridden }) => !external && !usedOverridden).length;
 }

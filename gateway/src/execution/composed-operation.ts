@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { FetchNode } from '@apollo/query-planner';
 import {
   type DocumentNode,
   Kind,
@@ -13,6 +12,7 @@ import {
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import type { CachePlan, CachePolicy } from '../cache/cache-policy.js';
+import type { FetchNode } from '../planning/query-plan.js';
 
 const MAX_OPERATIONS = 10_000;
 /** Bound on what a cache of operations holds, in characters. */

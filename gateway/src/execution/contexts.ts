@@ -1,9 +1,9 @@
-import type { FetchDataRewrite } from '@apollo/query-planner';
 import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
+import type { Rewrite } from '../planning/query-plan.js';
 import type { TypeConditions } from './type-conditions.js';
 
-type ContextRewrite = Extract<FetchDataRewrite, { kind: 'KeyRenamer' }>;
+type ContextRewrite = Extract<Rewrite, { kind: 'KeyRenamer' }>;
 
 /**
  * What an entity's arguments from a context (`@fromContext`) are: each the name of a variable and its value as JSON.

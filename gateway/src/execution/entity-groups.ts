@@ -1,7 +1,7 @@
-import type { ResponsePath } from '@apollo/query-planner';
 import type { ReadPosition } from '@tributary/consistency';
 import { withCause } from '../lib/error-cause.js';
 import { isObject, type Json } from '../lib/json.js';
+import type { PlanPath } from '../planning/query-plan.js';
 import { MAX_ERRORS } from '../response/response-errors.js';
 import type { SubgraphError, SubgraphResult } from '../subgraph/subgraph-client.js';
 import type { SubgraphOperation } from './composed-operation.js';
@@ -14,7 +14,7 @@ export interface EntityCall {
   readonly representations: readonly string[];
   /** Arguments from a context (@fromContext): the variable's name and its value as JSON. */
   readonly contextual: readonly (readonly [name: string, value: string])[];
-  readonly path: ResponsePath;
+  readonly path: PlanPath;
 }
 
 export interface EntityAnswer {

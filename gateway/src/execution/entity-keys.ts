@@ -1,24 +1,16 @@
-import type { EnumType, Supergraph } from '@apollo/federation-internals';
 import { Kind, parse } from 'graphql';
+import type { SupergraphSchema } from '../lib/supergraph-schema.js';
 
 /** The keys (`@key`) by which each subgraph finds its entities. */
 export class EntityKeys {
   /** By subgraph and type: of each key, the names of its outermost fields. */
   readonly #keys = new Map<string, string[][]>();
 
-  constructor({ schema }: Pick<Supergraph, 'schema'>) {
-    const graphs = schema.type('join__Graph') as EnumType | undefined;
-    const names = new Map(
-      graphs?.values.map((value) => {
-        const [application] = value.appliedDirectivesOf('join__graph');
-        return [value.name, (application?.arguments() as { name?: string })?.name ?? ''];
-      }),
-    );
-    for (const type of schema.types()) {
-      for (const application of type.appliedDirectivesOf('join__type')) {
-        const { graph = '', key } = application.arguments() as { graph?: string; key?: string };
+  constructor(supergraph: SupergraphSchema) {
+    for (const type of supergraph.compositeTypes()) {
+      for (const { subgraph, key } of supergraph.joinsOfType(type)) {
         if (key === undefined) continue;
-        const place = `${names.get(graph)} ${type.name}`;
+        const place = `${subgraph} ${type.name}`;
         this.#keys.set(place, [...(this.#keys.get(place) ?? []), outermostFields(key)]);
       }
     }

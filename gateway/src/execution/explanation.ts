@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
-import { prettyFormatQueryPlan, type QueryPlan } from '@apollo/query-planner';
 import type { ReadPosition } from '@tributary/consistency';
+import { formatPlan } from '../planning/format-plan.js';
+import type { QueryPlan } from '../planning/query-plan.js';
 
 /** One request to a subgraph, as the client is told of it who asks how his answer came about. */
 export interface FetchTrace {
@@ -45,7 +46,7 @@ interface Explained extends Pick<Explanation, 'planning' | 'switched'> {
 export function explain(plan: QueryPlan, { planning, switched, traces, started }: Explained): Explanation {
   const fetches = traces.map((trace) => ({ ...trace, startMs: rounded(trace.startMs - started) }));
   const durationMs = rounded(performance.now() - started);
-  return { plan: { text: prettyFormatQueryPlan(plan), json: plan }, planning, switched, fetches, durationMs };
+  return { plan: { text: formatPlan(plan), json: plan }, planning, switched, fetches, durationMs };
 }
 
 /** What `extensions.freshness` says. */

@@ -1,8 +1,8 @@
-import type { ResponsePath } from '@apollo/query-planner';
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
+import type { PlanPath } from '../planning/query-plan.js';
 
 /** The objects at a path below a value, in the order of the answer; what is null or not there is left out. */
-export function collect(value: Json | undefined, path: ResponsePath, from: number, into: JsonObject[]): void {
+export function collect(value: Json | undefined, path: PlanPath, from: number, into: JsonObject[]): void {
   if (value === undefined || value === null) return;
   if (Array.isArray(value)) {
     const next = path[from] === '@' ? from + 1 : from;
@@ -14,13 +14,7 @@ export function collect(value: Json | undefined, path: ResponsePath, from: numbe
 }
 
 /** The same, but the paths at which they are. */
-export function collectPaths(
-  value: Json | undefined,
-  path: ResponsePath,
-  from: number,
-  here: Path,
-  into: Path[],
-): void {
+export function collectPaths(value: Json | undefined, path: PlanPath, from: number, here: Path, into: Path[]): void {
   if (value === undefined || value === null) return;
   if (Array.isArray(value)) {
     const next = path[from] === '@' ? from + 1 : from;
@@ -36,7 +30,7 @@ export function collectPaths(
 /** The same, but the objects that each is in, itself included: from the root to it. */
 export function collectChains(
   value: Json | undefined,
-  path: ResponsePath,
+  path: PlanPath,
   from: number,
   above: readonly JsonObject[],
   into: (readonly JsonObject[])[],

@@ -1,5 +1,5 @@
-import type { FetchNode, PlanNode, ResponsePath } from '@apollo/query-planner';
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
+import type { FetchNode, PlanNode, PlanPath } from '../planning/query-plan.js';
 import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
 import { compileContext } from './contexts.js';
 import type { EntityCall } from './entity-groups.js';
@@ -19,7 +19,7 @@ export type RunNode = (run: ExecutionContext, at: Cursor) => Promise<void> | voi
 
 /** Where a node works: the values at a path of the answer. Paths of errors are worked out only when there is an error. */
 export interface Cursor {
-  readonly path: ResponsePath;
+  readonly path: PlanPath;
   readonly values: readonly JsonObject[];
 }
 
@@ -191,7 +191,7 @@ function hasContexts(node: PlanNode): boolean {
   }
 }
 
-function pathsTo(run: ExecutionContext, path: ResponsePath): Path[] {
+function pathsTo(run: ExecutionContext, path: PlanPath): Path[] {
   const paths: Path[] = [];
   collectPaths(run.data, path, 0, [], paths);
   return paths;

@@ -1,6 +1,6 @@
-import type { FetchDataRewrite, QueryPlanSelectionNode } from '@apollo/query-planner';
 import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
+import type { RequiredSelection, Rewrite } from '../planning/query-plan.js';
 import { mergeInto } from './merge.js';
 import { compileRewrites } from './rewrites.js';
 import type { TypeConditions } from './type-conditions.js';
@@ -20,8 +20,8 @@ export type HoldsKey = (typeName: string, isThere: (field: string) => boolean) =
 
 /** @param holdsKey entities without a key are not sent: the subgraph could only fail */
 export function compileRepresentation(
-  selections: readonly QueryPlanSelectionNode[],
-  rewrites: readonly FetchDataRewrite[] | undefined,
+  selections: readonly RequiredSelection[],
+  rewrites: readonly Rewrite[] | undefined,
   types: TypeConditions,
   holdsKey: HoldsKey = () => true,
 ): Represent {
@@ -123,9 +123,9 @@ function innerText(value: Json, fields: readonly Field[] | null): string {
 /** What is selected of a type, when that is one set of fields: several, or fragments in them, are left to the general way. */
 function selectionsFor(
   typeName: string,
-  selections: readonly QueryPlanSelectionNode[],
+  selections: readonly RequiredSelection[],
   types: TypeConditions,
-): readonly QueryPlanSelectionNode[] {
+): readonly RequiredSelection[] {
   const fitting = selections.filter(
     (selection) =>
       selection.kind === 'Field' ||
@@ -136,7 +136,7 @@ function selectionsFor(
 }
 
 /** @returns null when there is more than fields, or not the type, which comes first: those of different types are never alike */
-function compileFields(selections: readonly QueryPlanSelectionNode[], below = false): readonly Field[] | null {
+function compileFields(selections: readonly RequiredSelection[], below = false): readonly Field[] | null {
   const fields: Field[] = [];
   const typeFirst = [...selections].sort((a, b) => Number(isTypeName(b)) - Number(isTypeName(a)));
   for (const selection of typeFirst) {
@@ -150,13 +150,13 @@ function compileFields(selections: readonly QueryPlanSelectionNode[], below = fa
   return fields.length > 0 && (below || (first && isTypeName(first))) ? fields : null;
 }
 
-function isTypeName(selection: QueryPlanSelectionNode): boolean {
+function isTypeName(selection: RequiredSelection): boolean {
   return selection.kind === 'Field' && selection.name === '__typename' && !selection.alias;
 }
 
 type Take = (entity: JsonObject) => JsonObject | null;
 
-function compileTake(selections: readonly QueryPlanSelectionNode[], types: TypeConditions): Take {
+function compileTake(selections: readonly RequiredSelection[], types: TypeConditions): Take {
   const parts = selections.map((selection) => compileSelection(selection, types));
   return (entity) => {
     const representation: JsonObject = {};
@@ -168,7 +168,7 @@ function compileTake(selections: readonly QueryPlanSelectionNode[], types: TypeC
 /** @returns whether everything was there */
 type Part = (entity: JsonObject, into: JsonObject) => boolean;
 
-function compileSelection(selection: QueryPlanSelectionNode, types: TypeConditions): Part {
+function compileSelection(selection: RequiredSelection, types: TypeConditions): Part {
   if (selection.kind === 'InlineFragment') {
     const { typeCondition } = selection;
     const inner = compileTake(selection.selections, types);

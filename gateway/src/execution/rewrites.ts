@@ -1,5 +1,5 @@
-import type { FetchDataRewrite } from '@apollo/query-planner';
 import { isObject, type Json, type JsonObject } from '../lib/json.js';
+import type { Rewrite as PlanRewrite } from '../planning/query-plan.js';
 import type { TypeConditions } from './type-conditions.js';
 
 type Rewrite = (value: Json | undefined) => void;
@@ -7,10 +7,7 @@ type Rewrite = (value: Json | undefined) => void;
 const FRAGMENT = '... on ';
 
 /** What a plan wants changed in what it sends or gets (interface objects, fields renamed for a subgraph), as one function. */
-export function compileRewrites(
-  rewrites: readonly FetchDataRewrite[] | undefined,
-  types: TypeConditions,
-): Rewrite | null {
+export function compileRewrites(rewrites: readonly PlanRewrite[] | undefined, types: TypeConditions): Rewrite | null {
   if (!rewrites || rewrites.length === 0) return null;
   const compiled = rewrites.map((rewrite) => compileRewrite(rewrite, types));
   return (value) => {
@@ -18,7 +15,7 @@ export function compileRewrites(
   };
 }
 
-function compileRewrite(rewrite: FetchDataRewrite, types: TypeConditions): Rewrite {
+function compileRewrite(rewrite: PlanRewrite, types: TypeConditions): Rewrite {
   const field = rewrite.path.at(-1) ?? '';
   const change = (object: JsonObject) => {
     if (rewrite.kind === 'ValueSetter') {

@@ -1,5 +1,5 @@
-import type { FetchNode } from '@apollo/query-planner';
 import { Kind, type OperationDefinitionNode, parse, print, type SelectionNode, stripIgnoredCharacters } from 'graphql';
+import type { FetchNode } from '../planning/query-plan.js';
 
 const ROOT_CONDITION = /\.\.\.\s*on (Query|Mutation)\b/;
 

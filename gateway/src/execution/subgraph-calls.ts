@@ -1,9 +1,9 @@
 import { performance } from 'node:perf_hooks';
-import type { ResponsePath } from '@apollo/query-planner';
 import type { CacheEntry, EntityCache, Lookup } from '../cache/index.js';
 import type { Requirements } from '../consistency/requirements.js';
 import type { Json, JsonObject } from '../lib/json.js';
 import type { SingleFlight } from '../lib/single-flight.js';
+import type { PlanPath } from '../planning/query-plan.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/subgraph-client.js';
 import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
 import {
@@ -27,7 +27,7 @@ const MAX_COMPOSED = 1000;
 
 /** What of the answer a request is for. */
 interface About {
-  readonly paths: readonly ResponsePath[];
+  readonly paths: readonly PlanPath[];
   readonly entities: number;
 }
 
@@ -63,7 +63,7 @@ export class SubgraphCalls {
     return this.#fetchers.has(subgraph);
   }
 
-  async ask(run: ExecutionContext, operation: SubgraphOperation, path: ResponsePath): Promise<SubgraphResult> {
+  async ask(run: ExecutionContext, operation: SubgraphOperation, path: PlanPath): Promise<SubgraphResult> {
     const variables = variableText(run, operation, []);
     const about = { paths: [path], entities: 0 };
     const send = () => this.#send(run, operation, variables, about);
@@ -139,7 +139,7 @@ export class SubgraphCalls {
     run: ExecutionContext,
     requirements: Requirements,
     groups: readonly EntityGroup[],
-    paths: readonly ResponsePath[],
+    paths: readonly PlanPath[],
   ): Promise<EntityAnswer[]> {
     const wanted = groups.map((group) => {
       const { operation } = group;
@@ -212,7 +212,7 @@ export class SubgraphCalls {
   async #fetchGroups(
     run: ExecutionContext,
     groups: readonly EntityGroup[],
-    paths: readonly ResponsePath[],
+    paths: readonly PlanPath[],
   ): Promise<GroupAnswer[]> {
     const { answers, isFinal } = await this.#fetchOnce(run, groups, paths);
     const isBatch = groups.length > 1 || groups.some(({ members }) => members.length > 1);
@@ -229,7 +229,7 @@ export class SubgraphCalls {
     );
   }
 
-  async #fetchOnce(run: ExecutionContext, groups: readonly EntityGroup[], paths: readonly ResponsePath[]) {
+  async #fetchOnce(run: ExecutionContext, groups: readonly EntityGroup[], paths: readonly PlanPath[]) {
     const { operation, names } = this.#operationOf(groups);
     const own = groups.flatMap(({ representations, contextual }, i) =>
       [['representations', `[${representations.join()}]`] as const, ...contextual].map(

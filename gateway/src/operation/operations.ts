@@ -1,4 +1,3 @@
-import type { Supergraph } from '@apollo/federation-internals';
 import { ApiError, type ErrorCode, errorAt, parseDocument, selectOperation, withCode } from '@tributary/server';
 import {
   DirectiveLocation,
@@ -22,6 +21,7 @@ import {
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import { parseStaleness } from '../consistency/requirements.js';
+import type { SupergraphSchema } from '../lib/supergraph-schema.js';
 import type { Variant } from '../runtime/engine.js';
 import { conditionVariables } from './conditions.js';
 import { documentRules } from './document-rules.js';
@@ -123,7 +123,7 @@ export class Operations {
    */
   constructor(
     schema: GraphQLSchema,
-    supergraph: Pick<Supergraph, 'schema'>,
+    supergraph: SupergraphSchema,
     limits: OperationLimits,
     max: number,
     maxWeight = MAX_WEIGHT,
@@ -365,14 +365,8 @@ function fragmentsOf(document: DocumentNode): Record<string, FragmentDefinitionN
   );
 }
 
-function fieldNames(supergraph: Pick<Supergraph, 'schema'>): Set<string> {
-  const names = new Set<string>();
-  for (const type of supergraph.schema.types()) {
-    if (type.kind === 'ObjectType' || type.kind === 'InterfaceType') {
-      for (const field of type.fields()) names.add(field.name);
-    }
-  }
-  return names;
+function fieldNames(supergraph: SupergraphSchema): Set<string> {
+  return new Set([...supergraph.compositeTypes()].flatMap((type) => Object.keys(type.getFields())));
 }
 
 /** The part of an operation that asks about the schema itself, if any. */

@@ -1,5 +1,5 @@
-import type { Supergraph } from '@apollo/federation-internals';
 import { type DocumentNode, parse, visit } from 'graphql';
+import type { JoinField, SupergraphSchema } from '../lib/supergraph-schema.js';
 
 /** The fields that subgraphs require (`@requires`) or take from a context (`@fromContext`) and that are declared with arguments. */
 export interface RequiredFields {
@@ -10,30 +10,21 @@ export interface RequiredFields {
 }
 
 /** Reads from the supergraph which fields with arguments subgraphs require. */
-export function requiredFields({ schema }: Pick<Supergraph, 'schema'>): RequiredFields {
-  const declared = new Set<string>();
-  for (const type of schema.types()) {
-    if (type.kind !== 'ObjectType' && type.kind !== 'InterfaceType') continue;
-    for (const field of type.fields()) if (field.arguments().length > 0) declared.add(field.name);
-  }
+export function requiredFields(supergraph: SupergraphSchema): RequiredFields {
+  const fields = [...supergraph.compositeTypes()].flatMap((type) => Object.values(type.getFields()));
+  const declared = new Set(fields.filter(({ args }) => args.length > 0).map(({ name }) => name));
   const names = new Set<string>();
   const given = new Set<string>();
-  for (const application of schema.directive('join__field')?.applications() ?? []) {
-    for (const selection of selectionsOf(application.arguments() as JoinField)) {
-      visit(selection, {
-        Field(field) {
-          if (declared.has(field.name.value)) names.add(field.name.value);
-          if (field.arguments?.length) given.add(field.name.value);
-        },
-      });
-    }
+  const joins = fields.flatMap((field) => supergraph.joinsOfField(field));
+  for (const selection of joins.flatMap(selectionsOf)) {
+    visit(selection, {
+      Field(field) {
+        if (declared.has(field.name.value)) names.add(field.name.value);
+        if (field.arguments?.length) given.add(field.name.value);
+      },
+    });
   }
   return { names, given };
-}
-
-interface JoinField {
-  readonly requires?: string;
-  readonly contextArguments?: readonly { readonly selection: string }[];
 }
 
 function selectionsOf({ requires, contextArguments = [] }: JoinField): DocumentNode[] {

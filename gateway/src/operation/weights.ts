@@ -1,5 +1,5 @@
-import type { QueryPlan } from '@apollo/query-planner';
 import type { OperationDefinitionNode } from 'graphql';
+import type { QueryPlan } from '../planning/query-plan.js';
 import type { Variant } from '../runtime/engine.js';
 import type { Operation } from './operations.js';
 

@@ -1,4 +1,4 @@
-import type { Supergraph } from '@apollo/federation-internals';
+import type { SupergraphSchema } from '../lib/supergraph-schema.js';
 
 /** The labels of a supergraph's progressive `@override`s, which decide anew for each request who resolves a field. */
 export interface OverrideLabels {
@@ -13,11 +13,12 @@ export interface OverrideLabels {
  * @param shares for labels of one's own, the share of requests (0 to 1) for which they are on; `percent(5)` needs none. A label of
  * which nothing is known is off.
  */
-export function overrideLabels({ schema }: Supergraph, shares: ReadonlyMap<string, number>): OverrideLabels {
+export function overrideLabels(supergraph: SupergraphSchema, shares: ReadonlyMap<string, number>): OverrideLabels {
   const labels = new Set<string>();
-  for (const application of schema.directive('join__field')?.applications() ?? []) {
-    const { overrideLabel } = application.arguments() as { overrideLabel?: string };
-    if (overrideLabel) labels.add(overrideLabel);
+  for (const type of supergraph.compositeTypes()) {
+    for (const field of Object.values(type.getFields())) {
+      for (const { overrideLabel } of supergraph.joinsOfField(field)) if (overrideLabel) labels.add(overrideLabel);
+    }
   }
   const known = [...labels].sort().map((label) => ({ label, share: shares.get(label) ?? percentage(label) }));
   return {

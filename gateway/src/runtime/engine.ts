@@ -1,9 +1,7 @@
 import { performance } from 'node:perf_hooks';
-import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
-import { type PlanNode, type QueryPlan, QueryPlanner } from '@apollo/query-planner';
 import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
 import { ApiError, MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
-import { type DocumentNode, executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import { CachePolicy, type EntityCache } from '../cache/index.js';
 import {
@@ -26,8 +24,8 @@ import type { JsonObject } from '../lib/json.js';
 import { enclose, quote } from '../lib/json-text.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
 import { SingleFlight } from '../lib/single-flight.js';
+import { SupergraphSchema } from '../lib/supergraph-schema.js';
 import { type NormalizedVariables, readVariables } from '../operation/client-variables.js';
-import { type ConditionValues, withSettledConditions } from '../operation/conditions.js';
 import { checkKnownScalars } from '../operation/known-scalars.js';
 import type { OperationLimits } from '../operation/limits.js';
 import {
@@ -39,10 +37,11 @@ import {
 } from '../operation/operations.js';
 import { errorWithoutSuggestions } from '../operation/suggestions.js';
 import { planWeight } from '../operation/weights.js';
-import { withConcreteTypes } from '../planning/concrete-types.js';
+import { createApolloPlanners } from '../planning/apollo-planner.js';
 import { type OverrideLabels, overrideLabels } from '../planning/override-labels.js';
-import { isPlannerFault, PlanningLimit } from '../planning/planning-limit.js';
 import { PlanningQueue } from '../planning/planning-queue.js';
+import type { QueryPlan } from '../planning/query-plan.js';
+import type { QueryPlanner, QueryPlanners } from '../planning/query-planner.js';
 import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
 import { ResponseErrors } from '../response/response-errors.js';
 import { compileShape, type Shape } from '../response/response-shape.js';
@@ -126,18 +125,10 @@ export interface Variant extends Route {
   readonly write: Write | null;
 }
 
-interface Planner {
-  readonly supergraph: Supergraph;
-  readonly planner: QueryPlanner;
-  readonly limit: PlanningLimit;
-}
-
 const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
 const MAX_PLANNING = 1000;
 /** Operations that took too much to plan, so that a client that repeats one costs little. */
 const MAX_REFUSED_PLANS = 500;
-/** Different ways to a plan that the planner compares before it takes the best so far. */
-const MAX_EVALUATED_PLANS = 1000;
 
 /** How long a request waits until what its client has seen is heard of here, too. */
 const STREAM_PATIENCE_MS = 50;
@@ -145,11 +136,7 @@ const STREAM_PATIENCE_MS = 50;
 /** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */
 export class Engine {
   readonly #apiSchema: GraphQLSchema;
-  readonly #supergraphSdl: string;
-  readonly #planner: Planner;
-  /** Made when it is first wanted. */
-  #ownersPlanner: Planner | null = null;
-  readonly #hasCopies: boolean;
+  readonly #planners: QueryPlanners;
   readonly #cache: EntityCache | null;
   readonly #types: TypeConditions;
   readonly #compiler: PlanCompiler;
@@ -164,13 +151,11 @@ export class Engine {
     const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
     checkKnownScalars(apiSchema);
     this.#apiSchema = withDirectives(apiSchema);
-    this.#supergraphSdl = supergraphSdl;
-    this.#hasCopies = supergraphSdl.includes(' provides: "');
-    this.#planner = this.#createPlanner(supergraphSdl);
+    this.#planners = createApolloPlanners(supergraphSdl, this.#apiSchema);
     this.#flights = shareFetches ? new SingleFlight({ copy: copyOfResult }) : null;
     this.#cache = cache;
-    const { supergraph } = this.#planner;
-    this.#types = new TypeConditions(supergraph.schema.toGraphQLJSSchema());
+    const supergraph = new SupergraphSchema(supergraphSdl);
+    this.#types = new TypeConditions(supergraph.schema);
     this.#compiler = new PlanCompiler(
       this.#types,
       new SubgraphCalls(fetchers, this.#flights, mergeFetches, cache),
@@ -339,10 +324,10 @@ export class Engine {
     variables: Readonly<Record<string, unknown>>,
     client: string | undefined,
   ): Promise<Route | null> {
-    if (variant.owners !== undefined || !this.#hasCopies) return variant.owners ?? null;
+    if (variant.owners !== undefined) return variant.owners;
     const work = () => {
-      this.#ownersPlanner ??= this.#createPlanner(withoutCopies(this.#supergraphSdl));
-      const plan = this.#plan(this.#ownersPlanner, operation, key, variables);
+      const planner = this.#planners.authoritative();
+      const plan = planner ? this.#plan(planner, operation, key, variables) : variant.plan;
       const isSame = JSON.stringify(plan.node) === JSON.stringify(variant.plan.node);
       variant.owners = isSame ? null : this.#route(plan);
       this.#operations.weigh(operation);
@@ -388,7 +373,7 @@ export class Engine {
     const work = () => {
       const parts = this.#parts(operation, variables, null);
       const variant: Variant = {
-        ...this.#route(this.#plan(this.#planner, operation, key, variables)),
+        ...this.#route(this.#plan(this.#planners.planner, operation, key, variables)),
         shape: introspection ? null : compileShape(operation.definition, parts),
         write: introspection ? null : compileWriter(operation.definition, parts),
       };
@@ -414,42 +399,18 @@ export class Engine {
   }
 
   #route(plan: QueryPlan): Route {
-    const run = plan.node ? this.#compiler.compile(plan.node as PlanNode) : null;
+    const run = plan.node ? this.#compiler.compile(plan.node) : null;
     return { plan, run, planWeight: planWeight(plan) };
   }
 
   #plan(
-    { supergraph, planner, limit }: Planner,
+    planner: QueryPlanner,
     { document, conditions }: Operation,
     key: string,
     variables: Readonly<Record<string, unknown>>,
   ): QueryPlan {
-    const values: ConditionValues = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
-    const overrideConditions = this.#labels.read(key);
-    const planned = (settled: DocumentNode) =>
-      planner.buildQueryPlan(operationFromDocument(supergraph.apiSchema(), settled), { overrideConditions });
-    return limit.apply(() => {
-      const settled = withSettledConditions(document, values);
-      try {
-        return planned(settled);
-      } catch (error) {
-        if (!isPlannerFault(error)) throw error;
-        return planned(withConcreteTypes(settled, this.#apiSchema));
-      }
-    });
-  }
-
-  #createPlanner(supergraphSdl: string): Planner {
-    const supergraph = Supergraph.build(supergraphSdl, {
-      validateSupergraph: false,
-      supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
-    });
-    const limit = new PlanningLimit();
-    const planner = new QueryPlanner(supergraph, {
-      reuseQueryFragments: false,
-      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS, pathsLimit: limit.pathsLimit },
-    });
-    return { supergraph, planner, limit };
+    const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
+    return planner.plan(document, { conditions: values, overrides: this.#labels.read(key) });
   }
 
   #introspect(
@@ -484,9 +445,4 @@ export class Engine {
   ) {
     return { schema: this.#apiSchema, fragments, variables, responseNames, introspection };
   }
-}
-
-/** The supergraph without copies: what a subgraph provides of another's entity, its owner is asked for. */
-function withoutCopies(supergraphSdl: string): string {
-  return supergraphSdl.replace(/, provides: "(?:[^"\\]|\\.)*"/g, '');
 }

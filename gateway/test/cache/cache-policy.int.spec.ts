@@ -1,8 +1,8 @@
 import { composeServices } from '@apollo/composition';
-import { Supergraph } from '@apollo/federation-internals';
 import { parse } from 'graphql';
 import { expect, test } from 'vitest';
 import { CachePolicy } from '../../src/cache/cache-policy.js';
+import { SupergraphSchema } from '../../src/lib/supergraph-schema.js';
 
 // Whose events end what was read of an entity: its own service's only, or those of whoever owns a copy in it.
 
@@ -24,7 +24,7 @@ const services = {
 const composed = composeServices(
   Object.entries(services).map(([name, sdl]) => ({ name, url: `http://${name}`, typeDefs: parse(`${LINK}\n${sdl}`) })),
 );
-const policy = new CachePolicy(Supergraph.build(composed.supergraphSdl as string));
+const policy = new CachePolicy(new SupergraphSchema(composed.supergraphSdl as string));
 
 function madeFrom(fields: string) {
   const plan = policy.planFor('shelves', `{ shelf { __typename id ${fields} } }`);

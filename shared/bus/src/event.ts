@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** What happened to one aggregate, as other services hear of it. Times are ISO 8601 in UTC. */
+/** A change of one aggregate, as it is published to other services. Times are ISO 8601 in UTC. */
 export const eventSchema = z.object({
   id: z.string(),
   /** The service that owns the aggregate. */
@@ -10,41 +10,41 @@ export const eventSchema = z.object({
   schemaVersion: z.number().int(),
   aggregateType: z.string(),
   aggregateId: z.string(),
-  /** The version that the aggregate has through this event; grows by one with each of its events. */
+  /** The aggregate's version after this event; grows by one with each of its events. */
   aggregateVersion: z.number().int(),
   occurredAt: z.string(),
-  /** The client request that it all began with. */
+  /** The client request that caused it, directly or through other events. */
   correlationId: z.string().nullable(),
-  /** The event or command that led to this one. */
+  /** The event or command that caused this one. */
   causationId: z.string().nullable(),
   /** W3C trace context. */
   traceparent: z.string().nullable(),
   data: z.record(z.string(), z.unknown()),
 });
 
-/** An event with its place in the owner's event log: 1, 2, 3, … without gaps, in the order of commits. */
+/** An event with its position in the owner's event log: 1, 2, 3, … without gaps, in the order of commits. */
 export const loggedEventSchema = eventSchema.extend({ position: z.number().int().positive() });
 
 export type LoggedEvent = Readonly<z.infer<typeof loggedEventSchema>>;
 
-/** Where a command came from, for the events that it causes. */
+/** What caused a command; it is recorded with the events of the command. */
 export interface Origin {
   readonly correlationId: string | null;
   readonly traceparent: string | null;
-  /** The event that led to it; left out when it came from a client. */
+  /** The event that caused it; absent when a client sent the command. */
   readonly causationId?: string | null;
 }
 
-/** The origin of what an event leads to. */
+/** The origin of the commands that an event causes. */
 export function causedBy({ id, correlationId, traceparent }: LoggedEvent): Origin {
   return { correlationId, traceparent, causationId: id };
 }
 
-/** The command came from nowhere in particular: an import, a test. */
+/** The origin of a command without a cause: of an import or a test. */
 export const NO_ORIGIN: Origin = { correlationId: null, traceparent: null };
 
 /**
- * Whether the owner has erased what is personal in an event's aggregate, in this event and in all before it. So the aggregate is
- * deleted, or the event that deletes it follows, and what came before has no meaning any more.
+ * Whether the owner has erased the personal data of an event's aggregate, in this event and all earlier ones. The aggregate is
+ * deleted, by this event or a later one, so earlier events are obsolete.
  */
 export const isErased = ({ data }: Pick<LoggedEvent, 'data'>) => data.erased === true;

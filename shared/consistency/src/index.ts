@@ -5,7 +5,11 @@ export {
   readConsistencyToken,
   writeConsistencyToken,
 } from './consistency-token.js';
+
+// Invalidations: which entities events may have changed.
 export type { Invalidation, InvalidationListener, Invalidations } from './invalidations.js';
+
+// Headers between gateway and services: read positions and invalidations.
 export {
   FORMER_INVALIDATIONS_HEADER,
   INVALIDATIONS_HEADER,

@@ -1,14 +1,14 @@
-/** What changed in a service: the entities of the graph that its events from one position to another touched. */
+/** The entities that a service's events between two positions may have changed. */
 export interface Invalidations {
-  /** The position before the first of the events; the same as `to` when there are none, which says that nothing happened. */
+  /** The position before the first event; equal to `to` when there are no events. */
   readonly from: number;
   readonly to: number;
   /**
-   * Everything that was committed before this time, in milliseconds since 1970, is at or below `to`; taken before the owner looked.
-   * 0 when it is not known of any time: more follows at once.
+   * Milliseconds since 1970: everything committed before this time has a position up to `to`. Measured before the owner read its
+   * database. 0 when that holds for no time: more invalidations follow at once.
    */
   readonly at: number;
-  /** The term of the relay that says so, where a relay does; those of an earlier term than one that was heard of are ignored. */
+  /** The term of the relay that sent them; absent in a response's header. Those of an earlier term are ignored. */
   readonly term?: number;
   readonly touched: readonly Invalidation[];
 }
@@ -17,11 +17,11 @@ export interface Invalidation {
   readonly position: number;
   /** `Type:id` of every entity with a field, in this service, that the event may have changed. */
   readonly entities: readonly string[];
-  /** The personal data of these entities was erased: every listener that keeps any of it deletes it. */
+  /** The personal data of these entities was erased: caches delete what they have of it. */
   readonly erased?: true;
 }
 
-/** Hears what changes in services. What it does not hear (the positions then have a gap) is not told again. */
+/** Receives invalidations. What it misses is not sent again: the positions then have a gap. */
 export interface InvalidationListener {
   onInvalidations(source: string, invalidations: Invalidations): void;
 }

@@ -1,7 +1,8 @@
 import type { Invalidations } from './invalidations.js';
 
-/** The header in which a service says from which state it answers, and a reader asks for at least some state. */
+/** The header in which a service reports the positions that its response includes. */
 export const POSITIONS_HEADER = 'x-positions';
+/** The header in which the gateway demands positions of a response. */
 export const MIN_POSITIONS_HEADER = 'x-min-positions';
 
 /** The header in which a service sends the invalidations of a mutation with its response. */
@@ -14,18 +15,18 @@ const MAX_INVALIDATIONS_LENGTH = 4000;
 /** How far a service's answer goes in a event log. */
 export interface ReadPosition {
   readonly position: number;
-  /** Of a copy: how long ago, in milliseconds, it was last known to be level with its owner; null in the owner's own answer. */
+  /** Of a copy: the milliseconds since it was last in sync with its owner; null in the owner's own response. */
   readonly ageMs: number | null;
 }
 
-/** By the service that owns the event log: `orders=812,users=377:12`. */
+/** Writes positions by the service that owns the event log: `orders=812,users=377:12`. */
 export function writePositions(positions: ReadonlyMap<string, ReadPosition>): string {
   return [...positions]
     .map(([source, { position, ageMs }]) => `${source}=${position}${ageMs === null ? '' : `:${ageMs}`}`)
     .join();
 }
 
-/** What cannot be read is left out. */
+/** Entries that are malformed are left out. */
 export function readPositions(text: string): Map<string, ReadPosition> {
   const positions = new Map<string, ReadPosition>();
   for (const part of text.split(',')) {
@@ -35,13 +36,13 @@ export function readPositions(text: string): Map<string, ReadPosition> {
   return positions;
 }
 
-/** @returns null when it is too much for a header */
+/** @returns null when the invalidations are too large for a header */
 export function writeInvalidations(invalidations: Invalidations): string | null {
   const text = Buffer.from(JSON.stringify(invalidations)).toString('base64url');
   return text.length > MAX_INVALIDATIONS_LENGTH ? null : text;
 }
 
-/** @returns null for what cannot be read */
+/** @returns null for a malformed header */
 export function readInvalidations(text: string): Invalidations | null {
   try {
     const { from, to, at, touched } = JSON.parse(Buffer.from(text, 'base64url').toString()) as Invalidations;

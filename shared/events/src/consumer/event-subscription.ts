@@ -2,13 +2,13 @@ import type { LoggedEvent } from '@tributary/bus';
 import type { Kysely } from 'kysely';
 import type { EventLogClient } from '../event-log/event-log-client.js';
 
-/** Registers what is done once the transaction has committed: counting, for instance. A transaction that is rolled back does nothing of it. */
+/** Registers a function that runs after the transaction has committed, for example to count. It does not run after a rollback. */
 export type OnCommit = (run: () => void) => void;
 
 /**
- * Gives events their effect, in order, all of them or (by throwing) none. They are of one source.
+ * Applies events of one source, in order: all of them or (by throwing) none.
  *
- * @param onCommit left out where nothing is to be counted: by repairs and commands beside the service
+ * @param onCommit absent in repairs and operators' commands, which count nothing
  */
 export type ApplyEvents<Tables> = (
   transaction: Kysely<Tables>,
@@ -16,13 +16,13 @@ export type ApplyEvents<Tables> = (
   onCommit?: OnCommit,
 ) => Promise<void>;
 
-/** What a service takes from the event log of another. */
+/** The events of another service that a service applies. */
 export interface EventSubscription<Tables> {
-  /** The service whose events these are. */
+  /** The service that owns the events. */
   readonly source: string;
   readonly eventLog: EventLogClient;
-  /** Whether an event may have an effect here; the others are passed over. */
+  /** Whether an event may have an effect here; other events are skipped. */
   readonly filter: (event: LoggedEvent) => boolean;
-  /** Given wanted events only. */
+  /** Called with events that pass the filter. */
   readonly apply: ApplyEvents<Tables>;
 }
