@@ -3,8 +3,7 @@ import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
 import { ApiError, MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
 import { executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { LRUCache } from 'lru-cache';
-import { CachePolicy } from '../cache/cache-policy.js';
-import type { ResponseCache } from '../cache/response-cache.js';
+import { CachePolicy, type EntityCache } from '../cache/index.js';
 import {
   isFreshEnough,
   minPositionsHeader,
@@ -65,7 +64,7 @@ export interface EngineOptions {
   /** The memory that they may take with their plans, in bytes (estimated). */
   readonly maxOperationsWeight?: number | undefined;
   /** What was read before; nothing is cached without it. */
-  readonly cache?: ResponseCache | null;
+  readonly cache?: EntityCache | null;
   /** Labels of `@override` that are on, with the share of requests for which they are. */
   readonly labels?: ReadonlyMap<string, number>;
   /** Whether clients may query `__schema` and `__type`. */
@@ -138,7 +137,7 @@ const STREAM_PATIENCE_MS = 50;
 export class Engine {
   readonly #apiSchema: GraphQLSchema;
   readonly #planners: QueryPlanners;
-  readonly #cache: ResponseCache | null;
+  readonly #cache: EntityCache | null;
   readonly #types: TypeConditions;
   readonly #compiler: PlanCompiler;
   readonly #flights: SingleFlight<SubgraphResult> | null;
