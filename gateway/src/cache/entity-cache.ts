@@ -1,11 +1,11 @@
 import type { Time, Timer } from '@tributary/server';
 import { Counter, type Registry } from 'prom-client';
-import { latest, NO_REQUIREMENTS, type Observed, type Requirements, reached } from '../consistency/requirements.js';
+import { latest, NO_REQUIREMENTS, type Observed, type Requirements, reached } from '../consistency/index.js';
 import type { Json } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
 import type { SubgraphResult } from '../subgraph/subgraph-client.js';
+import type { CachePlan } from './cache-control.js';
 import type { CacheEntry } from './cache-entry.js';
-import type { CachePlan } from './cache-policy.js';
 import type { InvalidationLog } from './invalidation-log.js';
 import type { TieredStore } from './tiered-store.js';
 
@@ -238,7 +238,7 @@ export class EntityCache {
     const own = read?.get(plan.subgraph);
     // A value that JSON cannot represent would come back as another one.
     if (!read || !own || !isJson(value)) return null;
-    const { entities, owned } = plan.madeFrom(value);
+    const { entities, owned } = plan.dependenciesOf(value);
     // Without copies in the result, their positions do not matter.
     const positions: [string, number][] =
       entities.length === 0

@@ -1,9 +1,9 @@
 // The cache of entities and root fields: look-ups with single flight, requirements on freshness, outcomes of mutations.
 
+// What may be cached, by `@cacheControl`, and which entities a result depends on.
+export { type CachePlan, CachePolicy } from './cache-control.js';
 // An entry, and what it depends on.
 export type { CacheEntry, Dependencies, Positions } from './cache-entry.js';
-// What may be cached, by `@cacheControl`, and which entities a result depends on.
-export { type CachePlan, CachePolicy } from './cache-policy.js';
 export { EntityCache, type KeysOfSubgraph, type Lookup } from './entity-cache.js';
 // Deletes cached personal data that was erased.
 export { Erasures } from './erasures.js';

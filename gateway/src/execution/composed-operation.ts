@@ -11,7 +11,7 @@ import {
   visit,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
-import type { CachePlan, CachePolicy } from '../cache/cache-policy.js';
+import type { CachePlan, CachePolicy } from '../cache/index.js';
 import type { FetchNode } from '../planning/query-plan.js';
 
 const MAX_OPERATIONS = 10_000;

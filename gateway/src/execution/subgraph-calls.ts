@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { CacheEntry, EntityCache, Lookup } from '../cache/index.js';
-import type { Requirements } from '../consistency/requirements.js';
+import type { Requirements } from '../consistency/index.js';
 import type { Json, JsonObject } from '../lib/json.js';
 import type { SingleFlight } from '../lib/single-flight.js';
 import type { PlanPath } from '../planning/query-plan.js';

@@ -11,7 +11,7 @@ import {
   type Requirements,
   reached,
   stricter,
-} from '../consistency/requirements.js';
+} from '../consistency/index.js';
 import { SubgraphOperations } from '../execution/composed-operation.js';
 import { credentialsOf } from '../execution/credentials.js';
 import { EntityKeys } from '../execution/entity-keys.js';

@@ -14,7 +14,7 @@ import { Gauge, type Registry } from 'prom-client';
 import type { EntityCache } from '../cache/index.js';
 import { unusableSupergraph } from '../check-files.js';
 import type { GatewayConfig } from '../config.js';
-import { latest, parseStaleness, type Requirements } from '../consistency/requirements.js';
+import { latest, parseStaleness, type Requirements } from '../consistency/index.js';
 import { credentialsOf } from '../execution/credentials.js';
 import { causeOf } from '../lib/error-cause.js';
 import { FailedRequests } from '../lib/failed-requests.js';

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { InMemoryRedis } from '../../../test/harness/in-memory-redis.ts';
 import { ManualTime } from '../../../test/harness/manual-time.ts';
 import { type CacheEntry, EntityCache, Erasures, InvalidationLog, TieredStore } from '../../src/cache/index.js';
-import { NO_REQUIREMENTS } from '../../src/consistency/requirements.js';
+import { NO_REQUIREMENTS } from '../../src/consistency/index.js';
 
 /** A gateway's cache whose time passes only when a test advances it. */
 function openCache(time: ManualTime, redis: InMemoryRedis) {
