@@ -4,7 +4,7 @@ import { createHttpService, type HttpService, serveGraphQL } from '@tributary/se
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
 import { openCache } from './open-cache.js';
-import { Supergraph } from './runtime/supergraph.js';
+import { Supergraph } from './server/graphql-handler.js';
 import { CONSISTENCY_RESPONSE_HEADERS } from './server/consistency-headers.js';
 import { serveExplorerPages } from './server/explorer-pages.js';
 

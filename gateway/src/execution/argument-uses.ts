@@ -10,8 +10,8 @@ import {
 } from 'graphql';
 import type { Path } from '../lib/json.js';
 import { SourceLines } from '../operation/source-lines.js';
-import type { ArgumentUse } from '../response/response-errors.js';
-import type { SubgraphError } from '../subgraph/subgraph-client.js';
+import type { ArgumentUse } from '../lib/error-list.js';
+import type { SubgraphError } from '../subgraph/index.js';
 import type { SubgraphOperation } from './composed-operation.js';
 
 /** How servers name a variable in a message: `Variable "$v0"`, `variable 'v0'`, `$v0`. */

@@ -1,10 +1,10 @@
 import { withCause } from '../lib/error-cause.js';
 import { isObject, type Path } from '../lib/json.js';
-import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from '../response/response-errors.js';
-import type { SubgraphError, SubgraphResult } from '../subgraph/subgraph-client.js';
+import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from '../lib/error-list.js';
+import type { SubgraphError, SubgraphResult } from '../subgraph/index.js';
 import { argumentFinder } from './argument-uses.js';
 import { type SubgraphOperation, selectedNames } from './composed-operation.js';
-import { type EntityAnswer, holdsNull } from './entity-groups.js';
+import { type EntityAnswer, holdsNull } from './entity-batch.js';
 
 /** How much of a subgraph's `extensions` is passed on, in characters of JSON. */
 const MAX_EXTENSIONS = 4000;

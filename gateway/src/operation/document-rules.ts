@@ -7,7 +7,7 @@ import {
   type ValidationContext,
   type ValidationRule,
 } from 'graphql';
-import { isFiniteNumber } from './literals.js';
+import { isFiniteNumber } from './normalize-literals.js';
 
 /** As a response key, `__proto__` would set the prototype. */
 function NoPrototypeNamesRule(context: ValidationContext): ASTVisitor {

@@ -24,7 +24,7 @@ import {
   type VariableDefinitionNode,
   type VariableNode,
 } from 'graphql';
-import { literalValue } from './literals.js';
+import { literalValue } from './normalize-literals.js';
 
 /** An operation without what does not change its plan: its name, the names of its variables, and its literals. */
 export interface NormalizedOperation {

@@ -1,7 +1,7 @@
 import type { OperationDefinitionNode } from 'graphql';
 import type { QueryPlan } from '../planning/query-plan.js';
 import type { Variant } from '../runtime/engine.js';
-import type { Operation } from './operations.js';
+import type { Operation } from './document-cache.js';
 
 // Estimates of heap, in bytes. Measured with Node 20 over operations of 2 to 1,000 fields, with fragments, literals and variants:
 // the heap that is taken is 0.75 to 1.25 times what they say.

@@ -22,13 +22,13 @@ import {
   type ValueNode,
   visit,
 } from 'graphql';
-import type { TypeConditions } from '../execution/type-conditions.js';
+import type { TypeConditions } from '../lib/type-conditions.js';
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
-import type { ClientDocument, Operation } from '../operation/operations.js';
+import type { ClientDocument, Operation } from '../operation/document-cache.js';
 import { SourceLines } from '../operation/source-lines.js';
 import { withoutSuggestions } from '../operation/suggestions.js';
-import type { ArgumentUse, ResponseError } from './response-errors.js';
-import { type SelectedField, selectedFields } from './selection.js';
+import type { ArgumentUse, ResponseError } from '../lib/error-list.js';
+import { type SelectedField, selectedFields } from './collect-fields.js';
 
 /** How many of the paths that one error affects it lists. */
 const MAX_PATHS = 20;

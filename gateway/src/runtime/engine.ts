@@ -13,19 +13,19 @@ import {
   stricter,
 } from '../consistency/index.js';
 import { SubgraphOperations } from '../execution/composed-operation.js';
-import { credentialsOf } from '../execution/credentials.js';
+import { credentialsOf } from '../lib/partition-key.js';
 import { EntityKeys } from '../execution/entity-keys.js';
 import type { ExecutionContext } from '../execution/execution-context.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from '../execution/explanation.js';
-import { PlanCompiler, type RunNode } from '../execution/plan.js';
-import { copyOfResult, SubgraphCalls } from '../execution/subgraph-calls.js';
-import { TypeConditions } from '../execution/type-conditions.js';
+import { PlanCompiler, type RunNode } from '../execution/compile-plan.js';
+import { copyOfResult, SubgraphCalls } from '../execution/subgraph-executor.js';
+import { TypeConditions } from '../lib/type-conditions.js';
 import type { JsonObject } from '../lib/json.js';
 import { enclose, quote } from '../lib/json-text.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
 import { SingleFlight } from '../lib/single-flight.js';
 import { SupergraphSchema } from '../lib/supergraph-schema.js';
-import { type NormalizedVariables, readVariables } from '../operation/client-variables.js';
+import { type NormalizedVariables, readVariables } from '../operation/coerce-variables.js';
 import { checkKnownScalars } from '../operation/known-scalars.js';
 import type { OperationLimits } from '../operation/limits.js';
 import {
@@ -34,7 +34,7 @@ import {
   type Operation,
   Operations,
   withDirectives,
-} from '../operation/operations.js';
+} from '../operation/document-cache.js';
 import { errorWithoutSuggestions } from '../operation/suggestions.js';
 import { planWeight } from '../operation/weights.js';
 import { createApolloPlanners } from '../planning/apollo-planner.js';
@@ -43,10 +43,10 @@ import { PlanningQueue } from '../planning/planning-queue.js';
 import type { QueryPlan } from '../planning/query-plan.js';
 import type { QueryPlanner, QueryPlanners } from '../planning/query-planner.js';
 import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
-import { ResponseErrors } from '../response/response-errors.js';
-import { compileShape, type Shape } from '../response/response-shape.js';
-import { compileWriter, type Write } from '../response/response-writer.js';
-import type { Fetcher, SubgraphResult } from '../subgraph/subgraph-client.js';
+import { ResponseErrors } from '../lib/error-list.js';
+import { compileShape, type Shape } from '../response/complete-value.js';
+import { compileWriter, type Write } from '../response/json-writer.js';
+import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
 
 export interface EngineOptions {
   readonly supergraphSdl: string;

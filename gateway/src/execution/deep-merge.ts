@@ -1,5 +1,5 @@
 import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
-import type { TypeConditions } from './type-conditions.js';
+import type { TypeConditions } from '../lib/type-conditions.js';
 
 /**
  * Adds what another fetch brought to an object; lists of the same length are merged element by element. The type of an object

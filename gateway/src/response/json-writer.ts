@@ -15,7 +15,7 @@ import {
 } from 'graphql';
 import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import { isJson, type Quote, textOf } from '../lib/json-text.js';
-import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
+import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './collect-fields.js';
 
 /**
  * Writes what the client asked for as JSON, straight from what the subgraphs gave; null as soon as anything is not as the schema

@@ -1,6 +1,6 @@
 import { withCode } from '@tributary/server';
 import { type GraphQLError, type GraphQLSchema, getVariableValues } from 'graphql';
-import type { ClientDocument } from './operations.js';
+import type { ClientDocument } from './document-cache.js';
 
 const MAX_ERRORS = 20;
 

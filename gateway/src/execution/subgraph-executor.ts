@@ -4,7 +4,7 @@ import type { Requirements } from '../consistency/index.js';
 import type { Json, JsonObject } from '../lib/json.js';
 import type { SingleFlight } from '../lib/single-flight.js';
 import type { PlanPath } from '../planning/query-plan.js';
-import type { Fetcher, SubgraphResult } from '../subgraph/subgraph-client.js';
+import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
 import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
 import {
   answerFor,
@@ -18,10 +18,10 @@ import {
   holdsNull,
   type PendingCall,
   partOf,
-} from './entity-groups.js';
+} from './entity-batch.js';
 import type { ExecutionContext } from './execution-context.js';
 import { type FetchTrace, rounded } from './explanation.js';
-import { copyOf } from './merge.js';
+import { copyOf } from './deep-merge.js';
 
 const MAX_COMPOSED = 1000;
 

@@ -18,8 +18,8 @@ import {
 import { withCause } from '../lib/error-cause.js';
 import { isObject, type Json, type JsonObject, own, type Path } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
-import type { ResponseErrors } from './response-errors.js';
-import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './selection.js';
+import type { ResponseErrors } from '../lib/error-list.js';
+import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './collect-fields.js';
 
 /** Makes of what the subgraphs gave what the client asked for: its names and order, its nulls, nothing else. */
 export type Shape = (data: JsonObject, errors: ResponseErrors) => JsonObject | null;

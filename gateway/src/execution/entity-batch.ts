@@ -2,10 +2,10 @@ import type { ReadPosition } from '@tributary/consistency';
 import { withCause } from '../lib/error-cause.js';
 import { isObject, type Json } from '../lib/json.js';
 import type { PlanPath } from '../planning/query-plan.js';
-import { MAX_ERRORS } from '../response/response-errors.js';
-import type { SubgraphError, SubgraphResult } from '../subgraph/subgraph-client.js';
+import { MAX_ERRORS } from '../lib/error-list.js';
+import type { SubgraphError, SubgraphResult } from '../subgraph/index.js';
 import type { SubgraphOperation } from './composed-operation.js';
-import { copyOf } from './merge.js';
+import { copyOf } from './deep-merge.js';
 
 /** A plan's fetch of entities, with what it asks for in one request. */
 export interface EntityCall {

@@ -1,4 +1,4 @@
-import type { Path } from '../lib/json.js';
+import type { Path } from './json.js';
 
 /** How many errors a response lists at most. */
 export const MAX_ERRORS = 1000;

@@ -23,12 +23,12 @@ import { LRUCache } from 'lru-cache';
 import { parseStaleness } from '../consistency/index.js';
 import type { SupergraphSchema } from '../lib/supergraph-schema.js';
 import type { Variant } from '../runtime/engine.js';
-import { conditionVariables } from './conditions.js';
+import { conditionVariables } from './skip-include.js';
 import { documentRules } from './document-rules.js';
 import { checkLimits, type OperationLimits } from './limits.js';
 import { type NormalizedOperation, normalizeOperation } from './normalize-operation.js';
 import { type RequiredFields, requiredFields } from './required-fields.js';
-import { nameFields } from './response-names.js';
+import { nameFields } from './rename-conflicts.js';
 import { documentWeight, operationWeight, weightOf } from './weights.js';
 
 /** The memory that operations and their plans may take, in bytes (estimated; see `weights.ts`). */

@@ -15,16 +15,16 @@ import type { EntityCache } from '../cache/index.js';
 import { unusableSupergraph } from '../check-files.js';
 import type { GatewayConfig } from '../config.js';
 import { latest, parseStaleness, type Requirements } from '../consistency/index.js';
-import { credentialsOf } from '../execution/credentials.js';
+import { credentialsOf } from '../lib/partition-key.js';
 import { causeOf } from '../lib/error-cause.js';
 import { FailedRequests } from '../lib/failed-requests.js';
 import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-controller.js';
 import { openGraphs } from '../open-graphs.js';
-import { clientKey } from '../server/client-key.js';
-import { ConsistencyHeaders } from '../server/consistency-headers.js';
-import { Engine } from './engine.js';
-import type { GraphManager, LoadedGraph } from './graph-manager.js';
-import { SharedQueries } from './shared-queries.js';
+import { clientKey } from './client-key.js';
+import { ConsistencyHeaders } from './consistency-headers.js';
+import { Engine } from '../runtime/engine.js';
+import type { GraphManager, LoadedGraph } from '../runtime/graph-manager.js';
+import { SharedQueries } from '../runtime/shared-queries.js';
 
 /** Codes of errors that are no fault of the client's request; DOWNSTREAM_SERVICE_ERROR is one that its subgraph gave no code. */
 const FAILURES: ReadonlySet<unknown> = new Set([
