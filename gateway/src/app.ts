@@ -1,12 +1,14 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
 import cors from '@fastify/cors';
 import type { EventBus } from '@tributary/bus';
 import { createHttpService, type HttpService, serveGraphQL } from '@tributary/server';
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
 import { openCache } from './open-cache.js';
-import { Supergraph } from './server/graphql-handler.js';
+import { loadGraphs, openGraphs } from './open-graphs.js';
 import { CONSISTENCY_RESPONSE_HEADERS } from './server/consistency-headers.js';
 import { serveExplorerPages } from './server/explorer-pages.js';
+import { GraphQLHandler } from './server/graphql-handler.js';
 
 /** The gateway: one graph over all subgraphs. It can listen at once, and is ready when it has a supergraph. */
 export interface Gateway extends HttpService {
@@ -26,18 +28,26 @@ const REQUEST_GRACE_MS = 4500;
  * @throws ConfigurationError when SUPERGRAPH_PATH names a file that cannot be served
  */
 export async function createGateway(config: GatewayConfig, logger: Logger, bus?: EventBus): Promise<Gateway> {
-  let supergraph: Supergraph | undefined;
+  let graphs: ReturnType<typeof openGraphs> | undefined;
   const service = createHttpService({
     name: 'gateway',
     host: config.HOST,
     port: config.GATEWAY_PORT,
     logger,
     trustedProxies: config.TRUSTED_PROXIES,
-    readiness: async () => supergraph?.state ?? { ready: false },
+    readiness: async () => graphs?.state ?? { ready: false },
   });
   const cache = await openCache(config, logger, service, bus);
-  const loading = new Supergraph(config, { logger, metrics: service.metrics, health: service.health }, cache);
-  supergraph = loading;
+  const loaded = openGraphs(config, { logger, metrics: service.metrics, health: service.health }, cache);
+  graphs = loaded;
+  const handler = new GraphQLHandler(loaded, {
+    defaultStalenessMs: config.MAX_STALENESS ?? Number.POSITIVE_INFINITY,
+    deduplicatesQueries: config.CLIENT_QUERY_DEDUPLICATION,
+    forwardedHeaders: config.PROPAGATED_HEADERS.map(({ name }) => name),
+    mayExplain: (token) => mayExplain(token, config),
+    cacheEpoch: () => cache?.epoch ?? 0,
+    logger,
+  });
 
   // Lets a page on the public web (Apollo's Sandbox) ask a server on this machine. Before CORS, which answers preflights.
   service.app.addHook('onRequest', (request, reply, done) => {
@@ -55,10 +65,13 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     strictPreflight: false,
   });
   if (config.EXPLORER) await serveExplorerPages(service.app);
-  serveGraphQL(service.app, (request) => loading.run(request));
-  service.onClose('supergraph', () => loading.close());
+  serveGraphQL(service.app, (request) => handler.run(request));
+  service.onClose('supergraph', async () => {
+    await loaded.close();
+    handler.close();
+  });
 
-  const ready = loading.load();
+  const ready = loadGraphs(loaded, config);
   // A file needs nothing from outside: it is loaded, or refused, before clients can connect.
   if (config.SUPERGRAPH_PATH) {
     await ready.catch(async (error: unknown) => {
@@ -73,8 +86,19 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     heard: (source) => cache?.heard(source) ?? 0,
     close(options = {}) {
       const { delayMs = 0, patienceMs = 0 } = options;
-      loading.endIn(delayMs + patienceMs + REQUEST_GRACE_MS);
+      loaded.endIn(delayMs + patienceMs + REQUEST_GRACE_MS);
       return service.close(options);
     },
   };
+}
+
+/** Outside production every client may ask for an explanation; in production, those with the token. */
+function mayExplain(token: string, { isProduction, EXPLAIN_TOKEN }: GatewayConfig): boolean {
+  return !isProduction || (EXPLAIN_TOKEN !== undefined && isSame(token, EXPLAIN_TOKEN));
+}
+
+/** Compares secrets in a time that does not depend on where they differ. */
+function isSame(given: string, secret: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(given), digest(secret));
 }

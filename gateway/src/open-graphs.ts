@@ -1,7 +1,11 @@
 import { type HttpService, systemTime } from '@tributary/server';
 import { type Logger, pino } from 'pino';
+import { Gauge } from 'prom-client';
+import type { EntityCache } from './cache/index.js';
+import { unusableSupergraph } from './check-files.js';
 import type { GatewayConfig } from './config.js';
-import { GraphManager, type GraphParts } from './runtime/graph-manager.js';
+import { Engine } from './runtime/engine.js';
+import { GraphManager } from './runtime/graph-manager.js';
 import {
   FetchMetrics,
   HttpSubgraph,
@@ -24,18 +28,12 @@ const LONGEST_QUIET_MS = 10_000;
 /** What the manager of graphs reports to. */
 export type GraphReports = Pick<HttpService, 'metrics' | 'health'> & { readonly logger: Logger };
 
-export interface GraphHooks<Graph> {
-  readonly createGraph: (parts: GraphParts) => Graph;
-  /** Called when a subgraph reports a position of its own. */
-  readonly onPosition: (subgraph: string) => void;
-}
-
 /** Creates the manager of graphs that the settings describe, with its source of supergraphs and its subgraphs' clients. */
-export function openGraphs<Graph>(
+export function openGraphs(
   config: GatewayConfig,
   { logger, metrics, health }: GraphReports,
-  { createGraph, onPosition }: GraphHooks<Graph>,
-): GraphManager<Graph> {
+  cache: EntityCache | null,
+): GraphManager<Engine> {
   const time = systemTime;
   const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, SUPERGRAPH_FALLBACK } = config;
   const { REDIS_URL, REDIS_PREFIX } = config;
@@ -56,21 +54,58 @@ export function openGraphs<Graph>(
       });
   const fetchMetrics = new FetchMetrics(metrics, time);
   const options = subgraphOptions(config);
-  const graphs: GraphManager<Graph> = new GraphManager({
+  const graphs: GraphManager<Engine> = new GraphManager({
     source,
     fallback,
     connect: (subgraph) => {
       // The supergraph names the URLs without their credentials.
       const configured = SUPERGRAPH_PATH ? undefined : config.SUBGRAPHS.find(({ name }) => name === subgraph.name);
-      return new HttpSubgraph(configured ?? subgraph, options, { logger, metrics: fetchMetrics, onPosition, time });
+      return new HttpSubgraph(configured ?? subgraph, options, {
+        logger,
+        metrics: fetchMetrics,
+        onPosition: (name) => cache?.expect(name),
+        time,
+      });
     },
-    createGraph,
+    createGraph: (parts) =>
+      new Engine({
+        ...parts,
+        cache,
+        shareFetches: config.SUBGRAPH_FETCH_DEDUPLICATION,
+        mergeFetches: config.ENTITY_BATCHING,
+        limits: {
+          tokens: config.MAX_OPERATION_TOKENS,
+          depth: config.MAX_OPERATION_DEPTH,
+          aliases: config.MAX_OPERATION_ALIASES,
+          fields: config.MAX_OPERATION_FIELDS,
+        },
+        maxOperations: config.MAX_OPERATIONS,
+        labels: config.OVERRIDE_LABELS,
+        introspection: config.INTROSPECTION,
+        suggestions: config.SUGGESTIONS,
+      }),
     logger,
     metrics,
     health,
     time,
   });
+  new Gauge({
+    name: 'gateway_operations_bytes',
+    help: 'Estimated memory of planned operations',
+    registers: [metrics],
+    aggregator: 'sum',
+    collect() {
+      this.set(graphs.loaded?.graph.operationsWeight ?? 0);
+    },
+  });
   return graphs;
+}
+
+/** Loads the first graph. @throws when there never can be one: ConfigurationError for a file that cannot be served */
+export function loadGraphs(graphs: GraphManager<Engine>, { SUPERGRAPH_PATH }: GatewayConfig): Promise<unknown> {
+  return graphs.load().catch((error) => {
+    throw SUPERGRAPH_PATH ? unusableSupergraph(SUPERGRAPH_PATH, error) : error;
+  });
 }
 
 /** Composes the supergraph of `SUBGRAPHS`, for the `compose` command. @returns SDL @throws ConfigurationError with every reason */

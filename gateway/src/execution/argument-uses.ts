@@ -8,9 +8,9 @@ import {
   type ValueNode,
   visit,
 } from 'graphql';
+import type { ArgumentUse } from '../lib/error-list.js';
 import type { Path } from '../lib/json.js';
 import { SourceLines } from '../operation/source-lines.js';
-import type { ArgumentUse } from '../lib/error-list.js';
 import type { SubgraphError } from '../subgraph/index.js';
 import type { SubgraphOperation } from './composed-operation.js';
 

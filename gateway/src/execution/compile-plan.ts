@@ -1,18 +1,18 @@
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
+import type { TypeConditions } from '../lib/type-conditions.js';
 import type { FetchNode, PlanNode, PlanPath } from '../planning/query-plan.js';
 import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
-import { compileContext } from './from-context.js';
+import { compileRewrites } from './data-rewrites.js';
+import { copyOf, mergeInto } from './deep-merge.js';
 import type { EntityCall } from './entity-batch.js';
 import type { EntityKeys } from './entity-keys.js';
 import type { ExecutionContext } from './execution-context.js';
 import { addEntityErrors, addRootErrors } from './fetch-errors.js';
-import { copyOf, mergeInto } from './deep-merge.js';
 import { collect, collectChains, collectPaths } from './flatten.js';
+import { compileContext } from './from-context.js';
 import { compileRepresentation } from './representations.js';
-import { compileRewrites } from './data-rewrites.js';
 import { withoutRootCondition } from './root-condition.js';
 import type { SubgraphCalls } from './subgraph-executor.js';
-import type { TypeConditions } from '../lib/type-conditions.js';
 
 /** A node of a plan, compiled: runs on the values that it is about, all of one path. */
 export type RunNode = (run: ExecutionContext, at: Cursor) => Promise<void> | void;

@@ -1,7 +1,7 @@
 import type { Observed, Requirements } from '../consistency/index.js';
+import type { ResponseErrors } from '../lib/error-list.js';
 import type { JsonObject } from '../lib/json.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
-import type { ResponseErrors } from '../lib/error-list.js';
 import type { FetchTrace } from './explanation.js';
 
 /** What one request brings to an operation. */

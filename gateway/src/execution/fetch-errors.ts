@@ -1,6 +1,6 @@
 import { withCause } from '../lib/error-cause.js';
-import { isObject, type Path } from '../lib/json.js';
 import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from '../lib/error-list.js';
+import { isObject, type Path } from '../lib/json.js';
 import type { SubgraphError, SubgraphResult } from '../subgraph/index.js';
 import { argumentFinder } from './argument-uses.js';
 import { type SubgraphOperation, selectedNames } from './composed-operation.js';

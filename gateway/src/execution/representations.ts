@@ -1,9 +1,9 @@
 import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
-import type { RequiredSelection, Rewrite } from '../planning/query-plan.js';
-import { mergeInto } from './deep-merge.js';
-import { compileRewrites } from './data-rewrites.js';
 import type { TypeConditions } from '../lib/type-conditions.js';
+import type { RequiredSelection, Rewrite } from '../planning/query-plan.js';
+import { compileRewrites } from './data-rewrites.js';
+import { mergeInto } from './deep-merge.js';
 
 /** What stands for some entities in a request to a subgraph: each once, as JSON. */
 export interface Representations {

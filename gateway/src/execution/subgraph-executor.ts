@@ -6,6 +6,7 @@ import type { SingleFlight } from '../lib/single-flight.js';
 import type { PlanPath } from '../planning/query-plan.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
 import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
+import { copyOf } from './deep-merge.js';
 import {
   answerFor,
   distribute,
@@ -21,7 +22,6 @@ import {
 } from './entity-batch.js';
 import type { ExecutionContext } from './execution-context.js';
 import { type FetchTrace, rounded } from './explanation.js';
-import { copyOf } from './deep-merge.js';
 
 const MAX_COMPOSED = 1000;
 

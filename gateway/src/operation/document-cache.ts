@@ -22,14 +22,13 @@ import {
 import { LRUCache } from 'lru-cache';
 import { parseStaleness } from '../consistency/index.js';
 import type { SupergraphSchema } from '../lib/supergraph-schema.js';
-import type { Variant } from '../runtime/engine.js';
-import { conditionVariables } from './skip-include.js';
 import { documentRules } from './document-rules.js';
 import { checkLimits, type OperationLimits } from './limits.js';
 import { type NormalizedOperation, normalizeOperation } from './normalize-operation.js';
-import { type RequiredFields, requiredFields } from './required-fields.js';
 import { nameFields } from './rename-conflicts.js';
-import { documentWeight, operationWeight, weightOf } from './weights.js';
+import { type RequiredFields, requiredFields } from './required-fields.js';
+import { conditionVariables } from './skip-include.js';
+import { documentWeight, operationWeight, type Weighed, weightOf } from './weights.js';
 
 /** The memory that operations and their plans may take, in bytes (estimated; see `weights.ts`). */
 const MAX_WEIGHT = 200_000_000;
@@ -69,7 +68,7 @@ export interface Operation {
   /** The part of the operation that asks about the schema itself. */
   readonly introspection: DocumentNode | null;
   /** Planned and compiled, by the values of the conditions. */
-  readonly variants: LRUCache<string, Variant>;
+  readonly variants: LRUCache<string, Weighed>;
 }
 
 /** What a client wrote: how it relates to the normalized operation. Holds no operation, so that one that is evicted is freed. */
@@ -204,7 +203,7 @@ export class Operations {
   }
 
   /** Keeps a variant with its operation. */
-  addVariant(operation: Operation, key: string, variant: Variant): void {
+  addVariant(operation: Operation, key: string, variant: Weighed): void {
     operation.variants.set(key, variant);
     this.weigh(operation);
   }

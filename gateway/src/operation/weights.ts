@@ -1,6 +1,4 @@
 import type { OperationDefinitionNode } from 'graphql';
-import type { QueryPlan } from '../planning/query-plan.js';
-import type { Variant } from '../runtime/engine.js';
 import type { Operation } from './document-cache.js';
 
 // Estimates of heap, in bytes. Measured with Node 20 over operations of 2 to 1,000 fields, with fragments, literals and variants:
@@ -32,8 +30,15 @@ export function operationWeight(size: number): number {
   return OPERATION_BYTES + BYTES_PER_CHARACTER * size;
 }
 
-export function planWeight({ node }: QueryPlan): number {
+/** @param plan its nodes, as JSON values */
+export function planWeight({ node }: { readonly node?: unknown }): number {
   return node ? BYTES_PER_PLAN_CHARACTER * JSON.stringify(node).length : 0;
+}
+
+/** What is kept of an operation for certain conditions: a plan, and the authoritative one beside it. */
+export interface Weighed {
+  readonly planWeight: number;
+  readonly owners?: { readonly planWeight: number } | null;
 }
 
 /** What an operation takes with its variants and their plans. */
@@ -43,6 +48,6 @@ export function weightOf({ weight, fields, variants }: Operation): number {
   return sum;
 }
 
-function variantWeight({ planWeight: own, owners }: Variant, fields: number): number {
+function variantWeight({ planWeight: own, owners }: Weighed, fields: number): number {
   return VARIANT_BYTES + BYTES_PER_FIELD * fields + own + (owners?.planWeight ?? 0);
 }

@@ -22,12 +22,12 @@ import {
   type ValueNode,
   visit,
 } from 'graphql';
-import type { TypeConditions } from '../lib/type-conditions.js';
+import type { ArgumentUse, ResponseError } from '../lib/error-list.js';
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
+import type { TypeConditions } from '../lib/type-conditions.js';
 import type { ClientDocument, Operation } from '../operation/document-cache.js';
 import { SourceLines } from '../operation/source-lines.js';
 import { withoutSuggestions } from '../operation/suggestions.js';
-import type { ArgumentUse, ResponseError } from '../lib/error-list.js';
 import { type SelectedField, selectedFields } from './collect-fields.js';
 
 /** How many of the paths that one error affects it lists. */

@@ -16,9 +16,9 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import { withCause } from '../lib/error-cause.js';
+import type { ResponseErrors } from '../lib/error-list.js';
 import { isObject, type Json, type JsonObject, own, type Path } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
-import type { ResponseErrors } from '../lib/error-list.js';
 import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './collect-fields.js';
 
 /** Makes of what the subgraphs gave what the client asked for: its names and order, its nulls, nothing else. */

@@ -12,22 +12,21 @@ import {
   reached,
   stricter,
 } from '../consistency/index.js';
+import { PlanCompiler, type RunNode } from '../execution/compile-plan.js';
 import { SubgraphOperations } from '../execution/composed-operation.js';
-import { credentialsOf } from '../lib/partition-key.js';
 import { EntityKeys } from '../execution/entity-keys.js';
 import type { ExecutionContext } from '../execution/execution-context.js';
 import { type Explanation, explain, type FreshnessReport, reportFreshness, rounded } from '../execution/explanation.js';
-import { PlanCompiler, type RunNode } from '../execution/compile-plan.js';
 import { copyOfResult, SubgraphCalls } from '../execution/subgraph-executor.js';
-import { TypeConditions } from '../lib/type-conditions.js';
+import { ResponseErrors } from '../lib/error-list.js';
 import type { JsonObject } from '../lib/json.js';
 import { enclose, quote } from '../lib/json-text.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
+import { credentialsOf } from '../lib/partition-key.js';
 import { SingleFlight } from '../lib/single-flight.js';
 import { SupergraphSchema } from '../lib/supergraph-schema.js';
+import { TypeConditions } from '../lib/type-conditions.js';
 import { type NormalizedVariables, readVariables } from '../operation/coerce-variables.js';
-import { checkKnownScalars } from '../operation/known-scalars.js';
-import type { OperationLimits } from '../operation/limits.js';
 import {
   type CheckedOperation,
   type ClientDocument,
@@ -35,6 +34,8 @@ import {
   Operations,
   withDirectives,
 } from '../operation/document-cache.js';
+import { checkKnownScalars } from '../operation/known-scalars.js';
+import type { OperationLimits } from '../operation/limits.js';
 import { errorWithoutSuggestions } from '../operation/suggestions.js';
 import { planWeight } from '../operation/weights.js';
 import { createApolloPlanners } from '../planning/apollo-planner.js';
@@ -43,7 +44,6 @@ import { PlanningQueue } from '../planning/planning-queue.js';
 import type { QueryPlan } from '../planning/query-plan.js';
 import type { QueryPlanner, QueryPlanners } from '../planning/query-planner.js';
 import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
-import { ResponseErrors } from '../lib/error-list.js';
 import { compileShape, type Shape } from '../response/complete-value.js';
 import { compileWriter, type Write } from '../response/json-writer.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
@@ -189,7 +189,7 @@ export class Engine {
     const variables = readVariables(this.#apiSchema, document, request.variables ?? {});
     if ('errors' in variables) return { errors: this.#shown(variables.errors) };
     const key = this.#variantKey(operation, variables.coerced);
-    const known = operation.variants.get(key);
+    const known = operation.variants.get(key) as Variant | undefined;
     const variant =
       known ??
       (await this.#prepare(operation, key, variables.coerced, client).catch((error) =>

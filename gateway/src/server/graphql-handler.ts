@@ -1,7 +1,5 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import {
   type GraphQLRequest,
-  type Health,
   MAX_OPERATION_NAME,
   RequestRefusedError,
   refuseChange,
@@ -10,21 +8,16 @@ import {
 } from '@tributary/server';
 import { GraphQLError, OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
-import { Gauge, type Registry } from 'prom-client';
-import type { EntityCache } from '../cache/index.js';
-import { unusableSupergraph } from '../check-files.js';
-import type { GatewayConfig } from '../config.js';
 import { latest, parseStaleness, type Requirements } from '../consistency/index.js';
-import { credentialsOf } from '../lib/partition-key.js';
 import { causeOf } from '../lib/error-cause.js';
 import { FailedRequests } from '../lib/failed-requests.js';
 import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-controller.js';
-import { openGraphs } from '../open-graphs.js';
-import { clientKey } from './client-key.js';
-import { ConsistencyHeaders } from './consistency-headers.js';
-import { Engine } from '../runtime/engine.js';
+import { credentialsOf } from '../lib/partition-key.js';
+import type { Engine } from '../runtime/engine.js';
 import type { GraphManager, LoadedGraph } from '../runtime/graph-manager.js';
 import { SharedQueries } from '../runtime/shared-queries.js';
+import { clientKey } from './client-key.js';
+import { ConsistencyHeaders } from './consistency-headers.js';
 
 /** Codes of errors that are no fault of the client's request; DOWNSTREAM_SERVICE_ERROR is one that its subgraph gave no code. */
 const FAILURES: ReadonlySet<unknown> = new Set([
@@ -37,79 +30,41 @@ const FAILURES: ReadonlySet<unknown> = new Set([
 
 type LoadedSupergraph = LoadedGraph<Engine>;
 
-/** What a supergraph reports to. */
-export interface SupergraphReports {
+export interface GraphQLHandlerOptions {
+  /** The bound on staleness of requests without one, in milliseconds; infinite without a bound. */
+  readonly defaultStalenessMs: number;
+  /** Whether equal queries at the same time share one execution. */
+  readonly deduplicatesQueries: boolean;
+  /** The names of the headers that are forwarded to subgraphs. */
+  readonly forwardedHeaders: readonly string[];
+  /** Whether a value of the header `x-explain` entitles a client to an explanation. */
+  readonly mayExplain: (token: string) => boolean;
+  /** Changes with each invalidation: a query that comes after one is not answered with the result of an earlier one. */
+  readonly cacheEpoch: () => number;
   readonly logger: Logger;
-  readonly metrics: Registry;
-  readonly health: Health;
 }
 
-/** Loads the supergraph, keeps it current, and runs operations on it. */
-export class Supergraph {
+/** Turns HTTP requests into operations on the loaded graph, and results into HTTP responses. */
+export class GraphQLHandler {
   readonly #graphs: GraphManager<Engine>;
-  /** Requests that failed, where no subgraph is named as the cause. */
+  readonly #options: GraphQLHandlerOptions;
+  /** Failed requests whose cause is no subgraph. */
   readonly #failedRequests: FailedRequests;
-  readonly #config: GatewayConfig;
-  readonly #defaultStalenessMs: number;
-  readonly #cache: EntityCache | null;
   readonly #consistencyHeaders: ConsistencyHeaders;
   readonly #sharedQueries = new SharedQueries();
-  constructor(config: GatewayConfig, { logger, metrics, health }: SupergraphReports, cache: EntityCache | null) {
-    this.#config = config;
-    this.#consistencyHeaders = new ConsistencyHeaders(logger);
-    this.#cache = cache;
-    this.#defaultStalenessMs = config.MAX_STALENESS ?? Number.POSITIVE_INFINITY;
-    this.#failedRequests = new FailedRequests(logger, 'requests failed');
-    this.#graphs = openGraphs<Engine>(
-      config,
-      { logger, metrics, health },
-      {
-        createGraph: (parts) =>
-          new Engine({
-            ...parts,
-            shareFetches: config.SUBGRAPH_FETCH_DEDUPLICATION,
-            mergeFetches: config.ENTITY_BATCHING,
-            limits: {
-              tokens: config.MAX_OPERATION_TOKENS,
-              depth: config.MAX_OPERATION_DEPTH,
-              aliases: config.MAX_OPERATION_ALIASES,
-              fields: config.MAX_OPERATION_FIELDS,
-            },
-            maxOperations: config.MAX_OPERATIONS,
-            labels: config.OVERRIDE_LABELS,
-            cache,
-            introspection: config.INTROSPECTION,
-            suggestions: config.SUGGESTIONS,
-          }),
-        onPosition: (source) => cache?.expect(source),
-      },
-    );
-    const operationsWeight = () => this.#graphs.loaded?.graph.operationsWeight ?? 0;
-    new Gauge({
-      name: 'gateway_operations_bytes',
-      help: 'Estimated memory of the operations that are kept planned',
-      registers: [metrics],
-      aggregator: 'sum',
-      collect() {
-        this.set(operationsWeight());
-      },
-    });
+
+  constructor(graphs: GraphManager<Engine>, options: GraphQLHandlerOptions) {
+    this.#graphs = graphs;
+    this.#options = options;
+    this.#consistencyHeaders = new ConsistencyHeaders(options.logger);
+    this.#failedRequests = new FailedRequests(options.logger, 'requests failed');
   }
 
-  /** Starts to load; resolves when there is something to serve, or when it was closed before. @throws when there never can be */
-  load(): Promise<unknown> {
-    const { SUPERGRAPH_PATH } = this.#config;
-    return this.#graphs.load().catch((error) => {
-      throw SUPERGRAPH_PATH ? unusableSupergraph(SUPERGRAPH_PATH, error) : error;
-    });
-  }
-
-  /** What operators are told. */
-  get state() {
-    return this.#graphs.state;
-  }
-
-  /** Runs one operation; what a subgraph could not give comes as an error beside the rest. */
+  /**
+   * Runs one operation. Failures of subgraphs are errors beside the data.
+   *
+   * @throws RequestRefusedError 503 while there is no supergraph, 429 when too many operations wait to be planned
+   */
   async run(request: GraphQLRequest): Promise<WrittenResult> {
     const { loaded } = this.#graphs;
     if (!loaded) {
@@ -118,13 +73,13 @@ export class Supergraph {
     }
     const headers = this.#forwardedHeaders(request);
     const isQuery = loaded.graph.typeOf(request.query, request.operationName) === OperationTypeNode.QUERY;
-    if (!isQuery || !this.#config.CLIENT_QUERY_DEDUPLICATION || this.#isBounded(request, loaded)) {
+    if (!isQuery || !this.#options.deduplicatesQueries || this.#isBounded(request, loaded)) {
       const controller = new LazyAbortController();
       request.onGone(() => controller.abort());
       return this.#execute(loaded, request, headers, controller);
     }
     const demands = [request.http.headers['x-freshness'] !== undefined, this.#consistencyHeaders.find(request)];
-    const epoch = this.#cache?.epoch ?? 0;
+    const epoch = this.#options.cacheEpoch();
     const key = JSON.stringify([
       loaded.id,
       epoch,
@@ -207,7 +162,7 @@ export class Supergraph {
   #isBounded({ http, query, operationName }: GraphQLRequest, { graph: engine }: LoadedSupergraph): boolean {
     return (
       http.headers['x-max-staleness'] !== undefined ||
-      Number.isFinite(this.#defaultStalenessMs) ||
+      Number.isFinite(this.#options.defaultStalenessMs) ||
       Number.isFinite(engine.maxStalenessOf(query, operationName))
     );
   }
@@ -217,41 +172,26 @@ export class Supergraph {
     const bound = request.http.headers['x-max-staleness'];
     return {
       positions: this.#consistencyHeaders.read(request),
-      maxStalenessMs: typeof bound === 'string' ? parseStaleness(bound) : this.#defaultStalenessMs,
+      maxStalenessMs: typeof bound === 'string' ? parseStaleness(bound) : this.#options.defaultStalenessMs,
     };
   }
 
   /** Whether the client asks, and may be told, how its answer comes about. */
   #explains({ http }: GraphQLRequest): boolean {
-    const asked = http.headers['x-explain'];
-    if (typeof asked !== 'string') return false;
-    const { isProduction, EXPLAIN_TOKEN } = this.#config;
-    return isProduction ? EXPLAIN_TOKEN !== undefined && isSame(asked, EXPLAIN_TOKEN) : true;
+    const token = http.headers['x-explain'];
+    return typeof token === 'string' && this.#options.mayExplain(token);
   }
 
   #forwardedHeaders({ http }: GraphQLRequest): Record<string, string> {
     const headers: Record<string, string> = {};
-    for (const { name } of this.#config.PROPAGATED_HEADERS) {
+    for (const name of this.#options.forwardedHeaders) {
       const value = name === 'x-request-id' ? http.id : http.headers[name];
       if (typeof value === 'string') headers[name] = value;
     }
     return headers;
   }
 
-  /** Requests that wait for a subgraph when so much time has passed are answered without it: the gateway is about to be closed. */
-  endIn(ms: number): void {
-    this.#graphs.endIn(ms);
-  }
-
-  /** Ends what is left. */
-  async close(): Promise<void> {
-    await this.#graphs.close();
+  close(): void {
     this.#failedRequests.close();
   }
-}
-
-/** Compares secrets in a time that says nothing of where they differ. */
-function isSame(given: string, secret: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(given), digest(secret));
 }
