@@ -1,11 +1,12 @@
 import { NatsBus } from '@tributary/bus';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import { AlreadyRunningError } from '@tributary/postgres';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../../../test/harness/graph.ts';
 import { haveNats, startNats, type TestNats } from '../../../test/harness/nats.ts';
+import { openOrdersAdmin } from '../../../test/harness/orders-admin.ts';
 import { until } from '../../../test/harness/until.ts';
 
 const NATS_IS_HERE = haveNats();
@@ -14,13 +15,13 @@ if (!NATS_IS_HERE) test('copies fed over the NATS bus', ({ skip }) => skip('nats
 describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fed over the %s bus', (kind) => {
   let graph: TestGraph;
   let nats: TestNats | undefined;
-  let operations: OrdersOperations;
+  let operations: OrdersAdmin;
   beforeAll(async () => {
     if (kind === 'NATS') nats = await startNats();
     const bus = nats && new NatsBus({ url: nats.url, name: 'test', logger: pino({ level: 'silent' }) });
     // Without its look at the event log now and then: what is tested here is the bus.
     graph = await startGraph({ ...(bus && { bus }), ordersEnv: { EVENT_POLL_INTERVAL: '1h' } });
-    operations = new OrdersOperations(graph.databases.urls.orders, {
+    operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { NatsBus } from '@tributary/bus';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import { connect } from 'nats';
 import pg from 'pg';
 import { pino } from 'pino';
@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SERVICES } from '../../../test/harness/databases.ts';
 import { startGraph, type TestGraph } from '../../../test/harness/graph.ts';
 import { haveNats, startNats, type TestNats } from '../../../test/harness/nats.ts';
+import { openOrdersAdmin } from '../../../test/harness/orders-admin.ts';
 import { until } from '../../../test/harness/until.ts';
 
 const NATS_IS_HERE = haveNats();
@@ -16,7 +17,7 @@ if (!NATS_IS_HERE) test('dead letters over NATS', ({ skip }) => skip('nats-serve
 describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
   let graph: TestGraph;
   let nats: TestNats;
-  let operations: OrdersOperations;
+  let operations: OrdersAdmin;
   const lines: { level: number; msg: string; [detail: string]: unknown }[] = [];
   beforeAll(async () => {
     nats = await startNats();
@@ -26,7 +27,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
       logger,
       ordersEnv: { SAGA_STEP_TIMEOUT: '60s' },
     });
-    operations = new OrdersOperations(graph.databases.urls.orders, {
+    operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });
