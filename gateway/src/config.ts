@@ -14,7 +14,7 @@ import {
   urlSetting,
 } from '@tributary/server';
 import { z } from 'zod';
-import type { HeaderRule, Subgraph } from './subgraph/subgraph-client.js';
+import type { HeaderRule, Subgraph } from './subgraph/index.js';
 
 const LOCAL_SUBGRAPHS =
   'users=http://localhost:4001/graphql,products=http://localhost:4002/graphql,orders=http://localhost:4003/graphql';

@@ -3,7 +3,7 @@ import { Counter, type Registry } from 'prom-client';
 import { latest, NO_REQUIREMENTS, type Observed, type Requirements, reached } from '../consistency/index.js';
 import type { Json } from '../lib/json.js';
 import { isJson } from '../lib/json-text.js';
-import type { SubgraphResult } from '../subgraph/subgraph-client.js';
+import type { SubgraphResult } from '../subgraph/index.js';
 import type { CachePlan } from './cache-control.js';
 import type { CacheEntry } from './cache-entry.js';
 import type { InvalidationLog } from './invalidation-log.js';

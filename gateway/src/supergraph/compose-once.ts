@@ -1,5 +1,5 @@
 import { ConfigurationError } from '@tributary/server';
-import { type Subgraph, withoutCredentials } from '../subgraph/subgraph-client.js';
+import { type Subgraph, withoutCredentials } from '../subgraph/index.js';
 import { CompositionError, composeSchemas } from './compose-schemas.js';
 
 /**

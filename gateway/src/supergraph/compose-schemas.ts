@@ -1,6 +1,6 @@
 import { IntrospectAndCompose } from '@apollo/gateway';
 import type { GraphQLDataSource } from '@apollo/gateway/dist/datasources/types.js';
-import type { Subgraph } from '../subgraph/subgraph-client.js';
+import type { Subgraph } from '../subgraph/index.js';
 
 /** The schemas of subgraphs (SDL), by name. */
 export type Schemas = ReadonlyMap<string, string>;

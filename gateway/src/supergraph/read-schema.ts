@@ -1,6 +1,6 @@
 import { SERVICE_DEFINITION_QUERY } from '@apollo/gateway';
 import type { JsonObject } from '../lib/json.js';
-import type { HttpSubgraph } from '../subgraph/http-subgraph.js';
+import type { HttpSubgraph } from '../subgraph/index.js';
 
 /** Reads the schema of a subgraph. @returns SDL @throws when the subgraph does not respond, or has no `_service { sdl }` */
 export async function readSchema(subgraph: Pick<HttpSubgraph, 'query'>): Promise<string> {

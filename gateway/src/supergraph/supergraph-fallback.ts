@@ -4,7 +4,7 @@ import { causeOf, Fault, systemTime, type Time } from '@tributary/server';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Subgraph } from '../subgraph/subgraph-client.js';
+import type { Subgraph } from '../subgraph/index.js';
 import { composeSchemas, type Schemas } from './compose-schemas.js';
 
 /** The schemas that a supergraph was composed from. */
