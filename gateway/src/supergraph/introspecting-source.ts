@@ -1,7 +1,6 @@
 import { Fault, type Time } from '@tributary/server';
 import type { Logger } from 'pino';
-import type { Subgraph } from '../subgraph/index.js';
-import { FetchError } from '../subgraph/index.js';
+import { FetchError, type Subgraph } from '../subgraph/index.js';
 import { composeLargest, composeSchemas, type Schemas } from './compose-schemas.js';
 import type { SupergraphSource } from './source.js';
 import { SteadySchema } from './steady-schema.js';

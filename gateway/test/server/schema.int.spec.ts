@@ -11,6 +11,6 @@ afterAll(() => graph?.stop());
 test('docs/schema.graphql is the schema that clients see (bring it up to date with "npx vitest run schema -u")', async () => {
   const { data } = await graph.ask(getIntrospectionQuery());
   await expect(`${printSchema(lexicographicSortSchema(buildClientSchema(data)))}\n`).toMatchFileSnapshot(
-    '../../docs/schema.graphql',
+    '../../../docs/schema.graphql',
   );
 });
