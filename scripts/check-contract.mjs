@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { composeServices } from '@apollo/composition';
 import { Supergraph } from '@apollo/federation-internals';
 import { withDirectives } from '@tributary/gateway';
-import { createOrdersSchema } from '@tributary/orders';
-import { createProductsSchema } from '@tributary/products';
-import { createUsersSchema } from '@tributary/users';
+import { definition as orders } from '@tributary/orders';
+import { definition as products } from '@tributary/products';
+import { definition as users } from '@tributary/users';
 import { buildSchema, findBreakingChanges, graphql, parse } from 'graphql';
 
 const promised = process.argv[2] ?? fileURLToPath(new URL('../docs/schema.graphql', import.meta.url));
@@ -23,12 +23,12 @@ function fail(lines) {
 
 // One after the other: type-graphql builds one schema at a time.
 const services = [];
-for (const [name, create] of Object.entries({
-  users: () => createUsersSchema(NO_DATABASE),
-  products: () => createProductsSchema(NO_DATABASE),
-  orders: () => createOrdersSchema(NO_DATABASE, NO_DATABASE),
-})) {
-  const { data } = await graphql({ schema: await create(), source: '{ _service { sdl } }' });
+for (const { name, load, readConfig } of [users, products, orders]) {
+  const databaseUrl = 'postgres://nobody@localhost/none';
+  const config = readConfig({ [`${name.toUpperCase()}_DATABASE_URL`]: databaseUrl });
+  const { createParts } = await load();
+  const schema = await createParts(config, { databaseUrl, logger: console }).createSchema(NO_DATABASE);
+  const { data } = await graphql({ schema, source: '{ _service { sdl } }' });
   services.push({ name, url: `http://${name}`, typeDefs: parse(data._service.sdl) });
 }
 const { supergraphSdl, errors } = composeServices(services);

@@ -17,6 +17,7 @@ const STEPS = [
   ['no client of the API breaks', node('scripts/check-contract.mjs')],
   ['docs/configuration.md is up to date', node('scripts/document-settings.mjs', '--check')],
   ['docs/errors.md is up to date', node('scripts/document-errors.mjs', '--check')],
+  ['docs/architecture.md shows the imports', node('scripts/structure.mjs', '--check')],
   ['no dead code', installed('knip')],
 ];
 

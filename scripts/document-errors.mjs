@@ -1,4 +1,4 @@
-// docs/errors.md, made from the catalogue of errors: npm run docs writes it, npm run check fails when it is out of date.
+// Generates docs/errors.md from the error catalogue: npm run docs writes it, npm run check fails when it is out of date.
 //   node scripts/document-errors.mjs [--check]
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -21,10 +21,10 @@ const reasons = tableOf(
   ),
 );
 
-const page = `# Errors
+const page = `# Errors: codes, reasons, retries
 
-Every error has a code, \`extensions.code\`. Programs decide by the code and, where there is one, by \`extensions.reason\`; messages are for people
-and may change. A request for a page that is too large, for example:
+After this page you can handle every error, and decide which to retry. Decide by \`extensions.code\` and, if there is one, \`extensions.reason\`; messages
+are for people and may change. For example, a page that is too large:
 
 \`\`\`sh
 curl localhost:4000/graphql -H 'content-type: application/json' -d '{"query": "query Latest($first: Int) { orders(first: $first) { totalCount } }", "variables": {"first": 1000}}'
@@ -46,22 +46,22 @@ curl localhost:4000/graphql -H 'content-type: application/json' -d '{"query": "q
 
 ## What a client does with an error
 
-1. No key \`data\` in the response: the operation was not executed. With \`data\`: \`path\` names the field that the error is about, and fields without an
-   error are complete. An error that several fields lack their data for, as when a subgraph is down, names the first in \`path\`, up to 20 in
-   \`extensions.paths\`, and their number in \`extensions.pathCount\`.
-2. Show \`message\` where a person has to change something: \`BAD_USER_INPUT\` (beside the input that \`extensions.field\` names), \`NOT_FOUND\`, \`CONFLICT\`.
+1. Without the key \`data\` in the response the operation was not executed. With \`data\`, \`path\` is the field of the error, and fields without an error
+   are complete. If one failure leaves several fields without data, as when a subgraph is down, \`path\` is the first, \`extensions.paths\` lists up to 20, and
+   \`extensions.pathCount\` is their number.
+2. Show \`message\` if a person has to change something: \`BAD_USER_INPUT\` (beside the input that \`extensions.field\` names), \`NOT_FOUND\`, \`CONFLICT\`.
 3. Retry only the codes whose row below says so: after one second, then 2, 4 and so on with some randomness, five times at most. A mutation with an
    \`idempotencyKey\` is safe to send again with the same key. Before you retry another mutation, read whether it took effect.
 4. Report \`INTERNAL_SERVER_ERROR\` with \`extensions.requestId\`: operators find the cause in the log with it. Report \`INVALID_SUBGRAPH_RESPONSE\` with its
    message too, which names the field and the fault: the log has every such request at \`LOG_LEVEL=debug\`, and else [samples](operations.md#failed-requests).
 
 Every response has the header \`x-request-id\`: the client's own if it sent one (letters, digits, \`_\`, \`.\`, \`:\` and \`-\`, 128 at most), else a new one. The gateway and
-the services log it as \`reqId\`. Where requests share a fetch, an error names the request that was logged, which may be another client's.
+the services log it as \`reqId\`. If requests share a fetch, an error names the request that was logged, which may be another client's.
 
 ## Codes
 
-The HTTP statuses are those of responses of the type \`application/graphql-response+json\`. To clients that accept only \`application/json\`, a document or variables
-that GraphQL refuses are answered with 200, as [GraphQL over HTTP](https://graphql.github.io/graphql-over-http/draft/) says.
+The HTTP statuses are those of responses of the type \`application/graphql-response+json\`. Clients that accept only \`application/json\` receive 200 for a document
+or variables that GraphQL refuses, as [GraphQL over HTTP](https://graphql.github.io/graphql-over-http/draft/) specifies.
 
 ${codes}
 
@@ -69,7 +69,7 @@ ${codes}
 
 ${reasons}
 
-This page is generated from \`shared/server/src/errors/error-catalogue.ts\`: \`npm run docs\`. A code or reason that is not there does not compile.
+This page is generated from \`shared/server/src/errors/error-catalogue.ts\`: \`npm run docs\`. Code with another code or reason does not compile.
 `;
 
 if (process.argv.includes('--check')) {

@@ -1,19 +1,21 @@
-// docs/configuration.md, made from what the programs read: npm run docs writes it, npm run check fails when it is behind.
+// Generates docs/configuration.md from the programs' settings: npm run docs writes it, npm run check fails when it is out of date.
 //   node scripts/document-settings.mjs [--check]
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { settings as gateway } from '@tributary/gateway';
-import { settings as orders } from '@tributary/orders';
-import { settings as products } from '@tributary/products';
+import { definition as orders } from '@tributary/orders';
+import { definition as products } from '@tributary/products';
 import { describeVariables } from '@tributary/server';
 import { setUpSettings } from '@tributary/subgraph';
-import { settings as users } from '@tributary/users';
+import { definition as users } from '@tributary/users';
 
 const PAGE = fileURLToPath(new URL('../docs/configuration.md', import.meta.url));
 const services = { users, products, orders };
 const parts = {
   gateway,
-  ...Object.fromEntries(Object.entries(services).map(([name, settings]) => [name, { ...settings, ...setUpSettings }])),
+  ...Object.fromEntries(
+    Object.entries(services).map(([name, { settings }]) => [name, { ...settings, ...setUpSettings }]),
+  ),
 };
 
 /** One row for what several parts read alike. */
@@ -37,7 +39,7 @@ const tableOf = (wanted) => {
       const who = row.readers.length === everybody ? 'all' : row.readers.join(', ');
       return `| \`${row.name}\` | ${who} | ${shown(row)} | ${row.description} |`;
     });
-  return ['| variable | read by | default | what it is |', '| --- | --- | --- | --- |', ...lines].join('\n');
+  return ['| variable | read by | default | meaning |', '| --- | --- | --- | --- |', ...lines].join('\n');
 };
 
 function formerNames() {
@@ -46,25 +48,30 @@ function formerNames() {
   return ['| former name | name |', '| --- | --- |', ...lines].join('\n');
 }
 
-const page = `# What can I configure?
+const page = `# Configuration: every environment variable
 
-Every program reads environment variables once, when it starts. It checks all of them before anything else, reports every problem
-(\`SUBGRAPH_TIMEOUT: expected a duration such as 5s or 250ms; got "5"\`), and then exits with code 1. A port in use, a file that
-cannot be used and, for \`setup\` and \`rebuild\`, a database that cannot be used end it in the same way; a wrong command line exits with
-code 2. A program that serves waits for databases, NATS, Redis and subgraphs that are down. \`npm start\` and \`npm run dev\` check the
-settings of all programs, their options, the ports and the data folder before they start PostgreSQL or write anything, and pass the
-settings on. What they set themselves or have no use for, such as \`SUBGRAPHS\` and \`USERS_DATABASE_URL\`, is ignored, and a warning says so.
+After this page you can set every variable of the gateway and the services. This page is generated: \`npm run docs\`.
+
+\`\`\`sh
+SUBGRAPH_TIMEOUT=2s LOG_LEVEL=debug node gateway/dist/main.js
+node gateway/dist/main.js --help        # the settings of one program
+\`\`\`
+
+Every program reads its environment once, when it starts, and checks all of it before anything else. It prints every problem, one line each
+(\`SUBGRAPH_TIMEOUT: expected a duration such as 5s or 250ms; got "5"\`), and exits with code 1. It also exits with code 1 if a port is in use, a file
+cannot be used, or \`setup\` or \`rebuild\` cannot use its database; a wrong command line exits with code 2. A program that serves waits for databases, NATS,
+Redis and subgraphs that are down. \`npm start\` and \`npm run dev\` check the settings of all programs, their options, the ports and the data folder before they
+start or write anything, and pass the settings on. They ignore what they set themselves, such as \`SUBGRAPHS\` and \`USERS_DATABASE_URL\`, with a warning.
 
 | value | form |
 | --- | --- |
 | duration | a number with a unit: \`250ms\`, \`5s\`, \`2m\`, \`1h\`, \`30d\`. Only \`0\` needs no unit |
 | size, count | a whole number; sizes are in bytes |
 | switch | \`on\` or \`off\` |
-| list | entries with commas between them; spaces around an entry are ignored |
-| secret | any setting can be given as \`NAME_FILE\`: the path of a file that holds the value |
+| list | entries separated by commas; spaces around an entry are ignored |
+| secret | any setting can be given as \`NAME_FILE\`: the path of a file that contains the value |
 
-An empty variable counts as not set. A name that differs from a setting by one letter is reported as a warning.
-\`node gateway/dist/main.js --help\` (and so on) lists the settings of one program. This page is generated: \`npm run docs\`.
+An empty variable counts as not set. A name that differs from a setting by one letter causes a warning.
 
 ## The gateway
 

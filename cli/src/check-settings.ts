@@ -1,19 +1,10 @@
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { checkFiles, readConfig as readGatewayConfig } from '@tributary/gateway';
-import { readConfig as readOrdersConfig } from '@tributary/orders';
-import { readConfig as readProductsConfig } from '@tributary/products';
 import { type ConfigurationError, refuseUnusableAddress, settingOf, startProblem } from '@tributary/server';
-import { readConfig as readUsersConfig } from '@tributary/users';
 import { DataFolder } from './data-folder.js';
 import type { LocalDataOptions } from './local-stack.js';
-import { PROJECT } from './services.js';
+import { findServices } from './services.js';
 import { KNOWN, type Listener, portProblems } from './used-ports.js';
 import { UserError } from './user-error.js';
-
-/** Reads the configuration of a program. @throws ConfigurationError */
-type ReadConfig = (env: NodeJS.ProcessEnv) => unknown;
 
 /** Settings of programs that a stack has no use for, or other values of. */
 const UNUSED = {
@@ -34,8 +25,9 @@ export async function checkSettings(
   options: LocalDataOptions,
   problems: readonly string[],
 ): Promise<{ readonly ignored: Readonly<Record<string, string>>; readonly explorer: boolean }> {
-  const configs = await findConfigs();
-  const ownNames = setByTheStack([...configs.keys()]);
+  const services = await findServices();
+  const configs = services.map(({ name, readConfig }) => [name, readConfig] as const);
+  const ownNames = setByTheStack(services.map(({ name }) => name));
   const unused = [...Object.keys(ownNames), ...UNUSED[command]].flatMap((name) => [name, `${name}_FILE`]);
   const given = unused.filter((name) => process.env[name]);
   if (given.length > 0) process.stderr.write(`Warning: ${command} ignores ${given.join(', ')}.\n`);
@@ -49,7 +41,7 @@ export async function checkSettings(
       const port = Number((readConfig(environment) as Record<string, unknown>)[settingOf(name, 'PORT')]);
       if (!KNOWN.some((known) => known.name === name)) listeners.push({ name, port });
     } catch (error) {
-      // By name: a service that was added comes with a copy of the class from its build.
+      // By name: a service may come with a copy of the class from its own dependencies.
       if ((error as Error).name !== 'ConfigurationError') throw error;
       for (const { setting, problem } of (error as ConfigurationError).problems)
         ofSettings.add(`${setting}: ${problem}`);
@@ -66,23 +58,6 @@ export async function checkSettings(
   const all = [problems, [...ofSettings], await portProblems(listeners, options), ofFolder].flat();
   if (all.length > 0) throw new UserError(`Invalid settings:\n${all.map((problem) => `  ${problem}`).join('\n')}`);
   return { ignored, explorer: readGatewayConfig(environment).EXPLORER };
-}
-
-/** How each service reads its configuration, by the service's name. */
-async function findConfigs(): Promise<Map<string, ReadConfig>> {
-  const configs = new Map<string, ReadConfig>([
-    ['users', readUsersConfig],
-    ['products', readProductsConfig],
-    ['orders', readOrdersConfig],
-  ]);
-  const folder = join(PROJECT, 'subgraphs');
-  for (const name of readdirSync(folder)) {
-    const entry = join(folder, name, 'dist/config.js');
-    if (configs.has(name) || !existsSync(join(folder, name, 'package.json')) || !existsSync(entry)) continue;
-    const { readConfig } = (await import(pathToFileURL(entry).href)) as { readConfig?: ReadConfig };
-    if (readConfig) configs.set(name, readConfig);
-  }
-  return configs;
 }
 
 /** What programs are given by the stack, whatever the environment says; here with values that are well-formed. */

@@ -1,4 +1,4 @@
-import { type OperateOptions, withConsumers } from './operations.js';
+import { type OperateOptions, withAdmins } from './operations.js';
 import { print } from './output.js';
 import { UserError } from './user-error.js';
 
@@ -6,7 +6,7 @@ const NONE = 'There are no dead letters.';
 
 /** Prints the events that a service could not apply. */
 export function listDeadLetters(options: OperateOptions): Promise<void> {
-  return withConsumers(options, async (consumers) => {
+  return withAdmins(options, async (consumers) => {
     const found = (await Promise.all(consumers.map((each) => each.deadLetters()))).flat();
     const rows = found.map((letter) => ({
       consumer: letter.consumer,
@@ -23,7 +23,7 @@ export function listDeadLetters(options: OperateOptions): Promise<void> {
 
 /** Applies them again, each aggregate in order; exit status 1 when some fail again. */
 export function retryDeadLetters(options: OperateOptions): Promise<void> {
-  return withConsumers(options, async (consumers) => {
+  return withAdmins(options, async (consumers) => {
     const found = [];
     for (const each of consumers) {
       for (const result of await each.retryDeadLetters()) found.push({ consumer: each.consumer, ...result });
@@ -47,7 +47,7 @@ export function discardDeadLetter(
   position: number,
   options: OperateOptions,
 ): Promise<void> {
-  return withConsumers(options, async (consumers) => {
+  return withAdmins(options, async (consumers) => {
     const owner = consumers.find((each) => each.consumer === consumer);
     if (!(await owner?.discardDeadLetter(source, position))) {
       throw new UserError(`${consumer} has no dead letter of ${source} at position ${position}.`);

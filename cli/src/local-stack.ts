@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import type { ServiceDefinition } from '@tributary/subgraph';
+import type { SubgraphDefinition } from '@tributary/subgraph';
 import { readSuperstore, type Superstore } from '@tributary/superstore';
 import { DataFolder, explainFolderError } from './data-folder.js';
 import { describeImport, type ImportProgress, showImportProgress } from './import-progress.js';
@@ -41,7 +41,7 @@ export interface LocalData {
  * @throws UserError or ImportConflictError for what a person can put right
  */
 export async function startLocalData(
-  services: readonly ServiceDefinition[] | Promise<readonly ServiceDefinition[]>,
+  services: readonly SubgraphDefinition[] | Promise<readonly SubgraphDefinition[]>,
   options: LocalDataOptions,
   say: (line: string) => void,
   stopped: AbortSignal,
@@ -93,7 +93,7 @@ export async function startLocalData(
 }
 
 async function importHistory(
-  services: readonly ServiceDefinition[],
+  services: readonly SubgraphDefinition[],
   databaseUrls: LocalData['databaseUrls'],
   scale: number,
   folder: DataFolder,

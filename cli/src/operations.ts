@@ -1,57 +1,49 @@
-import { ConsumerOperations } from '@tributary/events';
-import { OrdersOperations } from '@tributary/orders';
-import { feedsOf as feedsOfProducts, CONSUMER as PRODUCTS } from '@tributary/products';
-import { feedsOf as feedsOfUsers, CONSUMER as USERS } from '@tributary/users';
-import { findConnections } from './running-stack.js';
+import type { OrdersAdmin } from '@tributary/orders';
+import type { Admin } from '@tributary/subgraph';
+import { pino } from 'pino';
+import { findVariables } from './running-stack.js';
+import { findServices } from './services.js';
+import { UserError } from './user-error.js';
 
-/** What every command for operators is given. */
+/** The options of every command for operators. */
 export interface OperateOptions {
   readonly dataDir: string;
   readonly json: boolean;
 }
 
-/** What a service takes of others' events, whatever its tables. */
-export type Consumer = Pick<
-  ConsumerOperations<unknown>,
-  'consumer' | 'sources' | 'deadLetters' | 'retryDeadLetters' | 'discardDeadLetter' | 'findGap' | 'skipGap' | 'close'
->;
+/** The operators' side of a service that places orders by sagas, and audits money and stock. */
+export type SagaAdmin = Admin & {
+  [Name in 'audit' | 'sagas' | 'findPlacement' | 'retrySaga' | 'resolveSaga']: OrdersAdmin[Name];
+};
 
-/** Gives a command what it needs of the orders service of the stack. */
-export async function withOrders(
+/** Runs a command on every service of the stack whose database is known, and closes their connections. */
+export async function withAdmins(
   { dataDir }: OperateOptions,
-  run: (operations: OrdersOperations) => Promise<void>,
+  run: (admins: readonly Admin[]) => Promise<void>,
 ): Promise<void> {
-  const connections = findConnections(dataDir);
-  const operations = new OrdersOperations(connections.ORDERS_DATABASE_URL, connections);
+  const variables = findVariables(dataDir);
+  const logger = pino({ level: 'silent' });
+  const admins: Admin[] = [];
   try {
-    await run(operations);
+    for (const service of await findServices()) {
+      const isKnown = variables[`${service.name.toUpperCase().replaceAll('-', '_')}_DATABASE_URL`];
+      if (isKnown) admins.push(await service.openAdmin(variables, logger));
+    }
+    await run(admins);
   } finally {
-    await operations.close();
+    await Promise.all(admins.map((admin) => admin.close()));
   }
 }
 
-/** Gives a command every service that takes events of others. */
-export async function withConsumers(
-  { dataDir }: OperateOptions,
-  run: (consumers: readonly Consumer[]) => Promise<void>,
-): Promise<void> {
-  const connections = findConnections(dataDir);
-  const consumers: Consumer[] = [
-    new ConsumerOperations({
-      consumer: USERS,
-      databaseUrl: connections.USERS_DATABASE_URL,
-      feeds: feedsOfUsers(connections),
-    }),
-    new ConsumerOperations({
-      consumer: PRODUCTS,
-      databaseUrl: connections.PRODUCTS_DATABASE_URL,
-      feeds: feedsOfProducts(connections),
-    }),
-    new OrdersOperations(connections.ORDERS_DATABASE_URL, connections),
-  ];
-  try {
-    await run(consumers);
-  } finally {
-    await Promise.all(consumers.map((consumer) => consumer.close()));
-  }
+/** Runs a command on the service of the stack that has sagas. @throws UserError when none has */
+export function withSagas(options: OperateOptions, run: (admin: SagaAdmin) => Promise<void>): Promise<void> {
+  return withAdmins(options, async (admins) => {
+    const admin = admins.find(hasSagas);
+    if (!admin) throw new UserError('No service of the stack has sagas.');
+    await run(admin);
+  });
+}
+
+export function hasSagas(admin: Admin): admin is SagaAdmin {
+  return 'sagas' in admin;
 }

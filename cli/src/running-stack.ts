@@ -52,7 +52,15 @@ export function findServiceUrls(dataDir: string, env: NodeJS.ProcessEnv = proces
   return Object.fromEntries(services);
 }
 
-function findVariables(dataDir: string, env: NodeJS.ProcessEnv): Readonly<Record<string, string | undefined>> {
+/**
+ * The environment variables that lead to the services of the stack, also those of services that were added.
+ *
+ * @throws UserError when there is no stack, and when the environment names one in part
+ */
+export function findVariables(
+  dataDir: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Readonly<Record<string, string | undefined>> {
   if (namesStack(env)) {
     const connections = readConnections(env);
     // Those of services that were added, too.

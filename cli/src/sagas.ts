@@ -1,11 +1,10 @@
-import type { OrdersOperations } from '@tributary/orders';
-import { type OperateOptions, withOrders } from './operations.js';
+import { type OperateOptions, type SagaAdmin, withSagas } from './operations.js';
 import { print } from './output.js';
 import { UserError } from './user-error.js';
 
 /** Prints the orders whose placement or cancellation is not over, the oldest first. */
 export function listSagas(options: OperateOptions & { readonly failed: boolean }): Promise<void> {
-  return withOrders(options, async (operations) => {
+  return withSagas(options, async (operations) => {
     const found = (await operations.sagas()).filter(({ status }) => !options.failed || status === 'FAILED');
     const rows = found.map(({ order_id: id, number, status, steps, failure, started_at: startedAt }) => {
       const waiting = steps.filter(({ outcome }) => outcome === 'PENDING' || outcome === 'FAILED');
@@ -25,7 +24,7 @@ export function listSagas(options: OperateOptions & { readonly failed: boolean }
 
 /** @param order its number or its id */
 export function retrySaga(order: string, options: OperateOptions): Promise<void> {
-  return withOrders(options, async (operations) => {
+  return withSagas(options, async (operations) => {
     const done = await operations.retrySaga(await findOrder(operations, order));
     if (!done) throw new UserError(`The placement of order ${order} is over; there is nothing to try again.`);
     print({ retried: order }, { ...options, rows: [], empty: `Asked again for order ${order}.` });
@@ -34,7 +33,7 @@ export function retrySaga(order: string, options: OperateOptions): Promise<void>
 
 /** @param order its number or its id */
 export function resolveSaga(order: string, options: OperateOptions & { readonly note: string }): Promise<void> {
-  return withOrders(options, async (operations) => {
+  return withSagas(options, async (operations) => {
     const done = await operations.resolveSaga(await findOrder(operations, order), options.note);
     if (!done) {
       throw new UserError(
@@ -45,7 +44,7 @@ export function resolveSaga(order: string, options: OperateOptions & { readonly 
   });
 }
 
-async function findOrder(operations: OrdersOperations, order: string): Promise<string> {
+async function findOrder(operations: SagaAdmin, order: string): Promise<string> {
   const id = await operations.findPlacement(order);
   if (id === null) throw new UserError(`No saga placed an order with number or id ${order}.`);
   return id;

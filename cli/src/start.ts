@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InProcessBus } from '@tributary/bus';
 import type { Freshness } from '@tributary/events';
 import { type HttpService, handleUnexpectedErrors, logOutput, privateLogs } from '@tributary/server';
-import type { ServiceDefinition } from '@tributary/subgraph';
+import type { SubgraphDefinition } from '@tributary/subgraph';
 import { type Logger, pino } from 'pino';
 import { checkSettings } from './check-settings.js';
 import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
-import { environmentOf, findServices, portOf, subgraphsOf } from './services.js';
+import { environmentOf, findServices, loadServices, portOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
 import { welcome } from './welcome.js';
 
@@ -87,13 +87,14 @@ export async function startLocalStack(
 
 /** The code of what runs here. Loading it holds the event loop up, so it is all there before a database is connected to. */
 interface Parts {
-  readonly services: readonly ServiceDefinition[];
+  readonly services: readonly SubgraphDefinition[];
   readonly createGateway: typeof import('@tributary/gateway').createGateway;
   readonly readGatewayConfig: typeof import('@tributary/gateway').readConfig;
 }
 
 async function loadParts(): Promise<Parts> {
   const services = await findServices();
+  await loadServices(services);
   const { createGateway } = await import('@tributary/gateway');
   const { readConfig: readGatewayConfig } = await import('@tributary/gateway');
   return { services, createGateway, readGatewayConfig };

@@ -1,10 +1,10 @@
 import { createServer } from 'node:net';
 import { settingOf } from '@tributary/server';
-import type { ServiceDefinition } from '@tributary/subgraph';
+import type { SubgraphDefinition } from '@tributary/subgraph';
 import { portOf } from './services.js';
 
 /** A program with a port, as far as it is known before any code of a service is loaded. */
-export type Listener = Pick<ServiceDefinition, 'name' | 'port'>;
+export type Listener = Pick<SubgraphDefinition, 'name' | 'port'>;
 
 /** Every part of the stack that has an option for its port. */
 export const KNOWN: readonly Listener[] = [

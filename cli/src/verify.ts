@@ -1,16 +1,21 @@
 import { type Gap, IncompleteAuditError, inOneLine } from '@tributary/events';
-import type { OrdersOperations } from '@tributary/orders';
-import { type OperateOptions, withConsumers, withOrders } from './operations.js';
+import type { Admin } from '@tributary/subgraph';
+import { hasSagas, type OperateOptions, type SagaAdmin, withAdmins } from './operations.js';
 import { print } from './output.js';
 
 /** Compares every copy with its owner, and checks money and stock; exit status 1 when something differs or could not be checked. */
 export function verify(options: OperateOptions & { readonly repair: boolean }): Promise<void> {
-  return withOrders(options, async (operations) => {
+  return withAdmins(options, async (admins) => {
     const failures: string[] = [];
-    const others = await checkOtherConsumers(options, failures);
-    const found = await operations.verify(options.repair, (copy, error) => {
-      failures.push(`the copy of ${copy} could not be compared: ${inOneLine(error)}`);
-    });
+    const others = await checkConsumersWithoutCopies(admins, options.repair, failures);
+    const compared = [];
+    for (const admin of admins) {
+      const of = await admin.verify(options.repair, (copy, error) => {
+        failures.push(`the copy of ${copy} could not be compared: ${inOneLine(error)}`);
+      });
+      compared.push(...of);
+    }
+    const found = compared;
     const rows = found.map(({ copy, differences, repaired }) => ({
       copy,
       differences: differences.length,
@@ -25,7 +30,8 @@ export function verify(options: OperateOptions & { readonly repair: boolean }): 
     // Printed at once: the audit that follows may take minutes.
     if (!options.json && rows.length > 0) print(found, { ...options, rows, empty: '' });
     if (!options.json && options.repair) for (const gap of gaps) process.stdout.write(describeSkip(gap));
-    const { findings, failures: unchecked } = await auditWith(operations);
+    const auditor = admins.find(hasSagas);
+    const { findings, failures: unchecked } = auditor ? await auditWith(auditor) : { findings: [], failures: [] };
     failures.push(...unchecked.map((failure) => `money and stock could not be checked in full: ${failure}`));
     if (options.json) {
       print([...found, ...others.map((gap) => ({ gap })), { check: 'money and stock', findings, failures }], {
@@ -45,25 +51,24 @@ export function verify(options: OperateOptions & { readonly repair: boolean }): 
   });
 }
 
-/** Whether users and products can read on in the event log of orders; with `repair`, lets them go on where they cannot. */
-async function checkOtherConsumers(
-  options: OperateOptions & { readonly repair: boolean },
+/** Whether services can read on in the event logs of which they keep no copy; with `repair`, lets them continue where they cannot. */
+async function checkConsumersWithoutCopies(
+  admins: readonly Admin[],
+  repair: boolean,
   failures: string[],
 ): Promise<Gap[]> {
   const gaps: Gap[] = [];
-  await withConsumers(options, async (consumers) => {
-    for (const consumer of consumers.filter((each) => each.consumer !== 'orders')) {
-      for (const source of consumer.sources) {
-        try {
-          const gap = await consumer.findGap(source);
-          if (gap && options.repair) await consumer.skipGap(gap);
-          if (gap) gaps.push(gap);
-        } catch (error) {
-          failures.push(`it could not be checked how far ${consumer.consumer} has read ${source}: ${inOneLine(error)}`);
-        }
+  for (const admin of admins) {
+    for (const source of admin.sources.filter((each) => !admin.copied.includes(each))) {
+      try {
+        const gap = await admin.findGap(source);
+        if (gap && repair) await admin.skipGap(gap);
+        if (gap) gaps.push(gap);
+      } catch (error) {
+        failures.push(`it could not be checked how far ${admin.consumer} has read ${source}: ${inOneLine(error)}`);
       }
     }
-  });
+  }
   return gaps;
 }
 
@@ -72,19 +77,20 @@ const describeGap = ({ consumer, source, after }: Gap) =>
 
 /** What an operator has to know of events that a service will never see. */
 function describeSkip(gap: Gap): string {
-  const missing = {
-    orders: `Answers to placements may have been among the deleted events. Orders asks again for what is overdue; "sagas list --failed" shows what waits for you, "sagas retry" asks once more.`,
-    users: 'Charges and refunds may have been among the deleted events. Orders asks again for what is overdue.',
-    products:
-      'Reservations may have been among the deleted events; orders asks again for what is overdue. Sales that were among them are missing in the order of best-sellers.',
-  }[gap.consumer];
+  const missing =
+    {
+      orders: `Answers to placements may have been among the deleted events. Orders asks again for what is overdue; "sagas list --failed" shows what waits for you, "sagas retry" asks once more.`,
+      users: 'Charges and refunds may have been among the deleted events. Orders asks again for what is overdue.',
+      products:
+        'Reservations may have been among the deleted events; orders asks again for what is overdue. Sales that were among them are missing in the order of best-sellers.',
+    }[gap.consumer] ?? 'What these events said is missing.';
   return `${describeGap(gap)} It goes on after event ${gap.upTo}. ${missing}\n`;
 }
 
 /** Audits, and keeps what was found when a part of it fails. */
-async function auditWith(operations: OrdersOperations) {
+async function auditWith(admin: SagaAdmin) {
   try {
-    return { findings: await operations.audit(), failures: [] };
+    return { findings: await admin.audit(), failures: [] };
   } catch (error) {
     if (error instanceof IncompleteAuditError) return error;
     return { findings: [], failures: [inOneLine(error)] };

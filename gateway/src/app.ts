@@ -1,12 +1,9 @@
 import cors from '@fastify/cors';
-import { type EventBus, NatsBus, reportBus } from '@tributary/bus';
+import type { EventBus } from '@tributary/bus';
 import { createHttpService, type HttpService, serveGraphQL } from '@tributary/server';
 import type { Logger } from 'pino';
-import { CacheStore } from './cache/cache-store.js';
-import { Erasures } from './cache/erasures.js';
-import { ResponseCache } from './cache/response-cache.js';
-import { Streams } from './cache/streams.js';
 import type { GatewayConfig } from './config.js';
+import { openCache } from './open-cache.js';
 import { Supergraph } from './runtime/supergraph.js';
 import { CONSISTENCY_RESPONSE_HEADERS } from './server/consistency-headers.js';
 import { serveExplorerPages } from './server/explorer-pages.js';
@@ -80,38 +77,4 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
       return service.close(options);
     },
   };
-}
-
-/** The cache, where there is a way to hear of changes; it is closed with the gateway. */
-async function openCache(
-  config: GatewayConfig,
-  logger: Logger,
-  { clocks, health, metrics, onClose }: HttpService,
-  givenBus: EventBus | undefined,
-): Promise<ResponseCache | null> {
-  const { NATS_URL, REDIS_URL, REDIS_PREFIX, CACHE, CACHE_MAX_BYTES, SUBGRAPHS, SUPERGRAPH_PATH } = config;
-  if (!CACHE || SUPERGRAPH_PATH || !(givenBus || NATS_URL)) return null;
-  const ownBus = givenBus ? null : new NatsBus({ url: NATS_URL as string, name: 'gateway', logger });
-  const streams = new Streams(metrics, logger);
-  const redis = { redisUrl: REDIS_URL, redisPrefix: REDIS_PREFIX };
-  const store = new CacheStore({ maxBytes: CACHE_MAX_BYTES, ...redis, logger, metrics });
-  const erasures = new Erasures(store, streams);
-  streams.observe(erasures);
-  const sources = SUBGRAPHS.map(({ name }) => name);
-  const listenedTo = (givenBus ?? ownBus) as EventBus;
-  reportBus({ health, metrics }, listenedTo);
-  if (REDIS_URL) health.add({ name: 'Redis', required: false, check: () => store.farProblem });
-  for (const source of sources) {
-    health.add({ name: `source ${source}`, required: false, check: () => streams.problem(source) });
-    const effect = 'nothing of a service whose clock is more than 1.5 s behind is cached';
-    clocks.add({ source, offsetMs: () => streams.clockOffsetMs(source), effect });
-  }
-  await streams.listen(listenedTo, sources);
-  onClose('cache', async () => {
-    streams.stop();
-    erasures.close();
-    await store.close();
-    await ownBus?.close();
-  });
-  return new ResponseCache(store, streams, metrics);
 }

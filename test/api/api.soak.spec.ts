@@ -1,11 +1,11 @@
 import { Writable } from 'node:stream';
-import { OrdersOperations } from '@tributary/orders';
 import Big from 'big.js';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { unsettled } from '../faults/order-accounts.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { ask, type GraphQLAnswer, uncatalogued } from '../harness/graphql-client.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { Random } from '../harness/random.ts';
 import { until } from '../harness/until.ts';
 import { type Command, CommandWriter, Pools, writeOperation } from './random-commands.ts';
@@ -209,7 +209,7 @@ test(`${COMMANDS} random commands by ${CLIENTS} clients (seed ${SEED})`, {
 
 /** What `tributary verify` finds: nothing. */
 async function expectVerified({ databases, urls }: TestGraph): Promise<void> {
-  const operations = new OrdersOperations(databases.urls.orders, {
+  const operations = openOrdersAdmin(databases.urls.orders, {
     USERS_URL: urls.users,
     PRODUCTS_URL: urls.products,
   });

@@ -99,11 +99,11 @@ async function compareOnMix(shop) {
     supergraph,
     compose(await schemasOf(stack.subgraphs), (name) => stack.subgraphs[name]),
   );
-  const isPeer = ([name]) => !name.startsWith('Tributary') && !name.endsWith('shared');
+  const isPeer = ([name]) => !name.startsWith('Tributary') && !name.endsWith(', deduplication');
   const peers = hasPeers ? Object.entries(CONTENDERS).filter(isPeer) : [];
   const contenders = [
     ...peers.map(([name, { command, env }]) => [name, { command, env: { ...env, SUPERGRAPH_PATH: supergraph } }]),
-    ['Tributary, no cache, nothing shared', ours({ CACHE: 'off', SUBGRAPH_FETCH_SHARING: 'off' })],
+    ['Tributary, no cache, no deduplication', ours({ CACHE: 'off', SUBGRAPH_FETCH_DEDUPLICATION: 'off' })],
     ['Tributary, no cache', ours({ CACHE: 'off' })],
     ['Tributary', ours({})],
   ];

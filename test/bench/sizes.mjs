@@ -1,4 +1,4 @@
-// npm run bench:sizes: what more data costs, query by query, with keys from all over the data; nothing is cached or shared.
+// npm run bench:sizes: what more data costs, query by query, with keys from all over the data; no cache, no deduplication.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';

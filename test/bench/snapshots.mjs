@@ -5,16 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { createServiceDatabases, EmbeddedPostgres } from '@tributary/cli';
-import { OrderEventStore, setUpOrders } from '@tributary/orders';
+import { definition as orders } from '@tributary/orders';
 import { openDatabase } from '@tributary/postgres';
 import { sql } from 'kysely';
+import { OrderEventStore } from '../../subgraphs/orders/dist/order/event-store.js';
 
 const LENGTHS = [2, 5, 10, 20, 50, 100, 200, 500, 1000];
 const ROUNDS = 300;
 const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
 const server = await EmbeddedPostgres.start({ dataFolder: folder, port: 0, password: 'bench' });
 const urls = await createServiceDatabases(server, { users: 'bench', products: 'bench', orders: 'bench' });
-await setUpOrders({ databaseUrl: urls.orders, scale: 0, readHistory: () => undefined });
+await orders.setUp({ databaseUrl: urls.orders, scale: 0, readHistory: () => undefined });
 const db = openDatabase({ url: urls.orders, applicationName: 'bench', maxConnections: 1 });
 const store = new OrderEventStore(db);
 const lines = [1, 2].map((n) => ({

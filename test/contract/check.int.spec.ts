@@ -20,7 +20,7 @@ function check(promise: (schema: string) => string) {
   }
 }
 
-test('what was promised is kept', () => {
+test('the schema has everything that clients were promised', () => {
   expect(check((schema) => schema)).toMatchObject({ status: 0, stderr: '' });
 });
 

@@ -69,7 +69,7 @@ test('while the new code of a service does not start, the one before serves', as
   session.save(main, good);
 }, 120_000);
 
-test('schemas that do not compose are shown and not served; the gateway is replaced all the same', async () => {
+test('schemas that do not compose are reported and not served; the gateway is still replaced', async () => {
   // Orders says that it is a text, too.
   const [good, wrong] = ['@Field(() => String) sku!', '@Field(() => Int) sku!'];
   await session.prints(
@@ -84,7 +84,7 @@ test('schemas that do not compose are shown and not served; the gateway is repla
   await session.prints(() => session.replace(TYPES, wrong, good), /^products reloaded, schema live/m);
 }, 120_000);
 
-test('a page that changes is served anew', async () => {
+test('a changed page is served at once', async () => {
   await session.prints(
     () => session.replace('gateway/pages/graphiql.html', '<title>Edited', '<title>Edited again'),
     /^gateway reloaded \(/m,
@@ -92,7 +92,7 @@ test('a page that changes is served anew', async () => {
   expect(await (await fetch(`${session.url}/graphiql`)).text()).toContain('<title>Edited again');
 }, 120_000);
 
-test('a schema that the gateway does not have is not said to be live', async () => {
+test('a schema that the gateway does not serve is not reported as live', async () => {
   const [users, isNotLive] = ['subgraphs/users/src/main.ts', /reloaded \(.*\)\nThe new schema is not served/];
   const supergraph = session.path('.data/dev-supergraph.graphql.new');
   // It cannot be written.

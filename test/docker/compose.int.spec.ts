@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { settings as gateway } from '@tributary/gateway';
-import { settings as orders } from '@tributary/orders';
-import { settings as products } from '@tributary/products';
+import { definition as orders } from '@tributary/orders';
+import { definition as products } from '@tributary/products';
 import { setUpSettings } from '@tributary/subgraph';
-import { settings as users } from '@tributary/users';
+import { definition as users } from '@tributary/users';
 import { expect, inject, test } from 'vitest';
 import { parse } from 'yaml';
 
@@ -82,7 +82,7 @@ test('NATS has what it acknowledges on disk', () => {
 
 test('programs are given settings that they read, with values that they accept', () => {
   // Some are given to all, and read by those that need them.
-  const settings = { ...gateway, ...users, ...products, ...orders, ...setUpSettings };
+  const settings = { ...gateway, ...users.settings, ...products.settings, ...orders.settings, ...setUpSettings };
   const { services } = parse(text, { merge: true }) as {
     services: Record<string, { command?: string[]; environment?: Record<string, unknown> }>;
   };

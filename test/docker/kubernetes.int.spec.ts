@@ -1,22 +1,22 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { settings as gateway, readConfig as readGateway } from '@tributary/gateway';
-import { settings as orders } from '@tributary/orders';
-import { settings as products } from '@tributary/products';
+import { definition as orders } from '@tributary/orders';
+import { definition as products } from '@tributary/products';
 import { setUpSettings } from '@tributary/subgraph';
-import { readConfig as readUsers, settings as users } from '@tributary/users';
+import { definition as users } from '@tributary/users';
 import { expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 
 // The example for Kubernetes cannot be applied here; what it says of Tributary can be held against Tributary.
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const SETTINGS = { ...gateway, ...users, ...products, ...orders, ...setUpSettings };
+const SETTINGS = { ...gateway, ...users.settings, ...products.settings, ...orders.settings, ...setUpSettings };
 const KNOWN = new Set(Object.keys(SETTINGS));
 
 const READERS: Readonly<Record<string, (env: NodeJS.ProcessEnv) => unknown>> = {
   gateway: readGateway,
-  users: readUsers,
+  users: users.readConfig,
 };
 
 interface Container {

@@ -58,7 +58,7 @@ test.each([
   expect(program.output()).toMatch(new RegExp(`^No answer from the graph at ${GRAPH_URL}: (${reason})\n$`));
 });
 
-test('what the graph does not have, and what was not asked for, is refused before it runs', () => {
+test('unknown fields and fields that were not selected are refused by the compiler', () => {
   const restoreOperations = edit('operations.graphql', 'status', 'statuses');
   expect(generate()).toMatchObject({ output: expect.stringContaining('statuses') });
   restoreOperations();

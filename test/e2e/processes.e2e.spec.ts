@@ -113,7 +113,7 @@ test.each([
   expect(program.output()).not.toContain('hunter2');
 });
 
-test('a gateway that waits for its subgraphs says so, and stops on SIGTERM all the same', async () => {
+test('a gateway that waits for its subgraphs reports it, and stops on SIGTERM', async () => {
   const program = run('gateway/dist/main.js', { PORT: '0', SUBGRAPHS: 'a=http://127.0.0.1:1/graphql' });
   await program.printed(/"a\\" cannot be reached \(ECONNREFUSED\)/);
   await urlOf(program);
@@ -130,7 +130,7 @@ test.each(['gateway', 'users'])('%s prints its version and names itself in its h
   expect(help.output()).toMatch(new RegExp(`^Usage: ${name} `));
 });
 
-test('an unknown command is refused with the list of those that there are', async () => {
+test('an unknown command is refused with the list of commands', async () => {
   const program = run('subgraphs/orders/dist/main.js', {}, 'destroy');
   expect(await program.ended).toBe(2);
   expect(program.output()).toMatch(/expected one command of serve, setup, rebuild; got "destroy"/);

@@ -50,7 +50,7 @@ test('processes that are replaced under load lose no request', async () => {
   expect([...(await clients.stop()).keys()]).toEqual(['{"data":{"name":"name"}}']);
 }, 120_000);
 
-test('their figures are one, whichever of them is asked', async () => {
+test('every process serves the metrics of all', async () => {
   const a = await subgraph('type Query { name: String }');
   const { url } = await startGateway({ ...over({ a }), PROCESSES: '2', CLIENT_QUERY_DEDUPLICATION: 'off' });
   for (let i = 0; i < 40; i++) expect(await askOnce(url, false)).toContain('data');
@@ -61,7 +61,7 @@ test('their figures are one, whichever of them is asked', async () => {
   expect(await Promise.all([counted(), counted(), counted()])).toEqual([40, 40, 40]);
 });
 
-test('one that is killed is started anew', async () => {
+test('a process that is killed is started again', async () => {
   const a = await subgraph('type Query { name: String }');
   const { program, url } = await startGateway({ ...over({ a }), PROCESSES: '2' });
   await until(

@@ -120,7 +120,7 @@ describe('npm start', () => {
     );
   });
 
-  test('when nobody reads what it prints any more, it stops in order, at the latest on SIGINT', async () => {
+  test('stops in order when its output is no longer read, at the latest on SIGINT', async () => {
     const importing = start('deaf', '--scale=0.02');
     await importing.printed(/Importing/);
     const first = postgresOf('deaf');
@@ -146,7 +146,7 @@ describe('npm start', () => {
     expect((await ask(url, '{ categories { name } }')).errors).toBeUndefined();
   });
 
-  test('another size of the data is refused with the way out; --fresh takes it', { timeout: 90_000 }, async () => {
+  test('another size of the data is refused with a remedy; --fresh accepts it', { timeout: 90_000 }, async () => {
     const first = start('sized', '--scale=0.02');
     await graphOf(first);
     first.kill('SIGINT');
@@ -204,7 +204,7 @@ describe('npm start', () => {
     await new Promise((resolve) => blocker.close(resolve));
   });
 
-  test('one that is taken while it starts is named in one line', async () => {
+  test('a port that is taken during the start is named in one line', async () => {
     const ports = await Promise.all([freePort(), freePort('127.0.0.1')]);
     const taken = join(folder, 'taken');
     const servers = ports.map(() => createServer());

@@ -339,8 +339,15 @@ test('processes of an earlier release are replaced under load, and no request or
         SERVICES.map((name) => databases.query(name, "select to_regprocedure('end_compatibility()') as kept")),
       );
     expect((await kept()).flat().every(({ kept }) => kept !== null)).toBe(true);
+    // Until then a key that another account used is refused, as the earlier release does.
+    const reuse = () => ask(url, fill, { id: readers[0], key: `fill-${customers[0]}` });
+    expect((await reuse()).errors?.[0]?.extensions).toMatchObject({
+      code: 'CONFLICT',
+      reason: 'IDEMPOTENCY_KEY_REUSED',
+    });
     for (const name of SERVICES) await stack.setUpAgain(name);
     expect((await kept()).flat()).toEqual(SERVICES.map(() => ({ kept: null })));
+    expect((await reuse()).errors).toBeUndefined();
     const done = clients.done;
     await until(
       async () => clients.done,

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '@tributary/cli';
-import { OrdersOperations } from '@tributary/orders';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { ask } from '../harness/graphql-client.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { Random } from '../harness/random.ts';
 import { until } from '../harness/until.ts';
@@ -169,7 +169,7 @@ test(`after ${CHANGES} random changes under random kills (seed ${SEED}) every co
   await Promise.all([...clients, killer]);
 
   await Promise.all((Object.keys(ports) as (keyof typeof ports)[]).map(ready));
-  const operations = new OrdersOperations(databases.urls.orders, {
+  const operations = openOrdersAdmin(databases.urls.orders, {
     USERS_URL: url('usersA'),
     PRODUCTS_URL: url('products'),
   });

@@ -1,5 +1,5 @@
 import { type LoggedEvent, NatsBus } from '@tributary/bus';
-import { createUsersService, readConfig } from '@tributary/users';
+import { definition as users } from '@tributary/users';
 import { connect, type JetStreamManager, type StoredMsg } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
@@ -189,7 +189,7 @@ test('a service without NATS is degraded, and says why', async ({ skip }) => {
     ORDERS_URL: 'http://127.0.0.1:1',
     NATS_URL: nats.url,
   };
-  const service = await createUsersService(readConfig(env), logTo([]));
+  const service = await users.create(env, logTo([]));
   const url = await service.listen();
   cleanUps.push(() => service.close());
   const read = async () => {
@@ -207,7 +207,7 @@ test('a service without NATS is degraded, and says why', async ({ skip }) => {
   await until(read, ({ bus, connected }) => bus === undefined && connected === '1', BACK_WITHIN_MS);
 });
 
-test('what a former leader had on its way when personal data was erased does not stay in the stream', async ({
+test('an event that a former leader was publishing when personal data was erased does not stay in the stream', async ({
   skip,
 }) => {
   if (!haveNats()) skip('nats-server is not installed');

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { NatsBus } from '@tributary/bus';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SERVICES, type ServiceName } from '../harness/databases.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { haveNats, startNats, type TestNats } from '../harness/nats.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { runProgram } from '../harness/process.ts';
 import { Random } from '../harness/random.ts';
 import { startTcpProxy, through } from '../harness/tcp-proxy.ts';
@@ -18,14 +19,14 @@ if (!NATS_IS_HERE) test('repairs over NATS', ({ skip }) => skip('nats-server is 
 describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph on NATS", { timeout: 60_000 }, () => {
   let graph: TestGraph;
   let nats: TestNats;
-  let operations: OrdersOperations;
+  let operations: OrdersAdmin;
   beforeAll(async () => {
     nats = await startNats();
     graph = await startGraph({
       bus: new NatsBus({ url: nats.url, name: 'test', logger: pino({ level: 'silent' }) }),
       ordersEnv: { SAGA_STEP_TIMEOUT: '2s', VERIFY_INTERVAL: '200ms' },
     });
-    operations = new OrdersOperations(graph.databases.urls.orders, {
+    operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });
@@ -83,7 +84,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
   const readiness = async () =>
     (await (await fetch(`${graph.urls.orders}/health/ready`)).json()) as { status: string; degraded?: object };
 
-  test('rows that differ are told at /health/ready until "verify --repair" has repaired them', async () => {
+  test('rows that differ are reported at /health/ready until "verify --repair" has repaired them', async () => {
     await orders("update users_copy set name = 'Nobody' where id in ('AA-10315', 'AA-10375')");
     const { degraded } = await until(readiness, ({ status }) => status === 'degraded');
     expect(degraded).toEqual({ 'rows of users': expect.stringMatching(/^2 rows differ .*verify --repair/) });
@@ -221,7 +222,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     expect(await verified()).toEqual([[], []]);
   });
 
-  test('a command that was deleted unread is asked for again after "verify --repair": the order is confirmed', async () => {
+  test('a command that was deleted unread is requested again after "verify --repair": the order is confirmed', async () => {
     expect((await place(4000)).status).toBe('CONFIRMED');
     // Users was put back, and the event log of orders begins after the command to charge the account.
     const holder = new pg.Client(graph.databases.urls.users);

@@ -1,9 +1,10 @@
 import { ConsumerOperations } from '@tributary/events';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import { expect } from 'vitest';
 import type { ServiceName } from '../harness/databases.ts';
 import type { FaultStack } from '../harness/fault-stack.ts';
 import { ask } from '../harness/graphql-client.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { runProgram } from '../harness/process.ts';
 import type { ClientOrder } from './order-clients.ts';
 
@@ -181,8 +182,8 @@ async function expectVerified({ databaseUrls, urls, internalSecret }: Stack): Pr
   expect({ status, output: status === 0 ? '' : verify.output() }).toEqual({ status: 0, output: '' });
 }
 
-function ordersOperations({ databaseUrls, urls, internalSecret }: Stack): OrdersOperations {
-  return new OrdersOperations(databaseUrls.orders, {
+function ordersOperations({ databaseUrls, urls, internalSecret }: Stack): OrdersAdmin {
+  return openOrdersAdmin(databaseUrls.orders, {
     USERS_URL: urls.users,
     PRODUCTS_URL: urls.products,
     INTERNAL_SECRET: internalSecret,

@@ -221,7 +221,7 @@ test.skipIf(!needed)(
     const { readFirst, readiness, metric } = await another();
     await readFirst();
     const reason = async () => (await readiness()).body.degraded?.['source items'];
-    expect(await until(reason, (given) => given !== undefined)).toMatch(/^never heard of since this gateway started/);
+    expect(await until(reason, (given) => given !== undefined)).toMatch(/^no message since this gateway started/);
     expect(await metric(/^gateway_cache_source_age_seconds/)).toBeGreaterThan(2);
     clock.speaks = true;
     await until(reason, (given) => given === undefined);
@@ -240,7 +240,7 @@ test.skipIf(!needed)(
         },
       ],
       [
-        /not heard of for \d+ s: nothing of it is cached/,
+        /no message for \d+ s: nothing of it is cached/,
         (clock) => {
           clock.speaks = false;
         },

@@ -33,7 +33,7 @@ test('a gateway that waits for the schema of a subgraph that hangs ends within 5
   await started.gateway.ready;
 });
 
-test('a gateway whose subgraph hangs ends within 5 s, and answers what was asked', async () => {
+test('a gateway whose subgraph hangs ends within 5 s, and answers its requests', async () => {
   const a = await subgraph('type Query { a: String b: String }');
   const started = await gatewayOver({ a }, ENV);
   let asked = 0;

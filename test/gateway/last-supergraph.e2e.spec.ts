@@ -147,7 +147,7 @@ describe('a gateway that starts while a subgraph is down', () => {
     expect(added).toMatchObject({ added: ['Query.b'], removed: [] });
   });
 
-  test('asks a subgraph that is down again soon, however long it was down and however seldom schemas are read', async () => {
+  test('retries a subgraph that is down soon, however long it was down and however rarely schemas are read', async () => {
     const { a, b } = await pair();
     await b.down();
     const started = await gatewayOver({ a, b }, { SUPERGRAPH_POLL_INTERVAL: '1h' });
@@ -198,7 +198,7 @@ describe('a gateway that starts while a subgraph is down', () => {
     }
   });
 
-  test('ignores what was kept when it is damaged, or of other subgraphs, and says so', async () => {
+  test('ignores a fallback that is damaged or of other subgraphs, and reports it', async () => {
     const { a, b } = await pair();
     const env = { SUPERGRAPH_FALLBACK: path() };
     const first = await gatewayOver({ a, b }, env);

@@ -3,10 +3,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServiceDatabases, EmbeddedPostgres } from '@tributary/cli';
-import { setUpOrders } from '@tributary/orders';
-import { setUpProducts } from '@tributary/products';
+import { definition as orders } from '@tributary/orders';
+import { definition as products } from '@tributary/products';
 import { readSuperstore } from '@tributary/superstore';
-import { setUpUsers } from '@tributary/users';
+import { definition as users } from '@tributary/users';
 import pg from 'pg';
 import { SERVICES, type ServiceName } from './databases.ts';
 import { startNats, type TestNats } from './nats.ts';
@@ -101,9 +101,9 @@ async function startParts(scale: number, stops: (() => unknown)[]): Promise<Omit
   const history = readSuperstore(scale);
   const request = { scale, readHistory: () => history };
   await Promise.all([
-    setUpUsers({ ...request, databaseUrl: urls.users }),
-    setUpProducts({ ...request, databaseUrl: urls.products }),
-    setUpOrders({ ...request, databaseUrl: urls.orders }),
+    users.setUp({ ...request, databaseUrl: urls.users }),
+    products.setUp({ ...request, databaseUrl: urls.products }),
+    orders.setUp({ ...request, databaseUrl: urls.orders }),
   ]);
   const nats = await startNats();
   stops.push(() => nats.remove());

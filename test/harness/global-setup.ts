@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServiceDatabases, EmbeddedPostgres } from '@tributary/cli';
-import { setUpOrders } from '@tributary/orders';
-import { setUpProducts } from '@tributary/products';
+import { definition as orders } from '@tributary/orders';
+import { definition as products } from '@tributary/products';
 import { readSuperstore } from '@tributary/superstore';
-import { setUpUsers } from '@tributary/users';
+import { definition as users } from '@tributary/users';
 import type { TestProject } from 'vitest/node';
 
 const PASSWORD = 'tests-only';
@@ -43,7 +43,7 @@ async function importHistory(server: EmbeddedPostgres): Promise<void> {
   const urls = await createServiceDatabases(server, { users: PASSWORD, products: PASSWORD, orders: PASSWORD });
   const history = readSuperstore();
   const request = { scale: 1, readHistory: () => history };
-  await setUpUsers({ ...request, databaseUrl: urls.users });
-  await setUpProducts({ ...request, databaseUrl: urls.products });
-  await setUpOrders({ ...request, databaseUrl: urls.orders });
+  await users.setUp({ ...request, databaseUrl: urls.users });
+  await products.setUp({ ...request, databaseUrl: urls.products });
+  await orders.setUp({ ...request, databaseUrl: urls.orders });
 }

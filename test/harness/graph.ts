@@ -1,10 +1,10 @@
 import { type EventBus, InProcessBus } from '@tributary/bus';
 import { freePort } from '@tributary/cli';
 import { createGateway, type Gateway, readConfig as readGatewayConfig } from '@tributary/gateway';
-import { createOrdersService, readConfig as readOrdersConfig } from '@tributary/orders';
-import { createProductsService, readConfig as readProductsConfig } from '@tributary/products';
+import { definition as orderService } from '@tributary/orders';
+import { definition as productService } from '@tributary/products';
 import type { HttpService } from '@tributary/server';
-import { createUsersService, readConfig as readUsersConfig } from '@tributary/users';
+import { definition as userService } from '@tributary/users';
 import type { CompiledQuery } from 'kysely';
 import { type Logger, pino } from 'pino';
 import { cloneDatabases, type TestDatabases } from './databases.ts';
@@ -58,37 +58,37 @@ export async function startGraph({
   // The others want to know where orders will be before it is there.
   const ordersPort = await freePort();
   const ORDERS_URL = `http://localhost:${ordersPort}`;
-  const usersService = await createUsersService(
-    readUsersConfig({
+  const usersService = await userService.create(
+    {
       USERS_PORT: '0',
       USERS_DATABASE_URL: databases.urls.users,
       AUTH_SECRET: TOKEN_SECRET,
       ORDERS_URL,
       ...usersEnv,
-    }),
+    },
     logger,
     { bus, onStatement: record('users') },
   );
-  const productsService = await createProductsService(
-    readProductsConfig({
+  const productsService = await productService.create(
+    {
       PRODUCTS_PORT: '0',
       PRODUCTS_DATABASE_URL: databases.urls.products,
       ORDERS_URL,
       ...productsEnv,
-    }),
+    },
     logger,
     { bus, onStatement: record('products') },
   );
   const users = await usersService.listen();
   const products = await productsService.listen();
-  const ordersService = await createOrdersService(
-    readOrdersConfig({
+  const ordersService = await orderService.create(
+    {
       ORDERS_PORT: String(ordersPort),
       ORDERS_DATABASE_URL: databases.urls.orders,
       USERS_URL: users,
       PRODUCTS_URL: products,
       ...ordersEnv,
-    }),
+    },
     logger,
     { bus, onStatement: record('orders') },
   );

@@ -42,7 +42,7 @@ test.each(SCENARIOS)(
   60_000,
 );
 
-test('at a rate, so many requests are sent, however long they take', async () => {
+test('at a rate, the load test sends that many requests, however long they take', async () => {
   const { status, output } = await load('--rate', '40', '--duration', '2');
   expect(status, output).toBe(0);
   expect(figure(output, 'requests')).toBeGreaterThanOrEqual(79);
@@ -60,7 +60,7 @@ test('the report is one file that needs nothing else', async () => {
   expect(html).not.toMatch(/<(script|link|img|iframe)|src=|href=|@import|url\(/);
 }, 60_000);
 
-test('a request that fails is told by its code, and makes the run fail', async () => {
+test('a failed request is reported by its code, and fails the run', async () => {
   const loading = load('--scenario', 'office', '--clients', '2', '--duration', '3');
   await graph.services.products.close();
   const { status, output } = await loading;

@@ -1,22 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { freePort } from '@tributary/cli';
 import { eventLogClient, IncompleteAuditError } from '@tributary/events';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SERVICES, type ServiceName } from '../harness/databases.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { runProgram } from '../harness/process.ts';
 import { Random } from '../harness/random.ts';
 import { until } from '../harness/until.ts';
 
 let graph: TestGraph;
-let operations: OrdersOperations;
+let operations: OrdersAdmin;
 let customer: string;
 let lamp: string;
 beforeAll(async () => {
   graph = await startGraph();
-  operations = new OrdersOperations(graph.databases.urls.orders, {
+  operations = openOrdersAdmin(graph.databases.urls.orders, {
     USERS_URL: graph.urls.users,
     PRODUCTS_URL: graph.urls.products,
   });
@@ -92,7 +93,7 @@ test('the import, orders of every outcome, and imported orders that were cancell
   expect(status).toBe(0);
 });
 
-test('what is under way is no fault (random orders and cancellations, seed 14)', async () => {
+test('an audit finds nothing in orders in progress (random orders and cancellations, seed 14)', async () => {
   const random = new Random(14);
   let going = true;
   const clients = Array.from({ length: 4 }, async () => {
@@ -257,7 +258,7 @@ describe('comparing with large tables', () => {
   });
 });
 
-test('orders that are under way do not hide the findings behind them', async () => {
+test('orders in progress do not hide later findings', async () => {
   const { id } = await place(1);
   await sql('orders', 'update orders_read set total = 19.99 where id = $1', [id]);
   // Confirmed as far as the read model says, their sagas not over: each differs from its owner, and all are before the order.
@@ -387,7 +388,7 @@ describe('the audit finds', () => {
     ).toEqual(['users: payments against orders: ghost']);
   });
 
-  test('reserved pieces that nobody reserved, and pieces that were never received', async () => {
+  test('reserved units without a reservation, and units that were never received', async () => {
     expect(
       await damaged(
         'products',
@@ -400,7 +401,7 @@ describe('the audit finds', () => {
     ]);
   });
 
-  test('a confirmed order whose pieces were released', async () => {
+  test('a confirmed order whose units were released', async () => {
     expect(
       await damaged(
         'products',

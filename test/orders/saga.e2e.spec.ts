@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { ConsumerOperations } from '@tributary/events';
-import { OrdersOperations } from '@tributary/orders';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
+import { openOrdersAdmin } from '../harness/orders-admin.ts';
 import { runProgram } from '../harness/process.ts';
 import { until } from '../harness/until.ts';
 
@@ -162,7 +162,7 @@ describe('a command that is delivered five times takes effect once', () => {
     expect(await look(id)).toMatchObject({ status: 'CONFIRMED', saga: { status: 'COMPLETED' } });
   });
 
-  test('when what it asked for has been taken back', async () => {
+  test('when its command has been withdrawn', async () => {
     const { id, customer, product } = await startOrder(2);
     await sagaIs(id, 'COMPLETED');
     await graph.ask(`mutation { cancelOrder(id: "${id}", reason: "no") { id } }`);
@@ -236,7 +236,7 @@ describe('a compensation that keeps failing', () => {
     const release = await hold('products');
     const order = await startOrder();
     expect(outcomes(await sagaIs(order.id, 'FAILED'))).toEqual(['reserve-stock TIMED_OUT', 'release-stock FAILED']);
-    const operations = new OrdersOperations(graph.databases.urls.orders, {
+    const operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });
@@ -249,7 +249,7 @@ describe('a compensation that keeps failing', () => {
     return new RegExp(`^${name}\\{.*\\} (\\d+)`, 'm').exec(text)?.[1];
   }
 
-  test('waits for an operator, who has it tried again', async () => {
+  test('waits for an operator to retry it', async () => {
     const { id, product, release, operations } = await failedOrder();
     expect(await operations.sagas()).toMatchObject([{ order_id: id, status: 'FAILED' }]);
     expect(await metric('sagas_stuck')).toBe('1');
@@ -270,7 +270,7 @@ describe('a compensation that keeps failing', () => {
     expect(await metric('sagas_stuck')).toBe('0');
   });
 
-  test('or who sees to it by hand', async () => {
+  test('or to resolve it by hand', async () => {
     const { id, release, operations } = await failedOrder();
     expect(await operations.resolveSaga(id, 'released by hand')).toBe(true);
     const order = await look(id);

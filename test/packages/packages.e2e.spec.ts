@@ -77,9 +77,9 @@ test('server reads and checks settings', async () => {
 
 test('events reads its settings', async () => {
   const output = await run(`
-    import { eventSettings, ledgerClient } from '@tributary/events';
+    import { eventSettings, eventLogClient } from '@tributary/events';
     import { readEnvironment } from '@tributary/server';
-    console.log(readEnvironment(eventSettings, {}).EVENT_POLL_INTERVAL, typeof ledgerClient);
+    console.log(readEnvironment(eventSettings, {}).EVENT_POLL_INTERVAL, typeof eventLogClient);
   `);
   expect(output).toBe('1000 function');
 });

@@ -94,7 +94,7 @@ test.skipIf(!haveNats())(
   90_000,
 );
 
-test('a second signal ends a program at once, though a request is under way', async () => {
+test('a second signal ends a program at once, even during a request', async () => {
   const { proxy, programs, urls } = await startServices({ NATS_URL: undefined });
   const [users] = programs as [RunningProgram];
   await isReady(urls[0] as string);
@@ -172,7 +172,7 @@ test('a program that is still starting ends: its database is silent, its NATS, o
   }
 }, 90_000);
 
-test('processes end with the one that started them, however it ends', async () => {
+test('worker processes end with their parent, however it ends', async () => {
   const { programs, urls } = await startServices({ PROCESSES: '2', NATS_URL: undefined });
   await Promise.all(urls.map(isReady));
   const workersOf = ({ pid }: RunningProgram) =>

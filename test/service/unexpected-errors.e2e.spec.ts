@@ -72,7 +72,7 @@ test('a rejected promise is logged and counted, and the process continues', asyn
   expect((await ask(url, '{ users(first: 1) { nodes { id } } }')).errors).toBeUndefined();
 });
 
-test('after an exception a process answers what it was asked, and ends with status 1; one of several is replaced', async () => {
+test('after an exception a process answers its requests and ends with status 1; one of several is replaced', async () => {
   const { hostname, port } = new URL(databases.urls.users);
   const proxy = await startTcpProxy(hostname, Number(port));
   proxies.push(proxy);
@@ -136,7 +136,7 @@ test('after an exception a process answers what it was asked, and ends with stat
   expect((await ask(several.url, '{ users(first: 1) { nodes { id } } }')).errors).toBeUndefined();
 }, 60_000);
 
-test('when nobody reads its log any more, a process ends all the same after exceptions, and on SIGTERM', async () => {
+test('a process whose log is no longer read still ends after exceptions, and on SIGTERM', async () => {
   const faults = preload(`
     const fail = () => { throw new Error('nobody catches this'); };
     process.on('SIGPIPE', () => { for (let i = 0; i < 3; i++) setImmediate(fail); });
@@ -223,7 +223,7 @@ test('a client that sends its request or reads its response for more than a minu
   expect(program.output()).not.toMatch(/answered with an error|request failed/);
 }, 60_000);
 
-test('an error of the database is logged without what it says of users, and no log has a password', async () => {
+test('an error of the database is logged without data of users, and no log has a password', async () => {
   await databases.query('users', `alter table users add constraint unlikely check (name not like 'Unlikely%')`);
   const { program, url } = await startUsers();
   const { errors } = await ask(
@@ -239,7 +239,7 @@ test('an error of the database is logged without what it says of users, and no l
   expect(program.output()).not.toContain(new URL(databases.urls.users).password);
 });
 
-test('whatever is logged holds no password, no token and no value that PostgreSQL quotes', async () => {
+test('logs hold no password, no token and no value that PostgreSQL quotes', async () => {
   const lines: string[] = [];
   const logger = pino({ ...privateLogs, base: null }, { write: (line: string) => void lines.push(line) });
   const error = await databases

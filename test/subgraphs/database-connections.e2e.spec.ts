@@ -1,7 +1,7 @@
 import { freePort } from '@tributary/cli';
 import { listenToNotifications, openDatabase } from '@tributary/postgres';
 import { isPassing } from '@tributary/server';
-import { createUsersService, readConfig } from '@tributary/users';
+import { definition as users } from '@tributary/users';
 import { sql } from 'kysely';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -39,7 +39,7 @@ async function startUsers(proxy: TcpProxy, url: string) {
     AUTH_SECRET: 'a secret for tests, at least 32 characters long',
     ORDERS_URL: 'http://127.0.0.1:1',
   };
-  const service = await createUsersService(readConfig(env), pino({ level: 'silent' }));
+  const service = await users.create(env, pino({ level: 'silent' }));
   const address = await service.listen();
   cleanUps.push(() => {
     proxy.cut();
@@ -132,7 +132,7 @@ test('a pool closes within 5 s whatever its statements wait for', async () => {
   expect(isPassing(await waiting)).toBe(true);
 });
 
-test('a database that is away is told by metrics and by one line in the log, whether it refuses connections or hangs', async () => {
+test('a database that does not respond shows in metrics and in one log line, whether it refuses connections or hangs', async () => {
   const { hostname, port } = new URL(databases.urls.orders);
   const proxy = await startTcpProxy(hostname, Number(port));
   cleanUps.push(() => proxy.close());

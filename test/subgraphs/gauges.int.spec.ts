@@ -14,7 +14,7 @@ const BUILT = [
   'subgraphs/orders/dist',
 ];
 
-test('every gauge says how the figures of several processes are put together', () => {
+test('every gauge declares how the values of several processes are aggregated', () => {
   const gauges = BUILT.flatMap((folder) =>
     readdirSync(join(PROJECT, folder), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.js') && !file.startsWith('pages'))

@@ -76,7 +76,7 @@ test('pages inside a page cost one statement too', async () => {
   expect(statements.products).toEqual([]);
 });
 
-test('names in orders come from their copies: neither users nor products is asked', async () => {
+test('names in orders come from their copies, without a request to users or products', async () => {
   const statements = await statementsOf(
     '{ orders(first: 10) { nodes { customer { name email } items { product { name sku } } } } }',
   );
@@ -84,7 +84,7 @@ test('names in orders come from their copies: neither users nor products is aske
   expect(statements.products).toEqual([]);
 });
 
-test('a total is counted only when it is asked for, and then without reading the rows', async () => {
+test('a total is counted only when it is selected, and without reading the rows', async () => {
   expect(tablesOf((await statementsOf('{ orders { nodes { id } } }')).orders)).toEqual(['orders_read']);
   const totals = await statementsOf(`{
     orders(first: 0) { totalCount }

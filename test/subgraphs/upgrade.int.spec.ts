@@ -1,7 +1,7 @@
-import { ConsumerOperations } from '@tributary/events';
-import { loadCatalogue, migrations as productMigrations, setUpProducts } from '@tributary/products';
+import { definition as products } from '@tributary/products';
 import { readSuperstore } from '@tributary/superstore';
-import { CONSUMER, feedsOf, loadCustomers, setUpUsers, migrations as userMigrations } from '@tributary/users';
+import { definition as users } from '@tributary/users';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { rebuildAtMigration } from '../harness/earlier-databases.ts';
@@ -20,13 +20,20 @@ let databases: TestDatabases;
 let graph: TestGraph;
 beforeAll(async () => {
   databases = await cloneDatabases();
-  await rebuildAtMigration(databases, 'users', userMigrations, '0004-payments', loadCustomers);
-  await rebuildAtMigration(databases, 'products', productMigrations, '0004-reservations', loadCatalogue);
+  const [ofUsers, ofProducts] = await Promise.all([users.load(), products.load()]);
+  await rebuildAtMigration(databases, 'users', ofUsers.migrations, '0004-payments', ofUsers.importHistory as never);
+  await rebuildAtMigration(
+    databases,
+    'products',
+    ofProducts.migrations,
+    '0004-reservations',
+    ofProducts.importHistory as never,
+  );
   await writeEarlierUsers();
   await writeEarlierProducts();
   const request = { scale: 1, readHistory: readSuperstore };
-  await setUpUsers({ ...request, databaseUrl: databases.urls.users });
-  await setUpProducts({ ...request, databaseUrl: databases.urls.products });
+  await users.setUp({ ...request, databaseUrl: databases.urls.users });
+  await products.setUp({ ...request, databaseUrl: databases.urls.products });
   graph = await startGraph({ databases });
 });
 afterAll(() => (graph ? graph.stop() : databases?.drop()));
@@ -149,11 +156,8 @@ test.each(['stored key', CONTROL_KEY])(
 describe('a charge and a refund that a stranger blocked with a deposit under their key', () => {
   test('take effect when their dead letters are retried, each once', async () => {
     const [payer, stranger] = [await balanceOf('CG-12520'), await balanceOf('DV-13045')];
-    const operations = new ConsumerOperations({
-      consumer: CONSUMER,
-      databaseUrl: databases.urls.users,
-      feeds: feedsOf({ ORDERS_URL: graph.urls.orders }),
-    });
+    const env = { USERS_DATABASE_URL: databases.urls.users, ORDERS_URL: graph.urls.orders };
+    const operations = await users.openAdmin(env, pino({ level: 'silent' }));
     const retried = await operations.retryDeadLetters().finally(() => operations.close());
     expect(retried.map(({ aggregateId, error }) => ({ aggregateId, error }))).toEqual(
       expect.arrayContaining([

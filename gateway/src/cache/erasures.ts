@@ -1,46 +1,47 @@
-import { performance } from 'node:perf_hooks';
-import type { CacheEntry, CacheStore } from './cache-store.js';
-import type { StreamObserver, Streams } from './streams.js';
+import type { Time, Timer } from '@tributary/server';
+import type { CacheEntry } from './cache-entry.js';
+import type { InvalidationLog, InvalidationObserver } from './invalidation-log.js';
+import type { TieredStore } from './tiered-store.js';
 
-/** Erasures that wait; beyond, everything that was read before them is deleted. */
+/** Pending erasures; beyond, everything that was read before them is deleted. */
 const MAX_PENDING = 10_000;
-/** What came meanwhile is done in one pass. */
+/** Erasures that arrive within this time are carried out in one pass. */
 const GATHER_MS = 50;
 const TICK_MS = 1000;
-/** Redis forgets what is not repeated. */
+/** Redis forgets the position of a source that is not written again. */
 const REPEAT_MS = 60_000;
-/** So often it is looked whether other gateways carried out what happened before this one listened. */
+/** Attempts to find out whether other gateways carried out the erasures from before this one subscribed. */
 const LOOKS = 3;
 
 /**
- * Deletes what the cache holds of users whose personal data was erased, in memory and in Redis, which each gateway does for itself. What it may
- * have missed, because it was not running or was cut off, it makes up for by deleting all that was read before; unless another gateway
- * has carried it out: Redis says up to which position of a source that was done.
- *
- * What Redis cannot do now is tried again every second.
+ * Deletes cached data of users whose personal data was erased, in memory and in Redis. Erasures that this gateway may have missed, because it
+ * was not running or was disconnected, are made up for by deleting everything that was read before, unless Redis shows that another gateway
+ * carried them out. Failures of Redis are retried every second.
  */
-export class Erasures implements StreamObserver {
-  readonly #store: CacheStore;
-  readonly #streams: Streams;
-  readonly #ticks: NodeJS.Timeout | undefined;
+export class Erasures implements InvalidationObserver {
+  readonly #store: TieredStore;
+  readonly #log: InvalidationLog;
+  readonly #time: Time;
+  #tick: Timer | undefined;
   /** `Type:id` and `*Type`. */
   #erased = new Set<string>();
-  /** By source: what was read before this position is deleted. */
+  /** By source: data that was read before this position is deleted. */
   #missed = new Map<string, number>();
-  /** By source: from which position on this process listens, and how often it has looked in vain who carried out what was before. */
+  /** By source: the first position of this process, and its attempts to find out who carried out the erasures before. */
   readonly #beginnings = new Map<string, { readonly position: number; looks: number }>();
-  /** By source: up to which position Redis was told that erasures are carried out. */
+  /** By source: the position up to which this process wrote to Redis that erasures are carried out, and when. */
   readonly #covered = new Map<string, { readonly position: number; readonly at: number }>();
-  #gathering: NodeJS.Timeout | undefined;
+  #gathering: Timer | undefined;
   #working = false;
-  /** Between two passes there is as much time as the first of them took: requests have at least half of the process. */
+  /** A pause after each pass, as long as the pass: requests have at least half of the process. */
   #restUntil = 0;
   #closed = false;
 
-  constructor(store: CacheStore, streams: Streams) {
+  constructor(store: TieredStore, log: InvalidationLog, time: Time) {
     this.#store = store;
-    this.#streams = streams;
-    if (store.hasFar) this.#ticks = setInterval(() => this.#work(true), TICK_MS).unref();
+    this.#log = log;
+    this.#time = time;
+    if (store.redis) this.#tickLater();
   }
 
   onErased(entities: readonly string[]): void {
@@ -50,13 +51,13 @@ export class Erasures implements StreamObserver {
     }
     if (this.#erased.size > MAX_PENDING) {
       this.#erased.clear();
-      for (const [source, position] of this.#streams.positions()) this.#missed.set(source, position);
+      for (const [source, position] of this.#log.positions()) this.#missed.set(source, position);
     }
     this.#soon();
   }
 
-  onBeginning(source: string, position: number): void {
-    if (!this.#store.hasFar) return;
+  onFirstMessage(source: string, position: number): void {
+    if (!this.#store.redis) return;
     this.#beginnings.set(source, { position, looks: 0 });
   }
 
@@ -67,8 +68,16 @@ export class Erasures implements StreamObserver {
 
   close(): void {
     this.#closed = true;
-    clearInterval(this.#ticks);
-    clearTimeout(this.#gathering);
+    this.#tick?.clear();
+    this.#gathering?.clear();
+  }
+
+  #tickLater(): void {
+    const tick = () => {
+      this.#tickLater();
+      this.#work(true);
+    };
+    this.#tick = this.#time.setTimeout(tick, TICK_MS, { unref: true });
   }
 
   #soon(): void {
@@ -77,12 +86,13 @@ export class Erasures implements StreamObserver {
       this.#gathering = undefined;
       this.#work(false);
     };
-    this.#gathering ??= setTimeout(wait, Math.max(GATHER_MS, this.#restUntil - performance.now())).unref();
+    const ms = Math.max(GATHER_MS, this.#restUntil - this.#time.monotonic());
+    this.#gathering ??= this.#time.setTimeout(wait, ms, { unref: true });
   }
 
-  /** Does one thing at a time. What does not work is tried again with the next tick. */
+  /** Makes one pass at a time. A pass that fails is retried with the next tick. */
   #work(isTick: boolean): void {
-    const startedAt = performance.now();
+    const startedAt = this.#time.monotonic();
     if (this.#working || this.#closed) return;
     if (startedAt < this.#restUntil) {
       if (this.#hasWork) this.#soon();
@@ -93,12 +103,12 @@ export class Erasures implements StreamObserver {
       .then(
         () => true,
         (error: Error) => {
-          this.#store.farFailed(error.message);
+          this.#store.redis?.failed(error.message);
           return false;
         },
       )
       .then((succeeded) => {
-        const now = performance.now();
+        const now = this.#time.monotonic();
         this.#restUntil = now + (now - startedAt);
         this.#working = false;
         if (succeeded && this.#hasWork) this.#soon();
@@ -112,21 +122,22 @@ export class Erasures implements StreamObserver {
   /** @throws when Redis fails */
   async #pass(isTick: boolean): Promise<void> {
     if (this.#hasWork) await this.#delete();
-    if (!isTick || !this.#store.isFarConnected) return;
+    const { redis } = this.#store;
+    if (!isTick || !redis?.isConnected) return;
     for (const [source, beginning] of this.#beginnings) {
-      const isCovered = (await this.#store.erasedUpTo(source)) >= beginning.position;
+      const isCovered = (await redis.erasedUpTo(source)) >= beginning.position;
       beginning.looks += 1;
       if (!isCovered && beginning.looks < LOOKS) continue;
       this.#beginnings.delete(source);
       if (!isCovered) this.#missed.set(source, beginning.position);
     }
-    for (const [source, position] of this.#streams.positions()) {
-      // Whatever was heard of up to this position is carried out, or is left to do.
+    for (const [source, position] of this.#log.positions()) {
+      // Erasures up to this position are carried out, or still pending.
       if (this.#hasWork) return;
       const covered = this.#covered.get(source);
-      const now = performance.now();
+      const now = this.#time.monotonic();
       if (this.#beginnings.has(source) || (covered?.position === position && now - covered.at < REPEAT_MS)) continue;
-      await this.#store.noteErasedUpTo(source, position);
+      await redis.noteErasedUpTo(source, position);
       this.#covered.set(source, { position, at: now });
     }
   }
@@ -140,9 +151,9 @@ export class Erasures implements StreamObserver {
       entities.some((entity) => erased.has(entity)) ||
       owned.some((entity) => erased.has(entity)) ||
       positions.some(([source, position]) => position < (missed.get(source) ?? 0));
-    await this.#store.deleteNear(isDoomed);
+    await this.#store.memory.deleteWhere(isDoomed);
     try {
-      await this.#store.deleteFar(isDoomed, () => this.#closed);
+      await this.#store.redis?.deleteWhere(isDoomed, () => this.#closed);
     } catch (error) {
       for (const entity of erased) this.#erased.add(entity);
       for (const [source, position] of missed) {

@@ -11,8 +11,8 @@ import {
   visit,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
-import type { CachePlan, CachePolicy } from '../cache/cache-policy.js';
-import type { FetchNode } from '../planning/query-plan.js';
+import type { CachePlan, CachePolicy } from '../cache/index.js';
+import type { FetchNode } from '../planning/index.js';
 
 const MAX_OPERATIONS = 10_000;
 /** Bound on what a cache of operations holds, in characters. */

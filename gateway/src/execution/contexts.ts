@@ -1,6 +1,6 @@
 import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
-import type { Rewrite } from '../planning/query-plan.js';
+import type { Rewrite } from '../planning/index.js';
 import type { TypeConditions } from './type-conditions.js';
 
 type ContextRewrite = Extract<Rewrite, { kind: 'KeyRenamer' }>;

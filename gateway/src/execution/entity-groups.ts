@@ -1,7 +1,7 @@
 import type { ReadPosition } from '@tributary/consistency';
 import { withCause } from '../lib/error-cause.js';
 import { isObject, type Json } from '../lib/json.js';
-import type { PlanPath } from '../planning/query-plan.js';
+import type { PlanPath } from '../planning/index.js';
 import { MAX_ERRORS } from '../response/response-errors.js';
 import type { SubgraphError, SubgraphResult } from '../subgraph/subgraph-client.js';
 import type { SubgraphOperation } from './composed-operation.js';

@@ -1,4 +1,4 @@
-import type { Observed, Requirements } from '../consistency/requirements.js';
+import type { Observed, Requirements } from '../consistency/index.js';
 import type { JsonObject } from '../lib/json.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
 import type { ResponseErrors } from '../response/response-errors.js';

@@ -1,5 +1,5 @@
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
-import type { FetchNode, PlanNode, PlanPath } from '../planning/query-plan.js';
+import type { FetchNode, PlanNode, PlanPath } from '../planning/index.js';
 import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
 import { compileContext } from './contexts.js';
 import type { EntityCall } from './entity-groups.js';

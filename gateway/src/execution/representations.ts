@@ -1,6 +1,6 @@
 import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
-import type { RequiredSelection, Rewrite } from '../planning/query-plan.js';
+import type { RequiredSelection, Rewrite } from '../planning/index.js';
 import { mergeInto } from './merge.js';
 import { compileRewrites } from './rewrites.js';
 import type { TypeConditions } from './type-conditions.js';

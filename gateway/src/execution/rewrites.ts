@@ -1,5 +1,5 @@
 import { isObject, type Json, type JsonObject } from '../lib/json.js';
-import type { Rewrite as PlanRewrite } from '../planning/query-plan.js';
+import type { Rewrite as PlanRewrite } from '../planning/index.js';
 import type { TypeConditions } from './type-conditions.js';
 
 type Rewrite = (value: Json | undefined) => void;

@@ -1,10 +1,9 @@
 import { performance } from 'node:perf_hooks';
-import type { CacheEntry } from '../cache/cache-store.js';
-import type { Lookup, ResponseCache } from '../cache/response-cache.js';
-import type { Requirements } from '../consistency/requirements.js';
+import type { CacheEntry, EntityCache, Lookup } from '../cache/index.js';
+import type { Requirements } from '../consistency/index.js';
 import type { Json, JsonObject } from '../lib/json.js';
 import type { SingleFlight } from '../lib/single-flight.js';
-import type { PlanPath } from '../planning/query-plan.js';
+import type { PlanPath } from '../planning/index.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/subgraph-client.js';
 import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
 import {
@@ -41,7 +40,7 @@ export class SubgraphCalls {
   readonly #fetchers: ReadonlyMap<string, Fetcher>;
   readonly #flights: SingleFlight<SubgraphResult> | null;
   readonly #mergeFetches: boolean;
-  readonly #cache: ResponseCache | null;
+  readonly #cache: EntityCache | null;
   readonly #composed = operationCache<ComposedOperation>(MAX_COMPOSED);
   readonly #pending = new WeakMap<ExecutionContext, Map<string, PendingCall[]>>();
   /** What is to be sent at the end of this turn of the event loop, of all requests. */
@@ -51,7 +50,7 @@ export class SubgraphCalls {
     fetchers: ReadonlyMap<string, Fetcher>,
     flights: SingleFlight<SubgraphResult> | null,
     mergeFetches: boolean,
-    cache: ResponseCache | null,
+    cache: EntityCache | null,
   ) {
     this.#fetchers = fetchers;
     this.#flights = flights;
@@ -136,7 +135,7 @@ export class SubgraphCalls {
 
   /** What the cache has is not asked for; what is being fetched for somebody else is waited for. */
   async #throughCache(
-    cache: ResponseCache,
+    cache: EntityCache,
     run: ExecutionContext,
     requirements: Requirements,
     groups: readonly EntityGroup[],
@@ -204,7 +203,7 @@ export class SubgraphCalls {
   }
 
   /** Notes when it is older than what was heard of since. */
-  #keep(cache: ResponseCache, run: ExecutionContext, entry: CacheEntry): CacheEntry {
+  #keep(cache: EntityCache, run: ExecutionContext, entry: CacheEntry): CacheEntry {
     if (cache.isOutdated(entry)) run.outdated = true;
     return entry;
   }

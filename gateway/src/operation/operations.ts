@@ -20,7 +20,7 @@ import {
   validate,
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
-import { parseStaleness } from '../consistency/requirements.js';
+import { parseStaleness } from '../consistency/index.js';
 import type { SupergraphSchema } from '../lib/supergraph-schema.js';
 import { conditionVariables } from './conditions.js';
 import { documentRules } from './document-rules.js';

@@ -2,8 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
 import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
 import { executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
-import { CachePolicy } from '../cache/cache-policy.js';
-import type { ResponseCache } from '../cache/response-cache.js';
+import { CachePolicy, type EntityCache } from '../cache/index.js';
 import {
   isFreshEnough,
   minPositionsHeader,
@@ -11,7 +10,7 @@ import {
   type Requirements,
   reached,
   stricter,
-} from '../consistency/requirements.js';
+} from '../consistency/index.js';
 import { SubgraphOperations } from '../execution/composed-operation.js';
 import { credentialsOf } from '../execution/credentials.js';
 import { EntityKeys } from '../execution/entity-keys.js';
@@ -36,10 +35,13 @@ import {
   withDirectives,
 } from '../operation/operations.js';
 import { errorWithoutSuggestions } from '../operation/suggestions.js';
-import { createApolloPlanners } from '../planning/apollo-planner.js';
-import { overrideLabels } from '../planning/override-labels.js';
-import { type CompiledPlan, PlanCache } from '../planning/plan-cache.js';
-import { PlanningQueue } from '../planning/planning-queue.js';
+import {
+  type CompiledPlan,
+  createApolloPlanners,
+  overrideLabels,
+  PlanCache,
+  PlanningQueue,
+} from '../planning/index.js';
 import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
 import { ResponseErrors } from '../response/response-errors.js';
 import { compileShape, type Shape } from '../response/response-shape.js';
@@ -62,7 +64,7 @@ export interface EngineOptions {
   /** The memory that they may take with their plans, in bytes (estimated). */
   readonly maxOperationsWeight?: number | undefined;
   /** What was read before; nothing is cached without it. */
-  readonly cache?: ResponseCache | null;
+  readonly cache?: EntityCache | null;
   /** Labels of `@override` that are on, with the share of requests for which they are. */
   readonly labels?: ReadonlyMap<string, number>;
   /** Whether clients may query `__schema` and `__type`. */
@@ -122,7 +124,7 @@ const STREAM_PATIENCE_MS = 50;
 /** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */
 export class Engine {
   readonly #apiSchema: GraphQLSchema;
-  readonly #cache: ResponseCache | null;
+  readonly #cache: EntityCache | null;
   readonly #types: TypeConditions;
   readonly #flights: SingleFlight<SubgraphResult> | null;
   readonly #operations: Operations;

@@ -11,10 +11,10 @@ import {
 import { GraphQLError, OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import type { ResponseCache } from '../cache/response-cache.js';
+import type { EntityCache } from '../cache/index.js';
 import { unusableSupergraph } from '../check-files.js';
 import type { GatewayConfig } from '../config.js';
-import { latest, parseStaleness, type Requirements } from '../consistency/requirements.js';
+import { latest, parseStaleness, type Requirements } from '../consistency/index.js';
 import { credentialsOf } from '../execution/credentials.js';
 import { causeOf } from '../lib/error-cause.js';
 import { FailedRequests } from '../lib/failed-requests.js';
@@ -51,10 +51,10 @@ export class Supergraph {
   readonly #failedRequests: FailedRequests;
   readonly #config: GatewayConfig;
   readonly #defaultStalenessMs: number;
-  readonly #cache: ResponseCache | null;
+  readonly #cache: EntityCache | null;
   readonly #consistencyHeaders: ConsistencyHeaders;
   readonly #sharedQueries = new SharedQueries();
-  constructor(config: GatewayConfig, { logger, metrics, health }: SupergraphReports, cache: ResponseCache | null) {
+  constructor(config: GatewayConfig, { logger, metrics, health }: SupergraphReports, cache: EntityCache | null) {
     this.#config = config;
     this.#consistencyHeaders = new ConsistencyHeaders(logger);
     this.#cache = cache;

@@ -1,31 +1,31 @@
-/** Breaks grow no longer than this, or than the first: a service that is back is asked again soon. */
+/** Longest time until the next probe, unless the first is longer: a service that recovered is used again soon. */
 const LONGEST_BREAK_MS = 3000;
-/** Failures that are all within this time may be of one client's queries: they open nothing, and are not reported. */
+/** Failures within less than this time may come from one client's queries: they neither open the circuit nor are reported. */
 const LASTING_MS = 1000;
 
-/** What a request was allowed by: its outcome counts only in the period in which it began. */
+/** Admits one request; its outcome counts only in the period in which it began. */
 export interface Permit {
   readonly period: number;
 }
 
 /**
- * Keeps requests from a service that does not answer: after so many failures in a row, which go on for a second, they fail at once. Only
- * probes are let through then, and a probe that succeeds lets the others follow. Each break that follows another is twice as long.
+ * Suspends requests to a service that fails: it opens after a number of consecutive failures that last for a second. While it is open, only
+ * probes are sent; the first one that succeeds closes it. Each further failed probe doubles the time until the next.
  */
 export class CircuitBreaker {
   readonly #threshold: number;
   readonly #firstBreakMs: number;
   readonly #now: () => number;
   #failures = 0;
-  /** When the first of them was. */
+  /** When the first of these failures happened. */
   #failingSince = 0;
   #breakMs: number;
   #nextBreakMs: number;
   #isOpen = false;
-  /** Counts the times that it opened and closed: requests from before say nothing of what is now. */
+  /** Counts openings and closings: outcomes of requests from an earlier period do not count. */
   #period = 0;
 
-  /** @param threshold failures in a row; 0 never breaks */
+  /** @param threshold consecutive failures that open it; 0: it never opens */
   constructor(threshold: number, firstBreakMs: number, now: () => number) {
     this.#threshold = threshold;
     this.#firstBreakMs = firstBreakMs;
@@ -38,22 +38,22 @@ export class CircuitBreaker {
     return this.#isOpen;
   }
 
-  /** For how long it stays open until it is to be probed. */
+  /** Time until the next probe while it is open. */
   get breakMs(): number {
     return this.#breakMs;
   }
 
-  /** Leave to send a request, which says afterwards how it went; null when it may not be sent. */
+  /** A permit for a request, whose outcome is reported with it; null while requests are suspended. */
   allows(): Permit | null {
     return this.#isOpen ? null : this.probe();
   }
 
-  /** Leave to send a request that no client waits for, also while it is open. */
+  /** A permit for a probe, also while it is open. */
   probe(): Permit {
     return { period: this.#period };
   }
 
-  /** @returns whether that says how the service is now */
+  /** Reports a success. @returns whether it counts */
   succeeded({ period }: Permit): boolean {
     if (period !== this.#period) return false;
     this.#failures = 0;
@@ -62,7 +62,7 @@ export class CircuitBreaker {
     return true;
   }
 
-  /** @returns whether nothing but failures was seen for a second */
+  /** Reports a failure. @returns whether there were only failures for a second */
   failed({ period }: Permit): boolean {
     if (period !== this.#period) return false;
     const now = this.#now();

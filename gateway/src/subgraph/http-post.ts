@@ -3,26 +3,27 @@ import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib';
 import type { Dispatcher, Pool } from 'undici';
 
+/** A complete HTTP response. */
 export interface HttpReply {
   readonly status: number;
   readonly text: string;
-  /** Decompressed. */
+  /** Size of the body, decompressed. */
   readonly bytes: number;
   readonly headers: IncomingHttpHeaders;
 }
 
-/** The answer is larger than is read. */
+/** The response is larger than the limit. */
 export class TooLargeError extends Error {}
-/** The answer was not there in time. */
+/** The response was not complete in time. */
 export class DeadlineError extends Error {}
-/** Nobody waits for the answer any more. */
+/** The request was cancelled. */
 export class AbandonedError extends Error {}
-/** The answer is compressed in a way that is not read, or not as it says. */
+/** The response has an unsupported encoding, or is not encoded as it says. */
 export class UnreadableError extends Error {}
 
 /**
- * Subgraphs are near: sending bytes costs less than compressing and decompressing them, so a subgraph that can choose does not
- * compress. What a subgraph, or a proxy before it, compresses all the same is read.
+ * Prefers uncompressed responses: between services in one network, sending bytes costs less than compressing and decompressing them. Responses
+ * that a subgraph, or a proxy in front of it, compresses anyway are read.
  */
 export const ACCEPT_ENCODING = 'identity, gzip;q=0.5, deflate;q=0.5, br;q=0.5';
 
@@ -30,14 +31,14 @@ export interface PostOptions {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** For everything, from the wait for a connection to the last byte. */
+  /** Time limit of the whole request, from the wait for a connection to the last byte. */
   readonly timeoutMs: number;
-  /** Of the answer, compressed as well as decompressed. */
+  /** Size limit of the response, both compressed and decompressed. */
   readonly maxBytes: number;
   readonly signal: AbortSignal | null;
 }
 
-/** Posts a body and reads the whole answer. @throws what went wrong: one of the above, or an error of undici's */
+/** Posts a body and reads the whole response. Rejects with one of the errors above, or with an error of undici. */
 export function post(pool: Pool, options: PostOptions): Promise<HttpReply> {
   return new Promise((resolve, reject) => {
     const request = new PostHandler(options, resolve, reject);
@@ -78,7 +79,7 @@ class PostHandler implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    // It may have waited for a connection longer than anybody for the answer.
+    // It may have been cancelled while it waited for a connection.
     if (this.#failure) controller.abort(this.#failure);
   }
 
@@ -111,7 +112,7 @@ class PostHandler implements Dispatcher.DispatchHandler {
     else this.#chunks.push(chunk);
   }
 
-  /** What is decompressed is counted as it comes: a small answer that would be a huge one is given up at the bound. */
+  /** Counts decompressed bytes as they come: a small response that expands without end is aborted at the limit. */
   #decompress(first: Buffer): Transform | null {
     const decompressor = createDecompressor(this.#encoding, first);
     if (!decompressor) {

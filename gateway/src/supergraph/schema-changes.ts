@@ -12,13 +12,12 @@ import {
   print,
 } from 'graphql';
 
-/** The most that is named of each kind; a log line has a length. */
+/** Most names of each kind: log lines must stay short. */
 const MAX_NAMED = 20;
 
 /**
- * What a supergraph has that the one before had not, and the reverse: types, directives, and of those that both have `Type.field`,
- * `Type.field(argument:)`, `Enum.VALUE`, `Union.Member`, `Type implements Interface`. `changed`: what has another type, kind, default or
- * location now.
+ * The differences between two supergraphs. `added` and `removed`: types, directives and, of types that both have, `Type.field`,
+ * `Type.field(argument:)`, `Enum.VALUE`, `Union.Member`, `Type implements Interface`. `changed`: parts with another type, kind, default or location.
  */
 export interface SchemaChanges {
   readonly added: readonly string[];
@@ -26,6 +25,7 @@ export interface SchemaChanges {
   readonly changed: readonly string[];
 }
 
+/** Compares the schemas that clients see before and after a reload, for the log. */
 export function schemaChanges(before: GraphQLSchema, after: GraphQLSchema): SchemaChanges {
   const [past, present] = [partsOf(before), partsOf(after)];
   const changed = [...present].flatMap(([name, { text }]) => {
@@ -47,7 +47,7 @@ interface Part {
   readonly owner: string | null;
 }
 
-/** The names of parts that others lack; what belongs to a part that they lack needs no mention. */
+/** The names of parts that the others lack, without the parts of a part that they lack. */
 function missing(parts: ReadonlyMap<string, Part>, others: ReadonlyMap<string, Part>): string[] {
   return [...parts].flatMap(([name, { owner }]) =>
     others.has(name) || (owner !== null && !others.has(owner)) ? [] : [name],
@@ -82,7 +82,7 @@ function partsOf(schema: GraphQLSchema): Map<string, Part> {
   return parts;
 }
 
-/** The type of a value that clients give, with its default. */
+/** The type of an argument or input field, with its default. */
 function typeOf({ type, astNode }: GraphQLArgument | GraphQLInputField): string {
   return astNode?.defaultValue ? `${type} = ${print(astNode.defaultValue)}` : String(type);
 }

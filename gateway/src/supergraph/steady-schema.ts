@@ -1,17 +1,16 @@
-/** For how long a schema that was served before must be the only one that is seen, until it is served again. */
+/** How long a schema that was replaced must be the only one seen before it is served again. */
 const FIRST_PAUSE_MS = 15_000;
-/** The first pause is no longer than this, however seldom it is polled. */
+/** Longest first pause, however long the poll interval is. */
 const LONGEST_FIRST_PAUSE_MS = 60_000;
 const LONGEST_PAUSE_MS = 600_000;
-/** At the least so many polls see it. */
+/** Polls that must see it, at least. */
 const MIN_POLLS = 3;
-/** How many schemas that were replaced are remembered. */
+/** Replaced schemas that are remembered. */
 const REMEMBERED = 10;
 
 /**
- * Chooses which schema of one subgraph is served while two releases behind one address answer in turn. A schema that was not served before
- * is served at once. One that was, and was replaced, is served again when no other was seen for a while; each return doubles that
- * while.
+ * Chooses which schema of a subgraph is served while two releases behind one address respond in turn. A new schema is served at once. A schema
+ * that was replaced is served again when no other one was seen for a while; each return doubles that time.
  */
 export class SteadySchema {
   readonly #pollIntervalMs: number;
@@ -21,7 +20,7 @@ export class SteadySchema {
   #returning: { readonly schema: string; readonly since: number } | null = null;
   #pauseMs: number;
   #heldAt = Number.NEGATIVE_INFINITY;
-  /** How often a schema that was replaced came back lately. */
+  /** Recent returns of schemas that were replaced. */
   #returns = 0;
 
   constructor(pollIntervalMs: number, now: () => number) {
@@ -30,12 +29,12 @@ export class SteadySchema {
     this.#now = now;
   }
 
-  /** Whether a schema that was replaced is seen again and again, and not served. Once alone, a release was taken back. */
+  /** Whether replaced schemas return repeatedly. A single return is a rollback. */
   get alternates(): boolean {
     return this.#isUnsteady && this.#returns > 1;
   }
 
-  /** Whether a schema that was replaced is seen now, and not served yet. */
+  /** Whether the newest schema seen is a replaced one that is not served yet. */
   get holds(): boolean {
     return this.#returning !== null;
   }
@@ -44,7 +43,7 @@ export class SteadySchema {
     return this.#now() - this.#heldAt < 2 * Math.max(this.#pauseMs, this.#pollIntervalMs);
   }
 
-  /** @param seen what the subgraph answered now @returns the schema to serve */
+  /** @param seen the schema that the subgraph responded with now @returns the schema to serve */
   choose(seen: string): string {
     const now = this.#now();
     if (!this.#isUnsteady) {

@@ -1,6 +1,7 @@
 import { composeServices } from '@apollo/composition';
 import { Supergraph } from '@apollo/federation-internals';
 import { buildSubgraphSchema } from '@apollo/subgraph';
+import { systemTime } from '@tributary/server';
 import {
   type ConstDirectiveNode,
   type ConstObjectValueNode,
@@ -17,9 +18,7 @@ import {
 } from 'graphql';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { CacheStore } from '../../src/cache/cache-store.js';
-import { ResponseCache } from '../../src/cache/response-cache.js';
-import { Streams } from '../../src/cache/streams.js';
+import { EntityCache, InvalidationLog, TieredStore } from '../../src/cache/index.js';
 import type { JsonObject } from '../../src/lib/json.js';
 import { Engine, type EngineOptions, type EngineResult } from '../../src/runtime/engine.js';
 import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
@@ -165,24 +164,18 @@ function isEntity({ directives = [] }: ObjectTypeDefinitionNode): boolean {
   return names.includes('key') && !names.includes('interfaceObject');
 }
 
-/** A cache in this process that has heard of every subgraph; `hear` says that nothing changed until now. */
+/** A cache in memory that is in sync with every subgraph; `hear` says that nothing changed until now. */
 export function cacheFor({ subgraphs }: FederatedCase) {
   const metrics = new Registry();
   const logger = pino({ level: 'silent' });
-  const streams = new Streams(metrics, logger);
+  const log = new InvalidationLog(metrics, logger, systemTime);
   const hear = () => {
     for (const name of Object.keys(subgraphs))
-      streams.onInvalidations(name, { from: 1, to: 1, at: Date.now(), touched: [] });
+      log.onInvalidations(name, { from: 1, to: 1, at: Date.now(), touched: [] });
   };
   hear();
-  const store = new CacheStore({
-    maxBytes: 50_000_000,
-    redisUrl: undefined,
-    redisPrefix: '',
-    logger,
-    metrics,
-  });
-  return { cache: new ResponseCache(store, streams, metrics), hear };
+  const store = new TieredStore({ maxBytes: 50_000_000, redis: null, logger, metrics, time: systemTime });
+  return { cache: new EntityCache(store, log, metrics, systemTime), hear };
 }
 
 /** An answer as a client has it. */

@@ -25,8 +25,8 @@ export class InProcessBus implements EventBus {
     return [];
   }
 
-  announce(source: string, head: EndPosition): void {
-    for (const { listener } of this.#of(source)) listener.onEndPosition(head);
+  announce(source: string, end: EndPosition): void {
+    for (const { listener } of this.#of(source)) listener.onEndPosition(end);
   }
 
   async forget(source: string, aggregateType: string, aggregateId: string): Promise<void> {

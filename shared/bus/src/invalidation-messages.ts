@@ -3,11 +3,11 @@ import type { Invalidation, Invalidations } from '@tributary/consistency';
 const bytesOf = (text: string) => Buffer.byteLength(text);
 
 /**
- * Writes touches as messages of limited size, for consecutive ranges of positions. A position whose touches do not fit into a message
+ * Writes invalidations as messages of limited size, for consecutive ranges of positions. A position whose invalidations do not fit into a message
  * is left out: the next message begins at it, which listeners notice as a gap.
  *
  * @param maxBytes the most bytes of one message
- * @param onTooLarge told of each position that is left out
+ * @param onTooLarge called with each position that is left out
  */
 export function* invalidationMessages(
   invalidations: Invalidations,
@@ -27,20 +27,20 @@ export function* invalidationMessages(
   let bytes = envelopeBytes;
   // Only the last message reaches the position that `at` speaks of.
   const upTo = (last: number) => JSON.stringify({ ...invalidations, from, to: last, at: 0, touched: part });
-  for (const touch of touched) {
-    const size = bytesOf(JSON.stringify(touch)) + 1;
-    const before = touch.position - 1;
+  for (const invalidation of touched) {
+    const size = bytesOf(JSON.stringify(invalidation)) + 1;
+    const before = invalidation.position - 1;
     const fits = envelopeBytes + size <= maxBytes;
     if ((!fits || bytes + size > maxBytes) && (part.length > 0 || before > from)) {
       yield upTo(before);
       [from, part, bytes] = [before, [], envelopeBytes];
     }
     if (fits) {
-      part.push(touch);
+      part.push(invalidation);
       bytes += size;
     } else {
-      onTooLarge(touch.position, size);
-      from = touch.position;
+      onTooLarge(invalidation.position, size);
+      from = invalidation.position;
     }
   }
   yield JSON.stringify({ ...invalidations, from, touched: part });

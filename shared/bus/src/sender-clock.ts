@@ -4,7 +4,7 @@ import { type Clock, systemTime } from '@tributary/server';
 const RESOLUTION_MS = 1;
 /** How long the quickest message is remembered; after that the sender's clock may have been set right. */
 const MEMORY_MS = 60_000;
-/** So many messages in a row that all look late are evidence that the sender's clock is behind: some ten seconds of a relay's heads. */
+/** This many messages in a row that all look late are evidence that the sender's clock is behind: about ten seconds of a relay's announcements. */
 const EVIDENCE = 40;
 
 /**
@@ -40,7 +40,7 @@ export class SenderClock {
 
   /**
    * By how many milliseconds the sender's clock is ahead of this process's clock. Below 0 it is behind, or each of its messages was
-   * late by so much: from here the two look the same. Null while too little was heard to tell.
+   * late by so much: from here the two look the same. Null until enough messages have arrived.
    */
   get offsetMs(): number | null {
     this.#beginPeriod(this.#clock.monotonic());

@@ -54,7 +54,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     return opened;
   };
 
-  test('delivers what is published, whole and in order', async ({ skip }) => {
+  test('delivers published events completely and in order', async ({ skip }) => {
     const carrier = bus(skip);
     const source = newSource();
     const got: LoggedEvent[] = [];
@@ -71,7 +71,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     expect(got).toEqual(sent);
   });
 
-  test('delivers again what the listener could not take', async ({ skip }) => {
+  test('redelivers events that the listener rejected', async ({ skip }) => {
     const carrier = bus(skip);
     const source = newSource();
     const taken = new Set<number>();
@@ -91,7 +91,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     expect(refusals).toBeLessThan(0);
   });
 
-  test('serves several consumers, each by itself, and keeps the sources apart', async ({ skip }) => {
+  test('serves several consumers independently, and separates the sources', async ({ skip }) => {
     const carrier = bus(skip);
     const [one, other] = [newSource(), newSource()];
     const got: Record<string, number[]> = { a: [], b: [], c: [] };
@@ -112,7 +112,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     expect(got).toEqual({ a: [1, 2, 3], b: [1, 2, 3], c: [7, 8] });
   });
 
-  test('tells heads, and nothing any more after the subscription ended', async ({ skip }) => {
+  test('announces end positions, and delivers nothing after the subscription ended', async ({ skip }) => {
     const carrier = bus(skip);
     const source = newSource();
     const heads: number[] = [];
@@ -149,7 +149,7 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
     expect(taken).toEqual([]);
   });
 
-  test('forgets an aggregate without disturbing the others', async ({ skip }) => {
+  test('deletes the events of one aggregate only', async ({ skip }) => {
     const carrier = bus(skip);
     const source = newSource();
     await carrier.publish(source, [event(source, 1, { name: 'secret' }), event(source, 2, { name: 'open' })]);
@@ -178,9 +178,7 @@ describe('over NATS, the bus', () => {
   };
   const MEGABYTE = 1024 * 1024;
 
-  test('leaves out an event that is too large, whatever else it carries, and says so without its data', async ({
-    skip,
-  }) => {
+  test('leaves out an event that is too large, and reports it without its data', async ({ skip }) => {
     const log: string[] = [];
     const carrier = openNats(skip, log);
     const source = newSource();
@@ -217,7 +215,7 @@ describe('over NATS, the bus', () => {
     expect(log).toEqual([]);
   });
 
-  test('sends nothing more when whoever publishes may not go on', async ({ skip }) => {
+  test('stops publishing when the publisher lost the lead', async ({ skip }) => {
     const carrier = openNats(skip);
     const source = newSource();
     let asked = 0;
@@ -229,7 +227,7 @@ describe('over NATS, the bus', () => {
     expect(state.messages).toBe(250);
   });
 
-  test('splits invalidations by bytes, and leaves a gap where those of one position do not fit', async ({ skip }) => {
+  test('splits invalidations by size, and leaves a gap where those of one position do not fit', async ({ skip }) => {
     const carrier = openNats(skip);
     const source = newSource();
     const heard: Invalidations[] = [];
@@ -270,7 +268,7 @@ describe('over NATS, the bus', () => {
     expect(parts.slice(0, -1).every((part) => part.at === 0)).toBe(true);
   });
 
-  test('ignores what a relay of an earlier term sends', async ({ skip }) => {
+  test('ignores messages of a relay of an earlier term', async ({ skip }) => {
     const carrier = openNats(skip);
     const source = newSource();
     const heads: number[] = [];
@@ -307,7 +305,7 @@ describe('over NATS, the bus', () => {
     expect([heads, told].map((positions) => new Set(positions))).toEqual([new Set([1, 3, 4]), new Set([1, 3, 4])]);
   });
 
-  test('skips a message that is no event', async ({ skip }) => {
+  test('skips a message that is not an event', async ({ skip }) => {
     const log: string[] = [];
     const carrier = openNats(skip, log);
     const source = newSource();

@@ -19,7 +19,7 @@ const event = (position: number, aggregateId: string): LoggedEvent => ({
   data: {},
 });
 
-test('it forgets what waits of an aggregate, also what a listener could not take', async () => {
+test('deletes the waiting events of an aggregate, including those that a listener rejected', async () => {
   const bus = new InProcessBus();
   const taken: number[] = [];
   let refuse: (() => void) | null = null;

@@ -11,7 +11,7 @@ export type { ApplyEvents, EventSubscription } from './consumer/event-subscripti
 export type { Gap } from './consumer/gap.js';
 export { addInSyncTimes, createConsumerTables } from './consumer/positions.js';
 // Copies: comparison with their owners, repair, rebuild.
-export { type AggregateState, MAX_IDS } from './copies/aggregates.js';
+export { type AggregateState, MAX_IDS, type StateSource } from './copies/aggregates.js';
 // Audits: rules that a service's database keeps at every moment.
 export {
   type AuditCheck,
@@ -23,6 +23,7 @@ export {
   runChecks,
 } from './copies/audit.js';
 export { type RebuildableCopy, rebuildCopy } from './copies/rebuild.js';
+export type { Audit as VerificationAudit } from './copies/scheduled-verification.js';
 export {
   BETWEEN_LOOKS_MS,
   type Comparison,
@@ -51,5 +52,6 @@ export {
   ownEventBus,
   publishEvents,
   type ServiceConsumers,
+  type ServiceEventsOptions,
   type ServiceParts,
 } from './service-events.js';

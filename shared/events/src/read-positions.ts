@@ -20,8 +20,8 @@ import { type InvalidatedBy, invalidationOf } from './relay/invalidation-of.js';
 const PATIENCE_MS = 250;
 const LOOK_MS = 5;
 const BATCH = 500;
-/** Of how many events the answer to a mutation tells; after more, whoever caches waits to hear of them. */
-const MAX_TOLD = 50;
+/** The most events whose invalidations a mutation's response carries; those of more arrive over the event bus. */
+const MAX_INVALIDATED = 50;
 
 /** The copies of each service. */
 const copies = new WeakMap<FastifyInstance, ReadonlyMap<string, Copy>>();
@@ -29,7 +29,7 @@ const copies = new WeakMap<FastifyInstance, ReadonlyMap<string, Copy>>();
 /** What is asked of a consumer here. */
 type Copy = Pick<EventConsumer<unknown>, 'freshness'>;
 
-/** What a request is known to see, at least; noted before it reads anything. */
+/** The positions that a request's reads include; noted before it reads anything. */
 const seen = new WeakMap<FastifyRequest, Map<string, ReadPosition>>();
 
 function positionsOf(request: FastifyRequest): Map<string, ReadPosition> {
@@ -40,7 +40,7 @@ function positionsOf(request: FastifyRequest): Map<string, ReadPosition> {
 
 const isGraphQL = ({ url }: FastifyRequest) => url.startsWith('/graphql');
 
-/** What tells a service's readers how far it is. */
+/** What a service needs to report its positions. */
 export interface PositionsOptions {
   readonly source: string;
   readonly db: Kysely<unknown>;
@@ -51,26 +51,27 @@ export interface PositionsOptions {
 }
 
 /**
- * Lets a service say, with each answer, up to which position of its own event log it has at least read: what was told of before
- * the request began was committed by then. After a mutation, that takes in what the mutation itself has done, and the
- * answer says which entities were touched until then.
+ * Reports, with each response, the position in the service's own event log up to which it includes the events. Events whose
+ * invalidations were sent before the request began were committed by then. The response to a mutation includes the mutation itself,
+ * and carries the invalidations up to there.
  */
 export function sayPositions(
   app: FastifyInstance,
   { source, db, bus, invalidatedBy, time = systemTime }: PositionsOptions,
 ): void {
-  let known: number | null = null;
+  let lastKnown: number | null = null;
   let stop: () => void = () => undefined;
   app.addHook('onReady', async () => {
     stop = await bus.subscribeToInvalidations(source, {
       onInvalidations: (_source, { to }) => {
-        known = Math.max(known ?? 0, to);
+        lastKnown = Math.max(lastKnown ?? 0, to);
       },
     });
   });
   app.addHook('onClose', async () => stop());
   app.addHook('preHandler', async (request) => {
-    if (isGraphQL(request) && known !== null) positionsOf(request).set(source, { position: known, ageMs: null });
+    if (isGraphQL(request) && lastKnown !== null)
+      positionsOf(request).set(source, { position: lastKnown, ageMs: null });
   });
   app.addHook('onSend', async (request, reply) => {
     if (!isGraphQL(request)) return;
@@ -83,14 +84,14 @@ export function sayPositions(
         const to = await numberAll(db);
         positions.set(source, { position: to, ageMs: null });
         notePositions(positions, copies.get(app));
-        if (from !== null && to - from <= MAX_TOLD) {
-          const events = await readEvents(db, source, from, to, MAX_TOLD);
+        if (from !== null && to - from <= MAX_INVALIDATED) {
+          const events = await readEvents(db, source, from, to, MAX_INVALIDATED);
           const touched = events.map((event) => invalidationOf(event, invalidatedBy));
-          const told = writeInvalidations({ from, to, at, touched });
-          if (told) reply.header(INVALIDATIONS_HEADER, told).header(FORMER_INVALIDATIONS_HEADER, told);
+          const header = writeInvalidations({ from, to, at, touched });
+          if (header) reply.header(INVALIDATIONS_HEADER, header).header(FORMER_INVALIDATIONS_HEADER, header);
         }
       } catch (error) {
-        // What the mutation did stands, and is answered; only the session will not know of it.
+        // The mutation is committed and gets its response; only its consistency token lacks the new position.
         request.log.warn(
           { err: error },
           'the answer to a mutation does not say what it changed; caches hear of it by the event bus',

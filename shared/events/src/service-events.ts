@@ -82,7 +82,7 @@ export function publishEvents(
 
 /** The consumers of a service. */
 export interface ServiceConsumers {
-  /** Resolves when every copy has first been level with its owner. */
+  /** Resolves when every copy has reached the end of its owner's event log once. */
   readonly caughtUp: Promise<unknown>;
   /** Resolves when every copy was in sync with its owner once, in this process or in an earlier one: it has no holes. */
   readonly inSyncOnce: Promise<unknown>;
@@ -96,7 +96,7 @@ export interface ServiceConsumers {
  */
 export function consumeEvents<Tables>(
   service: HttpService,
-  feeds: readonly EventSubscription<Tables>[],
+  subscriptions: readonly EventSubscription<Tables>[],
   copies: readonly VerifiableCopy<Tables>[],
   { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
   audit?: Audit<Tables>,
@@ -105,18 +105,18 @@ export function consumeEvents<Tables>(
   const db = openBackgroundDatabase<Tables>(name, databaseUrl, cut.signal);
   const metrics = new ConsumerMetrics(service.metrics);
   const pollIntervalMs = settings.EVENT_POLL_INTERVAL;
-  const consumers = feeds.map(
-    (feed) => new EventConsumer<Tables>({ name, feed, db, bus, pollIntervalMs, logger, metrics }),
+  const consumers = subscriptions.map(
+    (subscription) => new EventConsumer<Tables>({ name, subscription, db, bus, pollIntervalMs, logger, metrics }),
   );
-  for (const [i, { source }] of feeds.entries()) {
+  for (const [i, { source }] of subscriptions.entries()) {
     const effect = 'a clock that is behind makes the copy look older than it is';
     service.clocks.add({ source, offsetMs: () => consumers[i]?.ownerClockOffsetMs ?? null, effect });
   }
   waitForCopies(
     service.app,
-    new Map(consumers.map((consumer, i) => [(feeds[i] as EventSubscription<Tables>).source, consumer])),
+    new Map(consumers.map((consumer, i) => [(subscriptions[i] as EventSubscription<Tables>).source, consumer])),
   );
-  for (const [i, { source }] of feeds.entries()) {
+  for (const [i, { source }] of subscriptions.entries()) {
     const consumer = consumers[i] as EventConsumer<Tables>;
     const isNeeded = copies.some((copy) => copy.source === source);
     const check = (required: boolean) => () => {
@@ -127,9 +127,9 @@ export function consumeEvents<Tables>(
       service.health.add({ name: `copy of ${source}`, required, check: check(required) });
     }
   }
-  // For operators, and for whoever must know how fresh an answer is.
+  // For operators, and for clients that need to know how fresh a response is.
   service.app.get('/copies', async () =>
-    Object.fromEntries(feeds.map(({ source }, i) => [source, consumers[i]?.freshness])),
+    Object.fromEntries(subscriptions.map(({ source }, i) => [source, consumers[i]?.freshness])),
   );
   const caughtUp = Promise.all(consumers.map((consumer) => consumer.caughtUp));
   const openComparison = (stopped: AbortSignal) =>
@@ -147,7 +147,7 @@ export function consumeEvents<Tables>(
     await Promise.all(consumers.map((consumer) => consumer.recall()));
   });
   const { metrics: registry, health } = service;
-  const deadLetters = new DeadLetterWatch({ db, consumer: name, feeds, logger, metrics: registry, health });
+  const deadLetters = new DeadLetterWatch({ db, consumer: name, subscriptions, logger, metrics: registry, health });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));
     deadLetters.start();

@@ -98,7 +98,7 @@ test('a service can be stopped while its copy is catching up', async () => {
   expect(await Promise.race([stopping, timeout])).toBe('stopped');
 });
 
-test('events beyond the end of the event log are reported once, and hold nothing up', async () => {
+test('events beyond the end of the event log are reported once, and block nothing', async () => {
   const { bus, lines, startCopy, change } = await startOwner();
   const copy = await startCopy();
   cleanUps.push(() => copy.stop());
@@ -135,7 +135,7 @@ test('events beyond the end of the event log are reported once, and hold nothing
   expect(reports()).toEqual(['the event bus has events beyond the end of the event log; they are ignored']);
 });
 
-test('a service that starts while the owner is away is ready, and says as of when its copy is', async () => {
+test('a service that starts while the owner is down is ready, and reports the age of its copy', async () => {
   const { way, lines, startCopy, change, query } = await startOwner();
   // As a process without NATS: it has the event log alone.
   const startAlone = () => startCopy(200, new InProcessBus());
@@ -197,7 +197,7 @@ const clockOffset = async (url: string): Promise<number> => {
   return Number(/^clock_offset_seconds\{source="items".*\} (.*)$/m.exec(metrics)?.[1] ?? 0);
 };
 
-test('a head of no known time makes no copy count as in sync; a new leader has a clock of its own', async () => {
+test('an end position without a time does not make a copy in sync; each leader has its own clock', async () => {
   const { way, startCopy, changeOften, query } = await startOwner();
   await changeOften(3);
   // The event log cannot be read, so the copy has only what the bus brings.
@@ -246,7 +246,7 @@ test('a head of no known time makes no copy count as in sync; a new leader has a
   expect(noted.getTime()).toBeGreaterThan(Date.now() - 60_000);
 });
 
-test('an event that the bus does not bring is read from the event log at once', async () => {
+test('an event that the bus does not deliver is read from the event log at once', async () => {
   const databases = await createItemDatabases(1);
   cleanUps.push(() => databases.drop());
   const bus = new InProcessBus();
@@ -287,7 +287,7 @@ test('an event that the bus does not bring is read from the event log at once', 
   expect(performance.now() - startedAt).toBeLessThan(3000);
 });
 
-test('a batch that takes too long is applied in smaller parts', async () => {
+test('a batch that takes too long is applied in smaller batches', async () => {
   const { startCopy, changeOften, published, query } = await startOwner();
   // No more than 60 events fit into the time of a transaction.
   await query(
@@ -311,7 +311,7 @@ test('a batch that takes too long is applied in smaller parts', async () => {
   expect((await query('shelves', 'select from dead_letters')).rowCount).toBe(0);
 });
 
-test('what retention deleted before the copy had it is reported once, with the command that helps, after which the copy goes on', async () => {
+test('events that retention deleted too early are reported once with the command that repairs the copy, after which it continues', async () => {
   const { lines, startCopy, change, changeOften, published, query } = await startOwner();
   const first = await startCopy(200);
   await first.caughtUp;
@@ -343,7 +343,7 @@ test('what retention deleted before the copy had it is reported once, with the c
   ]);
 });
 
-test('a service closes its connections when it stops, though a look at the dead letters hangs', async () => {
+test('a service closes its connections when it stops while a query of the dead letters hangs', async () => {
   const { databases, lines, startCopy, query } = await startOwner();
   const copy = await startCopy();
   await copy.caughtUp;
@@ -360,7 +360,7 @@ test('a service closes its connections when it stops, though a look at the dead 
   expect(lines.filter(({ msg }) => msg.includes('left behind'))).toEqual([]);
 });
 
-test('of all processes with a copy, one notes every 3 s as of when it was in sync', async () => {
+test('one of several processes with a copy stores the in-sync time every 3 s', async () => {
   const { startCopy, query } = await startOwner();
   await query(
     'shelves',
@@ -394,7 +394,7 @@ test.each(['the owner', 'the database'])('a service stops within 5 s while %s ha
   expect(performance.now() - startedAt).toBeLessThan(5000);
 });
 
-test('a service that starts while its own database hangs does not say that its copy was never in sync', async () => {
+test('a service that starts while its database hangs does not report that its copy was never in sync', async () => {
   const { copyDatabase, startCopy } = await startOwner();
   copyDatabase.pause();
   const copy = await startCopy();

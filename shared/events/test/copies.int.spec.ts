@@ -1,11 +1,12 @@
 import { NatsBus } from '@tributary/bus';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import { AlreadyRunningError } from '@tributary/postgres';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../../../test/harness/graph.ts';
 import { haveNats, startNats, type TestNats } from '../../../test/harness/nats.ts';
+import { openOrdersAdmin } from '../../../test/harness/orders-admin.ts';
 import { until } from '../../../test/harness/until.ts';
 
 const NATS_IS_HERE = haveNats();
@@ -14,13 +15,13 @@ if (!NATS_IS_HERE) test('copies fed over the NATS bus', ({ skip }) => skip('nats
 describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fed over the %s bus', (kind) => {
   let graph: TestGraph;
   let nats: TestNats | undefined;
-  let operations: OrdersOperations;
+  let operations: OrdersAdmin;
   beforeAll(async () => {
     if (kind === 'NATS') nats = await startNats();
     const bus = nats && new NatsBus({ url: nats.url, name: 'test', logger: pino({ level: 'silent' }) });
     // Without its look at the event log now and then: what is tested here is the bus.
     graph = await startGraph({ ...(bus && { bus }), ordersEnv: { EVENT_POLL_INTERVAL: '1h' } });
-    operations = new OrdersOperations(graph.databases.urls.orders, {
+    operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });
@@ -51,7 +52,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     );
   const verified = async () => (await operations.verify(false)).map(({ differences }) => differences);
 
-  test('the import arrived as events: every copy equals its owner', async () => {
+  test('after the import every copy equals its owner', async () => {
     expect(await verified()).toEqual([[], []]);
     const counts = await graph.databases.query(
       'orders',
@@ -79,7 +80,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     expect(data.updateProduct.id).toBe('FUR-BO-10001798');
   });
 
-  test('transactions that commit in the other order than they began lose nothing', async () => {
+  test('transactions that commit in a different order than they began lose no event', async () => {
     const owner = () => new pg.Client(graph.databases.urls.users);
     const [early, late] = [owner(), owner()];
     await Promise.all([early.connect(), late.connect()]);
@@ -122,7 +123,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     await Promise.all([early.end(), late.end()]);
   });
 
-  test('every command tells what it did, once, with the request that it came from', async () => {
+  test('every command records its events once, with the request that caused it', async () => {
     const { data } = await graph.ask(
       'mutation { registerUser(input: { name: "E", email: "events@e.test" }) { id } }',
       {},
@@ -165,7 +166,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     expect(events).toHaveLength(3);
   });
 
-  test('deleting erases name and e-mail address in the copy and in every past event, and nothing brings them back', async () => {
+  test('a deletion erases name and e-mail address in the copy and in every past event for good', async () => {
     await rename('DV-13045', 'Darrin Secret');
     await until(
       () => nameInCopy('DV-13045'),
@@ -201,7 +202,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     expect(await verified()).toEqual([[], []]);
   });
 
-  test('a late event does not take a copy back, nor bring a deleted user to life', async () => {
+  test('a late event neither reverts a copy nor restores a deleted user', async () => {
     const late = (id: string, version: number) =>
       graph.databases.query(
         'users',
@@ -225,7 +226,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     expect(await nameInCopy('AA-10480')).toMatchObject({ name: 'Deleted user', deleted: true });
   });
 
-  test('verify finds what was damaged behind its back, and --repair mends it', async () => {
+  test('verify finds rows that were changed in the database, and --repair repairs them', async () => {
     await graph.databases.query('orders', "update users_copy set name = 'Nobody' where id = 'AA-10315'");
     await graph.databases.query('orders', "delete from users_copy where id = 'AA-10375'");
     await graph.databases.query('orders', "insert into users_copy values ('ghost', 'Ghost', 'g@g.test', 1)");
@@ -243,7 +244,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     expect(await verified()).toEqual([[], []]);
   });
 
-  test('a repair waits for the event that is being applied, and does not undo it', async () => {
+  test('a repair waits for a running event application, and does not revert it', async () => {
     await graph.databases.query('orders', "update users_copy set name = 'Nobody' where id = 'AA-10315'");
     // The consumer is about to apply an event: it has the lock, and the event is committed at its owner.
     const consumer = new pg.Client(graph.databases.urls.orders);
@@ -284,7 +285,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     expect(await verified()).toEqual([[], []]);
   });
 
-  test('of two rebuilds of a copy at the same time, one is refused', async () => {
+  test('the second of two simultaneous rebuilds of a copy is refused', async () => {
     const outcomes = await Promise.allSettled([operations.rebuild('users'), operations.rebuild('users')]);
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     expect(outcomes).toContainEqual({
@@ -294,7 +295,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     expect(await verified()).toEqual([[], []]);
   });
 
-  test('a copy is rebuilt while it is read and fed: no reader sees a hole, no change is lost', async () => {
+  test('a rebuild of a copy in use shows no reader a missing row, and loses no change', async () => {
     let stop = false;
     let holes = 0;
     let changes = 0;
@@ -344,7 +345,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     },
   );
 
-  test('a poison event stops its aggregate only; a retry after the fix applies it and what waited, in order', async () => {
+  test('a poison event blocks its aggregate only; a retry after the fix applies it and later events in order', async () => {
     const id = `poison-${kind}`;
     const insert = (aggregateId: string, version: number, data: object) =>
       graph.databases.query(
@@ -386,7 +387,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
     await graph.databases.query('orders', "delete from users_copy where id like 'poison-%'");
   });
 
-  test('making a copy anew leaves what is parked of other things alone', async () => {
+  test('a rebuild leaves the dead letters of other aggregate types unchanged', async () => {
     await graph.databases.query(
       'users',
       `insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
@@ -402,7 +403,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
   });
 });
 
-test('retention deletes what is old and applied by every known consumer, and nothing else', async () => {
+test('retention deletes only old events that every consumer has applied', async () => {
   const graph = await startGraph({
     usersEnv: { EVENT_LOG_RETENTION: '1ms' },
     ordersEnv: { EVENT_POLL_INTERVAL: '50ms' },
@@ -435,7 +436,7 @@ test('retention deletes what is old and applied by every known consumer, and not
   await graph.stop();
 });
 
-test('a ledger is for those who know the secret', async () => {
+test('an event log requires the secret', async () => {
   const secret = 'a secret between services';
   const graph = await startGraph({
     usersEnv: { INTERNAL_SECRET: secret },
@@ -450,7 +451,7 @@ test('a ledger is for those who know the secret', async () => {
   await graph.stop();
 });
 
-test('copies are compared with their owners by themselves, and what differs is told', async () => {
+test('copies are compared with their owners at intervals, and differences are reported', async () => {
   const graph = await startGraph({ ordersEnv: { VERIFY_INTERVAL: '100ms' } });
   const differences = async () =>
     /copy_differences\{(?=.*source="users").*\} (\d+)/.exec(
@@ -462,7 +463,7 @@ test('copies are compared with their owners by themselves, and what differs is t
   await graph.stop();
 });
 
-test('with NATS away the copies follow all the same, by reading the ledgers', async () => {
+test('without NATS copies follow their owners by polling the event logs', async () => {
   const bus = new NatsBus({ url: 'nats://127.0.0.1:1', name: 'test', logger: pino({ level: 'silent' }) });
   const graph = await startGraph({ bus, ordersEnv: { EVENT_POLL_INTERVAL: '100ms' } });
   await graph.ask('mutation { updateUser(id: "CG-12520", input: { name: "Read from the ledger" }) { id } }');

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { NatsBus } from '@tributary/bus';
-import { OrdersOperations } from '@tributary/orders';
+import type { OrdersAdmin } from '@tributary/orders';
 import { connect } from 'nats';
 import pg from 'pg';
 import { pino } from 'pino';
@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SERVICES } from '../../../test/harness/databases.ts';
 import { startGraph, type TestGraph } from '../../../test/harness/graph.ts';
 import { haveNats, startNats, type TestNats } from '../../../test/harness/nats.ts';
+import { openOrdersAdmin } from '../../../test/harness/orders-admin.ts';
 import { until } from '../../../test/harness/until.ts';
 
 const NATS_IS_HERE = haveNats();
@@ -16,7 +17,7 @@ if (!NATS_IS_HERE) test('dead letters over NATS', ({ skip }) => skip('nats-serve
 describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
   let graph: TestGraph;
   let nats: TestNats;
-  let operations: OrdersOperations;
+  let operations: OrdersAdmin;
   const lines: { level: number; msg: string; [detail: string]: unknown }[] = [];
   beforeAll(async () => {
     nats = await startNats();
@@ -26,7 +27,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
       logger,
       ordersEnv: { SAGA_STEP_TIMEOUT: '60s' },
     });
-    operations = new OrdersOperations(graph.databases.urls.orders, {
+    operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });
@@ -121,7 +122,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
     return found;
   };
 
-  test('a deletion does not wait behind a parked event: 5 s later nothing personal is left anywhere', async () => {
+  test('a deletion does not wait behind a dead letter: 5 s later no personal data is left anywhere', async () => {
     const id = await register('Zenobia Quill');
     await refuse('users_copy', `new.id = '${id}' and not new.deleted`, 'perform new.name::integer');
     await rename(id, 'Zenobia Quill-Marsh');
@@ -149,7 +150,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
     expect(lines.map(({ msg }) => msg)).toContain('there are no dead letters any more');
   });
 
-  test('a deletion that cannot be applied takes what is personal out of what is parked, and is tried again by itself', async () => {
+  test('a deletion that cannot be applied removes personal data from the dead letters, and is retried automatically', async () => {
     const id = await register('Ottoline Vane');
     await refuse('users_copy', `new.id = '${id}'`, "raise exception 'not now'");
     await rename(id, 'Ottoline Parked');
@@ -166,7 +167,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
     expect(await verified()).toEqual([[], []]);
   });
 
-  test('a deletion that an earlier release left waiting behind a parked event is applied', async () => {
+  test('a deletion that an earlier release left waiting behind a dead letter is applied', async () => {
     const id = await register('Peregrine Locke');
     await remove(id);
     await until(
@@ -239,7 +240,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
     await orders('delete from users_copy where id like $1', [`${tag}-%`]);
   });
 
-  test('events whose position is put back while some are parked are parked once', async () => {
+  test('after the position is set back, an event becomes a dead letter only once', async () => {
     const id = await register('Again');
     await refuse('users_copy', `new.id = '${id}'`, "raise exception 'not now'");
     for (const name of ['Again 1', 'Again 2']) await rename(id, name);
@@ -255,7 +256,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
     expect(await copyOf(id)).toMatchObject({ name: 'Again 2' });
   });
 
-  test('one broken reply stops its own order only; what is rolled back is not counted', async () => {
+  test('a broken reply blocks its own order only; rolled-back work is not counted', async () => {
     const counted = async (event: string) =>
       Number(new RegExp(`^sagas_total\\{.*event="${event}".*\\} (\\d+)`, 'm').exec(await metrics())?.[1]);
     const [broken, whole] = [await registerRich('Broken'), await registerRich('Whole')];
@@ -284,7 +285,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
     expect(await operations.retryDeadLetters()).toMatchObject([{ applied: 1, error: null }]);
   });
 
-  test('an overdue saga whose statement always runs into its time-out stops its own order only', async () => {
+  test('an overdue saga whose statement always times out blocks its own order only', async () => {
     const [broken, whole] = [await registerRich('Overdue'), await registerRich('Not overdue')];
     // Products does not answer for now.
     const holder = new pg.Client(graph.databases.urls.products);
@@ -313,7 +314,7 @@ describe.runIf(NATS_IS_HERE)('dead letters over NATS', () => {
     );
   });
 
-  test('a retry during a rebuild leaves what the rebuild parked alone', async () => {
+  test('a retry during a rebuild leaves the dead letters of the rebuild unchanged', async () => {
     const id = await register('Held');
     await refuse('users_copy', `new.id = '${id}' and new.version > 1`, "raise exception 'not now'");
     await rename(id, 'Held back');

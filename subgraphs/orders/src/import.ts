@@ -12,7 +12,7 @@ import type { OrdersTables } from './storage/tables.js';
  * Writes the orders of the Superstore history as events and builds the read models from them. The copies of users and
  * products come from those services' own events.
  */
-export const loadOrders: LoadHistory<OrdersTables> = async (transaction, history, onRows) => {
+export const importOrders: LoadHistory<OrdersTables> = async (transaction, history, onRows) => {
   const db = transaction as unknown as Kysely<never>;
   const events = history.orders.flatMap(eventsOf).sort((a, b) => a.at.getTime() - b.at.getTime());
   const rows = events.map(({ orderId, version, type, data, at }) => ({

@@ -1,25 +1,17 @@
-import { consumeEvents, ownEventBus, publishEvents, type ServiceConsumers, type ServiceParts } from '@tributary/events';
 import { listenToNotifications, openDatabase } from '@tributary/postgres';
 import { type HttpService, repeat, settledWithin } from '@tributary/server';
-import {
-  buildFederatedSchema,
-  createSubgraphService,
-  type ServiceDefinition,
-  type SetUpRequest,
-  setUpDatabase,
-} from '@tributary/subgraph';
+import { buildFederatedSchema, type SubgraphConnection, type SubgraphParts } from '@tributary/subgraph';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { audit } from './audit.js';
-import { readConfig } from './config.js';
 import { createContext, type OrdersContext } from './context.js';
-import { CONSUMER, copiesOf } from './copies/copies.js';
+import { copiesOf } from './copies/copies.js';
 import { OwnerLookup } from './copies/owner-lookup.js';
-import { feedsOf } from './feeds.js';
-import { loadOrders } from './import.js';
+import type { OrdersConfig } from './index.js';
 import { OrderEventStore } from './order/event-store.js';
 import { Orders } from './orders.js';
+import { OrdersAdmin } from './orders-admin.js';
 import { ORDERS_CHANNEL, OrderWaiters } from './placement/order-waiters.js';
 import { moveOverdueSagas } from './placement/overdue.js';
 import { Placement } from './placement/placement.js';
@@ -33,14 +25,13 @@ import { Product, User } from './schema/order-types.js';
 import { PlacementResolver } from './schema/placement-resolver.js';
 import { ProductResolver } from './schema/product-resolver.js';
 import { UserResolver } from './schema/user-resolver.js';
-import { migrations } from './storage/migrations.js';
 import type { OrdersTables } from './storage/tables.js';
+import { subscriptionsOf } from './subscriptions.js';
 
-/** Prepares the orders database: schema, and the orders of the history. */
-export const setUpOrders = (request: SetUpRequest): Promise<boolean> =>
-  setUpDatabase('orders', migrations, loadOrders, request);
+export { importOrders as importHistory } from './import.js';
+export { migrations } from './storage/migrations.js';
 
-/** Makes the read models anew from the events. @returns how many events were replayed */
+/** Rebuilds the read models from the events. @returns how many events were replayed */
 export async function rebuildReadModels(databaseUrl: string): Promise<number> {
   const db = openDatabase<OrdersTables>({
     url: databaseUrl,
@@ -56,28 +47,20 @@ export async function rebuildReadModels(databaseUrl: string): Promise<number> {
   }
 }
 
-/** The orders service: ready when its copies were in sync with their owners once, in this process or in an earlier one. */
-export interface OrdersService extends HttpService, ServiceConsumers {}
-
-type OrdersConfig = ReturnType<typeof readConfig>;
-
 /** How often sagas that wait for an answer are looked at. */
 const OVERDUE_INTERVAL_MS = 250;
 /** How long the end of the sagas waits for what is under way. */
 const STOP_MS = 800;
 
-/** The orders subgraph: event-sourced orders, sagas, read models and copies, on a database of its own. */
-export async function createOrdersService(
+export function createParts(
   config: OrdersConfig,
-  logger: Logger,
-  { bus, onStatement }: ServiceParts = {},
-): Promise<OrdersService> {
+  { databaseUrl, logger }: SubgraphConnection,
+): SubgraphParts<OrdersTables, OrdersContext> {
   const waiters = new OrderWaiters();
-  // The schema is wanted before the service is there that counts.
   const metrics = new Registry();
   const cut = new AbortController();
   const background = openDatabase<OrdersTables>({
-    url: config.ORDERS_DATABASE_URL,
+    url: databaseUrl,
     applicationName: 'tributary-orders-sagas',
     maxConnections: 2,
     signal: cut.signal,
@@ -86,48 +69,36 @@ export async function createOrdersService(
     policy: { stepTimeoutMs: config.SAGA_STEP_TIMEOUT },
     metrics: new PlacementMetrics(metrics, background, config.SAGA_STUCK_AFTER),
   };
-  const service = await createSubgraphService<OrdersTables, OrdersContext>({
-    name: 'orders',
-    host: config.HOST,
-    port: config.ORDERS_PORT,
-    databaseUrl: config.ORDERS_DATABASE_URL,
-    logger,
-    onStatement,
+  const copies = copiesOf(config);
+  return {
     metrics,
-    createSchema: (db) => {
-      const owners = new OwnerLookup(db, copiesOf(config), logger);
-      return createOrdersSchema(db, new Placement(db, settings, waiters, owners));
-    },
+    createSchema: (db) =>
+      createOrdersSchema(db, new Placement(db, settings, waiters, new OwnerLookup(db, copies, logger))),
     createContext: async (db, request) =>
       createContext(new Orders(db), new OrderEventStore(db), new SagaStore(db), request),
-  });
-  const events = {
-    name: CONSUMER,
-    databaseUrl: config.ORDERS_DATABASE_URL,
-    settings: config,
-    bus: bus ?? ownEventBus(service, 'orders', config, logger),
-    logger,
     invalidatedBy,
+    subscriptions: subscriptionsOf(copies, settings),
+    copies,
+    audit: (db, stopped) => audit(db, copies, stopped),
+    start(service) {
+      const stopSagas = runSagas(service, databaseUrl, background, settings, waiters, logger);
+      service.onClose('sagas', async () => {
+        await settledWithin(STOP_MS, [stopSagas()]);
+        // What still hangs is cut off.
+        cut.abort();
+        await background.destroy();
+      });
+    },
   };
-  publishEvents(service, events, {});
-  const copies = copiesOf(config);
-  const consumers = consumeEvents<OrdersTables>(service, feedsOf(config, settings), copies, events, (db, stopped) =>
-    audit(db, copies, stopped),
-  );
-  const stopSagas = runSagas(service, config, background, settings, waiters, logger);
-  service.onClose('sagas', async () => {
-    await settledWithin(STOP_MS, [stopSagas()]);
-    // What still hangs is cut off.
-    cut.abort();
-    await background.destroy();
-  });
-  return { ...service, ...consumers };
 }
+
+export const createAdmin = (databaseUrl: string, config: OrdersConfig) =>
+  new OrdersAdmin(databaseUrl, copiesOf(config));
 
 /** Moves overdue sagas on, and tells waiting requests of orders that were settled, here or in another process. @returns how to stop */
 function runSagas(
   service: HttpService,
-  config: OrdersConfig,
+  databaseUrl: string,
   db: Kysely<OrdersTables>,
   settings: PlacementSettings,
   waiters: OrderWaiters,
@@ -137,7 +108,7 @@ function runSagas(
   service.app.addHook('onListen', async () => {
     stops.push(
       listenToNotifications({
-        url: config.ORDERS_DATABASE_URL,
+        url: databaseUrl,
         applicationName: 'tributary-orders-waiters',
         channel: ORDERS_CHANNEL,
         onPayload: (payload) => waiters.hear(payload),
@@ -154,8 +125,7 @@ function runSagas(
   return () => Promise.all(stops.map((stop) => stop()));
 }
 
-/** The schema of this subgraph. Nothing is asked of the database until a field is. */
-export function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placement) {
+function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placement) {
   return buildFederatedSchema<OrdersContext>({
     resolvers: [
       new OrderResolver(new Orders(db), new OrderEventStore(db)),
@@ -174,10 +144,3 @@ export function createOrdersSchema(db: Kysely<OrdersTables>, placement: Placemen
 }
 
 const entityOf = ({ id }: Readonly<Record<string, unknown>>) => (typeof id === 'string' ? { id } : null);
-
-export const definition: ServiceDefinition = {
-  name: 'orders',
-  port: 4003,
-  setUp: setUpOrders,
-  create: (env, logger, parts) => createOrdersService(readConfig(env), logger, parts),
-};

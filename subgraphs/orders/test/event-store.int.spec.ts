@@ -2,10 +2,11 @@ import { migrate, openDatabase } from '@tributary/postgres';
 import type { Kysely } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cloneDatabases, type TestDatabases } from '../../../test/harness/databases.ts';
+import { definition as orders } from '../src/index.js';
 import { AppendConflictError, OrderEventStore, SNAPSHOT_EVERY } from '../src/order/event-store.js';
 import { replay } from '../src/order/order.js';
 import type { OrderEvent } from '../src/order/order-events.js';
-import { rebuildReadModels, setUpOrders } from '../src/service.js';
+import { rebuildReadModels } from '../src/service.js';
 import { migrations } from '../src/storage/migrations.js';
 import type { OrdersTables } from '../src/storage/tables.js';
 
@@ -123,7 +124,7 @@ describe('what an older release stored', () => {
       "insert into order_events (order_id, version, type, data, at) values ('old', 1, 'OrderPlaced', $1, '2020-01-01'), ('old', 2, 'OrderConfirmed', '{}', '2020-01-02')",
       [JSON.stringify({ number: 'N-0', customerId: 'C-1', lines, total: '10.00' })],
     );
-    await setUpOrders({
+    await orders.setUp({
       databaseUrl: url,
       scale: 0,
       readHistory: () => {

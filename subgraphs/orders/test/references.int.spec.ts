@@ -9,11 +9,11 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startGraph, type TestGraph } from '../../../test/harness/graph.ts';
 import { ask } from '../../../test/harness/graphql-client.ts';
+import { openOrdersAdmin } from '../../../test/harness/orders-admin.ts';
 import { startTcpProxy, type TcpProxy } from '../../../test/harness/tcp-proxy.ts';
 import { until } from '../../../test/harness/until.ts';
-import { readConfig as readOrdersConfig } from '../src/config.js';
-import { OrdersOperations } from '../src/operations.js';
-import { createOrdersService, rebuildReadModels, setUpOrders } from '../src/service.js';
+import { definition as orders } from '../src/index.js';
+import { rebuildReadModels } from '../src/service.js';
 
 let graph: TestGraph;
 let usersProxy: TcpProxy;
@@ -307,17 +307,17 @@ describe('what the copies do not have yet', () => {
       response.writeHead(answer.status, headers).end(text);
     });
     await new Promise<void>((resolve) => counting.listen(0, '127.0.0.1', resolve));
-    const orders = await createOrdersService(
-      readOrdersConfig({
+    const service = await orders.create(
+      {
         ORDERS_PORT: '0',
         ORDERS_DATABASE_URL: graph.databases.urls.orders,
         USERS_URL: `http://127.0.0.1:${(counting.address() as AddressInfo).port}`,
         PRODUCTS_URL: graph.urls.products,
-      }),
+      },
       pino({ level: 'silent' }),
     );
     try {
-      const url = await orders.listen();
+      const url = await service.listen();
       const answers = await Promise.all(
         Array.from({ length: 500 }, (_, i) =>
           ask(url, PLACE, {
@@ -330,7 +330,7 @@ describe('what the copies do not have yet', () => {
       expect(lookUps).toBeGreaterThanOrEqual(5);
       expect(most).toBe(1);
     } finally {
-      await orders.close();
+      await service.close();
       counting.close();
     }
   });
@@ -341,7 +341,7 @@ describe('what the copies do not have yet', () => {
     await copied('products_copy', lamp);
     // The event log has the customer; the copy has lost it.
     await graph.databases.query('orders', 'delete from users_copy where id = $1', [customer]);
-    const operations = new OrdersOperations(graph.databases.urls.orders, {
+    const operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });
@@ -377,7 +377,7 @@ describe('what the copies do not have yet', () => {
   });
 
   test('a rebuild keeps a row that is newer than the events that it has read', async () => {
-    const operations = new OrdersOperations(graph.databases.urls.orders, {
+    const operations = openOrdersAdmin(graph.databases.urls.orders, {
       USERS_URL: graph.urls.users,
       PRODUCTS_URL: graph.urls.products,
     });
@@ -446,7 +446,7 @@ describe('in a database of an earlier release', () => {
          ('stored', 2, 'OrderRejected', 1, '{"reason": "There is no product with id \\"nothing\\"."}', now())`,
       [JSON.stringify(placed)],
     );
-    await setUpOrders({ databaseUrl: graph.databases.urls.orders, scale: 1, readHistory: () => readSuperstore() });
+    await orders.setUp({ databaseUrl: graph.databases.urls.orders, scale: 1, readHistory: () => readSuperstore() });
     await rebuildReadModels(graph.databases.urls.orders);
   });
 

@@ -8,7 +8,7 @@ import type { ProductsTables } from './storage/tables.js';
 const OPENING_STOCK = 100;
 
 /** Writes the catalogue of the Superstore history, with an opening stock, and the events that tell of it. */
-export const loadCatalogue: LoadHistory<ProductsTables> = async (transaction, { products }, onRows) => {
+export const importCatalogue: LoadHistory<ProductsTables> = async (transaction, { products }, onRows) => {
   const db = transaction as unknown as Kysely<never>;
   const rows = products.map((product) => ({
     id: product.id,

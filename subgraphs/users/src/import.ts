@@ -8,7 +8,7 @@ import type { UsersTables } from './storage/tables.js';
 const OPENING_BALANCE = '1000.00';
 
 /** Writes the customers of the Superstore history, with their addresses and an account each, and the events that tell of them. */
-export const loadCustomers: LoadHistory<UsersTables> = async (transaction, { customers }, onRows) => {
+export const importCustomers: LoadHistory<UsersTables> = async (transaction, { customers }, onRows) => {
   const db = transaction as unknown as Kysely<never>;
   const users = customers.map(({ id, name, email, segment, createdAt }) => ({
     id,

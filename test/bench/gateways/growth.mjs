@@ -1,4 +1,4 @@
-// npm run bench:growth [-- seconds]: what a request costs as answers, lists, subgraphs and operations grow; one client, nothing shared.
+// npm run bench:growth [-- seconds]: what a request costs as answers, lists, subgraphs and operations grow; one client, no deduplication.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { CONTENDERS, installPeers, pinSelf, startNode } from './peers.mjs';
 import { answering, compose } from './workload.mjs';
 
 const [seconds] = readNumbers({ seconds: 3 });
-const OURS = 'Tributary, nothing shared';
+const OURS = 'Tributary, no deduplication';
 const STOCK = '@apollo/gateway';
 
 const range = (n) => Array.from({ length: n }, (_, i) => i);

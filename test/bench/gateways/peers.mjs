@@ -47,10 +47,10 @@ export const CONTENDERS = {
   '@apollo/gateway': { command: ['apollo.mjs'], env: {} },
   'Hive gateway': hive({}),
   'Hive gateway, Rust planner': hive({ RUST: '1' }),
-  'Hive gateway, Rust planner, requests shared': hive({ RUST: '1', DEDUPLICATE: '1' }),
-  'Tributary, nothing shared': ours({ CLIENT_QUERY_SHARING: 'off', SUBGRAPH_FETCH_SHARING: 'off' }),
-  'Tributary, fetches shared': ours({ CLIENT_QUERY_SHARING: 'off' }),
-  'Tributary, requests shared, too': ours({}),
+  'Hive gateway, Rust planner, deduplication': hive({ RUST: '1', DEDUPLICATE: '1' }),
+  'Tributary, no deduplication': ours({ CLIENT_QUERY_DEDUPLICATION: 'off', SUBGRAPH_FETCH_DEDUPLICATION: 'off' }),
+  'Tributary, fetches deduplicated': ours({ CLIENT_QUERY_DEDUPLICATION: 'off' }),
+  'Tributary, clients deduplicated, too': ours({}),
 };
 
 /** Installs the peers, unless they are there. */

@@ -19,8 +19,8 @@ const CONNECTION_TIMEOUT_MS = 2000;
 const MAX_UNACKNOWLEDGED = 250;
 const MAX_UNACKNOWLEDGED_BYTES = 4 * 1024 * 1024;
 
-const headsOf = (source: string) => `tributary.heads.${source}`;
-const touchesOf = (source: string) => `tributary.touches.${source}`;
+const endPositionsOf = (source: string) => `tributary.heads.${source}`;
+const invalidationsOf = (source: string) => `tributary.touches.${source}`;
 
 export interface NatsBusOptions {
   readonly url: string;
@@ -30,7 +30,7 @@ export interface NatsBusOptions {
   readonly time?: Time;
 }
 
-/** Events over NATS JetStream: a stream per source, a durable consumer per name. Heads and touches go to the present listeners. */
+/** Events over NATS JetStream: a stream per source, a durable consumer per name. End positions and invalidations go to the present subscribers, without storage. */
 export class NatsBus implements EventBus {
   readonly #logger: Logger;
   readonly #connections: NatsConnectionKeeper;
@@ -39,7 +39,7 @@ export class NatsBus implements EventBus {
   readonly #terms: LatestTerms;
   readonly #closed = new AbortController();
   readonly #sending: Fault;
-  /** The streams that are known to be there, by connection. */
+  /** The streams that exist, by connection. */
   #ensured = new WeakMap<NatsConnection, Set<string>>();
 
   constructor(options: NatsBusOptions) {
@@ -95,8 +95,8 @@ export class NatsBus implements EventBus {
     }
   }
 
-  announce(source: string, head: EndPosition): void {
-    this.#send((connection) => connection.publish(headsOf(source), JSON.stringify(head)));
+  announce(source: string, end: EndPosition): void {
+    this.#send((connection) => connection.publish(endPositionsOf(source), JSON.stringify(end)));
   }
 
   publishInvalidations(source: string, invalidations: Invalidations): void {
@@ -108,11 +108,11 @@ export class NatsBus implements EventBus {
           'the invalidations of an event are too large for NATS; gateways discard what they cached of this service',
         ),
       );
-      for (const message of messages) connection.publish(touchesOf(source), message);
+      for (const message of messages) connection.publish(invalidationsOf(source), message);
     });
   }
 
-  /** Best effort: without a connection nothing is sent, which whoever keeps the connection reports. */
+  /** Best effort: without a connection nothing is sent, which the connection keeper reports. */
   #send(send: (connection: NatsConnection) => void): void {
     const connection = this.#connections.current;
     if (!connection || connection.isClosed()) return;
@@ -139,18 +139,18 @@ export class NatsBus implements EventBus {
     const durable = `${name}_from_${source}`;
     const consumer = new NatsConsumer({ source, durable, logger: this.#logger, onEvents });
     const events = this.#begin(`events of ${source}`, (...parameters) => consumer.receive(...parameters));
-    const heads = this.#receive(`heads of ${source}`, headsOf(source), (message) => {
-      const head = message.json<EndPosition>();
-      if (this.#terms.accepts(source, head.term)) listener.onEndPosition(head);
+    const ends = this.#receive(`heads of ${source}`, endPositionsOf(source), (message) => {
+      const end = message.json<EndPosition>();
+      if (this.#terms.accepts(source, end.term)) listener.onEndPosition(end);
     });
     return async () => {
-      await Promise.all([this.#end(events), this.#end(heads)]);
+      await Promise.all([this.#end(events), this.#end(ends)]);
       await consumer.stop();
     };
   }
 
   async subscribeToInvalidations(source: string, listener: InvalidationListener): Promise<() => void> {
-    const subscription = this.#receive(`invalidations of ${source}`, touchesOf(source), (message) => {
+    const subscription = this.#receive(`invalidations of ${source}`, invalidationsOf(source), (message) => {
       const invalidations = message.json<Invalidations>();
       if (this.#terms.accepts(source, invalidations.term)) listener.onInvalidations(source, invalidations);
     });

@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter, once, setMaxListeners } from 'node:events';
 import { anySignal, Fault, type Time, unlessAborted } from '@tributary/server';
 import { connect, ErrorCode, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
@@ -11,9 +11,9 @@ const PING_INTERVAL_MS = 1000;
 const MAX_PINGS_OUT = 2;
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 2000;
-/** How often the client itself tries a server that hangs: it knows more addresses than are tried by a plain socket. */
+/** How often the client itself tries a server that hangs: it has more addresses than a plain socket tries. */
 const HUNG_RETRY_MS = 30_000;
-/** A loss that is over within so many milliseconds is not reported. */
+/** A shorter loss of the connection is not reported. */
 export const PATIENCE_MS = 2000;
 /** How long a connection may take to close: what it still has to send waits for the server. */
 const CLOSE_TIMEOUT_MS = 1000;
@@ -28,7 +28,7 @@ export interface NatsConnectionOptions {
 
 /**
  * Keeps a connection to NATS, for ever: whatever ends one (the network, a restart, a refused login), the next is opened. It is always
- * a new connection, so subscriptions have one way to begin: on each connection anew.
+ * a new connection, so subscriptions have one way to begin: on each connection again.
  */
 export class NatsConnectionKeeper {
   readonly #options: NatsConnectionOptions;
@@ -43,6 +43,8 @@ export class NatsConnectionKeeper {
 
   constructor(options: NatsConnectionOptions) {
     this.#options = options;
+    // Each subscription that waits for a connection adds a listener.
+    setMaxListeners(0, this.#stopped.signal);
     this.#fault = new Fault({
       logger: options.logger,
       began: 'there is no connection to NATS; copies follow by polling, and gateways do not cache',

@@ -6,7 +6,7 @@ import { ensureConsumer, ensureStream, MAX_IN_FLIGHT, streamOf } from './nats-st
 
 const REQUEST_TIMEOUT_MS = 5000;
 const REDELIVER_AFTER_MS = 1000;
-/** How long one request for events lasts, and how often the server says meanwhile that it has none. Two missed heartbeats, and the consumer is opened anew. */
+/** How long one request for events lasts, and how often the server says meanwhile that it has none. Two missed heartbeats, and the consumer is opened again. */
 const PULL_EXPIRES_MS = 10_000;
 const HEARTBEAT_MS = 1000;
 const STOP_TIMEOUT_MS = 2000;

@@ -22,7 +22,7 @@ export interface NatsSubscriptionOptions {
   readonly receive: (connection: NatsConnection, working: () => void, signal: AbortSignal) => Promise<void>;
 }
 
-/** A subscription that begins anew on every connection, and whenever it is lost on one. */
+/** A subscription that is renewed on every connection, and whenever it is lost on one. */
 export class NatsSubscription {
   readonly #options: NatsSubscriptionOptions;
   readonly #stopped = new AbortController();
@@ -63,7 +63,7 @@ export class NatsSubscription {
         await receive(connection, () => this.#fault.worked(), signal);
       } catch (error) {
         if (signal.aborted) return;
-        // The loss of the connection is reported by whoever keeps it.
+        // The connection keeper reports the loss of the connection.
         if (connection && !connection.isClosed()) this.#fault.failed(natsErrorInWords(error));
       }
       await timers.sleep(RETRY_MS, signal).catch(() => undefined);

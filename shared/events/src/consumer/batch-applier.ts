@@ -12,7 +12,7 @@ const PAGE = 500;
 
 export interface BatchApplierOptions<Tables> {
   readonly consumer: string;
-  readonly feed: EventSubscription<Tables>;
+  readonly subscription: EventSubscription<Tables>;
   readonly state: CopyState;
   readonly progress: ConsumerProgress<Tables>;
   readonly faults: ConsumerFaults;
@@ -69,12 +69,12 @@ export class BatchApplier<Tables> {
   }
 
   async #commit(events: readonly LoggedEvent[]): Promise<void> {
-    const { consumer, feed, progress } = this.#options;
-    if (!events.some(feed.filter)) return progress.skip(events);
+    const { consumer, subscription, progress } = this.#options;
+    if (!events.some(subscription.filter)) return progress.skip(events);
     await applyOrDeadLetter(events, {
       consumer,
-      apply: feed.apply,
-      commit: (part, apply) => progress.commit(part, feed.filter, apply),
+      apply: subscription.apply,
+      commit: (part, apply) => progress.commit(part, subscription.filter, apply),
       onDeadLetter: (event, error) => this.#reportParked(event, error),
     });
   }

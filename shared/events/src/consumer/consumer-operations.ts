@@ -15,7 +15,7 @@ import { findGap, type Gap, skipGap } from './gap.js';
 const IDLE_IN_TRANSACTION_MS = 15_000;
 
 export interface ConsumerOperationsOptions<Tables> {
-  /** The name under which the service keeps its positions and dead letters. */
+  /** The name under which the service stores its positions and dead letters. */
   readonly consumer: string;
   readonly databaseUrl: string;
   readonly feeds: readonly EventSubscription<Tables>[];
@@ -48,7 +48,7 @@ export class ConsumerOperations<Tables> {
     return this.explained(listDeadLetters(this.db));
   }
 
-  /** Applies all that is parked, aggregate by aggregate, in order; what fails again stays. */
+  /** Applies all dead letters, aggregate by aggregate, in order; those that fail again stay. */
   retryDeadLetters(): Promise<RetryResult[]> {
     return this.explained(retryDeadLetters(this.db, this.consumer, this.#feeds));
   }

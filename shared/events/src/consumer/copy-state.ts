@@ -2,22 +2,22 @@ import { type EndPosition, SenderClock } from '@tributary/bus';
 import { type Clock, systemTime } from '@tributary/server';
 import type { StoredCopyState } from './positions.js';
 
-/** A head that is older says nothing about now: the owner, or the way to it, is down. */
-const HEAD_VALID_MS = 3000;
-/** How many heads beyond the copy's position are remembered; beyond, the newest takes the place of the one before it. */
-const MAX_HEADS_AHEAD = 64;
-/** The age of a copy that is not known to have been in sync ever. */
+/** An end position that is older says nothing about the present: the owner or the bus is down. */
+const END_POSITION_VALID_MS = 3000;
+/** How many end positions beyond the copy's position are stored; after that, the newest replaces the one before it. */
+const MAX_END_POSITIONS_AHEAD = 64;
+/** The age of a copy that has never been in sync. */
 const UNKNOWN_AGE_MS = 999_999_999_999;
 
 /** How fresh a copy is. */
 export interface Freshness {
   /** The last event that took effect. */
   readonly position: number;
-  /** The last event of the owner's event log, as far as is known. */
+  /** The last known end position of the owner's event log. */
   readonly head: number;
-  /** For how long, in seconds, the copy may have been behind its owner; 0 when it is known to be level. */
+  /** For how long, in seconds, the copy may have been behind its owner; 0 when it is in sync. */
   readonly lagSeconds: number;
-  /** The copy has everything that its owner had committed so many milliseconds ago; UNKNOWN_AGE_MS when it was never known to be in sync. */
+  /** The copy has everything that its owner had committed this many milliseconds ago; UNKNOWN_AGE_MS when it was never in sync. */
   readonly ageMs: number;
   /** Whether the copy was ever in sync with its owner, in this process or in an earlier one. Until then it may have holes. */
   readonly everInSync: boolean;
@@ -29,9 +29,9 @@ export interface Freshness {
 export class CopyState {
   /** The last event that took effect. */
   position = 0;
-  /** The last event of the owner's log, as far as is known. */
+  /** The last known end position of the owner's event log. */
   head = 0;
-  /** The copy has everything that its owner had committed at this time; null when that is not known of any time. */
+  /** The copy has everything that its owner had committed at this time; null when there is no such time. */
   inSyncAt: number | null = null;
   /** Whether the copy was ever in sync, in this process or in an earlier one. */
   everInSync = false;
@@ -42,7 +42,7 @@ export class CopyState {
   readonly #clock: Clock;
   readonly #startedAt: number;
   #ownerClock: SenderClock;
-  /** The term of the owner's relay that announced the last head. */
+  /** The term of the owner's relay that announced the last end position. */
   #term: number | undefined;
   /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
   readonly #endPositionsAhead: EndPosition[] = [];
@@ -66,7 +66,7 @@ export class CopyState {
     this.#term = term;
     if (at <= 0) return;
     // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
-    this.#endPositionsAhead.splice(MAX_HEADS_AHEAD - 1);
+    this.#endPositionsAhead.splice(MAX_END_POSITIONS_AHEAD - 1);
     this.#endPositionsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
     this.#noteEndPositionsReached();
   }
@@ -77,7 +77,7 @@ export class CopyState {
   }
 
   moveTo(position: number): void {
-    // Somebody put the position back: the copy is older again, nobody knows by how much.
+    // The position was set back: the copy is older again, by an unknown time.
     if (position < this.position) this.inSyncAt = null;
     this.position = position;
     this.#noteEndPositionsReached();
@@ -97,7 +97,7 @@ export class CopyState {
     this.inSyncAt = Math.max(this.inSyncAt ?? at, at);
   }
 
-  /** @returns for how many milliseconds the copy has not been known to be in sync; since the start when it never was */
+  /** Milliseconds since the copy was last in sync; since the start when it never was. */
   get unconfirmedMs(): number {
     return this.#clock.monotonic() - (this.inSyncAt ?? this.#startedAt);
   }
@@ -105,11 +105,11 @@ export class CopyState {
   /** How fresh the copy is. @param problem why it may be old */
   freshness(problem: string | null): Freshness {
     const { position, head, inSyncAt, everInSync, unconfirmedMs } = this;
-    const level = inSyncAt !== null && position >= head && unconfirmedMs < HEAD_VALID_MS;
+    const isInSync = inSyncAt !== null && position >= head && unconfirmedMs < END_POSITION_VALID_MS;
     return {
       position,
       head,
-      lagSeconds: level ? 0 : unconfirmedMs / 1000,
+      lagSeconds: isInSync ? 0 : unconfirmedMs / 1000,
       ageMs: inSyncAt === null ? UNKNOWN_AGE_MS : Math.ceil(unconfirmedMs),
       everInSync,
       problem,

@@ -11,15 +11,15 @@ const INTERVAL_MS = 2000;
 export interface DeadLetterWatchOptions<Tables> {
   readonly db: Kysely<Tables>;
   readonly consumer: string;
-  readonly feeds: readonly EventSubscription<Tables>[];
+  readonly subscriptions: readonly EventSubscription<Tables>[];
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly health: Health;
 }
 
 /**
- * Tells at `/health/ready`, in the log and as `dead_letters` that events of a service are parked. It also applies what erases an
- * aggregate and is parked: that is not left to an operator.
+ * Reports dead letters at `/health/ready`, in the log and as the metric `dead_letters`. Retries those of erased aggregates by itself:
+ * that is not left to an operator.
  */
 export class DeadLetterWatch<Tables> {
   readonly #options: DeadLetterWatchOptions<Tables>;
@@ -55,7 +55,7 @@ export class DeadLetterWatch<Tables> {
   }
 
   async #look(): Promise<boolean> {
-    const { db, consumer, feeds } = this.#options;
+    const { db, consumer, subscriptions } = this.#options;
     const count = await countDeadLetters(db);
     if (count === 0) {
       this.#fault.worked();
@@ -64,7 +64,7 @@ export class DeadLetterWatch<Tables> {
     this.#fault.failed(
       `${count} ${count === 1 ? 'event waits as a dead letter' : 'events wait as dead letters'}: "npm run tributary -- dead-letters list" shows why, "dead-letters retry" applies them after the cause is mended`,
     );
-    await retryDeadLetters(db, consumer, feeds, 'erased');
+    await retryDeadLetters(db, consumer, subscriptions, 'erased');
     return false;
   }
 }

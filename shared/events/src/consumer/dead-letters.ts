@@ -41,16 +41,16 @@ export interface Application<Tables> {
   readonly letters?: string;
   /** Commits the effect that `apply` has on events, or (by throwing) nothing of it. It may leave out events that took effect before. */
   readonly commit: (events: readonly LoggedEvent[], apply: ApplyEvents<Tables>) => Promise<void>;
-  /** Told of an event that could not be applied and was parked. */
+  /** Called with an event that could not be applied and became a dead letter. */
   readonly onDeadLetter?: (event: LoggedEvent, error: string) => void;
 }
 
 /**
- * Applies events. An event that cannot be applied is parked, and with it every later event of its aggregate; the others flow on. To
+ * Applies events. An event that cannot be applied becomes a dead letter, and so does every later event of its aggregate. To
  * find it, the events are committed in halves.
  *
- * An event of an erased aggregate is applied although earlier ones of the aggregate are parked, for an erasure waits for nobody.
- * Then these are obsolete and deleted. If it cannot be applied, it is parked, and what is personal is taken out of these.
+ * An event of an erased aggregate is applied although earlier ones of the aggregate are dead letters: an erasure does not wait.
+ * Then these are obsolete and deleted. If it cannot be applied, it becomes a dead letter, and personal data is removed from these.
  *
  * @throws what is no fault of an event: a lost connection, a deadlock. Then it may be tried again.
  */
@@ -62,24 +62,24 @@ export async function applyOrDeadLetter<Tables>(
     events,
     (part) =>
       commit(part, (transaction, given, onCommit) =>
-        applyUnlessParked(transaction, { consumer, letters }, given, apply, onCommit),
+        applyUnlessBlocked(transaction, { consumer, letters }, given, apply, onCommit),
       ),
     async (event, failure) => {
       const error = causeOf(failure);
-      let parked = false;
+      let added = false;
       await commit([event], async (transaction, [given]) => {
         if (!given) return;
-        await park(transaction, { consumer, letters }, [given], error);
+        await addDeadLetters(transaction, { consumer, letters }, [given], error);
         if (isErased(given)) await eraseEarlier(transaction, letters, given);
-        parked = true;
+        added = true;
       });
-      if (parked) onDeadLetter?.(event, error);
+      if (added) onDeadLetter?.(event, error);
     },
   );
 }
 
-/** Applies events; those of an aggregate that has dead letters are parked behind these. */
-async function applyUnlessParked<Tables>(
+/** Applies events; those of an aggregate that has dead letters become dead letters, too. */
+async function applyUnlessBlocked<Tables>(
   transaction: Kysely<Tables>,
   box: LetterBox,
   events: readonly LoggedEvent[],
@@ -88,14 +88,14 @@ async function applyUnlessParked<Tables>(
 ): Promise<void> {
   const [first] = events;
   if (!first) return;
-  const parked = await parkedAggregates(transaction, box, events);
+  const blocked = await aggregatesWithDeadLetters(transaction, box, events);
   const behind: LoggedEvent[] = [];
   const next: LoggedEvent[] = [];
   for (const event of events) {
-    if (isErased(event)) parked.delete(keyOf(event));
-    (parked.has(keyOf(event)) ? behind : next).push(event);
+    if (isErased(event)) blocked.delete(keyOf(event));
+    (blocked.has(keyOf(event)) ? behind : next).push(event);
   }
-  if (behind.length > 0) await park(transaction, box, behind, BEHIND);
+  if (behind.length > 0) await addDeadLetters(transaction, box, behind, BEHIND);
   if (next.length > 0) await apply(transaction, next, onCommit);
   const erased = next.filter(isErased);
   if (erased.length > 0) await deleteErased(transaction, box.letters, erased);
@@ -107,25 +107,25 @@ export async function listDeadLetters<Tables>(db: Kysely<Tables>): Promise<DeadL
   return rows;
 }
 
-/** How many events a service has parked. */
+/** How many dead letters a service has. */
 export async function countDeadLetters<Tables>(db: Kysely<Tables>): Promise<number> {
   const { rows } = await sql<{ count: number }>`select count(*) as count from dead_letters`.execute(db);
   return rows[0]?.count ?? 0;
 }
 
 /**
- * Applies what is parked of the feeds, aggregate by aggregate, in order; what fails again stays.
+ * Applies the dead letters of the subscriptions, aggregate by aggregate, in order; those that fail again stay.
  *
  * @param which `erased`: only aggregates whose owner has erased them, and of these what erases them and what follows
  */
 export async function retryDeadLetters<Tables>(
   db: Kysely<Tables>,
   consumer: string,
-  feeds: readonly EventSubscription<Tables>[],
+  subscriptions: readonly EventSubscription<Tables>[],
   which: 'all' | 'erased' = 'all',
 ): Promise<RetryResult[]> {
   const results: RetryResult[] = [];
-  for (const { source, apply } of feeds) {
+  for (const { source, apply } of subscriptions) {
     const { rows } = await sql<{ type: string; id: string }>`
       select aggregate_type as type, aggregate_id as id from dead_letters
       where consumer = ${consumer} and source = ${source}
@@ -136,7 +136,7 @@ export async function retryDeadLetters<Tables>(
     for (const { type, id } of rows) {
       const result = await db.transaction().execute(async (transaction) => {
         await lockPosition(transaction, consumer, source);
-        // Read under the lock: more may have been parked since.
+        // Read under the lock: there may be more by now.
         const { rows: letters } = await sql<DeadLetter>`
           select * from dead_letters
           where consumer = ${consumer} and source = ${source} and aggregate_type = ${type} and aggregate_id = ${id}
@@ -157,7 +157,7 @@ async function retryAggregate<Tables>(
   apply: ApplyEvents<Tables>,
 ): Promise<{ applied: number; error: string | null }> {
   let applied = 0;
-  // What was parked before an erasure is obsolete.
+  // Dead letters before an erasure are obsolete.
   const start = Math.max(
     0,
     letters.findLastIndex(({ event }) => isErased(event)),
@@ -203,7 +203,7 @@ interface LetterBox {
 }
 
 /** Those of the events' aggregates that have dead letters. */
-async function parkedAggregates<Tables>(
+async function aggregatesWithDeadLetters<Tables>(
   transaction: Kysely<Tables>,
   { consumer, letters }: LetterBox,
   events: readonly LoggedEvent[],
@@ -221,8 +221,8 @@ async function parkedAggregates<Tables>(
   return new Set(rows.map(keyOf));
 }
 
-/** An event that is parked already, because its position was put back, keeps why and how often it failed. */
-async function park<Tables>(
+/** Stores dead letters. One that is stored already, because the position was set back, keeps its error and its attempts. */
+async function addDeadLetters<Tables>(
   transaction: Kysely<Tables>,
   { consumer, letters }: LetterBox,
   events: readonly LoggedEvent[],
@@ -237,7 +237,7 @@ async function park<Tables>(
   `.execute(transaction);
 }
 
-/** Deletes what is parked of aggregates that were erased, whichever consumer of this database parked it. */
+/** Deletes the dead letters of aggregates that were erased, of all consumers of this database. */
 async function deleteErased<Tables>(
   transaction: Kysely<Tables>,
   letters: string,
@@ -248,7 +248,7 @@ async function deleteErased<Tables>(
   `.execute(transaction);
 }
 
-/** Takes what is personal out of what was parked of an aggregate before the event that erases it. */
+/** Removes personal data from the dead letters of an aggregate before the event that erases it. */
 async function eraseEarlier<Tables>(transaction: Kysely<Tables>, letters: string, erasing: LoggedEvent): Promise<void> {
   await sql`
     update ${sql.table(letters)} set

@@ -28,7 +28,7 @@ const STOP_MS = 800;
 export interface ConsumerOptions<Tables> {
   /** Stays the same from run to run: the position is stored under it. */
   readonly name: string;
-  readonly feed: EventSubscription<Tables>;
+  readonly subscription: EventSubscription<Tables>;
   readonly db: Kysely<Tables>;
   readonly bus: EventBus;
   /** How often the event log is read, in case the bus delivers nothing. */
@@ -63,7 +63,7 @@ export class EventConsumer<Tables> {
   readonly #database = new Turns();
   /** Reading of the event log, one after the other. */
   readonly #log = new Turns();
-  #subscription: Promise<() => Promise<void>> = Promise.resolve(async () => undefined);
+  #busSubscription: Promise<() => Promise<void>> = Promise.resolve(async () => undefined);
   #polling: Promise<void> = Promise.resolve();
   #caughtUp: () => void = () => undefined;
   #inSyncOnce: () => void = () => undefined;
@@ -74,12 +74,12 @@ export class EventConsumer<Tables> {
 
   constructor(options: ConsumerOptions<Tables>) {
     this.#options = options;
-    const { name: consumer, feed, db, logger, metrics, time = systemTime } = options;
+    const { name: consumer, subscription, db, logger, metrics, time = systemTime } = options;
     const { signal } = this.#stopped;
     this.#time = time;
     const state = new CopyState(time);
-    const faults = new ConsumerFaults(feed.source, logger, signal);
-    const store = options.store ?? databaseConsumerStore(db, consumer, feed.source, time);
+    const faults = new ConsumerFaults(subscription.source, logger, signal);
+    const store = options.store ?? databaseConsumerStore(db, consumer, subscription.source, time);
     const progress = new ConsumerProgress<Tables>({
       store,
       state,
@@ -88,13 +88,22 @@ export class EventConsumer<Tables> {
       onRecalled: ({ everInSync }) => everInSync && this.#inSyncOnce(),
     });
     const database = this.#database;
-    const applier = new BatchApplier<Tables>({ consumer, feed, state, progress, faults, database, logger, signal });
+    const applier = new BatchApplier<Tables>({
+      consumer,
+      subscription,
+      state,
+      progress,
+      faults,
+      database,
+      logger,
+      signal,
+    });
     this.#state = state;
     this.#faults = faults;
     this.#progress = progress;
     this.#applier = applier;
     this.#reader = new EventLogReader<Tables>({
-      feed,
+      subscription,
       state,
       progress,
       applier,
@@ -111,14 +120,14 @@ export class EventConsumer<Tables> {
       loadPosition: () => database.take(() => progress.load()),
       readEventLog: () => this.#readLog(Number.POSITIVE_INFINITY),
     });
-    this.#reporter = new PositionReporter({ consumer, eventLog: feed.eventLog, faults, clock: time, signal });
+    this.#reporter = new PositionReporter({ consumer, eventLog: subscription.eventLog, faults, clock: time, signal });
     this.caughtUp = new Promise((resolve) => {
       this.#caughtUp = resolve;
     });
     this.inSyncOnce = new Promise((resolve) => {
       this.#inSyncOnce = resolve;
     });
-    metrics.track(feed.source, () => this.freshness);
+    metrics.track(subscription.source, () => this.freshness);
   }
 
   get freshness(): Freshness {
@@ -141,25 +150,25 @@ export class EventConsumer<Tables> {
   /** Starts to apply events. */
   async start(): Promise<void> {
     if (this.#stopped.signal.aborted) return;
-    const { bus, feed, name } = this.#options;
-    this.#subscription = bus.subscribe(feed.source, name, {
+    const { bus, subscription, name } = this.#options;
+    this.#busSubscription = bus.subscribe(subscription.source, name, {
       onEvents: (events) => this.#onEvents(events),
       onEndPosition: (head) => this.#onEndPosition(head),
     });
     this.#polling = this.#poll();
-    await this.#subscription;
+    await this.#busSubscription;
   }
 
   /** Resolves within a second. Work that hangs longer ends when the database's connections are closed. */
   async stop(): Promise<void> {
     this.#stopped.abort();
-    const unsubscribed = this.#subscription.then((unsubscribe) => unsubscribe());
+    const unsubscribed = this.#busSubscription.then((unsubscribe) => unsubscribe());
     await settledWithin(STOP_MS, [unsubscribed, this.#polling, this.#log.over, this.#database.over]);
     this.#faults.stop();
   }
 
   #problem(): string | null {
-    const { source } = this.#options.feed;
+    const { source } = this.#options.subscription;
     const { cause } = this.#faults;
     const lateMs = LATE_MS + Math.min(this.#options.pollIntervalMs, MAX_POLL_COUNTED_MS);
     const { confirmed, inSyncAt, unconfirmedMs } = this.#state;

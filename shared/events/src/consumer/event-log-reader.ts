@@ -8,7 +8,7 @@ import type { CopyState } from './copy-state.js';
 import type { EventSubscription } from './event-subscription.js';
 
 export interface EventLogReaderOptions<Tables> {
-  readonly feed: EventSubscription<Tables>;
+  readonly subscription: EventSubscription<Tables>;
   readonly state: CopyState;
   readonly progress: ConsumerProgress<Tables>;
   readonly applier: BatchApplier<Tables>;
@@ -80,18 +80,18 @@ export class EventLogReader<Tables> {
   reportMismatch(message: string, position: number): void {
     if (this.#reportedMismatch) return;
     this.#reportedMismatch = true;
-    const { logger, feed, state } = this.#options;
-    logger.error({ source: feed.source, position, head: state.head }, message);
+    const { logger, subscription, state } = this.#options;
+    logger.error({ source: subscription.source, position, head: state.head }, message);
   }
 
   async #readPage(after: number, signal: AbortSignal): Promise<Page> {
-    const { feed, state, applier, faults, clock } = this.#options;
+    const { subscription, state, applier, faults, clock } = this.#options;
     const requestedAt = clock.monotonic();
     try {
-      const page = await feed.eventLog.read(after, applier.batchSize, signal);
+      const page = await subscription.eventLog.read(after, applier.batchSize, signal);
       const whole = page.events.every((event, i) => event.position === after + 1 + i);
       if (!whole || (page.events.length === 0 && after < page.head))
-        throw new Error(`The event log of ${feed.source} has a hole after ${after}.`);
+        throw new Error(`The event log of ${subscription.source} has a hole after ${after}.`);
       state.sawEndPosition(page.head);
       faults.unread.worked();
       faults.gone.worked();

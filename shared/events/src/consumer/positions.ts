@@ -40,16 +40,16 @@ export async function addInSyncTimes(db: Kysely<unknown>): Promise<void> {
   `.execute(db);
 }
 
-/** What the database knows of a copy. */
+/** What the database stores about a copy. */
 export interface StoredCopyState {
   readonly position: number;
-  /** Whether the copy was ever known to be in sync with its owner. */
+  /** Whether the copy was ever in sync with its owner. */
   readonly everInSync: boolean;
-  /** The copy has everything that its owner had committed at this time, by the monotonic clock; null when that is not known. */
+  /** The copy has everything that its owner had committed at this time, by the monotonic clock; null when that is unknown. */
   readonly inSyncAt: number | null;
 }
 
-/** Reads how far a copy is, and as of when it was last known to be in sync. */
+/** Reads the position of a copy, and when it was last in sync. */
 export async function readCopyState<Tables>(
   db: Kysely<Tables>,
   consumer: string,
@@ -96,7 +96,7 @@ export async function storeInSyncTime<Tables>(
   `.execute(transaction);
 }
 
-/** The position of a consumer, locked until the transaction ends: nobody else applies or retries meanwhile. */
+/** The position of a consumer, locked until the transaction ends: no other process applies or retries meanwhile. */
 export async function lockPosition<Tables>(
   transaction: Kysely<Tables>,
   consumer: string,
@@ -106,8 +106,8 @@ export async function lockPosition<Tables>(
     sql<{ position: number }>`
       select position from consumer_positions where consumer = ${consumer} and source = ${source} for update
     `.execute(transaction);
-  const [known] = (await lock()).rows;
-  if (known) return known.position;
+  const [existing] = (await lock()).rows;
+  if (existing) return existing.position;
   await sql`
     insert into consumer_positions (consumer, source, position) values (${consumer}, ${source}, 0) on conflict do nothing
   `.execute(transaction);

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { z } from 'zod';
 
-/** How many ranges the ids of a kind of aggregate are cut into, to compare two sides range by range. */
+/** The number of ranges into which ids are divided, so that two sides are compared range by range. */
 const RANGES = 256;
 
 /** The range of an id, as SQL; the same on both sides. */
@@ -12,7 +12,7 @@ const RANGE_OF_ID = "('x' || substr(md5(id), 1, 2))::bit(8)::integer";
 export const rangeSchema = z.object({ range: z.number(), count: z.number(), checksum: z.string() });
 export type RangeChecksum = z.infer<typeof rangeSchema>;
 
-/** One aggregate as its owner has it now, in the words of an event that would say so. */
+/** The present state of an aggregate at its owner, in the form of an event. */
 export const aggregateStateSchema = z.object({
   id: z.string(),
   version: z.number(),
@@ -68,7 +68,7 @@ const rangeParameter = z.object({
 });
 
 /**
- * Lets those who keep copies compare them: `GET /aggregates/<type>` has the checksums of all ranges, with `?range=` the
+ * Serves an owner's state for comparison with copies: `GET /aggregates/<type>` has the checksums of all ranges, with `?range=` the
  * aggregates of one; `POST /aggregates/<type>` with `{"ids": […]}` has the aggregates with these ids. `views` has, for
  * each type, a view with the columns of AggregateState, or a query of them. Checksums and ranges read the whole view, so
  * `wholeTables` has a statement timeout that allows for that.

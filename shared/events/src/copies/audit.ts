@@ -9,9 +9,9 @@ export const AUDIT_TIMEOUT_MS = 300_000;
 /** The most findings of one check that are reported. */
 export const MAX_FINDINGS = 1000;
 
-/** Something that does not add up. */
+/** A violation of a rule. */
 export const findingSchema = z.object({
-  /** Which rule is broken. */
+  /** The name of the rule. */
   check: z.string(),
   /** What it is about: the id of a user, a product or an order. */
   id: z.string(),
@@ -19,10 +19,10 @@ export const findingSchema = z.object({
 });
 export type Finding = Readonly<z.infer<typeof findingSchema>>;
 
-/** A rule that a service's own database keeps at every moment, as a query of what breaks it. */
+/** A rule that a service's own database fulfils at every moment, as a query for violations. */
 export interface AuditCheck {
   readonly name: string;
-  /** One statement, so that it sees one moment. */
+  /** A single statement, so that it reads one snapshot. */
   readonly query: RawBuilder<{ id: string; problem: string }>;
 }
 
@@ -38,7 +38,7 @@ export async function runChecks<Tables>(db: Kysely<Tables>, checks: readonly Aud
   return findings;
 }
 
-/** Events that a service could not apply, and what waits behind them: no later event of these orders takes effect. */
+/** Finds dead letters: events that could not be applied, and later events of the same aggregates. */
 export const deadLetterCheck = (aggregateTypes?: readonly string[]): AuditCheck => ({
   name: 'dead letters',
   query: sql`
@@ -49,11 +49,11 @@ export const deadLetterCheck = (aggregateTypes?: readonly string[]): AuditCheck 
   `,
 });
 
-/** Some parts of an audit failed; what the others found is here all the same. */
+/** Some parts of an audit failed; it carries the findings of the others. */
 export class IncompleteAuditError<Found extends Finding = Finding> extends Error {
-  /** What the other parts found. */
+  /** The findings of the other parts. */
   readonly findings: readonly Found[];
-  /** For each part that failed, which it is and why, in one line. */
+  /** For each failed part, its name and the cause, in one line. */
   readonly failures: readonly string[];
 
   constructor(findings: readonly Found[], failures: readonly string[]) {
@@ -75,7 +75,7 @@ export function inOneLine(error: unknown): string {
  * Connections for audits and comparisons, apart from the service's pools: their statements read whole tables, and may take
  * longer than the time-outs of the others.
  *
- * @param signal ends the statements under way
+ * @param signal cancels running statements
  */
 export function openAuditDatabase<Tables>(url: string, applicationName: string, signal?: AbortSignal): Kysely<Tables> {
   return openDatabase<Tables>({
@@ -88,7 +88,7 @@ export function openAuditDatabase<Tables>(url: string, applicationName: string, 
   });
 }
 
-/** `GET /audit`: runs a service's checks, and answers with what they find. Requests at the same time share one run. */
+/** `GET /audit`: runs a service's checks, and returns their findings. Simultaneous requests share one run. */
 export function serveAudit<Tables>(app: FastifyInstance, db: Kysely<Tables>, checks: readonly AuditCheck[]): void {
   let running: Promise<Finding[]> | null = null;
   app.get('/audit', () => {

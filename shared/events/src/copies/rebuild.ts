@@ -8,27 +8,27 @@ import { EventsDeletedError } from '../outbox/outbox.js';
 
 const PAGE = 500;
 
-/** A copy that can be made anew from its owner's event log. */
+/** A copy that can be rebuilt from its owner's event log. */
 export interface RebuildableCopy<Tables> {
   readonly source: string;
   readonly aggregateType: string;
   readonly table: string;
   readonly eventLog: EventLogClient;
-  /** Applies events to a table that is made like the copy's own. */
+  /** Applies events to a table with the copy's columns. */
   readonly applyTo: (table: string) => ApplyEvents<Tables>;
 }
 
 /**
- * Makes a copy anew from the first event on, while the old one is read and kept fresh: into a shadow table, until that is
- * level; then, in one transaction, the rows change places. Readers see the old rows or the new ones.
+ * Rebuilds a copy from the first event on, while the old one is read and updated: in a shadow table, until that has caught up; then
+ * one transaction replaces the rows. Readers see the old rows or the new ones.
  *
- * The shadow, and the dead letters that it makes, are temporary tables: nobody else sees them, and they end with the connection,
- * however the rebuild ends.
+ * The shadow, and the dead letters that it makes, are temporary tables: no other session sees them, and they are dropped with the
+ * connection, however the rebuild ends.
  *
- * @param onEvents told how many events were applied, as it goes
+ * @param onEvents called with the number of events that each page applied
  * @returns how many events were applied
  * @throws EventsDeletedError when retention has deleted the beginning of the event log
- * @throws AlreadyRunningError while another rebuild of the copy is under way
+ * @throws AlreadyRunningError while another rebuild of the copy runs
  */
 export function rebuildCopy<Tables>(
   db: Kysely<Tables>,
@@ -98,8 +98,8 @@ async function rebuildThroughShadow<Tables>(
     await sql`
       insert into ${sql.table(copy.table)} select * from ${sql.table(shadow)} on conflict (id) do nothing
     `.execute(transaction);
-    // Other kinds of aggregates of this source feed other things, which are not made anew; so the consumer's position stays
-    // too, and what the shadow has seen beyond it changes nothing when it comes.
+    // Other aggregate types of this source have effects that are not rebuilt, so the consumer's position stays. Events that the
+    // shadow has applied beyond it have no effect when the consumer applies them.
     await sql`
       delete from dead_letters
       where consumer = ${consumer} and source = ${copy.source} and aggregate_type = ${copy.aggregateType}

@@ -9,7 +9,7 @@ import { findDifferences, type VerifiableCopy } from './verify.js';
 /** The most findings of one audit that are logged. */
 const MAX_LOGGED = 20;
 
-/** How long after rows were found that differ a copy is compared again, at most. */
+/** The longest interval between comparisons while rows differ. */
 const AGAIN_MS = 60_000;
 
 /** Checks money and stock; the signal says that the service stops. */
@@ -22,7 +22,7 @@ export interface ScheduleOptions<Tables> {
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly health: Health;
-  /** Also checks what no copy is concerned in; left out where there is nothing of that kind. */
+  /** Runs after the comparisons; absent in services without such checks. */
   readonly audit?: Audit<Tables> | undefined;
 }
 
@@ -51,7 +51,7 @@ export function scheduleVerification<Tables>(
   for (const [source, fault] of faults) {
     health.add({ name: `rows of ${source}`, required: false, check: () => fault.cause });
   }
-  // Once rows differ, it is soon noticed that they were repaired.
+  // While rows differ, a shorter interval shows a repair soon.
   const interval = () =>
     [...faults.values()].some(({ cause }) => cause !== null) ? Math.min(intervalMs, AGAIN_MS) : intervalMs;
   const pause = () => sleep(interval(), undefined, { signal: stopped.signal }).catch(() => undefined);
@@ -102,7 +102,7 @@ const differenceFault = (source: string, logger: Logger) =>
     details: { source },
   });
 
-/** Runs an audit, and reports what it finds. */
+/** Runs an audit, and reports its findings. */
 function auditor(
   audit: (stopped: AbortSignal) => Promise<readonly Finding[]>,
   logger: Logger,
@@ -133,7 +133,7 @@ function auditor(
       if (stopped.aborted) return;
       failed.set(1);
       logger.warn({ problem: inOneLine(error) }, 'money and stock could not be checked');
-      // What the last complete check found may still be so; what this one found is so.
+      // The findings of the last complete check may persist; those of this one are certain.
       if (error instanceof IncompleteAuditError && error.findings.length > 0) {
         found.set(error.findings.length);
         report(error.findings);

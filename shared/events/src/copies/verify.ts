@@ -8,11 +8,11 @@ import { lockPosition } from '../consumer/positions.js';
 import type { EventLogClient } from '../event-log/event-log-client.js';
 import { type AggregateState, MAX_IDS, rangeChecksums, rowsOfRange, type StateSource } from './aggregates.js';
 
-/** A difference may be an event under way; it is looked at this often before it is believed. */
+/** A difference may be an event in transit: it counts after this many comparisons. */
 export const LOOKS = 4;
 export const BETWEEN_LOOKS_MS = 500;
 
-/** Two sides that should have the same: the owner's aggregates, and what this service has or expects of them. */
+/** Two sides that must be equal: the owner's aggregates, and what this service has or expects of them. */
 export interface Comparison {
   readonly aggregateType: string;
   /** A view, or a query, of `id`, `version` and `checksum`, made as the owner makes its own. */
@@ -27,7 +27,7 @@ export interface VerifiableCopy<Tables> extends Comparison {
   readonly apply: ApplyEvents<Tables>;
 }
 
-/** A row that is not what its owner has. A version is null where the row is missing. */
+/** A row that differs from its owner's. A version is null where the row is missing. */
 export interface Difference {
   readonly id: string;
   readonly ownerVersion: number | null;
@@ -54,7 +54,7 @@ export async function findDifferences<Tables>(
 }
 
 /**
- * Puts right what differs, from the owner's present state, while events flow. @returns how many rows; the others cannot be applied
+ * Repairs rows from the owner's present state, while events are applied. @returns how many rows; the others cannot be applied
  *
  * @throws when the owner does not answer within 5 s; what is repaired by then stays so
  */
@@ -70,7 +70,7 @@ export async function repairDifferences<Tables>(
   return repaired;
 }
 
-/** @param differences at most as many as the owner can be asked for at once: events wait meanwhile */
+/** @param differences at most `MAX_IDS`: events wait during the repair */
 function repairSome<Tables>(
   db: Kysely<Tables>,
   consumer: string,
@@ -104,14 +104,14 @@ function repairSome<Tables>(
         await inSavepoint(transaction, () => repair(part));
         repaired += part.length;
       },
-      // It stays different, and is reported so.
+      // The row stays different, and the next comparison reports it.
       async () => undefined,
     );
     return repaired;
   });
 }
 
-/** Deletes what is parked of aggregates whose later state has taken effect. */
+/** Deletes the dead letters of aggregates whose later state has been applied. */
 async function deleteObsolete<Tables>(
   transaction: Kysely<Tables>,
   consumer: string,
@@ -127,7 +127,7 @@ async function deleteObsolete<Tables>(
   `.execute(transaction);
 }
 
-/** Compares two sides at one moment each: what changes meanwhile may differ. */
+/** Compares two sides once, each in its own snapshot: rows that change meanwhile may differ. */
 export async function compareOnce<Tables>(
   db: Kysely<Tables>,
   copy: Comparison,

@@ -17,13 +17,13 @@ const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.arr
 export interface EventLogClient {
   /** @throws EventsDeletedError when retention has deleted what was asked for, or whatever `signal` says when it ends the request */
   read(after: number, limit: number, signal?: AbortSignal): Promise<EventLogPage>;
-  /** Tells the owner how far a consumer is, so that it keeps what is not applied; `signal` ends the wait. */
+  /** Reports to the owner what a consumer has applied, so that retention keeps the rest; `signal` ends the wait. */
   reportPosition(consumer: string, position: number, signal?: AbortSignal): Promise<void>;
   /** Checksums of all that the owner has of a type, by range. It may take minutes; `signal` ends the wait. */
   rangeChecksums(aggregateType: string, signal?: AbortSignal): Promise<RangeChecksum[]>;
   /** What the owner has of a type in one range. It may take minutes; `signal` ends the wait. */
   aggregates(aggregateType: string, range: number, signal?: AbortSignal): Promise<AggregateState[]>;
-  /** What the owner has of a type under these ids, at most 100 of them; an id that it does not know is left out. */
+  /** What the owner has of a type under these ids, at most 100 of them; an unknown id is left out. */
   aggregatesById(
     aggregateType: string,
     ids: readonly string[],

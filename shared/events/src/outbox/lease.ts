@@ -86,7 +86,7 @@ export async function createRelayLease(db: Kysely<unknown>): Promise<void> {
 /** The lead over a service's outbox, for a while. */
 export interface Claim {
   readonly term: number;
-  /** For how many milliseconds, from the moment in which it was asked for, nobody else leads. */
+  /** For how many milliseconds, from the moment of the claim, no other relay leads. */
   readonly remainingMs: number;
   /** How many events were given their positions now. */
   readonly numbered: number;

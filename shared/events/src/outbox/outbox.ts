@@ -4,7 +4,7 @@ import { bulkInsert } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
 import { createRelayLease } from './lease.js';
 
-/** The channel on which the database tells that something was committed to the outbox. */
+/** The channel on which the database notifies of commits to the outbox. */
 export const OUTBOX_CHANNEL = 'outbox';
 /** How many events a reader of the log gives positions at most. */
 const MAX_NUMBERED = 1000;
@@ -26,8 +26,8 @@ export interface NewEvent {
 /**
  * A migration step: the outbox, which is also the service's event log.
  *
- * `sequence` is taken inside a transaction, so a lower one may be committed later: nobody reads in its order.
- * `position` is given afterwards, by the relay or by whoever reads the log, to what is committed.
+ * `sequence` is taken inside a transaction, so a lower one may be committed later: it is not an order for readers.
+ * `position` is assigned afterwards to committed events, by the relay or by a reader of the log.
  */
 export async function createOutbox(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -123,7 +123,7 @@ export async function assignPositions<Tables>(
   return rows[0] ?? { numbered: 0, head: 0 };
 }
 
-/** Records events with the change that they tell of: in the same transaction, or it is no outbox. */
+/** Records events in the transaction of the change that they describe. */
 export async function recordEvents<Tables>(
   transaction: Kysely<Tables>,
   events: readonly NewEvent[],
@@ -160,7 +160,7 @@ export async function recordEvents<Tables>(
 }
 
 /**
- * Takes fields out of an aggregate's past events, for good: `data` keeps the other fields and says `erased`.
+ * Removes fields from an aggregate's past events for good, and sets `erased` in their `data`.
  * Call it in the transaction that erases them elsewhere.
  */
 export async function eraseFromEvents<Tables>(
@@ -193,7 +193,7 @@ interface OutboxRow {
 /** A page of a event log, and how far the whole event log goes. */
 export interface EventLogPage {
   readonly head: number;
-  /** Whether something is committed that has no position yet: then the head is not the whole truth. */
+  /** Whether something is committed that has no position yet: then more events follow after `head`. */
   readonly more: boolean;
   readonly events: readonly LoggedEvent[];
 }

@@ -13,7 +13,7 @@ export interface Retained {
 
 /**
  * Deletes the oldest events of a log, at most a thousand: as far as they are older than `retentionMs`, published, and applied by every
- * consumer that is declared or was ever known.
+ * consumer that is declared or ever reported a position.
  */
 export async function deleteOldEvents<Tables>(
   db: Kysely<Tables>,

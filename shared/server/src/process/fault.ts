@@ -1,6 +1,6 @@
-import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { causeOf } from './log-privacy.js';
+import { systemTime, type Time, type Timer } from './time.js';
 
 export interface FaultOptions {
   readonly logger: Logger;
@@ -15,6 +15,7 @@ export interface FaultOptions {
   /** A fault that is over within so many milliseconds is not reported. Default 0. */
   readonly patienceMs?: number;
   readonly level?: 'info' | 'warn' | 'error';
+  readonly time?: Time;
 }
 
 /**
@@ -23,13 +24,15 @@ export interface FaultOptions {
  */
 export class Fault {
   readonly #options: FaultOptions;
+  readonly #time: Time;
   #cause: string | null = null;
   #beganAt = 0;
   #logged = false;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
 
   constructor(options: FaultOptions) {
     this.#options = options;
+    this.#time = options.time ?? systemTime;
   }
 
   /** Why something does not work now; null while it does, and until `patienceMs` have passed. */
@@ -40,9 +43,9 @@ export class Fault {
   /** Something did not work. @param cause an error, or why */
   failed(cause: unknown): void {
     if (this.#cause === null) {
-      this.#beganAt = performance.now();
+      this.#beganAt = this.#time.monotonic();
       const { patienceMs = 0 } = this.#options;
-      if (patienceMs > 0) this.#timer = setTimeout(() => this.#logBeginning(), patienceMs).unref();
+      if (patienceMs > 0) this.#timer = this.#time.setTimeout(() => this.#logBeginning(), patienceMs, { unref: true });
     }
     this.#cause = causeOf(cause);
     if (!this.#timer) this.#logBeginning();
@@ -55,7 +58,7 @@ export class Fault {
     if (!this.#logged) return;
     this.#logged = false;
     const { logger, ended, details, summary } = this.#options;
-    const seconds = Math.round((performance.now() - this.#beganAt) / 100) / 10;
+    const seconds = Math.round((this.#time.monotonic() - this.#beganAt) / 100) / 10;
     logger.info({ ...details, ...summary?.(), seconds }, ended);
   }
 
@@ -66,7 +69,7 @@ export class Fault {
   }
 
   #clear(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.clear();
     this.#timer = undefined;
     this.#cause = null;
   }

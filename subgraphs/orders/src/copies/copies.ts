@@ -9,9 +9,6 @@ import type { OrdersTables } from '../storage/tables.js';
 import { copyProductsTo } from './product-copy.js';
 import { copyUsersTo } from './user-copy.js';
 
-/** The name under which this service's positions and dead letters are kept. */
-export const CONSUMER = 'orders';
-
 /** A copy that orders keeps of another service's data. */
 export interface Copy extends RebuildableCopy<OrdersTables>, VerifiableCopy<OrdersTables> {
   readonly source: 'users' | 'products';

@@ -19,30 +19,30 @@ import { applications, type JoinField, type SupergraphSchema } from '../lib/supe
 
 /** How an operation for a subgraph is cached. */
 export interface CachePlan {
-  /** The operation, asking for the keys of all entities in its answer, too. */
+  /** The operation, with the keys of all entities added to its selections. */
   readonly text: string;
-  /** Whether what it answers is only for who sent it. */
+  /** Whether the result is valid only for requests with the same partition key. */
   readonly isPrivate: boolean;
   readonly subgraph: string;
-  /** What an answer is made from: that of one entity, or of the whole root. */
-  readonly madeFrom: (value: Json | undefined) => { readonly entities: string[]; readonly owned: string[] };
+  /** Collects the entities that a result depends on: that of one entity, or of the whole root. */
+  readonly dependenciesOf: (value: Json | undefined) => { readonly entities: string[]; readonly owned: string[] };
 }
 
-/** The entities (`Type:id`, or `*Type`) that something is made from. */
-interface Made {
-  /** Those that events of any service change it by: it holds copies of theirs, or may. */
+/** The entities (`Type:id`, or `*Type`) that a value depends on. */
+interface CollectedEntities {
+  /** Entities whose changes in any service make the value stale: it has, or may have, copies of their data. */
   readonly entities: Set<string>;
-  /** Those of which it holds only what its own service has. */
+  /** Entities of which the value has only data of its own service. */
   readonly owned: Set<string>;
 }
 
-/** Adds what a value is made from. */
-type Collect = (value: Json | undefined, into: Made) => void;
+/** Adds the entities that a value depends on. */
+type Collect = (value: Json | undefined, into: CollectedEntities) => void;
 
 interface Selected {
   readonly selectionSet: SelectionSetNode;
   readonly collect: Collect;
-  /** Whether there is a copy in it of what another service has, that no entity in it answers for. */
+  /** Whether it selects copies of another service's data outside an entity with a key. */
   readonly hasCopies: boolean;
 }
 
@@ -52,8 +52,9 @@ class NotCacheable extends Error {}
 const field = (name: string): FieldNode => ({ kind: Kind.FIELD, name: { kind: Kind.NAME, value: name } });
 
 /**
- * What subgraphs declare: `@cacheControl` on an entity type lets its fields be cached, on a root field that field; `scope: "PRIVATE"` for
- * each client apart, `scope: "NONE"` takes a field out. A root field that is no single entity says in `of` which types' events change it.
+ * Decides what may be cached, by the directive `@cacheControl`: on an entity type it makes the fields of the type cacheable, on a root field that
+ * field; `scope: "PRIVATE"` caches per partition key, and `scope: "NONE"` excludes a field. A root field that is not a single entity lists in `of`
+ * the types whose events make it stale.
  */
 export class CachePolicy {
   readonly #supergraph: SupergraphSchema;
@@ -77,7 +78,7 @@ export class CachePolicy {
 
 class OperationReader {
   readonly #supergraph: SupergraphSchema;
-  /** Its name. */
+  /** The name of the subgraph. */
   readonly #subgraph: string;
   #isPrivate = false;
 
@@ -94,10 +95,10 @@ class OperationReader {
       text: stripIgnoredCharacters(print({ ...definition, selectionSet })),
       isPrivate: this.#isPrivate,
       subgraph: this.#subgraph,
-      madeFrom: (value) => {
-        const made: Made = { entities: new Set(), owned: new Set() };
-        collect(value, made);
-        return { entities: [...made.entities], owned: [...made.owned] };
+      dependenciesOf: (value) => {
+        const collected: CollectedEntities = { entities: new Set(), owned: new Set() };
+        collect(value, collected);
+        return { entities: [...collected.entities], owned: [...collected.owned] };
       },
     };
   }
@@ -114,7 +115,7 @@ class OperationReader {
       return { ...fragment, selectionSet };
     });
     const collect: Collect = (value, into) => {
-      // Which of them it would have been is not known.
+      // The type of a missing entity is unknown.
       if (!isObject(value)) for (const typeName of byType.keys()) into.entities.add(`*${typeName}`);
       else byType.get(String(value.__typename))?.(value, into);
     };
@@ -134,7 +135,7 @@ class OperationReader {
       const definition = this.#supergraph.schema.getQueryType()?.getFields()[name];
       const declared = declarationOf(definition);
       if (!definition || !declared) throw new NotCacheable();
-      this.#respect(declared);
+      this.#apply(declared);
       const responseName = (selection.alias ?? selection.name).value;
       const type = getNamedType(definition.type);
       const of = declared.of ?? [];
@@ -177,7 +178,7 @@ class OperationReader {
       if (name === '__typename') return selection;
       const definition = type.getFields()[name];
       if (!definition) throw new NotCacheable();
-      this.#respect(declarationOf(definition));
+      this.#apply(declarationOf(definition));
       if (this.#isCopy(type.name, name)) hasCopies = true;
       if (!selection.selectionSet) return selection;
       const below = this.#value(getNamedType(definition.type), selection.selectionSet);
@@ -193,14 +194,11 @@ class OperationReader {
       for (const [responseName, below] of collects) below(value[responseName], into);
     };
     const selected = { kind: Kind.SELECTION_SET as const, selections: [...missing, ...selections] };
-    // An entity answers for its own copies; whatever is none, for whoever holds it.
+    // Copied fields are invalidated through the nearest enclosing entity.
     return { selectionSet: selected, collect, hasCopies: hasCopies && !key };
   }
 
-  /**
-   * Whether the subgraph may have the field from another one, by events: it is `@external` there, or another one has this field of
-   * the entity as well.
-   */
+  /** Whether the field may be a copy of another service's data: it is `@external` here, or another subgraph resolves it as well. */
   #isCopy(typeName: string, fieldName: string): boolean {
     const type = this.#supergraph.schema.getType(typeName);
     const definition = isObjectType(type) ? type.getFields()[fieldName] : undefined;
@@ -219,18 +217,18 @@ class OperationReader {
     const type = this.#supergraph.schema.getType(typeName);
     const declared = declarationOf(type);
     if (!type || !isObjectType(type) || !declared || !this.#keyOf(typeName)) throw new NotCacheable();
-    this.#respect(declared);
+    this.#apply(declared);
     return type;
   }
 
-  /** The first key of the type in this subgraph that is one field: by it, events name the entity. */
+  /** The first single-field key of the type in this subgraph: events identify the entity by it. */
   #keyOf(typeName: string): string | null {
     const joins = this.#supergraph.joinsOfType(this.#supergraph.schema.getType(typeName));
     const own = joins.filter(({ subgraph }) => subgraph === this.#subgraph);
     return own.map(({ key = '' }) => key.trim()).find((key) => /^\w+$/.test(key)) ?? null;
   }
 
-  #respect(declared: Declaration | undefined): void {
+  #apply(declared: Declaration | undefined): void {
     if (declared?.scope === 'NONE') throw new NotCacheable();
     if (declared?.scope === 'PRIVATE') this.#isPrivate = true;
   }
@@ -245,7 +243,7 @@ function declarationOf(node: Parameters<typeof applications>[0]): Declaration | 
   return applications(node, 'cacheControl')[0] as Declaration | undefined;
 }
 
-/** How many subgraphs resolve a field. */
+/** Counts the subgraphs that resolve a field. */
 function resolvers(joins: readonly JoinField[]): number {
   return joins.filter(({ external, usedOverridden }) => !external && !usedOverridden).length;
 }

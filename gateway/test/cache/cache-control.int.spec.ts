@@ -1,7 +1,7 @@
 import { composeServices } from '@apollo/composition';
 import { parse } from 'graphql';
 import { expect, test } from 'vitest';
-import { CachePolicy } from '../../src/cache/cache-policy.js';
+import { CachePolicy } from '../../src/cache/index.js';
 import { SupergraphSchema } from '../../src/lib/supergraph-schema.js';
 
 // Whose events end what was read of an entity: its own service's only, or those of whoever owns a copy in it.
@@ -26,9 +26,9 @@ const composed = composeServices(
 );
 const policy = new CachePolicy(new SupergraphSchema(composed.supergraphSdl as string));
 
-function madeFrom(fields: string) {
+function dependenciesOf(fields: string) {
   const plan = policy.planFor('shelves', `{ shelf { __typename id ${fields} } }`);
-  return plan?.madeFrom({ shelf: { __typename: 'Shelf', id: 's', item: { __typename: 'Item', id: 'i' } } });
+  return plan?.dependenciesOf({ shelf: { __typename: 'Shelf', id: 's', item: { __typename: 'Item', id: 'i' } } });
 }
 
 test.each([
@@ -38,5 +38,5 @@ test.each([
   ['what another service has as well', 'item { size }', { entities: ['Item:i'], owned: ['Shelf:s'] }],
   ['both', 'item { shelves name }', { entities: ['Item:i'], owned: ['Shelf:s'] }],
 ])('%s', (_what, fields, made) => {
-  expect(madeFrom(fields)).toEqual(made);
+  expect(dependenciesOf(fields)).toEqual(made);
 });
