@@ -1,6 +1,6 @@
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
 import type { TypeConditions } from '../lib/type-conditions.js';
-import type { FetchNode, PlanNode, PlanPath } from '../planning/query-plan.js';
+import type { FetchNode, PlanNode, PlanPath } from '../planning/index.js';
 import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
 import { compileRewrites } from './data-rewrites.js';
 import { copyOf, mergeInto } from './deep-merge.js';

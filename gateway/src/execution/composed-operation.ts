@@ -12,7 +12,7 @@ import {
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import type { CachePlan, CachePolicy } from '../cache/index.js';
-import type { FetchNode } from '../planning/query-plan.js';
+import type { FetchNode } from '../planning/index.js';
 
 const MAX_OPERATIONS = 10_000;
 /** Bound on what a cache of operations holds, in characters. */

@@ -1,6 +1,6 @@
 import { type OperationTypeNode, parse } from 'graphql';
 import { expect, test } from 'vitest';
-import type { FetchNode } from '../planning/query-plan.js';
+import type { FetchNode } from '../planning/index.js';
 import { compose, SubgraphOperations } from './composed-operation.js';
 
 const node = (operation: string, operationName?: string, serviceName = 'items'): FetchNode => ({

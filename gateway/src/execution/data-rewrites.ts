@@ -1,6 +1,6 @@
 import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import type { TypeConditions } from '../lib/type-conditions.js';
-import type { Rewrite as PlanRewrite } from '../planning/query-plan.js';
+import type { Rewrite as PlanRewrite } from '../planning/index.js';
 
 type Rewrite = (value: Json | undefined) => void;
 

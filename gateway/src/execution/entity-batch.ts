@@ -2,7 +2,7 @@ import type { ReadPosition } from '@tributary/consistency';
 import { withCause } from '../lib/error-cause.js';
 import { MAX_ERRORS } from '../lib/error-list.js';
 import { isObject, type Json } from '../lib/json.js';
-import type { PlanPath } from '../planning/query-plan.js';
+import type { PlanPath } from '../planning/index.js';
 import type { SubgraphError, SubgraphResult } from '../subgraph/index.js';
 import type { SubgraphOperation } from './composed-operation.js';
 import { copyOf } from './deep-merge.js';

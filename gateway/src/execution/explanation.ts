@@ -1,7 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { ReadPosition } from '@tributary/consistency';
-import { formatPlan } from '../planning/format-plan.js';
-import type { QueryPlan } from '../planning/query-plan.js';
+import { formatPlan, type QueryPlan } from '../planning/index.js';
 
 /** One request to a subgraph, as the client is told of it who asks how his answer came about. */
 export interface FetchTrace {

@@ -1,5 +1,5 @@
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
-import type { PlanPath } from '../planning/query-plan.js';
+import type { PlanPath } from '../planning/index.js';
 
 /** The objects at a path below a value, in the order of the answer; what is null or not there is left out. */
 export function collect(value: Json | undefined, path: PlanPath, from: number, into: JsonObject[]): void {

@@ -1,7 +1,7 @@
 import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
 import type { TypeConditions } from '../lib/type-conditions.js';
-import type { Rewrite } from '../planning/query-plan.js';
+import type { Rewrite } from '../planning/index.js';
 
 type ContextRewrite = Extract<Rewrite, { kind: 'KeyRenamer' }>;
 

@@ -1,7 +1,7 @@
 import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import { textOf } from '../lib/json-text.js';
 import type { TypeConditions } from '../lib/type-conditions.js';
-import type { RequiredSelection, Rewrite } from '../planning/query-plan.js';
+import type { RequiredSelection, Rewrite } from '../planning/index.js';
 import { compileRewrites } from './data-rewrites.js';
 import { mergeInto } from './deep-merge.js';
 

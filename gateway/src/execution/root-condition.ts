@@ -1,5 +1,5 @@
 import { Kind, type OperationDefinitionNode, parse, print, type SelectionNode, stripIgnoredCharacters } from 'graphql';
-import type { FetchNode } from '../planning/query-plan.js';
+import type { FetchNode } from '../planning/index.js';
 
 const ROOT_CONDITION = /\.\.\.\s*on (Query|Mutation)\b/;
 

@@ -3,7 +3,7 @@ import type { CacheEntry, EntityCache, Lookup } from '../cache/index.js';
 import type { Requirements } from '../consistency/index.js';
 import type { Json, JsonObject } from '../lib/json.js';
 import type { SingleFlight } from '../lib/single-flight.js';
-import type { PlanPath } from '../planning/query-plan.js';
+import type { PlanPath } from '../planning/index.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
 import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
 import { copyOf } from './deep-merge.js';

@@ -28,7 +28,7 @@ import { type NormalizedOperation, normalizeOperation } from './normalize-operat
 import { nameFields } from './rename-conflicts.js';
 import { type RequiredFields, requiredFields } from './required-fields.js';
 import { conditionVariables } from './skip-include.js';
-import { documentWeight, operationWeight, type Weighed, weightOf } from './weights.js';
+import { documentWeight, operationWeight, weightOf } from './weights.js';
 
 /** The memory that operations and their plans may take, in bytes (estimated; see `weights.ts`). */
 const MAX_WEIGHT = 200_000_000;
@@ -36,7 +36,7 @@ const MAX_WEIGHT = 200_000_000;
 const DOCUMENTS_SHARE = 0.2;
 const DOCUMENTS_PER_OPERATION = 5;
 /** An operation is planned for each set of values that its @skip and @include have; so many of them are kept. */
-const MAX_VARIANTS = 32;
+const MAX_PREPARED = 32;
 /** What is kept of documents that are refused, so that a client that repeats one costs little. */
 const MAX_FAILURES = 500;
 const MAX_FAILURES_LENGTH = 2_000_000;
@@ -47,11 +47,17 @@ const MAX_SHOWN = 60;
 /** Longer texts are hardly written by hand; parsing them is work for the planning queue. */
 const MAX_UNQUEUED_LENGTH = 4000;
 
+/** What is planned and compiled of an operation for one set of conditions, as the cache of operations sees it. */
+export interface Prepared {
+  /** The memory that its plans take, in bytes. */
+  readonly planWeight: number;
+}
+
 /** A normalized operation: what clients write in different ways is one, planned once. */
 export interface Operation {
   /** Identifies the operation: a hash of all that it consists of. */
   readonly hash: string;
-  /** The memory that it takes without its variants, in bytes. */
+  /** The memory that it takes without what is prepared of it, in bytes. */
   readonly weight: number;
   /** Its fields, each fragment counted wherever it is spread. */
   readonly fields: number;
@@ -68,7 +74,7 @@ export interface Operation {
   /** The part of the operation that asks about the schema itself. */
   readonly introspection: DocumentNode | null;
   /** Planned and compiled, by the values of the conditions. */
-  readonly variants: LRUCache<string, Weighed>;
+  readonly prepared: LRUCache<string, Prepared>;
 }
 
 /** What a client wrote: how it relates to the normalized operation. Holds no operation, so that one that is evicted is freed. */
@@ -117,7 +123,7 @@ export class Operations {
 
   /**
    * @param max the number of operations that are kept
-   * @param maxWeight the memory that they take, with their documents, variants and plans, in bytes
+   * @param maxWeight the memory that they take, with their documents and plans, in bytes
    * @param introspection whether operations may select `__schema` and `__type`
    */
   constructor(
@@ -145,7 +151,7 @@ export class Operations {
     });
   }
 
-  /** The memory that is held of documents, operations, variants and plans, in bytes; never above the bound. */
+  /** The memory that is held of documents, operations and plans, in bytes; never above the bound. */
   get weight(): number {
     return this.#documents.calculatedSize + this.#operations.calculatedSize;
   }
@@ -202,13 +208,13 @@ export class Operations {
     });
   }
 
-  /** Keeps a variant with its operation. */
-  addVariant(operation: Operation, key: string, variant: Weighed): void {
-    operation.variants.set(key, variant);
+  /** Stores what is prepared with its operation. */
+  addPrepared(operation: Operation, key: string, prepared: Prepared): void {
+    operation.prepared.set(key, prepared);
     this.weigh(operation);
   }
 
-  /** Takes into account what an operation's variants weigh now. */
+  /** Takes into account what an operation weighs now. */
   weigh(operation: Operation): void {
     // Evicted meanwhile, it is freed with the requests that still run it.
     if (this.#operations.peek(operation.hash) !== operation) return;
@@ -283,7 +289,7 @@ export class Operations {
       conditions: conditionVariables(document),
       maxStalenessMs: stalenessOf(selected),
       introspection: introspectionOf(normalized.document),
-      variants: new LRUCache({ max: MAX_VARIANTS }),
+      prepared: new LRUCache({ max: MAX_PREPARED }),
     };
   }
 }

@@ -11,8 +11,8 @@ import {
 } from 'graphql';
 
 /**
- * The same operation with a fragment for each possible type in place of one on a union or an interface. (The planner fails where a
- * subgraph knows an interface as an object (`@interfaceObject`) and a fragment is on a union that the subgraph does not know.)
+ * Replaces each fragment on a union or an interface by fragments on its possible types. (The planner fails where a subgraph declares an
+ * interface as an object (`@interfaceObject`) and a fragment is on a union that the subgraph does not declare.)
  */
 export function withConcreteTypes(document: DocumentNode, schema: GraphQLSchema): DocumentNode {
   const fragments = new Map<string, FragmentDefinitionNode>();
@@ -30,7 +30,7 @@ export function withConcreteTypes(document: DocumentNode, schema: GraphQLSchema)
     }));
   };
   const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
-  // Entered again, what a spread became is expanded as well.
+  // The visitor enters the returned selection set, so that what replaced a spread is expanded as well.
   return visit(
     { ...document, definitions: operations },
     {

@@ -1,17 +1,18 @@
 import type { SupergraphSchema } from '../lib/supergraph-schema.js';
 
-/** The labels of a supergraph's progressive `@override`s, which decide anew for each request who resolves a field. */
+/** The labels of a supergraph's progressive `@override`s, which select for each request the subgraph that resolves a field. */
 export interface OverrideLabels {
   readonly size: number;
-  /** Which of them are on for a request: a character each, `1` or `0`, then a bar. */
+  /** Draws which labels are on for a request: a character for each, `1` or `0`, then a bar. */
   draw(): string;
-  /** The same, by label. */
-  read(drawn: string): Map<string, boolean>;
+  /** Reads what `draw` returned: whether each label is on. */
+  read(text: string): Map<string, boolean>;
 }
 
 /**
- * @param shares for labels of one's own, the share of requests (0 to 1) for which they are on; `percent(5)` needs none. A label of
- * which nothing is known is off.
+ * Reads the labels of a supergraph.
+ *
+ * @param shares the share of requests (0 to 1) for which a label is on; `percent(5)` needs none, and any other label without one is off
  */
 export function overrideLabels(supergraph: SupergraphSchema, shares: ReadonlyMap<string, number>): OverrideLabels {
   const labels = new Set<string>();
@@ -20,11 +21,11 @@ export function overrideLabels(supergraph: SupergraphSchema, shares: ReadonlyMap
       for (const { overrideLabel } of supergraph.joinsOfField(field)) if (overrideLabel) labels.add(overrideLabel);
     }
   }
-  const known = [...labels].sort().map((label) => ({ label, share: shares.get(label) ?? percentage(label) }));
+  const drawn = [...labels].sort().map((label) => ({ label, share: shares.get(label) ?? percentage(label) }));
   return {
-    size: known.length,
-    draw: () => `${known.map(({ share }) => (Math.random() < share ? '1' : '0')).join('')}|`,
-    read: (drawn) => new Map(known.map(({ label }, i) => [label, drawn[i] === '1'])),
+    size: drawn.length,
+    draw: () => `${drawn.map(({ share }) => (Math.random() < share ? '1' : '0')).join('')}|`,
+    read: (text) => new Map(drawn.map(({ label }, i) => [label, text[i] === '1'])),
   };
 }
 

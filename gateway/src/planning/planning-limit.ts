@@ -14,7 +14,7 @@ const MAX_PLANNING_MS = 4000;
 
 const REFUSALS = /^(Too many options generated|Number of (non-local|recursive) selections exceeds)/;
 
-/** Whether the planner failed for a reason of its own; it does so on some operations that are valid. */
+/** Whether an error is a fault of the planner, which fails on some valid operations. */
 export function isPlannerFault(error: unknown): error is Error {
   return error instanceof Error && !isExpense(error) && !(error instanceof GraphQLError);
 }
@@ -24,13 +24,13 @@ function isExpense(error: Error): boolean {
 }
 
 /**
- * Ends a planning that takes too much, in the one place where the planner can be interrupted: it compares the number of options
- * with the limit `debug.pathsLimit` at each step, and so asks this object for its value.
+ * Stops a planning that takes too much. The planner can be interrupted in one place only: at each step it compares the number of options
+ * with its setting `debug.pathsLimit`, which calls `valueOf` of this object.
  */
 export class PlanningLimit {
   #before: NodeJS.CpuUsage = { user: 0, system: 0 };
 
-  /** What the planner takes for a number. */
+  /** This object as the planner's setting, which is declared as a number. */
   get pathsLimit(): number {
     return this as unknown as number;
   }
@@ -48,7 +48,7 @@ export class PlanningLimit {
       if (error instanceof Error && isExpense(error)) throw tooExpensive();
       if (isPlannerFault(error)) {
         const message = 'The query planner failed for this operation; the cause is in the log.';
-        // The planner's message names what only the gateway and subgraphs know: it is for the log.
+        // The planner's message contains internals of the subgraphs, so it is logged only.
         throw Object.assign(new ApiError('INTERNAL_SERVER_ERROR', message, { reason: 'PLANNING' }), { cause: error });
       }
       throw error;

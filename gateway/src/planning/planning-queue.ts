@@ -2,11 +2,11 @@ import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '@tributary/server';
 
-/** The longest rest after a job. */
-const MAX_REST_MS = 250;
-/** What even the shortest job costs a client, so that many short ones do not come for free. */
+/** The longest pause after a job. */
+const MAX_PAUSE_MS = 250;
+/** The least time that a job is charged to its client, so that many short jobs count as well. */
 const MIN_COST_MS = 0.1;
-/** Of all jobs that may wait, one client may have this share, but always a few. */
+/** Of all jobs that may wait, one client may have this share, and at least `MIN_CLIENT_LIMIT`. */
 const CLIENT_SHARE = 0.25;
 const MIN_CLIENT_LIMIT = 10;
 
@@ -19,15 +19,15 @@ interface Job {
 }
 
 interface Client {
-  /** In order; done ones may be among them. */
+  /** In the order of their arrival; finished jobs may be among them. */
   readonly jobs: Job[];
-  /** The virtual time at which its next job starts: the planning time that it has used, as if all began together. */
+  /** The virtual time at which its next job starts: the planning time that it has used, counted from a common start. */
   start: number;
 }
 
 /**
- * Runs jobs that block the process (planning operations that were not seen before) one at a time, each once, however many ask for
- * it. After each the queue rests as long as the job took, so that requests whose operations are planned go on meanwhile.
+ * Runs jobs that block the process (planning operations that are not in the cache) one at a time. Callers with the same key wait for one
+ * job. After each job the queue pauses as long as the job took, so that requests whose operations are cached are served meanwhile.
  *
  * Clients take turns by the time that their jobs took (start-time fair queueing): a client with many or long jobs delays the
  * first job of another by no more than the job that is running.
@@ -36,7 +36,7 @@ export class PlanningQueue {
   readonly #limit: number;
   readonly #clientLimit: number;
   readonly #jobs = new Map<string, Job>();
-  /** Those that have jobs, and some that had more than their share of time: at most twice as many as jobs may wait. */
+  /** Clients with jobs, and clients that used more than their share of time; at most twice the number of jobs that may wait. */
   readonly #clients = new Map<string, Client>();
   #virtualTime = 0;
   #isRunning = false;
@@ -48,8 +48,8 @@ export class PlanningQueue {
   }
 
   /**
-   * @param key identifies the job: one that waits already is not queued again
-   * @param client who asks for it
+   * @param key identifies the job; a job that waits already is not queued again
+   * @param client the key of the client that waits for it
    * @throws ApiError RATE_LIMITED when too many jobs wait already
    */
   run<T>(key: string, work: () => T, client = ''): Promise<T> {
@@ -77,7 +77,7 @@ export class PlanningQueue {
       if (this.#clients.size >= 2 * this.#limit) this.#forgetIdle();
       this.#clients.set(name, { jobs: [job], start: this.#virtualTime });
     } else {
-      // Time that a client did not use is not saved up.
+      // A client that was idle gets no credit for it.
       if (client.jobs.length === 0) client.start = Math.max(client.start, this.#virtualTime);
       client.jobs.push(job);
     }
@@ -100,7 +100,7 @@ export class PlanningQueue {
       job.isDone = true;
       this.#jobs.delete(job.key);
       client.start += Math.max(tookMs, MIN_COST_MS);
-      await rest(tookMs);
+      await pause(tookMs);
     }
     this.#isRunning = false;
   }
@@ -113,7 +113,7 @@ export class PlanningQueue {
         if (!first || client.start < first.start) first = client;
       } else if (client.start <= this.#virtualTime) this.#clients.delete(name);
     }
-    // When nobody waits, everybody is even again.
+    // When no job waits, the accounts are reset.
     if (!first) this.#clients.clear();
     return first;
   }
@@ -133,6 +133,6 @@ function jobOf<T>(key: string, work: () => T): Job {
   return { key, run, result, isDone: false };
 }
 
-function rest(tookMs: number): Promise<unknown> {
-  return tookMs < 1 ? nextTurn() : sleep(Math.min(tookMs, MAX_REST_MS));
+function pause(tookMs: number): Promise<unknown> {
+  return tookMs < 1 ? nextTurn() : sleep(Math.min(tookMs, MAX_PAUSE_MS));
 }

@@ -8,14 +8,14 @@ function busy(ms: number): void {
   while (performance.now() < until);
 }
 
-test('what several ask for is done once', async () => {
+test('callers with the same key share one job', async () => {
   const queue = new PlanningQueue(10);
   let done = 0;
   const work = () => ++done;
   expect(await Promise.all([queue.run('a', work), queue.run('a', work), queue.run('b', work)])).toEqual([1, 1, 2]);
 });
 
-test('other work goes on between the pieces, however many there are', async () => {
+test('other work runs between the jobs, however many wait', async () => {
   const queue = new PlanningQueue(100);
   let turns = 0;
   let over = false;
@@ -39,7 +39,7 @@ test('other work goes on between the pieces, however many there are', async () =
   for (let i = 1; i < turnsAt.length; i++) expect(turnsAt[i]).toBeGreaterThan(turnsAt[i - 1] as number);
 });
 
-test('beyond its bound it refuses, and takes work again when some is done', async () => {
+test('a full queue refuses jobs until one is finished', async () => {
   const queue = new PlanningQueue(2);
   const first = queue.run('a', () => 1);
   const second = queue.run('b', () => 2);
@@ -48,7 +48,7 @@ test('beyond its bound it refuses, and takes work again when some is done', asyn
   expect(await queue.run('c', () => 3)).toBe(3);
 });
 
-test('work that fails fails for who asked, and not for who comes next', async () => {
+test('a failed job fails for its callers, and not for the next caller', async () => {
   const queue = new PlanningQueue(10);
   const failing = queue.run('a', () => {
     throw new Error('no plan');
@@ -92,7 +92,7 @@ describe('clients take turns', () => {
     expect((await orderOf(jobs)).slice(0, 6)).toEqual([0, 3, 4, 5, 6, 7]);
   });
 
-  test('also for a job that another waits for already', async () => {
+  test('also for a job that another client waits for', async () => {
     const queue = new PlanningQueue(100);
     const order: string[] = [];
     const job = (name: string, client: string) => queue.run(name, () => order.push(name), client);
@@ -100,7 +100,7 @@ describe('clients take turns', () => {
     expect(order).toEqual(['a', 'c', 'b']);
   });
 
-  test('and one cannot take all the room', async () => {
+  test('and one cannot fill the queue', async () => {
     const queue = new PlanningQueue(100);
     const run = (name: string, client: string) => queue.run(name, () => name, client);
     const taken = Array.from({ length: 25 }, (_, i) => run(String(i), 'many'));

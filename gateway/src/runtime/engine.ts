@@ -1,8 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
-import { ApiError, MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
+import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
 import { executeSync, GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
-import { LRUCache } from 'lru-cache';
 import { CachePolicy, type EntityCache } from '../cache/index.js';
 import {
   isFreshEnough,
@@ -37,12 +36,13 @@ import {
 import { checkKnownScalars } from '../operation/known-scalars.js';
 import type { OperationLimits } from '../operation/limits.js';
 import { errorWithoutSuggestions } from '../operation/suggestions.js';
-import { planWeight } from '../operation/weights.js';
-import { createApolloPlanners } from '../planning/apollo-planner.js';
-import { type OverrideLabels, overrideLabels } from '../planning/override-labels.js';
-import { PlanningQueue } from '../planning/planning-queue.js';
-import type { QueryPlan } from '../planning/query-plan.js';
-import type { QueryPlanner, QueryPlanners } from '../planning/query-planner.js';
+import {
+  type CompiledPlan,
+  createApolloPlanners,
+  overrideLabels,
+  PlanCache,
+  PlanningQueue,
+} from '../planning/index.js';
 import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
 import { compileShape, type Shape } from '../response/complete-value.js';
 import { compileWriter, type Write } from '../response/json-writer.js';
@@ -108,27 +108,15 @@ export type EngineResult = (
   readonly positions?: ReadonlyMap<string, number>;
 };
 
-/** A compiled query plan. */
-interface Route {
-  readonly plan: QueryPlan;
-  readonly run: RunNode | null;
-  /** The memory that it takes, in bytes. */
-  readonly planWeight: number;
-}
-
-/** An operation, planned and compiled for certain conditions: what is left for each request is to run it. */
-export interface Variant extends Route {
-  /** The same operation planned without `@provides`, so that every field comes from its owner; null: the plan is the same; undefined: not planned yet. */
-  owners?: Route | null;
-  /** Null when it has to be made for each request, because the schema is asked about itself. */
+/** What completes and writes the response of a prepared operation. */
+interface Output {
+  /** Null when it depends on the request, because the operation selects `__schema` or `__type`. */
   readonly shape: Shape | null;
   readonly write: Write | null;
 }
 
 const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
 const MAX_PLANNING = 1000;
-/** Operations that took too much to plan, so that a client that repeats one costs little. */
-const MAX_REFUSED_PLANS = 500;
 
 /** How long a request waits until what its client has seen is heard of here, too. */
 const STREAM_PATIENCE_MS = 50;
@@ -136,27 +124,24 @@ const STREAM_PATIENCE_MS = 50;
 /** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */
 export class Engine {
   readonly #apiSchema: GraphQLSchema;
-  readonly #planners: QueryPlanners;
   readonly #cache: EntityCache | null;
   readonly #types: TypeConditions;
-  readonly #compiler: PlanCompiler;
   readonly #flights: SingleFlight<SubgraphResult> | null;
   readonly #operations: Operations;
-  readonly #labels: OverrideLabels;
+  readonly #plans: PlanCache<RunNode, Output>;
   readonly #suggestions: boolean;
   readonly #planning = new PlanningQueue(MAX_PLANNING);
-  readonly #refusedPlans = new LRUCache<string, ApiError>({ max: MAX_REFUSED_PLANS });
 
   constructor(options: EngineOptions) {
     const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
     checkKnownScalars(apiSchema);
     this.#apiSchema = withDirectives(apiSchema);
-    this.#planners = createApolloPlanners(supergraphSdl, this.#apiSchema);
+    const planners = createApolloPlanners(supergraphSdl, this.#apiSchema);
     this.#flights = shareFetches ? new SingleFlight({ copy: copyOfResult }) : null;
     this.#cache = cache;
     const supergraph = new SupergraphSchema(supergraphSdl);
     this.#types = new TypeConditions(supergraph.schema);
-    this.#compiler = new PlanCompiler(
+    const compiler = new PlanCompiler(
       this.#types,
       new SubgraphCalls(fetchers, this.#flights, mergeFetches, cache),
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
@@ -173,7 +158,14 @@ export class Engine {
       maxOperationsWeight,
       introspection,
     );
-    this.#labels = overrideLabels(supergraph, labels);
+    this.#plans = new PlanCache({
+      planners,
+      operations: this.#operations,
+      labels: overrideLabels(supergraph, labels),
+      queue: this.#planning,
+      compilePlan: (node) => compiler.compile(node),
+      compileOutput: (operation, variables) => this.#compileOutput(operation, variables),
+    });
   }
 
   /** @throws whatever `allow` throws, and ApiError RATE_LIMITED when too many operations wait to be planned */
@@ -188,29 +180,30 @@ export class Engine {
 
     const variables = readVariables(this.#apiSchema, document, request.variables ?? {});
     if ('errors' in variables) return { errors: this.#shown(variables.errors) };
-    const key = this.#variantKey(operation, variables.coerced);
-    const known = operation.variants.get(key) as Variant | undefined;
-    const variant =
-      known ??
-      (await this.#prepare(operation, key, variables.coerced, client).catch((error) =>
-        this.#refusal(error, request, document, variables),
-      ));
-    const planning = { cached: known !== undefined, durationMs: rounded(performance.now() - started) };
+    const key = this.#plans.keyOf(operation, variables.coerced);
+    const cached = this.#plans.get(operation, key);
+    const prepared =
+      cached ??
+      (await this.#plans
+        .prepare(operation, key, variables.coerced, client)
+        .catch((error) => this.#refusal(error, request, document, variables)));
+    const planning = { cached: cached !== undefined, durationMs: rounded(performance.now() - started) };
 
     const isQuery = type === OperationTypeNode.QUERY;
     const requirements = stricter(request.requirements ?? NO_REQUIREMENTS, operation.maxStalenessMs);
     const isDemanding = requirements.positions.size > 0 || Number.isFinite(requirements.maxStalenessMs);
     if (isQuery && isDemanding) await this.#cache?.prepare(requirements, STREAM_PATIENCE_MS);
     const owners = () =>
-      this.#owners(operation, variant, key, variables.coerced, client).catch((error) =>
-        this.#refusal(error, request, document, variables),
-      );
-    const start = (by: Route) => this.#execute(by, request, document, variables.sent, isQuery ? requirements : null);
+      this.#plans
+        .authoritative(operation, prepared, key, variables.coerced, client)
+        .catch((error) => this.#refusal(error, request, document, variables));
+    const start = (by: CompiledPlan<RunNode>) =>
+      this.#execute(by, request, document, variables.sent, isQuery ? requirements : null);
     // What a mutation answers is never from a copy, which may not have its changes yet, and it cannot be run a second time.
     const asksOwners = !isQuery || requirements.maxStalenessMs === 0;
-    let route: Route = (asksOwners && (await owners())) || variant;
+    let route: CompiledPlan<RunNode> = (asksOwners && (await owners())) || prepared;
     let run = await start(route);
-    if (isQuery && route === variant && (run.outdated || !isFreshEnough(run.observed, requirements, started))) {
+    if (isQuery && route === prepared && (run.outdated || !isFreshEnough(run.observed, requirements, started))) {
       // A copy is behind what is known, or what the client demands: then its owner is asked.
       const better = await owners();
       const second = better && (await start(better));
@@ -224,9 +217,9 @@ export class Engine {
     if (!isQuery) this.#cache?.noteWritten(run.observed);
 
     const { data, errors, plain, traces } = run;
-    const text = errors.length === 0 && !traces ? variant.write?.(data, plain ? enclose : quote) : null;
+    const text = errors.length === 0 && !traces ? prepared.output.write?.(data, plain ? enclose : quote) : null;
     if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
-    const shaped = (variant.shape ?? this.#introspect(operation, request, document, variables))(data, errors);
+    const shaped = (prepared.output.shape ?? this.#introspect(operation, request, document, variables))(data, errors);
     // Without data, the error that caused it is enough.
     const listed = errors.list.filter(({ isConsequence }) => shaped !== null || !isConsequence);
     const shown =
@@ -244,7 +237,7 @@ export class Engine {
             suggestions: this.#suggestions,
           })
         : [];
-    const switched = route !== variant;
+    const switched = route !== prepared;
     const extensions = traces && {
       ...(request.explain && { explanation: explain(route.plan, { planning, traces, started, switched }) }),
       ...(request.reportFreshness && { freshness: reportFreshness(traces, switched) }),
@@ -283,7 +276,7 @@ export class Engine {
   }
 
   async #execute(
-    { run: node }: Route,
+    { run: node }: CompiledPlan<RunNode>,
     { headers: given = {}, cancellation, explain: explains, reportFreshness: reports }: EngineRequest,
     { type, operationName }: ClientDocument,
     variables: Readonly<Record<string, unknown>>,
@@ -316,26 +309,6 @@ export class Engine {
     return run;
   }
 
-  /** The same operation planned without `@provides`, so that every field comes from its owner; planned when it is first needed. */
-  async #owners(
-    operation: Operation,
-    variant: Variant,
-    key: string,
-    variables: Readonly<Record<string, unknown>>,
-    client: string | undefined,
-  ): Promise<Route | null> {
-    if (variant.owners !== undefined) return variant.owners;
-    const work = () => {
-      const planner = this.#planners.authoritative();
-      const plan = planner ? this.#plan(planner, operation, key, variables) : variant.plan;
-      const isSame = JSON.stringify(plan.node) === JSON.stringify(variant.plan.node);
-      variant.owners = isSame ? null : this.#route(plan);
-      this.#operations.weigh(operation);
-      return variant.owners;
-    };
-    return this.#planOnce(`owners ${operation.hash} ${key}`, work, client);
-  }
-
   /** The memory that operations and their plans take, in bytes (estimated). */
   get operationsWeight(): number {
     return this.#operations.weight;
@@ -356,61 +329,10 @@ export class Engine {
     return this.#planning.run(key, () => this.#operations.check(query, operationName), client);
   }
 
-  #variantKey({ conditions }: Operation, variables: Readonly<Record<string, unknown>>): string {
-    let key = this.#labels.size === 0 ? '' : this.#labels.draw();
-    // Null is no condition: it is an error of the request that sends it, and of no other.
-    for (const name of conditions) key += variables[name] === true ? '1' : variables[name] === false ? '0' : '-';
-    return key;
-  }
-
-  #prepare(
-    operation: Operation,
-    key: string,
-    variables: Readonly<Record<string, unknown>>,
-    client: string | undefined,
-  ): Promise<Variant> {
-    const { introspection } = operation;
-    const work = () => {
-      const parts = this.#parts(operation, variables, null);
-      const variant: Variant = {
-        ...this.#route(this.#plan(this.#planners.planner, operation, key, variables)),
-        shape: introspection ? null : compileShape(operation.definition, parts),
-        write: introspection ? null : compileWriter(operation.definition, parts),
-      };
-      this.#operations.addVariant(operation, key, variant);
-      return variant;
-    };
-    return this.#planOnce(`plan ${operation.hash} ${key}`, work, client);
-  }
-
-  /** Plans in turn with other operations. What was refused because it takes too much is not tried again. */
-  async #planOnce<T>(job: string, plan: () => T, client: string | undefined): Promise<T> {
-    const refused = this.#refusedPlans.get(job);
-    if (refused) throw refused;
-    const work = () => {
-      try {
-        return plan();
-      } catch (error) {
-        if (error instanceof ApiError) this.#refusedPlans.set(job, error);
-        throw error;
-      }
-    };
-    return this.#planning.run(job, work, client);
-  }
-
-  #route(plan: QueryPlan): Route {
-    const run = plan.node ? this.#compiler.compile(plan.node) : null;
-    return { plan, run, planWeight: planWeight(plan) };
-  }
-
-  #plan(
-    planner: QueryPlanner,
-    { document, conditions }: Operation,
-    key: string,
-    variables: Readonly<Record<string, unknown>>,
-  ): QueryPlan {
-    const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
-    return planner.plan(document, { conditions: values, overrides: this.#labels.read(key) });
+  #compileOutput(operation: Operation, variables: Readonly<Record<string, unknown>>): Output {
+    if (operation.introspection) return { shape: null, write: null };
+    const parts = this.#parts(operation, variables, null);
+    return { shape: compileShape(operation.definition, parts), write: compileWriter(operation.definition, parts) };
   }
 
   #introspect(

@@ -2,7 +2,7 @@ import { type Health, systemTime, type Time, type Timer } from '@tributary/serve
 import type { GraphQLSchema } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import { toApiSchema } from '../planning/api-schema.js';
+import { toApiSchema } from '../planning/index.js';
 import type { Fetcher, HttpSubgraph, Subgraph } from '../subgraph/index.js';
 import {
   type SupergraphFallback,

@@ -34,7 +34,7 @@ test('behind a trusted proxy, clients take turns by the addresses that it names'
   expect(await placeOfNovel({ TRUSTED_PROXIES: 'loopback' })).toBeLessThan(HEAVY / 2);
 }, 60_000);
 
-test('what a client says of its address is not believed', async () => {
+test('addresses that a client claims in headers are ignored', async () => {
   expect(await placeOfNovel({})).toBe(HEAVY);
   expect(await placeOfNovel({ TRUSTED_PROXIES: '10.0.0.0/8' })).toBe(HEAVY);
 }, 60_000);

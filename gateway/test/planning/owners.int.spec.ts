@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { buildCase } from '../graphs/federated-case.ts';
 
-// Who bounds the staleness by 0 is given what owners say, wherever copies are provided.
+// With a staleness bound of 0, every field is resolved by the subgraph that owns it, also where another one provides copies.
 
 const item = { __typename: 'Item', id: 'i', name: 'an item' };
 const shelf = { __typename: 'Shelf', id: 's', item, width: 'wide (very)', best: item };

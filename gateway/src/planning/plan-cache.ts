@@ -1,0 +1,149 @@
+import { ApiError } from '@tributary/server';
+import { LRUCache } from 'lru-cache';
+import type { Operation, Operations } from '../operation/document-cache.js';
+import type { OverrideLabels } from './override-labels.js';
+import type { PlanningQueue } from './planning-queue.js';
+import type { QueryPlan } from './query-plan.js';
+import type { QueryPlanner, QueryPlanners } from './query-planner.js';
+
+type Variables = Readonly<Record<string, unknown>>;
+
+/** A query plan, and the function that executes it; null when no subgraph is needed. */
+export interface CompiledPlan<Run> {
+  readonly plan: QueryPlan;
+  readonly run: Run | null;
+}
+
+/** An operation, planned and compiled for one set of conditions; a request only runs it. */
+export interface PreparedOperation<Run, Output> extends CompiledPlan<Run> {
+  /** What was compiled to complete and write the response. */
+  readonly output: Output;
+  /** The estimated memory of its plans, in bytes. */
+  planWeight: number;
+  /** The plan that resolves every field in the subgraph that owns it; null: `plan` does so already; undefined: not planned yet. */
+  authoritative?: CompiledPlan<Run> | null;
+}
+
+export interface PlanCacheOptions<Run, Output> {
+  readonly planners: QueryPlanners;
+  /** Where the prepared operations are stored, with the operations that they belong to. */
+  readonly operations: Operations;
+  readonly labels: OverrideLabels;
+  readonly queue: PlanningQueue;
+  readonly compilePlan: (node: NonNullable<QueryPlan['node']>) => Run | null;
+  readonly compileOutput: (operation: Operation, variables: Variables) => Output;
+}
+
+/** For each character of a plan as JSON: the estimated bytes of its nodes and of what is compiled of them. */
+const BYTES_PER_PLAN_CHARACTER = 4;
+/** Refused operations that are remembered, so that a client that repeats one costs little. */
+const MAX_REFUSALS = 500;
+
+/**
+ * Plans and compiles each operation once for each set of conditions, and stores the result with the operation. What the plans are compiled
+ * to is up to its user.
+ */
+export class PlanCache<Run, Output> {
+  readonly #options: PlanCacheOptions<Run, Output>;
+  readonly #refusals = new LRUCache<string, ApiError>({ max: MAX_REFUSALS });
+
+  constructor(options: PlanCacheOptions<Run, Output>) {
+    this.#options = options;
+  }
+
+  /**
+   * Creates the key of a prepared operation among those of its operation: the request's override labels, and the values of the variables
+   * in `@skip` and `@include`. With override labels, each call draws anew.
+   */
+  keyOf({ conditions }: Operation, variables: Variables): string {
+    const { labels } = this.#options;
+    let key = labels.size === 0 ? '' : labels.draw();
+    // Null is not a value of a condition: it is an error of the request that sends it only.
+    for (const name of conditions) key += variables[name] === true ? '1' : variables[name] === false ? '0' : '-';
+    return key;
+  }
+
+  /** Gets a prepared operation from the cache. */
+  get({ prepared }: Operation, key: string): PreparedOperation<Run, Output> | undefined {
+    // Only this cache adds prepared operations to the operations of its supergraph.
+    return prepared.get(key) as PreparedOperation<Run, Output> | undefined;
+  }
+
+  /**
+   * Plans and compiles an operation, in turn with the operations of other clients.
+   *
+   * @param client the key of the client that waits
+   * @throws ApiError RATE_LIMITED when too many operations wait, and what the planner throws
+   */
+  prepare(
+    operation: Operation,
+    key: string,
+    variables: Variables,
+    client: string | undefined,
+  ): Promise<PreparedOperation<Run, Output>> {
+    const { planners, operations, compileOutput } = this.#options;
+    const work = () => {
+      const plan = this.#plan(planners.planner, operation, key, variables);
+      const output = compileOutput(operation, variables);
+      const prepared = { ...this.#compile(plan), output, planWeight: weightOf(plan) };
+      operations.addPrepared(operation, key, prepared);
+      return prepared;
+    };
+    return this.#once(`plan ${operation.hash} ${key}`, work, client);
+  }
+
+  /**
+   * Gets the plan that resolves every field in the subgraph that owns it (without `@provides`), which is planned when it is first needed.
+   *
+   * @returns null when the plan of the prepared operation does so already
+   * @throws as `prepare` does
+   */
+  async authoritative(
+    operation: Operation,
+    prepared: PreparedOperation<Run, Output>,
+    key: string,
+    variables: Variables,
+    client: string | undefined,
+  ): Promise<CompiledPlan<Run> | null> {
+    if (prepared.authoritative !== undefined) return prepared.authoritative;
+    const { planners, operations } = this.#options;
+    const work = () => {
+      const planner = planners.authoritative();
+      const plan = planner ? this.#plan(planner, operation, key, variables) : prepared.plan;
+      const isSame = JSON.stringify(plan.node) === JSON.stringify(prepared.plan.node);
+      prepared.authoritative = isSame ? null : this.#compile(plan);
+      if (!isSame) prepared.planWeight += weightOf(plan);
+      operations.weigh(operation);
+      return prepared.authoritative;
+    };
+    return this.#once(`owners ${operation.hash} ${key}`, work, client);
+  }
+
+  /** Runs a job in the queue; a job that was refused because planning takes too much is refused again without running it. */
+  async #once<Result>(job: string, work: () => Result, client: string | undefined): Promise<Result> {
+    const refusal = this.#refusals.get(job);
+    if (refusal) throw refusal;
+    const run = () => {
+      try {
+        return work();
+      } catch (error) {
+        if (error instanceof ApiError) this.#refusals.set(job, error);
+        throw error;
+      }
+    };
+    return this.#options.queue.run(job, run, client);
+  }
+
+  #compile(plan: QueryPlan): CompiledPlan<Run> {
+    return { plan, run: plan.node ? this.#options.compilePlan(plan.node) : null };
+  }
+
+  #plan(planner: QueryPlanner, { document, conditions }: Operation, key: string, variables: Variables): QueryPlan {
+    const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
+    return planner.plan(document, { conditions: values, overrides: this.#options.labels.read(key) });
+  }
+}
+
+function weightOf({ node }: QueryPlan): number {
+  return node ? BYTES_PER_PLAN_CHARACTER * JSON.stringify(node).length : 0;
+}
