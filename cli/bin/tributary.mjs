@@ -3,7 +3,7 @@
 // clone that was never built.
 // @ts-check
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import * as module from 'node:module';
 import { build, isBuilt } from './build.mjs';
 import { missingStack } from './stack.mjs';
@@ -39,6 +39,8 @@ const PLAIN_ERRORS = new Set([
   'EventsDeletedError',
 ]);
 
+/** The services of the clone, by the names of their folders. */
+const services = servicesIn(new URL('../../subgraphs/', import.meta.url));
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'];
 
 /** Commands that run what is in the clone now: those that write do not do so by old rules. The others need any build. */
@@ -182,7 +184,9 @@ operator(sagas, 'resolve', 'Record that what failed was resolved by hand; the re
   );
 
 operator(program, 'rebuild', 'Rebuild a copy or a read model from its events, while the old one is served.')
-  .argument('<model>', 'the service whose data was copied (users, products), or orders for the read models')
+  .argument('<model>', `${services.join(', ')}: a copy of that service's data, or its read models`, (text) =>
+    oneOf(services, 'model', text),
+  )
   .action(async (/** @type {string} */ model, /** @type {OperateOptions} */ options) =>
     (await import('../dist/rebuild.js')).rebuild(model, options),
   );
@@ -285,6 +289,17 @@ function valueOption(flags, meaning, variable, preset, expected, parse) {
       problems.push(`${given}: expected ${expected}; got "${text}"`);
       return preset;
     });
+}
+
+/** @param {URL} folder */
+function servicesIn(folder) {
+  return existsSync(folder) ? readdirSync(folder).sort() : [];
+}
+
+/** @param {readonly string[]} choices @param {string} name @param {string} text */
+function oneOf(choices, name, text) {
+  if (choices.includes(text)) return text;
+  throw userError(`${name}: expected one of ${choices.join(', ')}; got "${text}"`);
 }
 
 /** @param {string} message */

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
 const SCHEMA = fileURLToPath(new URL('../../docs/schema.graphql', import.meta.url));
-const CHECK = fileURLToPath(new URL('./check.mjs', import.meta.url));
+const CHECK = fileURLToPath(new URL('../../scripts/check-contract.mjs', import.meta.url));
 
 /** Checks the graph against what clients would have been promised. */
 function check(promise: (schema: string) => string) {

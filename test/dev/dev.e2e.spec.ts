@@ -63,7 +63,7 @@ test('while the new code of a service does not start, the one before serves', as
   const main = 'subgraphs/users/src/main.ts';
   const good = session.read(main);
   await session.prints(
-    () => session.replace(main, 'await runCommand(', "throw new Error('not today');\nawait runCommand("),
+    () => session.replace(main, 'await runSubgraph(', "throw new Error('not today');\nawait runSubgraph("),
     /not today[\s\S]*^users did not start: .*\. The process before keeps serving\.$/m,
   );
   session.save(main, good);

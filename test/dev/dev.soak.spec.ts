@@ -49,7 +49,7 @@ const PLACES: readonly Place[] = [
     ...describedAs('Money', 'currency'),
   },
   {
-    file: 'gateway/src/gateway.ts',
+    file: 'gateway/src/app.ts',
     find: /maxAge: \d+/,
     write: (n) => `maxAge: ${n}`,
     shown: String,

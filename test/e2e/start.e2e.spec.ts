@@ -265,7 +265,7 @@ describe('the command line', () => {
     [['start', '--scale=1.5'], '--scale: expected a share between 0 and 1, or a whole number; got "1.5"\n'],
     [['start', '--gateway-port=http'], '--gateway-port: expected a port, 0-65535; got "http"\n'],
     [['dev', '--log-level=loud'], '--log-level: expected one of error, warn, info, debug; got "loud"\n'],
-    [['rebuild', 'everything'], 'model: expected one of users, products, orders; got "everything"\n'],
+    [['rebuild', 'everything'], 'model: expected one of orders, products, users; got "everything"\n'],
     [['start', '--colour'], "unknown option '--colour'"],
     [['token', 'CG-12520', '--data-dir=/no/such/folder'], 'Run "npm start" first'],
   ])('%j is refused in words', async (args, words) => {

@@ -459,7 +459,7 @@ const ROWS: readonly Row[] = [
   refused('tributary', 'start --colour', 1, "error: unknown option '--colour'", HINT),
   refused('tributary', 'begin', 1, "error: unknown command 'begin'", HINT),
   refused('tributary', 'sagas retry', 1, "error: missing required argument 'order'", HINT),
-  refused('tributary', 'rebuild all', 1, 'model: expected one of users, products, orders; got "all"'),
+  refused('tributary', 'rebuild all', 1, 'model: expected one of orders, products, users; got "all"'),
   refused('tributary', 'dead-letters discard a b 0', 1, 'position: expected a whole number above 0; got "0"'),
   refused(
     'tributary',

@@ -28,7 +28,7 @@ export async function runCommand(
     return;
   }
   if (name === '--version' || name === '-V') {
-    const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
     process.stdout.write(`${version}\n`);
     return;
   }
