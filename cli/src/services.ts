@@ -43,7 +43,7 @@ export function portOf({ name, port }: Pick<SubgraphDefinition, 'name' | 'port'>
 
 const prefixOf = (name: string) => name.toUpperCase().replaceAll('-', '_');
 
-/** What every service is told of all of them. */
+/** The environment variables that lead every service to the others. */
 export function environmentOf(
   services: readonly SubgraphDefinition[],
   ports: ReadonlyMap<string, number>,

@@ -14,17 +14,19 @@ import { GraphQLHandler } from './server/graphql-handler.js';
 export interface Gateway extends HttpService {
   /** Resolves when there is a supergraph to serve. @throws when there never can be */
   readonly ready: Promise<unknown>;
-  /** The last event of a service that it heard of; 0 when it heard of none. */
-  heard(source: string): number;
+  /** The position in a service's event log up to which the gateway has received invalidations; 0 when it has received none. */
+  watermark(source: string): number;
 }
 
 const THIS_MACHINE = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
-/** How long requests that are under way when the gateway closes wait for subgraphs. Placing an order may take four seconds. */
+/** The longest time, in milliseconds, that requests in progress wait for subgraphs when the gateway closes. Placing an order may take four seconds. */
 const REQUEST_GRACE_MS = 4500;
 
 /**
- * @param bus what tells of changes in the services; without it, NATS does, or nothing is cached
+ * Creates a gateway, which then can listen.
+ *
+ * @param bus carries the invalidations of the services; without it, NATS does if `NATS_URL` is set, and nothing is cached otherwise
  * @throws ConfigurationError when SUPERGRAPH_PATH names a file that cannot be served
  */
 export async function createGateway(config: GatewayConfig, logger: Logger, bus?: EventBus): Promise<Gateway> {
@@ -83,7 +85,7 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   return {
     ...service,
     ready,
-    heard: (source) => cache?.heard(source) ?? 0,
+    watermark: (source) => cache?.watermark(source) ?? 0,
     close(options = {}) {
       const { delayMs = 0, patienceMs = 0 } = options;
       loaded.endIn(delayMs + patienceMs + REQUEST_GRACE_MS);

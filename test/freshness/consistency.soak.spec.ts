@@ -271,7 +271,7 @@ test.skipIf(!needed)(
         const used = session !== null && random.next() < 0.6 ? session : null;
         const boundMs = random.next() < 0.4 ? random.pick(BOUNDS_MS) : null;
         const before = {
-          heard: node.gateway.heard('items'),
+          heard: node.gateway.watermark('items'),
           own: used?.versions.get(id) ?? 0,
           startedAt: performance.now(),
         };

@@ -143,7 +143,7 @@ test.skipIf(!needed)(`what was read before an erasure, and comes after it, is no
   );
   graph.erase('u1');
   await until(
-    async () => running.gateway.heard('users'),
+    async () => running.gateway.watermark('users'),
     (position) => position === 2,
   );
   graph.subgraph.answer();

@@ -99,7 +99,7 @@ export class EntityCache {
   }
 
   /** The position of the last event of a source that is applied; 0 when there is none. */
-  heard(source: string): number {
+  watermark(source: string): number {
     return this.#log.position(source);
   }
 

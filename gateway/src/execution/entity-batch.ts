@@ -109,7 +109,7 @@ export function partOf(group: EntityGroup, indices: readonly number[]): EntityGr
 export function answerFor(
   { operation, representations }: EntityGroup,
   name: string,
-  { data, errors: told = [], positions }: SubgraphResult,
+  { data, errors: reported = [], positions }: SubgraphResult,
 ): GroupAnswer {
   const given = isObject(data) ? data[name] : undefined;
   const entities = Array.isArray(given) && given.length === representations.length ? given : null;
@@ -117,7 +117,7 @@ export function answerFor(
   if (!entities && given !== undefined && given !== null) {
     errors.push(wrongAnswer(operation, 'returned another number of entities than the gateway requested'));
   }
-  for (const error of told) {
+  for (const error of reported) {
     const [field, index, ...below] = error.path ?? [];
     if (field !== undefined && field !== name && /^_(entities|\d+)$/.test(String(field))) continue;
     const isPlace = field === name && Number.isInteger(index) && representations[index as number] !== undefined;

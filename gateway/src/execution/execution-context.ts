@@ -22,10 +22,10 @@ export interface ExecutionContext {
   readonly requirements: Requirements | null;
   /** Whose answers those are that are only for him: his credentials. */
   readonly reader: string;
-  /** Something that was fetched is older than what was heard of since: it came from a copy that is behind. */
+  /** Whether fetched data was invalidated after it was read: it came from a copy that is behind. */
   outdated: boolean;
   /** From which states the subgraphs answered, and when they did. */
   readonly observed: Observed[];
-  /** What was fetched, when the client asked to be told. */
+  /** The fetches, if the client asked for an explanation or a freshness report. */
   readonly traces: FetchTrace[] | null;
 }

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { ReadPosition } from '@tributary/consistency';
 import { formatPlan, type QueryPlan } from '../planning/index.js';
 
-/** One request to a subgraph, as the client is told of it who asks how his answer came about. */
+/** One fetch, or one look-up in the cache, in an explanation. */
 export interface FetchTrace {
   readonly subgraph: string;
   /** Where in the answer it was for; several, when fetches were merged into one. */

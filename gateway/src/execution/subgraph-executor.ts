@@ -202,7 +202,7 @@ export class SubgraphCalls {
     return answers;
   }
 
-  /** Notes when it is older than what was heard of since. */
+  /** Marks the result as outdated if the entry was invalidated after it was read. */
   #keep(cache: EntityCache, run: ExecutionContext, entry: CacheEntry): CacheEntry {
     if (cache.isOutdated(entry)) run.outdated = true;
     return entry;

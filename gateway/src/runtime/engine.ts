@@ -118,7 +118,7 @@ interface Output {
 const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
 const MAX_PLANNING = 1000;
 
-/** How long a request waits until what its client has seen is heard of here, too. */
+/** The longest time, in milliseconds, that a request waits for the invalidations up to the positions in its consistency token. */
 const STREAM_PATIENCE_MS = 50;
 
 /** Runs operations on one supergraph: plans and compiles each once, runs it for each request. */

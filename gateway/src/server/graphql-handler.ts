@@ -176,7 +176,7 @@ export class GraphQLHandler {
     };
   }
 
-  /** Whether the client asks, and may be told, how its answer comes about. */
+  /** Whether the client asks for an explanation, and may have one. */
   #explains({ http }: GraphQLRequest): boolean {
     const token = http.headers['x-explain'];
     return typeof token === 'string' && this.#options.mayExplain(token);

@@ -83,7 +83,7 @@ test('an invalidation that comes late does not bring back what a later one has e
     ({ errors }) => !errors,
   );
   const { version } = changed.data.change;
-  expect(gateway.heard('items')).toBe(version);
+  expect(gateway.watermark('items')).toBe(version);
   // Only now comes the invalidation of the first change.
   await until(
     async () => connection.letGo(),
@@ -131,7 +131,7 @@ test('who asks after a gap in the invalidations is not given what was asked befo
   subgraph.positions = 'items=9';
   subgraph.holds = () => false;
   await until(
-    async () => gateway.heard('items'),
+    async () => gateway.watermark('items'),
     (position) => position === 9,
   );
   expect((await read()).data.item.version).toBe(2);
@@ -161,7 +161,7 @@ test('messages of no known time say nothing of a clock, and a new leader has a c
   expect(await read('clock_offset_seconds')).toBeLessThan(1);
   // Terms are lower after the owner's database was restored; the bus accepts them after a while.
   tell(41, 42, Date.now(), 4);
-  expect(gateway.heard('items')).toBe(42);
+  expect(gateway.watermark('items')).toBe(42);
 });
 
 describe('what one request fetches and another one waits for', () => {
