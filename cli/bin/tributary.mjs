@@ -184,9 +184,11 @@ operator(sagas, 'resolve', 'Record that what failed was resolved by hand; the re
   );
 
 operator(program, 'rebuild', 'Rebuild a copy or a read model from its events, while the old one is served.')
-  .argument('<model>', `${services.join(', ')}: a copy of that service's data, or its read models`, (text) =>
-    oneOf(services, 'model', text),
-  )
+  .argument('<model>', `${services.join(', ')}: a copy of that service's data, or its read models`, (text) => {
+    // Where several services have a copy, it is named after them, too: "orders/users".
+    oneOf(services, 'model', text.slice(text.indexOf('/') + 1));
+    return text;
+  })
   .action(async (/** @type {string} */ model, /** @type {OperateOptions} */ options) =>
     (await import('../dist/rebuild.js')).rebuild(model, options),
   );

@@ -13,6 +13,8 @@ const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8
 /** A clone after "npm ci": nothing is built, and what the build needs is missing, so that one that is tried fails. */
 beforeAll(() => {
   for (const folder of ['shared', 'gateway', 'subgraphs']) rmSync(join(copy, folder), { recursive: true });
+  for (const service of ['users', 'products', 'orders'])
+    mkdirSync(join(copy, 'subgraphs', service), { recursive: true });
 });
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
@@ -46,6 +48,7 @@ describe('in a clone that was never built', () => {
     [['start', '--gateway-port=70000'], '--gateway-port: expected a port, 0-65535; got "70000"\n'],
     [['lag', `--data-dir=${copy}`], `No stack runs on the data folder ${copy}.\nStart it, or set USERS_URL, `],
     [['dead-letters', 'list', `--data-dir=${copy}`], `No stack runs on the data folder ${copy}.\n`],
+    [['rebuild', 'nothing'], 'model: expected one of orders, products, users; got "nothing"\n'],
     [['dead-letters', 'discard', 'orders', 'users', '0'], 'position: expected a whole number above 0; got "0"\n'],
   ])('%j is refused without building anything', async (args, words) => {
     const { status, output } = await tributary(...args);
