@@ -18,6 +18,8 @@ interface Unanswered {
   readonly reply: FastifyReply;
   /** Since when it waits. */
   since: number;
+  /** Its index in the list of those that wait; -1 when it waits no more. */
+  index: number;
 }
 
 /** Whether the response is complete, and on its way to a client that takes its time to read it. */
@@ -28,14 +30,18 @@ const isAnswered = ({ reply }: Unanswered) => reply.raw.writableEnded;
  * waits for, say), the client gets an error after a minute, or when the process ends.
  */
 export class UnansweredRequests {
-  readonly #waiting = new Set<Unanswered>();
+  /**
+   * Not a `Set`: one whose entries come and go at a high rate keeps outgrown tables, and with them the requests of seconds, alive until
+   * the next full garbage collection.
+   */
+  readonly #waiting: Unanswered[] = [];
 
   /** Tracks the requests of a server. */
   track(app: FastifyInstance): void {
     app.addHook('onRequest', (request, reply, done) => {
-      const unanswered: Unanswered = { request, reply, since: performance.now() };
-      this.#waiting.add(unanswered);
-      reply.raw.once('close', () => this.#waiting.delete(unanswered));
+      const unanswered: Unanswered = { request, reply, since: performance.now(), index: this.#waiting.length };
+      this.#waiting.push(unanswered);
+      reply.raw.once('close', () => this.#remove(unanswered));
       done();
     });
     const sweep = setInterval(() => this.#answerOverdue(), SWEEP_MS).unref();
@@ -52,7 +58,7 @@ export class UnansweredRequests {
     const startedAt = performance.now();
     const isAwaited = ({ request }: Unanswered, passedMs: number) =>
       passedMs < (isGraphQL(request) ? withinMs : Math.min(withinMs, OTHERS_MS));
-    while ([...this.#waiting].some((each) => isAwaited(each, performance.now() - startedAt))) await sleep(LOOK_MS);
+    while (this.#waiting.some((each) => isAwaited(each, performance.now() - startedAt))) await sleep(LOOK_MS);
     const left = [...this.#waiting];
     const unanswered = left.filter((each) => !isAnswered(each)).length;
     for (const each of left)
@@ -66,18 +72,28 @@ export class UnansweredRequests {
 
   #answerOverdue(): void {
     const now = performance.now();
-    for (const each of this.#waiting) {
+    for (const each of [...this.#waiting]) {
       // Node's own time limit is for the body, which the client is still sending.
       if (!each.request.raw.complete) each.since = now;
       // Comparisons and audits between services take minutes, and have time-outs of their own.
       if (now - each.since < REQUEST_MS || isAnswered(each) || !isGraphQL(each.request)) continue;
-      this.#waiting.delete(each);
+      this.#remove(each);
       each.request.log.error(
         { seconds: REQUEST_MS / 1000 },
         'a request was not answered in time; the client gets an error',
       );
       answer(each, 500, masked(each.request.id));
     }
+  }
+
+  /** Removes a request, if it is still there; the last one takes its place. */
+  #remove(unanswered: Unanswered): void {
+    const { index } = unanswered;
+    if (index < 0) return;
+    const last = this.#waiting.pop() as Unanswered;
+    last.index = index;
+    if (last !== unanswered) this.#waiting[index] = last;
+    unanswered.index = -1;
   }
 }
 
