@@ -1,0 +1,17 @@
+import { type Migration, sql } from 'kysely';
+
+export const migration: Migration = {
+  async up(db) {
+    // Commands of the release before state the key alone as what is unique. Where keys of two rows are the same already, none of its
+    // processes can be running. `endCompatibility` removes all of it.
+    await sql`
+        do $$ begin
+          create unique index stock_receipts_idempotency_key on stock_receipts (idempotency_key);
+        exception when unique_violation then null;
+        end $$;
+        create function end_compatibility() returns void language plpgsql as $$ begin
+          drop index if exists stock_receipts_idempotency_key;
+        end $$
+      `.execute(db);
+  },
+};
