@@ -4,7 +4,7 @@ import { Gauge } from 'prom-client';
 import type { EntityCache } from './cache/index.js';
 import { unusableSupergraph } from './check-files.js';
 import type { GatewayConfig } from './config.js';
-import { Engine } from './runtime/engine.js';
+import { Graph } from './runtime/graph.js';
 import { GraphManager } from './runtime/graph-manager.js';
 import {
   FetchMetrics,
@@ -33,7 +33,7 @@ export function openGraphs(
   config: GatewayConfig,
   { logger, metrics, health }: GraphReports,
   cache: EntityCache | null,
-): GraphManager<Engine> {
+): GraphManager<Graph> {
   const time = systemTime;
   const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, SUPERGRAPH_FALLBACK } = config;
   const { REDIS_URL, REDIS_PREFIX } = config;
@@ -54,7 +54,7 @@ export function openGraphs(
       });
   const fetchMetrics = new FetchMetrics(metrics, time);
   const options = subgraphOptions(config);
-  const graphs: GraphManager<Engine> = new GraphManager({
+  const graphs: GraphManager<Graph> = new GraphManager({
     source,
     fallback,
     connect: (subgraph) => {
@@ -68,7 +68,7 @@ export function openGraphs(
       });
     },
     createGraph: (parts) =>
-      new Engine({
+      new Graph({
         ...parts,
         cache,
         shareFetches: config.SUBGRAPH_FETCH_DEDUPLICATION,
@@ -102,7 +102,7 @@ export function openGraphs(
 }
 
 /** Loads the first graph. @throws when there never can be one: ConfigurationError for a file that cannot be served */
-export function loadGraphs(graphs: GraphManager<Engine>, { SUPERGRAPH_PATH }: GatewayConfig): Promise<unknown> {
+export function loadGraphs(graphs: GraphManager<Graph>, { SUPERGRAPH_PATH }: GatewayConfig): Promise<unknown> {
   return graphs.load().catch((error) => {
     throw SUPERGRAPH_PATH ? unusableSupergraph(SUPERGRAPH_PATH, error) : error;
   });

@@ -176,15 +176,14 @@ export class Operations {
     });
   }
 
-  /** The type of a document's operation, when the document is in the cache. */
-  typeOf(query: string, operationName: string | undefined): OperationTypeNode | undefined {
-    return this.#documents.get(documentKey(query, operationName))?.type;
-  }
-
-  /** The staleness bound that a document's operation sets, in milliseconds; 0 when the operation is not in the cache. */
-  maxStalenessOf(query: string, operationName: string | undefined): number {
+  /** What a document's operation is, when it is cached: its type, and the staleness bound that it sets, in milliseconds. */
+  find(
+    query: string,
+    operationName: string | undefined,
+  ): (Pick<Operation, 'maxStalenessMs'> & Pick<ClientDocument, 'type'>) | undefined {
     const document = this.#documents.get(documentKey(query, operationName));
-    return (document && this.#operations.peek(document.hash)?.maxStalenessMs) ?? 0;
+    const operation = document && this.#operations.peek(document.hash);
+    return operation && { type: document.type, maxStalenessMs: operation.maxStalenessMs };
   }
 
   /** Parses and validates a document. */

@@ -13,7 +13,7 @@ import { causeOf } from '../lib/error-cause.js';
 import { FailedRequests } from '../lib/failed-requests.js';
 import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-controller.js';
 import { credentialsOf } from '../lib/partition-key.js';
-import type { Engine } from '../runtime/engine.js';
+import type { Graph } from '../runtime/graph.js';
 import type { GraphManager, LoadedGraph } from '../runtime/graph-manager.js';
 import { SharedQueries } from '../runtime/shared-queries.js';
 import { clientKey } from './client-key.js';
@@ -28,7 +28,7 @@ const FAILURES: ReadonlySet<unknown> = new Set([
   'DOWNSTREAM_SERVICE_ERROR',
 ]);
 
-type LoadedSupergraph = LoadedGraph<Engine>;
+type LoadedSupergraph = LoadedGraph<Graph>;
 
 export interface GraphQLHandlerOptions {
   /** The bound on staleness of requests without one, in milliseconds; infinite without a bound. */
@@ -46,14 +46,14 @@ export interface GraphQLHandlerOptions {
 
 /** Turns HTTP requests into operations on the loaded graph, and results into HTTP responses. */
 export class GraphQLHandler {
-  readonly #graphs: GraphManager<Engine>;
+  readonly #graphs: GraphManager<Graph>;
   readonly #options: GraphQLHandlerOptions;
   /** Failed requests whose cause is no subgraph. */
   readonly #failedRequests: FailedRequests;
   readonly #consistencyHeaders: ConsistencyHeaders;
   readonly #sharedQueries = new SharedQueries();
 
-  constructor(graphs: GraphManager<Engine>, options: GraphQLHandlerOptions) {
+  constructor(graphs: GraphManager<Graph>, options: GraphQLHandlerOptions) {
     this.#graphs = graphs;
     this.#options = options;
     this.#consistencyHeaders = new ConsistencyHeaders(options.logger);
@@ -72,8 +72,9 @@ export class GraphQLHandler {
       throw new RequestRefusedError(503, 'SUBGRAPH_UNAVAILABLE', `There is no supergraph to serve yet: ${why}`);
     }
     const headers = this.#forwardedHeaders(request);
-    const isQuery = loaded.graph.typeOf(request.query, request.operationName) === OperationTypeNode.QUERY;
-    if (!isQuery || !this.#options.deduplicatesQueries || this.#isBounded(request, loaded)) {
+    const cached =
+      this.#options.deduplicatesQueries && loaded.graph.operations.find(request.query, request.operationName);
+    if (!cached || cached.type !== OperationTypeNode.QUERY || this.#isBounded(request, cached.maxStalenessMs)) {
       const controller = new LazyAbortController();
       request.onGone(() => controller.abort());
       return this.#execute(loaded, request, headers, controller);
@@ -92,7 +93,7 @@ export class GraphQLHandler {
   }
 
   async #execute(
-    { graph: engine }: LoadedSupergraph,
+    { graph }: LoadedSupergraph,
     request: GraphQLRequest,
     headers: Readonly<Record<string, string>>,
     cancellation: Cancellation & { readonly aborted: boolean },
@@ -106,7 +107,7 @@ export class GraphQLHandler {
     try {
       const explain = this.#explains(request);
       const requirements = this.#requirementsOf(request);
-      const result = await engine.run({
+      const result = await graph.run({
         query,
         operationName,
         client: clientKey(http.ip),
@@ -158,16 +159,16 @@ export class GraphQLHandler {
     }
   }
 
-  /** Whether the request or its operation says how stale the answer may be. */
-  #isBounded({ http, query, operationName }: GraphQLRequest, { graph: engine }: LoadedSupergraph): boolean {
+  /** Whether the request, the configuration or the operation bounds the staleness of the response. */
+  #isBounded({ http }: GraphQLRequest, maxStalenessMs: number): boolean {
     return (
       http.headers['x-max-staleness'] !== undefined ||
       Number.isFinite(this.#options.defaultStalenessMs) ||
-      Number.isFinite(engine.maxStalenessOf(query, operationName))
+      Number.isFinite(maxStalenessMs)
     );
   }
 
-  /** @throws ApiError BAD_USER_INPUT for a session or a time that is none */
+  /** @throws ApiError BAD_USER_INPUT for a malformed consistency token or duration */
   #requirementsOf(request: GraphQLRequest): Requirements {
     const bound = request.http.headers['x-max-staleness'];
     return {

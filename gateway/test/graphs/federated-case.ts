@@ -20,7 +20,8 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { EntityCache, InvalidationLog, TieredStore } from '../../src/cache/index.js';
 import type { JsonObject } from '../../src/lib/json.js';
-import { Engine, type EngineOptions, type EngineResult } from '../../src/runtime/engine.js';
+import { Graph, type GraphOptions } from '../../src/runtime/graph.js';
+import type { OperationResult } from '../../src/runtime/operation-request.js';
 import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
 
 export type Entity = Record<string, unknown> & { __typename: string };
@@ -73,7 +74,7 @@ const CACHE_CONTROL = `
   directive @cacheControl(scope: String! = "PUBLIC", of: [String!]! = []) on OBJECT | FIELD_DEFINITION\n`;
 
 /** The graph, run by the engine over its subgraphs, and by graphql-js on one schema that knows everything. */
-export function buildCase(federated: FederatedCase, options: Partial<EngineOptions> = {}) {
+export function buildCase(federated: FederatedCase, options: Partial<GraphOptions> = {}) {
   const names = Object.keys(federated.subgraphs);
   const typeDefs = new Map(
     names.map((name) => {
@@ -111,7 +112,7 @@ export function buildCase(federated: FederatedCase, options: Partial<EngineOptio
     }),
   );
   const { labels = new Map() } = federated;
-  const engine = new Engine({ supergraphSdl: composed.supergraphSdl, apiSchema, fetchers, labels, ...options });
+  const engine = new Graph({ supergraphSdl: composed.supergraphSdl, apiSchema, fetchers, labels, ...options });
   return {
     apiSchema,
     fetchers,
@@ -179,7 +180,7 @@ export function cacheFor({ subgraphs }: FederatedCase) {
 }
 
 /** An answer as a client has it. */
-function read(result: EngineResult): Answer {
+function read(result: OperationResult): Answer {
   return JSON.parse('text' in result ? result.text : JSON.stringify(result));
 }
 

@@ -2,7 +2,8 @@ import { composeServices } from '@apollo/composition';
 import { Supergraph } from '@apollo/federation-internals';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { execute, parse, validate } from 'graphql';
-import { Engine, type EngineOptions, type EngineRequest } from '../../src/runtime/engine.js';
+import { Graph, type GraphOptions } from '../../src/runtime/graph.js';
+import type { OperationRequest } from '../../src/runtime/operation-request.js';
 import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
 import type { Answer } from './federated-case.ts';
 
@@ -16,7 +17,7 @@ const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federatio
 ])\n`;
 
 /** An engine over real subgraph schemas with resolvers of their own, each of which validates what it is sent. */
-export function smallGraph(subgraphs: Readonly<Record<string, SmallSubgraph>>, options: Partial<EngineOptions> = {}) {
+export function smallGraph(subgraphs: Readonly<Record<string, SmallSubgraph>>, options: Partial<GraphOptions> = {}) {
   const services = Object.entries(subgraphs).map(([name, { sdl }]) => ({
     name,
     url: `http://${name}`,
@@ -40,13 +41,13 @@ export function smallGraph(subgraphs: Readonly<Record<string, SmallSubgraph>>, o
     }),
   );
   const apiSchema = Supergraph.build(supergraphSdl, { supportedFeatures: null }).apiSchema().toGraphQLJSSchema();
-  const engine = new Engine({ supergraphSdl, apiSchema, fetchers, ...options });
+  const engine = new Graph({ supergraphSdl, apiSchema, fetchers, ...options });
   return {
     engine,
     /** What subgraphs were sent, in order. */
     sent,
     /** An answer as a client has it. */
-    run: async (query: string, request: Partial<EngineRequest> = {}): Promise<Answer> => {
+    run: async (query: string, request: Partial<OperationRequest> = {}): Promise<Answer> => {
       const result = await engine.run({ query, ...request });
       return JSON.parse('text' in result ? result.text : JSON.stringify(result));
     },

@@ -1,0 +1,167 @@
+import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
+import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
+import { type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { CachePolicy, type EntityCache } from '../cache/index.js';
+import { minPositionsHeader, type Requirements } from '../consistency/index.js';
+import { PlanCompiler, type RunNode } from '../execution/compile-plan.js';
+import { SubgraphOperations } from '../execution/composed-operation.js';
+import { EntityKeys } from '../execution/entity-keys.js';
+import type { ExecutionContext } from '../execution/execution-context.js';
+import { copyOfResult, SubgraphCalls } from '../execution/subgraph-executor.js';
+import { ResponseErrors } from '../lib/error-list.js';
+import type { JsonObject } from '../lib/json.js';
+import { credentialsOf } from '../lib/partition-key.js';
+import { SingleFlight } from '../lib/single-flight.js';
+import { SupergraphSchema } from '../lib/supergraph-schema.js';
+import { TypeConditions } from '../lib/type-conditions.js';
+import { type CheckedOperation, Operations, withDirectives } from '../operation/document-cache.js';
+import { checkKnownScalars } from '../operation/known-scalars.js';
+import type { OperationLimits } from '../operation/limits.js';
+import { errorWithoutSuggestions } from '../operation/suggestions.js';
+import {
+  type CompiledPlan,
+  createApolloPlanners,
+  overrideLabels,
+  PlanCache,
+  PlanningQueue,
+} from '../planning/index.js';
+import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
+import type { OperationRequest, OperationResult } from './operation-request.js';
+import { runOperation } from './pipeline.js';
+import { compileOutput, type Output, type RunningOperation } from './result.js';
+
+export interface GraphOptions {
+  readonly supergraphSdl: string;
+  /** The schema that clients see. */
+  readonly apiSchema: GraphQLSchema;
+  /** By the subgraph's name. */
+  readonly fetchers: ReadonlyMap<string, Fetcher>;
+  /** Whether equal queries to a subgraph that are in flight at the same time are sent once. */
+  readonly shareFetches?: boolean;
+  /** Whether entity fetches of a request to one subgraph in one turn of the event loop are sent as one batch. */
+  readonly mergeFetches?: boolean;
+  readonly limits?: OperationLimits;
+  /** The most operations that are cached. */
+  readonly maxOperations?: number;
+  /** The estimated memory that they may take with their plans, in bytes. */
+  readonly maxOperationsWeight?: number | undefined;
+  /** Without it, nothing is cached. */
+  readonly cache?: EntityCache | null;
+  /** Labels of `@override`, with the share of requests for which they are on. */
+  readonly labels?: ReadonlyMap<string, number>;
+  /** Whether clients may query `__schema` and `__type`. */
+  readonly introspection?: boolean;
+  /** Whether error messages suggest names of the schema ("Did you mean …?"). */
+  readonly suggestions?: boolean;
+}
+
+const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
+const MAX_PLANNING = 1000;
+
+/**
+ * One supergraph, ready to run operations: its schema, its parsed, planned and compiled operations, and the execution of plans. A new
+ * supergraph is a new graph.
+ */
+export class Graph {
+  readonly schema: GraphQLSchema;
+  readonly operations: Operations;
+  readonly plans: PlanCache<RunNode, Output>;
+  readonly cache: EntityCache | null;
+  readonly types: TypeConditions;
+  /** Whether error messages suggest names of the schema. */
+  readonly suggestions: boolean;
+  readonly #flights: SingleFlight<SubgraphResult> | null;
+  readonly #planning = new PlanningQueue(MAX_PLANNING);
+
+  constructor(options: GraphOptions) {
+    const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
+    checkKnownScalars(apiSchema);
+    this.schema = withDirectives(apiSchema);
+    const planners = createApolloPlanners(supergraphSdl, this.schema);
+    this.#flights = shareFetches ? new SingleFlight({ copy: copyOfResult }) : null;
+    this.cache = cache;
+    const supergraph = new SupergraphSchema(supergraphSdl);
+    this.types = new TypeConditions(supergraph.schema);
+    const compiler = new PlanCompiler(
+      this.types,
+      new SubgraphCalls(fetchers, this.#flights, mergeFetches, cache),
+      new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
+      new EntityKeys(supergraph),
+    );
+    const { limits = LIMITS, maxOperations = 1000, maxOperationsWeight, labels = new Map() } = options;
+    const { introspection = true, suggestions = true } = options;
+    this.suggestions = suggestions;
+    this.operations = new Operations(
+      this.schema,
+      supergraph,
+      limits,
+      maxOperations,
+      maxOperationsWeight,
+      introspection,
+    );
+    this.plans = new PlanCache({
+      planners,
+      operations: this.operations,
+      labels: overrideLabels(supergraph, labels),
+      queue: this.#planning,
+      compilePlan: (node) => compiler.compile(node),
+      compileOutput: (operation, variables) => compileOutput(this.schema, operation, variables),
+    });
+  }
+
+  /** Runs one operation; see `runOperation`. */
+  run(request: OperationRequest): Promise<OperationResult> {
+    return runOperation(this, request);
+  }
+
+  /** Parses and validates a document, in turn with the documents of other clients. */
+  parse({ query, operationName, client }: OperationRequest): Promise<CheckedOperation> {
+    const key = `check ${JSON.stringify([operationName ?? null, query])}`;
+    return this.#planning.run(key, () => this.operations.check(query, operationName), client);
+  }
+
+  /** Errors of a request, as clients may see them. */
+  presentRequestErrors(errors: readonly GraphQLError[]): readonly GraphQLError[] {
+    return this.suggestions ? errors : errors.map(errorWithoutSuggestions);
+  }
+
+  /** Executes a plan for a request; without requirements, nothing is read from the cache. */
+  async execute(
+    { run }: CompiledPlan<RunNode>,
+    { request, document, variables }: RunningOperation,
+    requirements: Requirements | null,
+  ): Promise<ExecutionContext> {
+    const { headers: given = {}, cancellation, explain, reportFreshness } = request;
+    const { type, operationName } = document;
+    const isQuery = type === OperationTypeNode.QUERY;
+    const positions = requirements?.positions;
+    const headers: Readonly<Record<string, string>> = {
+      ...given,
+      ...(operationName !== null && { [OPERATION_NAME_HEADER]: operationName.slice(0, MAX_OPERATION_NAME) }),
+      ...(positions && positions.size > 0 && { [MIN_POSITIONS_HEADER]: minPositionsHeader(positions) }),
+    };
+    const data: JsonObject = {};
+    const context: ExecutionContext = {
+      variables: variables.sent,
+      headers,
+      credentials: isQuery ? credentialsOf(headers) : null,
+      reader: this.cache ? credentialsOf(given) : '',
+      cancellation: (isQuery && cancellation) || null,
+      requirements,
+      data,
+      errors: new ResponseErrors(),
+      plain: true,
+      outdated: false,
+      observed: [],
+      traces: explain || reportFreshness ? [] : null,
+    };
+    await run?.(context, { path: [], values: [data] });
+    if (!isQuery) this.#flights?.forget();
+    return context;
+  }
+
+  /** The estimated memory that operations and their plans take, in bytes. */
+  get operationsWeight(): number {
+    return this.operations.weight;
+  }
+}

@@ -1,0 +1,94 @@
+import { executeSync, GraphQLError, type GraphQLSchema } from 'graphql';
+import type { ExecutionContext } from '../execution/execution-context.js';
+import type { JsonObject } from '../lib/json.js';
+import type { NormalizedVariables } from '../operation/coerce-variables.js';
+import type { ClientDocument, Operation } from '../operation/document-cache.js';
+import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
+import { compileShape, type Shape } from '../response/complete-value.js';
+import { compileWriter, type Write } from '../response/json-writer.js';
+import type { Graph } from './graph.js';
+import type { OperationRequest, ResultValues } from './operation-request.js';
+
+/** An operation with the request that runs it. */
+export interface RunningOperation {
+  readonly graph: Graph;
+  readonly request: OperationRequest;
+  readonly operation: Operation;
+  readonly document: ClientDocument;
+  readonly variables: NormalizedVariables;
+}
+
+/** What completes and writes the result of an operation, compiled for one set of conditions. */
+export interface Output {
+  /** Null when it depends on the request, because the operation selects `__schema` or `__type`. */
+  readonly shape: Shape | null;
+  readonly write: Write | null;
+}
+
+export function compileOutput(
+  schema: GraphQLSchema,
+  operation: Operation,
+  variables: Readonly<Record<string, unknown>>,
+): Output {
+  const { definition, fragments, responseNames, introspection } = operation;
+  if (introspection) return { shape: null, write: null };
+  const parts = { schema, fragments, variables, responseNames, introspection: null };
+  return { shape: compileShape(definition, parts), write: compileWriter(definition, parts) };
+}
+
+/** Completes data by the schema, and puts errors in the client's names. */
+export function completeResult(
+  { graph, request, operation, document, variables }: RunningOperation,
+  complete: Shape,
+  { data, errors }: Pick<ExecutionContext, 'data' | 'errors'>,
+): ResultValues {
+  const completed = complete(data, errors);
+  // Without data, the error that caused it is enough.
+  const listed = errors.list.filter(({ isConsequence }) => completed !== null || !isConsequence);
+  if (listed.length === 0) return { data: completed };
+  const shown = presentErrors(listed, {
+    schema: graph.schema,
+    types: graph.types,
+    query: request.query,
+    document,
+    operation,
+    given: request.variables ?? {},
+    variables: variables.coerced,
+    data,
+    requestId: request.requestId,
+    suggestions: graph.suggestions,
+  });
+  return { ...(shown.length > 0 && { errors: shown }), data: completed };
+}
+
+/** Executes the introspection that an operation has, and compiles the completion of the result with it. */
+export function introspect(running: RunningOperation): Shape {
+  const { graph, operation, variables } = running;
+  const { definition, fragments, responseNames, introspection } = operation;
+  const { schema } = graph;
+  try {
+    if (!introspection) throw new Error('Only an operation that selects the schema is completed by introspection.');
+    const { data, errors } = executeSync({ schema, document: introspection, variableValues: variables.sent });
+    if (!data) throw errors?.[0] ?? new GraphQLError('The schema could not be read.');
+    const parts = { schema, fragments, variables: variables.coerced, responseNames, introspection: data as JsonObject };
+    return compileShape(definition, parts);
+  } catch (error) {
+    return refuse(error, running);
+  }
+}
+
+/** @throws the error of a preparation, in terms of one of the requests that wait for it */
+export function refuse(error: unknown, { request, document, variables }: RunningOperation): never {
+  const { query, requestId } = request;
+  if (!(error instanceof GraphQLError)) throw error;
+  if (error.extensions.code === undefined) {
+    throw conditionError(query, document, byClientNames(document, variables.coerced)) ?? error;
+  }
+  if (error.extensions.code !== 'INTERNAL_SERVER_ERROR' || requestId === undefined) throw error;
+  const { message, extensions, cause } = error;
+  if (cause === undefined) throw error;
+  // The first request that waits for the plan logs the cause; the others get an error with that request's id.
+  Object.assign(extensions, { requestId });
+  error.cause = undefined;
+  throw new GraphQLError(message, { extensions, originalError: cause as Error });
+}
