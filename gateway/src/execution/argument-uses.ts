@@ -12,7 +12,7 @@ import type { ArgumentUse } from '../lib/error-list.js';
 import type { Path } from '../lib/json.js';
 import { SourceLines } from '../operation/source-lines.js';
 import type { SubgraphError } from '../subgraph/index.js';
-import type { SubgraphOperation } from './composed-operation.js';
+import type { SubgraphOperation } from './subgraph-operation.js';
 
 /** How servers name a variable in a message: `Variable "$v0"`, `variable 'v0'`, `$v0`. */
 const VARIABLE = /\$(v\d+)\b|\b[Vv]ariable ["'`](v\d+)["'`]/;

@@ -1,7 +1,6 @@
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
 import type { TypeConditions } from '../lib/type-conditions.js';
 import type { FetchNode, PlanNode, PlanPath } from '../planning/index.js';
-import type { SubgraphOperation, SubgraphOperations } from './composed-operation.js';
 import { compileRewrites } from './data-rewrites.js';
 import { copyOf, mergeInto } from './deep-merge.js';
 import type { EntityCall } from './entity-batch.js';
@@ -13,6 +12,7 @@ import { compileContext } from './from-context.js';
 import { compileRepresentation } from './representations.js';
 import { withoutRootCondition } from './root-condition.js';
 import type { SubgraphCalls } from './subgraph-executor.js';
+import type { SubgraphOperation, SubgraphOperations } from './subgraph-operation.js';
 
 /** A node of a plan, compiled: runs on the values that it is about, all of one path. */
 export type RunNode = (run: ExecutionContext, at: Cursor) => Promise<void> | void;

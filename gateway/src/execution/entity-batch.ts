@@ -4,8 +4,8 @@ import { MAX_ERRORS } from '../lib/error-list.js';
 import { isObject, type Json } from '../lib/json.js';
 import type { PlanPath } from '../planning/index.js';
 import type { SubgraphError, SubgraphResult } from '../subgraph/index.js';
-import type { SubgraphOperation } from './composed-operation.js';
 import { copyOf } from './deep-merge.js';
+import type { SubgraphOperation } from './subgraph-operation.js';
 
 /** A plan's fetch of entities, with what it asks for in one request. */
 export interface EntityCall {

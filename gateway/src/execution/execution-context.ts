@@ -2,7 +2,7 @@ import type { Observed, Requirements } from '../consistency/index.js';
 import type { ResponseErrors } from '../lib/error-list.js';
 import type { JsonObject } from '../lib/json.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
-import type { FetchTrace } from './explanation.js';
+import type { FetchTrace } from './fetch-trace.js';
 
 /** What one request brings to an operation. */
 export interface ExecutionContext {

@@ -3,8 +3,8 @@ import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from '
 import { isObject, type Path } from '../lib/json.js';
 import type { SubgraphError, SubgraphResult } from '../subgraph/index.js';
 import { argumentFinder } from './argument-uses.js';
-import { type SubgraphOperation, selectedNames } from './composed-operation.js';
 import { type EntityAnswer, holdsNull } from './entity-batch.js';
+import { type SubgraphOperation, selectedNames } from './subgraph-operation.js';
 
 /** How much of a subgraph's `extensions` is passed on, in characters of JSON. */
 const MAX_EXTENSIONS = 4000;

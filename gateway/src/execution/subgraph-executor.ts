@@ -5,7 +5,6 @@ import type { Json, JsonObject } from '../lib/json.js';
 import type { SingleFlight } from '../lib/single-flight.js';
 import type { PlanPath } from '../planning/index.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
-import { type ComposedOperation, compose, operationCache, type SubgraphOperation } from './composed-operation.js';
 import { copyOf } from './deep-merge.js';
 import {
   answerFor,
@@ -21,9 +20,11 @@ import {
   partOf,
 } from './entity-batch.js';
 import type { ExecutionContext } from './execution-context.js';
-import { type FetchTrace, rounded } from './explanation.js';
+import { type FetchTrace, rounded } from './fetch-trace.js';
+import { type MergedOperation, mergeOperations } from './merged-operation.js';
+import { operationCache, type SubgraphOperation } from './subgraph-operation.js';
 
-const MAX_COMPOSED = 1000;
+const MAX_MERGED = 1000;
 
 /** What of the answer a request is for. */
 interface About {
@@ -41,7 +42,7 @@ export class SubgraphCalls {
   readonly #flights: SingleFlight<SubgraphResult> | null;
   readonly #mergeFetches: boolean;
   readonly #cache: EntityCache | null;
-  readonly #composed = operationCache<ComposedOperation>(MAX_COMPOSED);
+  readonly #merged = operationCache<MergedOperation>(MAX_MERGED);
   readonly #pending = new WeakMap<ExecutionContext, Map<string, PendingCall[]>>();
   /** What is to be sent at the end of this turn of the event loop, of all requests. */
   #due: (() => void)[] = [];
@@ -279,17 +280,17 @@ export class SubgraphCalls {
   /** One operation for groups, and what their own variables are called in it where it is not that of a single group. */
   #operationOf(groups: readonly EntityGroup[]): {
     readonly operation: SubgraphOperation;
-    readonly names: ComposedOperation['variableNames'] | null;
+    readonly names: MergedOperation['variableNames'] | null;
   } {
     const [first] = groups as [EntityGroup];
     if (groups.length === 1) return { operation: first.operation, names: null };
     const key = groups.map(({ operation }) => operation.id).join();
-    let composed = this.#composed.get(key);
-    if (!composed) {
-      composed = compose(groups.map(({ operation }) => operation));
-      this.#composed.set(key, composed);
+    let merged = this.#merged.get(key);
+    if (!merged) {
+      merged = mergeOperations(groups.map(({ operation }) => operation));
+      this.#merged.set(key, merged);
     }
-    return { operation: composed, names: composed.variableNames };
+    return { operation: merged, names: merged.variableNames };
   }
 
   async #send(

@@ -4,10 +4,10 @@ import { type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphq
 import { CachePolicy, type EntityCache } from '../cache/index.js';
 import { minPositionsHeader, type Requirements } from '../consistency/index.js';
 import { PlanCompiler, type RunNode } from '../execution/compile-plan.js';
-import { SubgraphOperations } from '../execution/composed-operation.js';
 import { EntityKeys } from '../execution/entity-keys.js';
 import type { ExecutionContext } from '../execution/execution-context.js';
 import { copyOfResult, SubgraphCalls } from '../execution/subgraph-executor.js';
+import { SubgraphOperations } from '../execution/subgraph-operation.js';
 import { ResponseErrors } from '../lib/error-list.js';
 import type { JsonObject } from '../lib/json.js';
 import { credentialsOf } from '../lib/partition-key.js';

@@ -1,15 +1,5 @@
 import { createHash } from 'node:crypto';
-import {
-  type DocumentNode,
-  Kind,
-  type OperationDefinitionNode,
-  parse,
-  print,
-  type SelectionSetNode,
-  stripIgnoredCharacters,
-  type VariableDefinitionNode,
-  visit,
-} from 'graphql';
+import { Kind, type OperationDefinitionNode, parse, type SelectionSetNode } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import type { CachePlan, CachePolicy } from '../cache/index.js';
 import type { FetchNode } from '../planning/index.js';
@@ -19,7 +9,7 @@ const MAX_OPERATIONS = 10_000;
 const MAX_WEIGHT = 8_000_000;
 const OVERHEAD = 500;
 
-/** An operation of a plan, as a subgraph is sent it. */
+/** The operation of a fetch in a plan, in the form that a subgraph is sent. */
 export interface SubgraphOperation {
   /**
    * A hash of the subgraph's name and the operation without a name. It identifies the operation in every cache, batch and in-flight
@@ -29,7 +19,7 @@ export interface SubgraphOperation {
   readonly subgraph: string;
   /** Without a name. */
   readonly text: string;
-  /** The same as the plan has it, where the text selects more, for the cache. */
+  /** The plan's operation without a name, where the text selects more for the cache. */
   readonly planned?: string;
   /** The request's body, up to the value of "variables". */
   readonly start: string;
@@ -37,16 +27,10 @@ export interface SubgraphOperation {
   readonly usages: readonly string[];
   /** Its own variables besides `representations`: arguments from a context. */
   readonly contextual: readonly string[];
-  /** It changes nothing. */
+  /** Whether it is a query, which may be sent again. */
   readonly repeatable: boolean;
-  /** How what it answers is cached; null: not at all. */
+  /** How its result is cached; null when it is not. */
   readonly cache: CachePlan | null;
-}
-
-/** Several entity operations merged into one. */
-export interface ComposedOperation extends SubgraphOperation {
-  /** For each of them: what its own variables are called in the merged operation. */
-  readonly variableNames: readonly ReadonlyMap<string, string>[];
 }
 
 /** An LRU cache of operations, bounded by their number and by the memory that they hold. */
@@ -59,12 +43,12 @@ export function operationCache<T extends SubgraphOperation>(max: number): LRUCac
   });
 }
 
-/** Makes a plan's operations into operations for subgraphs, each once. */
+/** Converts the operations of plans to operations for subgraphs, each once. */
 export class SubgraphOperations {
   readonly #policy: CachePolicy | null;
-  readonly #known = operationCache<SubgraphOperation>(MAX_OPERATIONS);
+  readonly #operations = operationCache<SubgraphOperation>(MAX_OPERATIONS);
 
-  /** @param policy null: nothing is cached */
+  /** @param policy null when nothing is cached */
   constructor(policy: CachePolicy | null) {
     this.#policy = policy;
   }
@@ -79,7 +63,7 @@ export class SubgraphOperations {
     const contextual = [...new Set((contextRewrites ?? []).map(({ renameKeyTo }) => renameKeyTo))];
     const anonymous = withoutName(planned);
     const key = JSON.stringify([subgraph, anonymous]);
-    let operation = this.#known.get(key);
+    let operation = this.#operations.get(key);
     if (!operation) {
       const cache = this.#policy?.planFor(subgraph, anonymous) ?? null;
       const text = cache ? withoutName(cache.text) : anonymous;
@@ -91,14 +75,17 @@ export class SubgraphOperations {
         repeatable: operationKind === 'query',
         cache,
       };
-      this.#known.set(key, operation);
+      this.#operations.set(key, operation);
     }
     return operation;
   }
 }
 
-/** What follows from the text of an operation without a name. */
-function identified(subgraph: string, text: string): Pick<SubgraphOperation, 'id' | 'subgraph' | 'text' | 'start'> {
+/** Creates the parts of an operation that follow from its text, which has no name. */
+export function identified(
+  subgraph: string,
+  text: string,
+): Pick<SubgraphOperation, 'id' | 'subgraph' | 'text' | 'start'> {
   const id = createHash('sha256')
     .update(JSON.stringify([subgraph, text]))
     .digest('base64url');
@@ -107,12 +94,12 @@ function identified(subgraph: string, text: string): Pick<SubgraphOperation, 'id
 
 const KEYWORD = /^(query|mutation|subscription)(?:\s+[_A-Za-z]\w*)?/;
 
-/** An operation in its longer form (`query{…}`, not `{…}`), without its name. */
-function withoutName(operation: string): string {
+/** Removes the name of an operation, and writes it in the long form (`query{…}`, not `{…}`). */
+export function withoutName(operation: string): string {
   return operation.startsWith('{') ? `query${operation}` : operation.replace(KEYWORD, '$1');
 }
 
-/** A field that an operation selects where a fetch starts, with the type condition that it is under; null: none. */
+/** A field in the outermost selection of an operation, with its type condition; null when it has none. */
 interface StartField {
   readonly name: string;
   readonly condition: string | null;
@@ -121,8 +108,8 @@ interface StartField {
 const startFields = new WeakMap<SubgraphOperation, readonly StartField[]>();
 
 /**
- * The response names of what an operation selects: of its root, or of the entities of a type. Only errors need them, so they are read
- * with the first error.
+ * Returns the response names that an operation selects: of its root type, or of the entities of a type. Only errors need them, so they are
+ * read at the first error.
  *
  * @param isOf whether entities fall under a type condition
  */
@@ -153,64 +140,6 @@ function readStartFields({ text, planned = text }: SubgraphOperation): StartFiel
   return found;
 }
 
-function definitionOf(text: string): OperationDefinitionNode {
+export function definitionOf(text: string): OperationDefinitionNode {
   return parse(text, { noLocation: true }).definitions[0] as OperationDefinitionNode;
-}
-
-/**
- * Several operations that ask for entities as one: the `i`th answers under the name `_i`, with variables of its own for its
- * representations (`representations_i`) and contexts; the client's variables are the same for all, whatever they are called.
- */
-export function compose(operations: readonly SubgraphOperation[]): ComposedOperation {
-  const usages = [...new Set(operations.flatMap((operation) => operation.usages))];
-  const taken = new Set(usages);
-  const variableNames = operations.map(
-    ({ contextual }, i) =>
-      new Map(
-        ['representations', ...contextual].map((own) => {
-          let name = `${own}_${i}`;
-          while (taken.has(name)) name += '_';
-          taken.add(name);
-          return [own, name];
-        }),
-      ),
-  );
-  const definitions = operations.map(({ text }, i) => numbered(text, i, variableNames[i] as Map<string, string>));
-  const variables = new Map<string, VariableDefinitionNode>();
-  for (const { variableDefinitions = [] } of definitions) {
-    for (const definition of variableDefinitions) variables.set(definition.variable.name.value, definition);
-  }
-  const document: DocumentNode = {
-    kind: Kind.DOCUMENT,
-    definitions: [
-      {
-        ...(definitions[0] as OperationDefinitionNode),
-        variableDefinitions: [...variables.values()],
-        selectionSet: {
-          kind: Kind.SELECTION_SET,
-          selections: definitions.flatMap(({ selectionSet }) => selectionSet.selections),
-        },
-      },
-    ],
-  };
-  const [{ subgraph }] = operations as [SubgraphOperation];
-  return {
-    ...identified(subgraph, withoutName(stripIgnoredCharacters(print(document)))),
-    usages,
-    contextual: [],
-    repeatable: true,
-    cache: null,
-    variableNames,
-  };
-}
-
-function numbered(text: string, i: number, variableNames: ReadonlyMap<string, string>): OperationDefinitionNode {
-  return visit(definitionOf(text), {
-    Variable: (variable) => {
-      const name = variableNames.get(variable.name.value);
-      return name === undefined ? undefined : { ...variable, name: { ...variable.name, value: name } };
-    },
-    Field: (field) =>
-      field.name.value === '_entities' ? { ...field, alias: { kind: Kind.NAME as const, value: `_${i}` } } : undefined,
-  });
 }

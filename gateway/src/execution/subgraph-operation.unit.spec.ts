@@ -1,7 +1,8 @@
 import { type OperationTypeNode, parse } from 'graphql';
 import { expect, test } from 'vitest';
 import type { FetchNode } from '../planning/index.js';
-import { compose, SubgraphOperations } from './composed-operation.js';
+import { mergeOperations } from './merged-operation.js';
+import { SubgraphOperations } from './subgraph-operation.js';
 
 const node = (operation: string, operationName?: string, serviceName = 'items'): FetchNode => ({
   kind: 'Fetch',
@@ -39,7 +40,7 @@ test("variables of a batch get out of the way of the client's", () => {
       ),
       variableUsages: ['representations_0'],
     });
-  const { text, variableNames, usages } = compose([entities('x'), entities('y')]);
+  const { text, variableNames, usages } = mergeOperations([entities('x'), entities('y')]);
   expect(usages).toEqual(['representations_0']);
   const names = variableNames.map((own) => own.get('representations'));
   expect(new Set([...names, ...usages]).size).toBe(3);
