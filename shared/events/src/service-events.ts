@@ -1,9 +1,10 @@
 import { type EventBus, InProcessBus, type LoggedEvent, NatsBus, reportBus } from '@tributary/bus';
 import { openDatabase, type StatementListener } from '@tributary/postgres';
-import { type HttpService, settledWithin } from '@tributary/server';
+import { type HttpService, settledWithin, systemTime } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { ConsumerMetrics } from './consumer/consumer-metrics.js';
+import { databaseConsumerStore } from './consumer/consumer-store.js';
 import { DeadLetterWatch } from './consumer/dead-letter-watch.js';
 import { EventConsumer } from './consumer/event-consumer.js';
 import type { EventSubscription } from './consumer/event-subscription.js';
@@ -15,6 +16,7 @@ import { serveEventLog } from './event-log/event-log-endpoint.js';
 import type { EventSettings } from './event-settings.js';
 import { measureUnpublishedEvents } from './outbox/unpublished-events.js';
 import { sayPositions, waitForCopies } from './read-positions.js';
+import { databaseOutbox } from './relay/outbox-store.js';
 import { Relay } from './relay/relay.js';
 
 /** How long the end of a service's consumers waits for what is under way; less than the end of a service waits for a part. */
@@ -59,8 +61,7 @@ export function publishEvents(
   const db = openBackgroundDatabase<unknown>(name, databaseUrl);
   const relay = new Relay({
     source: name,
-    databaseUrl,
-    db,
+    store: databaseOutbox({ source: name, databaseUrl, db }),
     bus,
     logger,
     metrics: service.metrics,
@@ -106,7 +107,16 @@ export function consumeEvents<Tables>(
   const metrics = new ConsumerMetrics(service.metrics);
   const pollIntervalMs = settings.EVENT_POLL_INTERVAL;
   const consumers = subscriptions.map(
-    (subscription) => new EventConsumer<Tables>({ name, subscription, db, bus, pollIntervalMs, logger, metrics }),
+    (subscription) =>
+      new EventConsumer<Tables>({
+        name,
+        subscription,
+        store: databaseConsumerStore(db, name, subscription.source, systemTime),
+        bus,
+        pollIntervalMs,
+        logger,
+        metrics,
+      }),
   );
   for (const [i, { source }] of subscriptions.entries()) {
     const effect = 'a clock that is behind makes the copy look older than it is';

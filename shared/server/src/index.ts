@@ -45,7 +45,7 @@ export { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from './graphql/operation-n
 export { operationRunner, parseDocument, refuseChange, selectOperation } from './graphql/operations.js';
 export { DateTime, Decimal, JSONValue, SCALARS } from './graphql/scalars.js';
 export { isWellFormed } from './graphql/unicode.js';
-export type { Health } from './http/health.js';
+export { Health } from './http/health.js';
 export { createHttpService, type HttpService } from './http/http-service.js';
 export { anySignal } from './process/any-signal.js';
 export { Fault } from './process/fault.js';

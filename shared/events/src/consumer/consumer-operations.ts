@@ -1,13 +1,8 @@
 import { databaseProblem, openDatabase } from '@tributary/postgres';
 import { settingOf } from '@tributary/server';
 import type { Kysely } from 'kysely';
-import {
-  type DeadLetter,
-  discardDeadLetter,
-  listDeadLetters,
-  type RetryResult,
-  retryDeadLetters,
-} from './dead-letters.js';
+import type { DeadLetter } from './dead-letter-store.js';
+import { discardDeadLetter, listDeadLetters, type RetryResult, retryDeadLetters } from './dead-letters.js';
 import type { EventSubscription } from './event-subscription.js';
 import { findGap, type Gap, skipGap } from './gap.js';
 

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import type { EventLogClient } from '../event-log/event-log-client.js';
+import type { EventLog } from '../event-log/event-log-client.js';
 import { EventsDeletedError } from '../outbox/outbox.js';
 import { lockPosition, storePosition } from './positions.js';
 
@@ -20,7 +20,7 @@ export interface Gap {
 export async function findGap<Tables>(
   db: Kysely<Tables>,
   consumer: string,
-  { source, eventLog }: { readonly source: string; readonly eventLog: EventLogClient },
+  { source, eventLog }: { readonly source: string; readonly eventLog: EventLog },
 ): Promise<Gap | null> {
   const { rows } = await sql<{ position: number }>`
     select position from consumer_positions where consumer = ${consumer} and source = ${source}
