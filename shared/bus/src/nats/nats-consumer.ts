@@ -1,4 +1,4 @@
-import { unlessAborted } from '@tributary/server';
+import { settledWithin, type Timers, unlessAborted } from '@tributary/server';
 import type { JsMsg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { type LoggedEvent, loggedEventSchema } from '../event.js';
@@ -16,6 +16,7 @@ export interface NatsConsumerOptions {
   /** The name of the durable consumer. */
   readonly durable: string;
   readonly logger: Logger;
+  readonly timers: Timers;
   readonly onEvents: (events: readonly LoggedEvent[]) => Promise<void>;
 }
 
@@ -68,9 +69,7 @@ export class NatsConsumer {
   /** Waits for the batch that takes effect now, at most 2 s. */
   async stop(): Promise<void> {
     this.#waiting = [];
-    await unlessAborted(this.#working ?? Promise.resolve(), AbortSignal.timeout(STOP_TIMEOUT_MS)).catch(
-      () => undefined,
-    );
+    if (this.#working !== null) await settledWithin(STOP_TIMEOUT_MS, [this.#working], this.#options.timers);
   }
 
   #deliver(message: JsMsg): void {
