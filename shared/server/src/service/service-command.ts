@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import type { z } from 'zod';
 import type { serveSettings } from '../config/serve-settings.js';
 import { describeVariables, misspelledVariables } from '../config/variables.js';
-import { refuseUnusableAddress } from './listen-address.js';
+import { refuseUnusableAddress } from '../process/listen-address.js';
+import { settingOf, startProblem } from '../process/start-problem.js';
 import type { Served } from './run-service.js';
-import { settingOf, startProblem } from './start-problem.js';
 
 // What a program loads before it knows that its settings are right: nothing that takes long.
 

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { CLOSE_MS, type HttpService } from '../http/http-service.js';
-import { isOneOfSeveral } from './processes.js';
-import { handleUnexpectedErrors } from './unexpected-errors.js';
+import { isOneOfSeveral } from '../process/processes.js';
+import { handleUnexpectedErrors } from '../process/unexpected-errors.js';
 
 /** How long clients that keep a connection may use it once more after SIGTERM. */
 const PATIENCE_MS = 1000;

@@ -2,9 +2,9 @@ import { type Logger, pino } from 'pino';
 import type { z } from 'zod';
 import type { serveSettings } from '../config/serve-settings.js';
 import type { HttpService } from '../http/http-service.js';
-import { logOutput } from './log-output.js';
-import { privateLogs } from './log-privacy.js';
-import { isOneOfSeveral, serveInProcesses, tellServing } from './processes.js';
+import { logOutput } from '../process/log-output.js';
+import { privateLogs } from '../process/log-privacy.js';
+import { isOneOfSeveral, serveInProcesses, tellServing } from '../process/processes.js';
 import { END_MS, Shutdown } from './shutdown.js';
 
 /** A logger that writes JSON lines to standard output, without secrets and data of users. */
