@@ -26,7 +26,7 @@ const MAX_INVALIDATED = 50;
 /** The copies of each service. */
 const copies = new WeakMap<FastifyInstance, ReadonlyMap<string, Copy>>();
 
-/** What is asked of a consumer here. */
+/** What this file uses of a consumer. */
 type Copy = Pick<EventConsumer<unknown>, 'freshness'>;
 
 /** The positions that a request's reads include; noted before it reads anything. */
@@ -55,7 +55,7 @@ export interface PositionsOptions {
  * invalidations were sent before the request began were committed by then. The response to a mutation includes the mutation itself,
  * and carries the invalidations up to there.
  */
-export function sayPositions(
+export function reportPositions(
   app: FastifyInstance,
   { source, db, bus, invalidatedBy, time = systemTime }: PositionsOptions,
 ): void {
@@ -119,8 +119,8 @@ export function waitForCopies(
   copies.set(app, consumers);
   app.addHook('preHandler', async (request) => {
     if (!isGraphQL(request)) return;
-    const wanted = request.headers[MIN_POSITIONS_HEADER];
-    if (typeof wanted === 'string') await reach(consumers, readPositions(wanted), time);
+    const required = request.headers[MIN_POSITIONS_HEADER];
+    if (typeof required === 'string') await reach(consumers, readPositions(required), time);
     notePositions(positionsOf(request), consumers);
   });
 }
@@ -134,11 +134,11 @@ function notePositions(positions: Map<string, ReadPosition>, consumers: Readonly
 
 async function reach(
   consumers: ReadonlyMap<string, Copy>,
-  wanted: ReadonlyMap<string, ReadPosition>,
+  required: ReadonlyMap<string, ReadPosition>,
   time: Time,
 ): Promise<void> {
   const isBehind = () =>
-    [...wanted].some(([source, { position }]) => (consumers.get(source)?.freshness.position ?? position) < position);
+    [...required].some(([source, { position }]) => (consumers.get(source)?.freshness.position ?? position) < position);
   const until = time.monotonic() + PATIENCE_MS;
   while (isBehind() && time.monotonic() < until) await time.sleep(LOOK_MS);
 }

@@ -15,17 +15,17 @@ import type { VerifiableCopy } from './copies/verify.js';
 import { serveEventLog } from './event-log/event-log-endpoint.js';
 import type { EventSettings } from './event-settings.js';
 import { measureUnpublishedEvents } from './outbox/unpublished-events.js';
-import { sayPositions, waitForCopies } from './read-positions.js';
+import { reportPositions, waitForCopies } from './read-positions.js';
 import { databaseOutbox } from './relay/outbox-store.js';
 import { Relay } from './relay/relay.js';
 
-/** How long the end of a service's consumers waits for what is under way; less than the end of a service waits for a part. */
+/** How long the consumers' stop waits for running work; less than a service waits for a part to close. */
 const STOP_MS = 800;
 
 /** What a program that runs several services in one process hands to each of them; a service alone makes its own. */
 export interface ServiceParts {
   readonly bus?: EventBus;
-  /** Told of every SQL statement that answers a request. */
+  /** Called with every SQL statement that answers a request. */
   readonly onStatement?: StatementListener;
 }
 
@@ -72,7 +72,7 @@ export function publishEvents(
   });
   measureUnpublishedEvents(db, service.metrics);
   reportBus(service, bus);
-  sayPositions(service.app, { source: name, db, bus, invalidatedBy });
+  reportPositions(service.app, { source: name, db, bus, invalidatedBy });
   serveEventLog(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
   service.app.addHook('onListen', async () => relay.start());
   service.onClose('relay', async () => {

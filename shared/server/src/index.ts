@@ -30,7 +30,7 @@ export {
   notFound,
   withCode,
 } from './errors/errors.js';
-export { DatabaseAwayError, isPassing, isReadTimeout } from './errors/failure.js';
+export { DatabaseAwayError, isReadTimeout, isTransient } from './errors/failure.js';
 export { isCalendarDay } from './graphql/calendar-day.js';
 export {
   type GraphQLRequest,

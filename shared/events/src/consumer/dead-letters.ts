@@ -1,5 +1,5 @@
 import { isErased, type LoggedEvent } from '@tributary/bus';
-import { causeOf, isPassing, systemTime } from '@tributary/server';
+import { causeOf, isTransient, systemTime } from '@tributary/server';
 import { type Kysely, sql } from 'kysely';
 import { type ConsumerStore, databaseConsumerStore } from './consumer-store.js';
 import { BEHIND, type DeadLetter, type DeadLetterStore, keyOf } from './dead-letter-store.js';
@@ -150,7 +150,7 @@ async function retryAggregate<Tables>(
     try {
       await deadLetters.savepoint(transaction, () => apply(transaction, [event]));
     } catch (failure) {
-      if (isPassing(failure)) throw failure;
+      if (isTransient(failure)) throw failure;
       const error = causeOf(failure);
       await deadLetters.noteFailure(transaction, letter, error);
       if (isErased(event)) await deadLetters.eraseEarlier(transaction, event);

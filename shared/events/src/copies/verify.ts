@@ -147,8 +147,8 @@ export async function compareOnce<Tables>(
       )
       .map(({ range }) => range),
   );
-  const known = new Set(theirs.map(({ range }) => range));
-  for (const { range } of ours) if (!known.has(range)) suspects.add(range);
+  const owned = new Set(theirs.map(({ range }) => range));
+  for (const { range } of ours) if (!owned.has(range)) suspects.add(range);
 
   const differences: Difference[] = [];
   for (const range of suspects) differences.push(...(await compareRange(db, copy, range, signal)));

@@ -15,7 +15,7 @@ const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.arr
 
 /** The port through which a consumer reads another service's event log. */
 export interface EventLog {
-  /** @throws EventsDeletedError when retention has deleted what was asked for, or whatever `signal` says when it ends the request */
+  /** @throws EventsDeletedError when retention has deleted the events, or the reason of `signal` when it ends the request */
   read(after: number, limit: number, signal?: AbortSignal): Promise<EventLogPage>;
   /** Reports to the owner what a consumer has applied, so that retention keeps the rest; `signal` ends the wait. */
   reportPosition(consumer: string, position: number, signal?: AbortSignal): Promise<void>;

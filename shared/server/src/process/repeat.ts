@@ -27,7 +27,7 @@ export function repeat({ name, intervalMs, run, logger, timers = systemTime }: R
         if (problem !== null) logger.info({ task: name }, 'it works again');
         problem = null;
       } catch (error) {
-        // The watch of the database says so.
+        // `DatabaseWatch` reports it.
         if (error instanceof DatabaseAwayError) logger.debug({ task: name, err: error }, 'a regular task failed');
         else {
           const now = causeOf(error);
