@@ -16,7 +16,7 @@ import type { EventConsumer } from './consumer/event-consumer.js';
 import { assignPositions, readEvents } from './outbox/outbox.js';
 import { type InvalidatedBy, invalidationOf } from './relay/invalidation-of.js';
 
-/** How long an answer waits for a copy that is behind what the reader has seen. */
+/** How long a response waits for a copy that is behind the client's consistency token. */
 const PATIENCE_MS = 250;
 const LOOK_MS = 5;
 const BATCH = 500;
@@ -81,7 +81,7 @@ export function reportPositions(
       try {
         const from = positions.get(source)?.position ?? null;
         const at = time.now();
-        const to = await numberAll(db);
+        const to = await assignAllPositions(db);
         positions.set(source, { position: to, ageMs: null });
         notePositions(positions, copies.get(app));
         if (from !== null && to - from <= MAX_INVALIDATED) {
@@ -94,7 +94,7 @@ export function reportPositions(
         // The mutation is committed and gets its response; only its consistency token lacks the new position.
         request.log.warn(
           { err: error },
-          'the answer to a mutation does not say what it changed; caches hear of it by the event bus',
+          'the response to a mutation has no invalidations; caches receive them over the event bus',
         );
       }
     }
@@ -102,15 +102,15 @@ export function reportPositions(
   });
 }
 
-/** Gives everything that is committed its position. @returns the last one */
-async function numberAll(db: Kysely<unknown>): Promise<number> {
+/** Assigns a position to every committed event. @returns the last one */
+async function assignAllPositions(db: Kysely<unknown>): Promise<number> {
   for (;;) {
     const { numbered, head } = await assignPositions(db, BATCH);
     if (numbered < BATCH) return head;
   }
 }
 
-/** Lets a service say how far its copies are, and wait a moment for those that are behind what the reader has seen. */
+/** Reports the positions of a service's copies, and waits up to 250 ms for a copy that is behind the client's consistency token. */
 export function waitForCopies(
   app: FastifyInstance,
   consumers: ReadonlyMap<string, Copy>,

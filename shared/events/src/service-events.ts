@@ -90,8 +90,8 @@ export interface ServiceConsumers {
 }
 
 /**
- * Gives other services' events their effect while the service listens, and compares `copies` with their owners. The service is
- * not ready before each of `copies` was in sync once, and says at `/health/ready` what lags behind its owner.
+ * Applies other services' events while the service listens, and compares `copies` with their owners. The service is not ready
+ * before each of `copies` was in sync once, and reports at `/health/ready` which copy lags behind its owner.
  *
  * @param audit run after each comparison
  */
@@ -165,7 +165,7 @@ export function consumeEvents<Tables>(
   service.onClose('consumers', async () => {
     const stops = [deadLetters.stop(), verification.stop(), ...consumers.map((consumer) => consumer.stop())];
     await settledWithin(STOP_MS, stops);
-    // What still hangs is cut off.
+    // Work that still hangs loses its connection.
     cut.abort();
     await db.destroy();
   });

@@ -50,8 +50,8 @@ export class NatsBus implements EventBus {
     this.#sending = new Fault({
       logger: options.logger,
       time: this.#time,
-      began: 'heads and invalidations cannot be sent over NATS; gateways do not cache',
-      ended: 'heads and invalidations are sent over NATS again',
+      began: 'end positions and invalidations cannot be sent over NATS; gateways do not cache',
+      ended: 'end positions and invalidations are sent over NATS again',
     });
   }
 
@@ -140,7 +140,7 @@ export class NatsBus implements EventBus {
     const durable = `${name}_from_${source}`;
     const consumer = new NatsConsumer({ source, durable, logger: this.#logger, timers: this.#time, onEvents });
     const events = this.#begin(`events of ${source}`, (...parameters) => consumer.receive(...parameters));
-    const ends = this.#receive(`heads of ${source}`, endPositionsOf(source), (message) => {
+    const ends = this.#receive(`end positions of ${source}`, endPositionsOf(source), (message) => {
       const end = message.json<EndPosition>();
       if (this.#terms.accepts(source, end.term)) listener.onEndPosition(end);
     });

@@ -73,7 +73,7 @@ export class DeadLetterWatch<Tables> {
       return false;
     }
     this.#fault.failed(
-      `${count} ${count === 1 ? 'event waits as a dead letter' : 'events wait as dead letters'}: "npm run tributary -- dead-letters list" shows why, "dead-letters retry" applies them after the cause is mended`,
+      `${count} ${count === 1 ? 'event waits as a dead letter' : 'events wait as dead letters'}: "npm run tributary -- dead-letters list" shows why, "dead-letters retry" applies them after the cause is fixed`,
     );
     await retryDeadLetters(db, consumer, subscriptions, 'erased');
     return false;

@@ -38,8 +38,8 @@ export async function findGap<Tables>(
 }
 
 /**
- * Moves the consumer beyond the gap, so that it applies what comes next. What its copies are to have of the deleted events must have
- * been copied from the owner after the gap was found.
+ * Moves the consumer beyond the gap, so that it applies what comes next. The effects of the deleted events must have been copied from
+ * the owner after the gap was found.
  *
  * @returns false when the consumer has moved meanwhile; then nothing is done
  */

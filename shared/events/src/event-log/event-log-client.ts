@@ -108,7 +108,7 @@ class UnexpectedStatusError extends Error {
   }
 }
 
-/** Says who did not answer, and why. @param timeoutMs how long it had, when that is why */
+/** Names the service that did not answer, and the cause. @param timeoutMs how long it had, when that is why */
 function unreachable(url: string, error: unknown, timeoutMs: number | null): Error {
   const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
   const why =
