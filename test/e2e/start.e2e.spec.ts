@@ -154,7 +154,7 @@ describe('npm start', () => {
 
     const refused = start('sized', '--scale=0.01');
     expect(await refused.ended).toBe(1);
-    expect(refused.output()).toMatch(/holds superstore at scale 0\.02; wanted 0\.01/);
+    expect(refused.output()).toMatch(/has superstore at scale 0\.02; expected 0\.01/);
 
     // Files beside the data, and what a link leads to, are not ours to delete.
     const elsewhere = mkdtempSync(join(folder, 'elsewhere-'));

@@ -144,7 +144,7 @@ async function expectCopies(stack: Stack): Promise<void> {
   const { databaseUrls } = stack;
   const orders = ordersOperations(stack);
   const others = (['users', 'products'] as const).map(
-    (consumer) => new ConsumerOperations({ consumer, databaseUrl: databaseUrls[consumer], feeds: [] }),
+    (consumer) => new ConsumerOperations({ consumer, databaseUrl: databaseUrls[consumer], subscriptions: [] }),
   );
   expect((await orders.verify(false)).map(({ differences }) => differences)).toEqual([[], []]);
   for (const operations of [orders, ...others]) {

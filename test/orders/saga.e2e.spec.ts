@@ -327,7 +327,7 @@ test('a command that cannot be read is parked in its service, and the orders aft
   const products = new ConsumerOperations({
     consumer: 'products',
     databaseUrl: graph.databases.urls.products,
-    feeds: [],
+    subscriptions: [],
   });
   const [letter] = await until(
     () => products.deadLetters(),

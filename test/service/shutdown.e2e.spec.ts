@@ -116,7 +116,7 @@ test('a second signal ends a program at once, even during a request', async () =
   expect(isAlive(users.pid)).toBe(true);
   expect(await end(users)).toMatchObject({ status: 1 });
   expect(performance.now() - first).toBeLessThan(END_MS);
-  expect(users.output()).toContain('told to stop a second time');
+  expect(users.output()).toContain('a second stop signal');
   await asked;
 }, 90_000);
 

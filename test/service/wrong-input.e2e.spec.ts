@@ -311,7 +311,7 @@ const ROWS: readonly Row[] = [
   ),
   setUp(
     'FILLED_DATABASE',
-    'This database holds superstore at scale 1; wanted 2. Start with an empty database to change it.',
+    'This database has superstore at scale 1; expected 2. Start with an empty database to change it.',
     { SUPERSTORE_SCALE: '2' },
   ),
   setUp(

@@ -1,6 +1,6 @@
 import { freePort } from '@tributary/cli';
 import { listenToNotifications, openDatabase } from '@tributary/postgres';
-import { isPassing } from '@tributary/server';
+import { isTransient } from '@tributary/server';
 import { definition as users } from '@tributary/users';
 import { sql } from 'kysely';
 import { pino } from 'pino';
@@ -129,7 +129,7 @@ test('a pool closes within 5 s whatever its statements wait for', async () => {
   const begunAt = performance.now();
   await db.destroy();
   expect(performance.now() - begunAt).toBeLessThan(5000);
-  expect(isPassing(await waiting)).toBe(true);
+  expect(isTransient(await waiting)).toBe(true);
 });
 
 test('a database that does not respond shows in metrics and in one log line, whether it refuses connections or hangs', async () => {
@@ -196,11 +196,11 @@ test('waiting for a lock is a passing failure, and a statement that takes too lo
       (error: { code?: string }) => error,
     );
   const tooSlow = await failure(() => sql`select pg_sleep(5)`.execute(db));
-  expect([tooSlow.code, isPassing(tooSlow)]).toEqual(['57014', false]);
+  expect([tooSlow.code, isTransient(tooSlow)]).toEqual(['57014', false]);
   await db.transaction().execute(async (transaction) => {
     await sql`lock table users in access exclusive mode`.execute(transaction);
     const locked = await failure(() => sql`select count(*) from users`.execute(db));
-    expect([locked.code, isPassing(locked)]).toEqual(['55P03', true]);
+    expect([locked.code, isTransient(locked)]).toEqual(['55P03', true]);
   });
-  expect(isPassing(new Error('the connection of "timeout" to the event is bad'))).toBe(false);
+  expect(isTransient(new Error('the connection of "timeout" to the event is bad'))).toBe(false);
 });

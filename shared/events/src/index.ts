@@ -4,8 +4,9 @@
 export { ConsumerMetrics } from './consumer/consumer-metrics.js';
 // What operators do about a consumer: dead letters, and gaps that retention left.
 export { ConsumerOperations } from './consumer/consumer-operations.js';
-export type { ConsumerStore } from './consumer/consumer-store.js';
+export { type ConsumerStore, databaseConsumerStore } from './consumer/consumer-store.js';
 export type { Freshness } from './consumer/copy-state.js';
+export type { DeadLetterStore } from './consumer/dead-letter-store.js';
 export { type ConsumerOptions, EventConsumer } from './consumer/event-consumer.js';
 export type { ApplyEvents, EventSubscription } from './consumer/event-subscription.js';
 export type { Gap } from './consumer/gap.js';
@@ -36,7 +37,7 @@ export {
   type VerifiableCopy,
 } from './copies/verify.js';
 // Event logs of other services, over HTTP.
-export { type EventLogClient, eventLogClient } from './event-log/event-log-client.js';
+export { type EventLog, type EventLogClient, eventLogClient } from './event-log/event-log-client.js';
 // Settings.
 export { type EventSettings, eventLogConsumers, eventSettings } from './event-settings.js';
 // The outbox: events are recorded in the transaction that they are about.
@@ -45,7 +46,7 @@ export { createRelayLease } from './outbox/lease.js';
 export { createNumbering, createOutbox, eraseFromEvents, type NewEvent, recordEvents } from './outbox/outbox.js';
 // The relay: assigns positions, publishes, sends invalidations.
 export type { InvalidatedBy } from './relay/invalidation-of.js';
-export type { OutboxStore } from './relay/outbox-store.js';
+export { databaseOutbox, type OutboxStore } from './relay/outbox-store.js';
 export { Relay, type RelayOptions } from './relay/relay.js';
 export {
   consumeEvents,

@@ -16,7 +16,7 @@ import type { EventConsumer } from './consumer/event-consumer.js';
 import { assignPositions, readEvents } from './outbox/outbox.js';
 import { type InvalidatedBy, invalidationOf } from './relay/invalidation-of.js';
 
-/** How long an answer waits for a copy that is behind what the reader has seen. */
+/** How long a response waits for a copy that is behind the client's consistency token. */
 const PATIENCE_MS = 250;
 const LOOK_MS = 5;
 const BATCH = 500;
@@ -26,7 +26,7 @@ const MAX_INVALIDATED = 50;
 /** The copies of each service. */
 const copies = new WeakMap<FastifyInstance, ReadonlyMap<string, Copy>>();
 
-/** What is asked of a consumer here. */
+/** What this file uses of a consumer. */
 type Copy = Pick<EventConsumer<unknown>, 'freshness'>;
 
 /** The positions that a request's reads include; noted before it reads anything. */
@@ -55,7 +55,7 @@ export interface PositionsOptions {
  * invalidations were sent before the request began were committed by then. The response to a mutation includes the mutation itself,
  * and carries the invalidations up to there.
  */
-export function sayPositions(
+export function reportPositions(
   app: FastifyInstance,
   { source, db, bus, invalidatedBy, time = systemTime }: PositionsOptions,
 ): void {
@@ -81,7 +81,7 @@ export function sayPositions(
       try {
         const from = positions.get(source)?.position ?? null;
         const at = time.now();
-        const to = await numberAll(db);
+        const to = await assignAllPositions(db);
         positions.set(source, { position: to, ageMs: null });
         notePositions(positions, copies.get(app));
         if (from !== null && to - from <= MAX_INVALIDATED) {
@@ -94,7 +94,7 @@ export function sayPositions(
         // The mutation is committed and gets its response; only its consistency token lacks the new position.
         request.log.warn(
           { err: error },
-          'the answer to a mutation does not say what it changed; caches hear of it by the event bus',
+          'the response to a mutation has no invalidations; caches receive them over the event bus',
         );
       }
     }
@@ -102,15 +102,15 @@ export function sayPositions(
   });
 }
 
-/** Gives everything that is committed its position. @returns the last one */
-async function numberAll(db: Kysely<unknown>): Promise<number> {
+/** Assigns a position to every committed event. @returns the last one */
+async function assignAllPositions(db: Kysely<unknown>): Promise<number> {
   for (;;) {
     const { numbered, head } = await assignPositions(db, BATCH);
     if (numbered < BATCH) return head;
   }
 }
 
-/** Lets a service say how far its copies are, and wait a moment for those that are behind what the reader has seen. */
+/** Reports the positions of a service's copies, and waits up to 250 ms for a copy that is behind the client's consistency token. */
 export function waitForCopies(
   app: FastifyInstance,
   consumers: ReadonlyMap<string, Copy>,
@@ -119,8 +119,8 @@ export function waitForCopies(
   copies.set(app, consumers);
   app.addHook('preHandler', async (request) => {
     if (!isGraphQL(request)) return;
-    const wanted = request.headers[MIN_POSITIONS_HEADER];
-    if (typeof wanted === 'string') await reach(consumers, readPositions(wanted), time);
+    const required = request.headers[MIN_POSITIONS_HEADER];
+    if (typeof required === 'string') await reach(consumers, readPositions(required), time);
     notePositions(positionsOf(request), consumers);
   });
 }
@@ -134,11 +134,11 @@ function notePositions(positions: Map<string, ReadPosition>, consumers: Readonly
 
 async function reach(
   consumers: ReadonlyMap<string, Copy>,
-  wanted: ReadonlyMap<string, ReadPosition>,
+  required: ReadonlyMap<string, ReadPosition>,
   time: Time,
 ): Promise<void> {
   const isBehind = () =>
-    [...wanted].some(([source, { position }]) => (consumers.get(source)?.freshness.position ?? position) < position);
+    [...required].some(([source, { position }]) => (consumers.get(source)?.freshness.position ?? position) < position);
   const until = time.monotonic() + PATIENCE_MS;
   while (isBehind() && time.monotonic() < until) await time.sleep(LOOK_MS);
 }

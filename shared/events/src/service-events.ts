@@ -1,9 +1,10 @@
 import { type EventBus, InProcessBus, type LoggedEvent, NatsBus, reportBus } from '@tributary/bus';
 import { openDatabase, type StatementListener } from '@tributary/postgres';
-import { type HttpService, settledWithin } from '@tributary/server';
+import { type HttpService, settledWithin, systemTime } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { ConsumerMetrics } from './consumer/consumer-metrics.js';
+import { databaseConsumerStore } from './consumer/consumer-store.js';
 import { DeadLetterWatch } from './consumer/dead-letter-watch.js';
 import { EventConsumer } from './consumer/event-consumer.js';
 import type { EventSubscription } from './consumer/event-subscription.js';
@@ -14,16 +15,17 @@ import type { VerifiableCopy } from './copies/verify.js';
 import { serveEventLog } from './event-log/event-log-endpoint.js';
 import type { EventSettings } from './event-settings.js';
 import { measureUnpublishedEvents } from './outbox/unpublished-events.js';
-import { sayPositions, waitForCopies } from './read-positions.js';
+import { reportPositions, waitForCopies } from './read-positions.js';
+import { databaseOutbox } from './relay/outbox-store.js';
 import { Relay } from './relay/relay.js';
 
-/** How long the end of a service's consumers waits for what is under way; less than the end of a service waits for a part. */
+/** How long the consumers' stop waits for running work; less than a service waits for a part to close. */
 const STOP_MS = 800;
 
 /** What a program that runs several services in one process hands to each of them; a service alone makes its own. */
 export interface ServiceParts {
   readonly bus?: EventBus;
-  /** Told of every SQL statement that answers a request. */
+  /** Called with every SQL statement that answers a request. */
   readonly onStatement?: StatementListener;
 }
 
@@ -59,8 +61,7 @@ export function publishEvents(
   const db = openBackgroundDatabase<unknown>(name, databaseUrl);
   const relay = new Relay({
     source: name,
-    databaseUrl,
-    db,
+    store: databaseOutbox({ source: name, databaseUrl, db }),
     bus,
     logger,
     metrics: service.metrics,
@@ -71,7 +72,7 @@ export function publishEvents(
   });
   measureUnpublishedEvents(db, service.metrics);
   reportBus(service, bus);
-  sayPositions(service.app, { source: name, db, bus, invalidatedBy });
+  reportPositions(service.app, { source: name, db, bus, invalidatedBy });
   serveEventLog(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
   service.app.addHook('onListen', async () => relay.start());
   service.onClose('relay', async () => {
@@ -89,8 +90,8 @@ export interface ServiceConsumers {
 }
 
 /**
- * Gives other services' events their effect while the service listens, and compares `copies` with their owners. The service is
- * not ready before each of `copies` was in sync once, and says at `/health/ready` what lags behind its owner.
+ * Applies other services' events while the service listens, and compares `copies` with their owners. The service is not ready
+ * before each of `copies` was in sync once, and reports at `/health/ready` which copy lags behind its owner.
  *
  * @param audit run after each comparison
  */
@@ -106,7 +107,16 @@ export function consumeEvents<Tables>(
   const metrics = new ConsumerMetrics(service.metrics);
   const pollIntervalMs = settings.EVENT_POLL_INTERVAL;
   const consumers = subscriptions.map(
-    (subscription) => new EventConsumer<Tables>({ name, subscription, db, bus, pollIntervalMs, logger, metrics }),
+    (subscription) =>
+      new EventConsumer<Tables>({
+        name,
+        subscription,
+        store: databaseConsumerStore(db, name, subscription.source, systemTime),
+        bus,
+        pollIntervalMs,
+        logger,
+        metrics,
+      }),
   );
   for (const [i, { source }] of subscriptions.entries()) {
     const effect = 'a clock that is behind makes the copy look older than it is';
@@ -155,7 +165,7 @@ export function consumeEvents<Tables>(
   service.onClose('consumers', async () => {
     const stops = [deadLetters.stop(), verification.stop(), ...consumers.map((consumer) => consumer.stop())];
     await settledWithin(STOP_MS, stops);
-    // What still hangs is cut off.
+    // Work that still hangs loses its connection.
     cut.abort();
     await db.destroy();
   });

@@ -6,8 +6,8 @@ const BATCH = 2000;
  * Inserts many rows with one statement and one parameter per batch (rows travel as JSON).
  *
  * @param columns column name → PostgreSQL type, in which the JSON value is read
- * @param options.onConflict what to do with a row that is there, `on conflict …`; the row there is called `kept`
- * @param options.onRows told how many rows went in, after each batch
+ * @param options.onConflict what to do with an existing row, `on conflict …`; its alias is `kept`
+ * @param options.onRows called after each batch with its number of rows
  */
 export async function bulkInsert<Row extends object>(
   db: Kysely<never>,

@@ -5,16 +5,16 @@ import { DatabaseAwayError, isReadTimeout, unlessAborted } from '@tributary/serv
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
 import type pg from 'pg';
 
-/** A connection that was idle for longer is asked whether it still answers, before a statement is sent on it. */
+/** A connection that was idle for longer is checked before a statement is sent on it. */
 const CHECK_AFTER_IDLE_MS = 2000;
 const CHECK_TIMEOUT_MS = 2000;
-/** How long statements under way may take when the pool is closed. */
+/** How long running statements may take when the pool is closed. */
 const END_TIMEOUT_MS = 3000;
 
 /**
- * A pool that hands out connections that answer. A connection may be lost without a word (a firewall or load balancer drops it, the
- * host is gone): whatever is sent on it is swallowed. One that does not answer in time is destroyed, and with it go all
- * that have been silent since before it was asked, since they probably take the same way. So one time-out heals the pool.
+ * A pool that hands out only connections that answer. A connection may be lost silently (a firewall or load balancer drops it, or the
+ * host is gone): nothing that is sent on it arrives. A connection that does not answer in time is destroyed, and so are all
+ * that have been silent since before the check, because they probably use the same route. So one time-out repairs the pool.
  */
 export class CheckedPool implements PostgresPool {
   readonly #pool: pg.Pool;
@@ -28,8 +28,8 @@ export class CheckedPool implements PostgresPool {
   #lastAnswerAt = Number.NEGATIVE_INFINITY;
 
   /**
-   * @param onSilence told of each connection that did not answer
-   * @param onAway told whenever there is no connection to be had
+   * @param onSilence called for each connection that did not answer
+   * @param onAway called whenever no connection can be opened
    */
   constructor(pool: pg.Pool, onSilence: (error: Error) => void, onAway: (error: DatabaseAwayError) => void) {
     this.#pool = pool;
@@ -73,7 +73,7 @@ export class CheckedPool implements PostgresPool {
     }
   }
 
-  /** Waits for statements under way, at most 3 s; then they are cut off. */
+  /** Waits for running statements, at most 3 s; then closes their connections. */
   async end(): Promise<void> {
     try {
       await unlessAborted(this.#pool.end(), AbortSignal.timeout(END_TIMEOUT_MS));
@@ -90,7 +90,7 @@ export class CheckedPool implements PostgresPool {
   /** @param askedAt when the statement was sent that was not answered */
   noteSilence(client: pg.PoolClient, askedAt: number): void {
     this.#distrustedUntil = Math.max(this.#distrustedUntil, askedAt);
-    // With a statement under way this closes the socket at once, and the pool drops the connection when it is released.
+    // While a statement runs, this closes the socket at once, and the pool drops the connection when it is released.
     client.end().catch(() => undefined);
     this.#onSilence(new Error('a database connection no longer answers'));
   }

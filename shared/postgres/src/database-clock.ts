@@ -16,7 +16,7 @@ export class DatabaseClock {
     void this.#follow(db);
   }
 
-  /** By how many milliseconds the database's clock is ahead, at least; negative: behind; null while that is not known. */
+  /** By how many milliseconds the database's clock is ahead, at least; negative: behind; null while that is unknown. */
   get offsetMs(): number | null {
     return this.#offsetMs;
   }
@@ -28,7 +28,7 @@ export class DatabaseClock {
   async #follow(db: Kysely<unknown>): Promise<void> {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
-      // While the database is away, nothing is known of its clock.
+      // While the database does not answer, the offset is unknown.
       this.#offsetMs = await compareTwice(db).catch(() => null);
       const pauseMs = this.#offsetMs === null ? RETRY_MS : INTERVAL_MS;
       await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);

@@ -8,7 +8,7 @@ export interface DatabaseGauge {
   readonly name: string;
   readonly help: string;
   readonly labelNames?: readonly string[];
-  /** Asks the database. @returns a value, or one for each set of labels */
+  /** Queries the database. @returns a value, or one for each set of labels */
   readonly read: () => Promise<number | readonly Sample[]>;
 }
 
@@ -18,8 +18,8 @@ export interface Sample {
 }
 
 /**
- * Adds a gauge that asks the database at each scrape. When that does not answer within a second, the gauge has no sample rather than a
- * false one, and the other metrics are there all the same. Of the processes behind one port the largest value counts.
+ * Adds a gauge that queries the database at each scrape. When the database does not answer within a second, the gauge has no sample
+ * rather than a false one; other metrics are not affected. Of the processes behind one port the largest value counts.
  */
 export function addDatabaseGauge(metrics: Registry, { name, help, labelNames = [], read }: DatabaseGauge): void {
   new Gauge({

@@ -1,11 +1,11 @@
-import { ConfigurationError, isPassing } from '@tributary/server';
+import { ConfigurationError, isTransient } from '@tributary/server';
 
 /** Kysely found a migration in the database that the program does not have. */
 const NEWER_MIGRATION = /previously executed migration (\S+) is missing/;
 const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/;
 
 /**
- * What a person can put right when work on a database failed: where, without secrets, why, and what to do. Null when the fault is another.
+ * Describes a database problem that an operator can fix: where (without secrets), why, and what to do. Null for other errors.
  *
  * @param setting the variable that has the database's URL
  */
@@ -48,7 +48,7 @@ export function databaseProblem(error: unknown, setting: string, databaseUrl: st
       `the certificate of ${server} is not trusted (${code}: ${message})`,
       'Set NODE_EXTRA_CA_CERTS to the file of its certificate authority.',
     );
-  if (isPassing(cause) || code === 'ENOTFOUND')
+  if (isTransient(cause) || code === 'ENOTFOUND')
     return problem(
       `cannot use the database "${database}" of ${server} (${code || message})`,
       `Start PostgreSQL, or correct ${setting}.`,
@@ -56,7 +56,7 @@ export function databaseProblem(error: unknown, setting: string, databaseUrl: st
   return null;
 }
 
-/** What the database or the network said, below what was made of it. */
+/** The original error of the database or the network. */
 function rootOf(error: unknown): NodeJS.ErrnoException {
   let root = error instanceof Error ? error : new Error(String(error));
   while (root.cause instanceof Error) root = root.cause;

@@ -8,8 +8,8 @@ import { pingDatabase } from './database.js';
 const INTERVAL_MS = 1000;
 
 /**
- * Tells in the log, and as `database_up`, whether a service's database answers. What fails because it does not is therefore logged at
- * debug by whoever asked (`DatabaseAwayError`).
+ * Reports in the log, and as `database_up`, whether a service's database answers. Errors that follow from it (`DatabaseAwayError`) are
+ * therefore logged at `debug`.
  */
 export class DatabaseWatch {
   readonly #stopped = new AbortController();

@@ -11,7 +11,7 @@ const PING_TIMEOUT_MS = 2000;
 const MAX_LIFETIME_SECONDS = 1800;
 const KEEP_ALIVE_AFTER_MS = 10_000;
 const IDLE_IN_TRANSACTION_MS = 60_000;
-/** How a server notices that whoever waits for a long statement is gone. Not every version and platform has them. */
+/** Settings with which the server notices that the client of a long statement is gone. Not every version and platform has them. */
 const LONG_WAIT_SETTINGS = {
   client_connection_check_interval: '2s',
   tcp_keepalives_idle: '10s',
@@ -22,7 +22,7 @@ const LONG_WAIT_SETTINGS = {
 /** The pool of each database, for `pingDatabase`. */
 const pools = new WeakMap<object, CheckedPool>();
 
-/** Told of every SQL statement, after it ran. */
+/** Called with every SQL statement, after it ran. */
 export type StatementListener = (query: CompiledQuery, durationMs: number) => void;
 
 export interface DatabaseOptions {
@@ -37,13 +37,13 @@ export interface DatabaseOptions {
    */
   readonly statementTimeoutMs?: number;
   /**
-   * The server ends a transaction in which nothing runs for so long: a process that hangs must not hold its locks for ever. Default as
+   * The server ends a transaction in which nothing runs for this time, in milliseconds: a process that hangs must not hold its locks for ever. Default as
    * long as a statement may take; a minute where that is without limit.
    */
   readonly idleInTransactionTimeoutMs?: number;
   /** How long a statement waits for a connection at most. Default 5 s. */
   readonly connectionTimeoutMs?: number;
-  /** When it is aborted, every connection is closed at once: statements under way fail, and so do later ones. */
+  /** When it is aborted, every connection is closed at once: running statements fail, and so do later ones. */
   readonly signal?: AbortSignal;
   readonly onStatement?: StatementListener;
   /** A connection broke (the pool replaces it). */
@@ -93,7 +93,7 @@ export function openDatabase<Tables>(options: DatabaseOptions): Kysely<Tables> {
   return db;
 }
 
-/** A statement without a time limit ends when the process that wants it is gone. */
+/** Makes statements without a time limit end when their client is gone. */
 async function noticeWhenClientIsGone(client: pg.ClientBase): Promise<void> {
   for (const setting of Object.entries(LONG_WAIT_SETTINGS))
     await client.query('select set_config($1, $2, false)', setting).catch(() => undefined);
@@ -102,7 +102,7 @@ async function noticeWhenClientIsGone(client: pg.ClientBase): Promise<void> {
 /** Ends every connection, also one that a statement runs on. */
 function closeWhenAborted(pool: pg.Pool, signal: AbortSignal): void {
   const clients = new Set<pg.ClientBase>();
-  // With a statement under way this closes the socket. A connection that the pool opens afterwards is ended, too.
+  // While a statement runs, this closes the socket. A connection that the pool opens afterwards is ended, too.
   const end = (client: pg.ClientBase) => void (client as pg.Client).end().catch(() => undefined);
   pool.on('connect', (client) => {
     clients.add(client);

@@ -1,22 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 
-/** The server ends the connection, and with it the lock, when this process says nothing on it for so long. */
+/** The server ends the connection, and with it the lock, when this process sends nothing on it for this time. */
 const SILENCE_TIMEOUT_SECONDS = 60;
 const SIGN_OF_LIFE_MS = 10_000;
 
-/** Something that only one may do at a time is done by somebody else at the moment. */
+/** Another process holds the lock for this work. */
 export class AlreadyRunningError extends Error {
   override readonly name = 'AlreadyRunningError';
 }
 
 /**
- * Runs work that no other process may do at the same time, under an advisory lock of the database. The lock has a connection
- * of its own, and ends with it; when this process hangs, the server ends that connection after a minute.
+ * Runs work under an advisory lock of the database, so that no other process does it at the same time. The lock has a connection
+ * of its own and ends with it; when this process hangs, the server closes that connection after a minute.
  *
  * @param name what is done, for the lock and the message: `rebuild users_copy`
  * @param run given the connection that has the lock
- * @throws AlreadyRunningError when somebody else is at it
+ * @throws AlreadyRunningError when another process does it
  */
 export async function exclusively<Tables, Result>(
   db: Kysely<Tables>,
@@ -46,7 +46,7 @@ async function keepingAlive<Tables, Result>(connection: Kysely<Tables>, run: () 
     }
   };
   await sql`select set_config('idle_session_timeout', ${`${SILENCE_TIMEOUT_SECONDS}s`}, false)`.execute(connection);
-  // When the connection is lost, the statement that gives the lock back fails, too, and says so.
+  // When the connection is lost, the statement that releases the lock fails, too, and reports it.
   const signs = giveSigns().catch(() => undefined);
   try {
     return await run();

@@ -41,7 +41,7 @@ export async function importOnce<Tables>(
     if (before === scale) return false;
     if (before !== null) {
       throw new ImportConflictError(
-        `This database holds ${source} at scale ${before}; wanted ${scale}. Start with an empty database to change it.`,
+        `This database has ${source} at scale ${before}; expected ${scale}. Start with an empty database to change it.`,
       );
     }
     await load(transaction);

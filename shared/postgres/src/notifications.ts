@@ -5,7 +5,7 @@ import { destroySocket } from './connections.js';
 
 const RETRY_MS = 500;
 const CONNECTION_TIMEOUT_MS = 3000;
-/** How often the connection is asked whether it still answers, and how long it may take. */
+/** How often the connection is checked, and how long the check may take. */
 const CHECK_INTERVAL_MS = 3000;
 const CHECK_TIMEOUT_MS = 2000;
 const STOP_TIMEOUT_MS = 2000;
@@ -17,7 +17,7 @@ export interface NotificationsOptions {
   readonly applicationName: string;
   readonly channel: string;
   readonly onPayload: (payload: string) => void;
-  /** Listening began, or began anew: what was told before that moment was missed. */
+  /** Called when listening begins, also after a reconnect: earlier notifications were missed. */
   readonly onListening: () => void;
 }
 
@@ -27,14 +27,14 @@ export interface NotificationsOptions {
  */
 export function listenToNotifications(options: NotificationsOptions): () => Promise<void> {
   const stopped = new AbortController();
-  const running = listenAgainAndAgain(options, stopped.signal);
+  const running = listenRepeatedly(options, stopped.signal);
   return async () => {
     stopped.abort();
     await unlessAborted(running, AbortSignal.timeout(STOP_TIMEOUT_MS)).catch(() => undefined);
   };
 }
 
-async function listenAgainAndAgain(options: NotificationsOptions, signal: AbortSignal): Promise<void> {
+async function listenRepeatedly(options: NotificationsOptions, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await listen(options, signal);
     await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
@@ -68,7 +68,7 @@ async function listen(
       await unlessAborted(client.query('select 1'), over);
     }
   } catch {
-    // Stopped, or the database is away or silent; whoever asks it otherwise says so.
+    // Stopped, or the database does not answer, which `DatabaseWatch` reports.
   } finally {
     listening.end();
     destroySocket(client);

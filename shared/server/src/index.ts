@@ -30,7 +30,7 @@ export {
   notFound,
   withCode,
 } from './errors/errors.js';
-export { DatabaseAwayError, isPassing, isReadTimeout } from './errors/failure.js';
+export { DatabaseAwayError, isReadTimeout, isTransient } from './errors/failure.js';
 export { isCalendarDay } from './graphql/calendar-day.js';
 export {
   type GraphQLRequest,
@@ -45,7 +45,7 @@ export { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from './graphql/operation-n
 export { operationRunner, parseDocument, refuseChange, selectOperation } from './graphql/operations.js';
 export { DateTime, Decimal, JSONValue, SCALARS } from './graphql/scalars.js';
 export { isWellFormed } from './graphql/unicode.js';
-export type { Health } from './http/health.js';
+export { Health } from './http/health.js';
 export { createHttpService, type HttpService } from './http/http-service.js';
 export { anySignal } from './process/any-signal.js';
 export { Fault } from './process/fault.js';
@@ -53,9 +53,9 @@ export { refuseUnusableAddress } from './process/listen-address.js';
 export { logOutput } from './process/log-output.js';
 export { causeOf, privateLogs } from './process/log-privacy.js';
 export { repeat } from './process/repeat.js';
-export { type Command, runCommand, serveCommand } from './process/service-command.js';
 export { settingOf, startProblem } from './process/start-problem.js';
 export { type Clock, systemTime, type Time, type Timer, type Timers } from './process/time.js';
 export { settledWithin, Turns } from './process/turns.js';
 export { handleUnexpectedErrors } from './process/unexpected-errors.js';
 export { unlessAborted } from './process/unless-aborted.js';
+export { type Command, runCommand, serveCommand } from './service/service-command.js';

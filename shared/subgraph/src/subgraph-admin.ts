@@ -38,7 +38,7 @@ export class SubgraphAdmin<Tables> extends ConsumerOperations<Tables> {
   protected readonly copies: readonly AdminCopy<Tables>[];
 
   constructor({ name, databaseUrl, subscriptions, copies }: SubgraphAdminOptions<Tables>) {
-    super({ consumer: name, databaseUrl, feeds: subscriptions });
+    super({ consumer: name, databaseUrl, subscriptions });
     this.copies = copies;
   }
 

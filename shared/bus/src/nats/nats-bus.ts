@@ -49,8 +49,9 @@ export class NatsBus implements EventBus {
     this.#connections = new NatsConnectionKeeper({ ...options, time: this.#time });
     this.#sending = new Fault({
       logger: options.logger,
-      began: 'heads and invalidations cannot be sent over NATS; gateways do not cache',
-      ended: 'heads and invalidations are sent over NATS again',
+      time: this.#time,
+      began: 'end positions and invalidations cannot be sent over NATS; gateways do not cache',
+      ended: 'end positions and invalidations are sent over NATS again',
     });
   }
 
@@ -137,9 +138,9 @@ export class NatsBus implements EventBus {
   async subscribe(source: string, name: string, listener: EventListener): Promise<() => Promise<void>> {
     const onEvents = (events: readonly LoggedEvent[]) => listener.onEvents(events);
     const durable = `${name}_from_${source}`;
-    const consumer = new NatsConsumer({ source, durable, logger: this.#logger, onEvents });
+    const consumer = new NatsConsumer({ source, durable, logger: this.#logger, timers: this.#time, onEvents });
     const events = this.#begin(`events of ${source}`, (...parameters) => consumer.receive(...parameters));
-    const ends = this.#receive(`heads of ${source}`, endPositionsOf(source), (message) => {
+    const ends = this.#receive(`end positions of ${source}`, endPositionsOf(source), (message) => {
       const end = message.json<EndPosition>();
       if (this.#terms.accepts(source, end.term)) listener.onEndPosition(end);
     });
@@ -178,7 +179,7 @@ export class NatsBus implements EventBus {
     const subscription = new NatsSubscription({
       connections: this.#connections,
       logger: this.#logger,
-      timers: this.#time,
+      time: this.#time,
       what,
       receive,
     });

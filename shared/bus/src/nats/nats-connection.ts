@@ -1,5 +1,5 @@
 import { EventEmitter, once, setMaxListeners } from 'node:events';
-import { anySignal, Fault, type Time, unlessAborted } from '@tributary/server';
+import { anySignal, Fault, settledWithin, type Time, unlessAborted } from '@tributary/server';
 import { connect, ErrorCode, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { natsErrorInWords } from './nats-failure.js';
@@ -50,6 +50,7 @@ export class NatsConnectionKeeper {
       began: 'there is no connection to NATS; copies follow by polling, and gateways do not cache',
       ended: 'the connection to NATS is back',
       patienceMs: PATIENCE_MS,
+      time: options.time,
     });
   }
 
@@ -157,8 +158,7 @@ export class NatsConnectionKeeper {
       return 'closed';
     } finally {
       this.#current = null;
-      const timeout = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
-      await unlessAborted(connection.close(), timeout).catch(() => undefined);
+      await settledWithin(CLOSE_TIMEOUT_MS, [connection.close()], this.#options.time);
     }
   }
 

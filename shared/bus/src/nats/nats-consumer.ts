@@ -1,4 +1,4 @@
-import { unlessAborted } from '@tributary/server';
+import { settledWithin, type Timers, unlessAborted } from '@tributary/server';
 import type { JsMsg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { type LoggedEvent, loggedEventSchema } from '../event.js';
@@ -16,6 +16,7 @@ export interface NatsConsumerOptions {
   /** The name of the durable consumer. */
   readonly durable: string;
   readonly logger: Logger;
+  readonly timers: Timers;
   readonly onEvents: (events: readonly LoggedEvent[]) => Promise<void>;
 }
 
@@ -30,7 +31,7 @@ export class NatsConsumer {
     this.#options = options;
   }
 
-  /** Receives on one connection, having made the stream and the consumer when they are gone. See `NatsSubscriptionOptions.receive`. */
+  /** Receives on one connection, creating the stream and the consumer when they are missing. See `NatsSubscriptionOptions.receive`. */
   async receive(connection: NatsConnection, working: () => void, signal: AbortSignal): Promise<void> {
     const { source, durable } = this.#options;
     const stream = streamOf(source);
@@ -43,7 +44,7 @@ export class NatsConsumer {
       max_messages: MAX_IN_FLIGHT,
       expires: PULL_EXPIRES_MS,
       idle_heartbeat: HEARTBEAT_MS,
-      // It does not wait for what is gone to come back: we make it.
+      // It does not wait for a missing stream or consumer: `receive` creates it.
       abort_on_missing_resource: true,
     });
     const stop = () => void messages.close();
@@ -60,7 +61,7 @@ export class NatsConsumer {
       for await (const message of messages) this.#deliver(message);
     } finally {
       signal.removeEventListener('abort', stop);
-      // They come again.
+      // JetStream delivers them again.
       this.#waiting = [];
     }
   }
@@ -68,9 +69,7 @@ export class NatsConsumer {
   /** Waits for the batch that takes effect now, at most 2 s. */
   async stop(): Promise<void> {
     this.#waiting = [];
-    await unlessAborted(this.#working ?? Promise.resolve(), AbortSignal.timeout(STOP_TIMEOUT_MS)).catch(
-      () => undefined,
-    );
+    if (this.#working !== null) await settledWithin(STOP_TIMEOUT_MS, [this.#working], this.#options.timers);
   }
 
   #deliver(message: JsMsg): void {
@@ -94,12 +93,12 @@ export class NatsConsumer {
       for (const { message } of readable) message.ack();
     } catch (error) {
       // The listener reports what lasts.
-      this.#options.logger.debug({ err: error }, 'events were not applied; they come again');
+      this.#options.logger.debug({ err: error }, 'events were not applied; JetStream delivers them again');
       for (const { message } of readable) message.nak(REDELIVER_AFTER_MS);
     }
   }
 
-  /** @returns null for a message that is no event; it does not come again, and consumers read the event log in its place */
+  /** @returns null for a message that is no event; it is not delivered again, and consumers read the event log instead */
   #read(message: JsMsg): LoggedEvent | null {
     try {
       return loggedEventSchema.parse(message.json());

@@ -1,4 +1,4 @@
-import { Fault, type Timers, unlessAborted } from '@tributary/server';
+import { Fault, settledWithin, type Time, unlessAborted } from '@tributary/server';
 import type { Msg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { type NatsConnectionKeeper, PATIENCE_MS } from './nats-connection.js';
@@ -11,7 +11,7 @@ const CONFIRM_TIMEOUT_MS = 2000;
 export interface NatsSubscriptionOptions {
   readonly connections: NatsConnectionKeeper;
   readonly logger: Logger;
-  readonly timers: Timers;
+  readonly time: Time;
   /** What is received, for logs and `/health/ready`: `events of users`. */
   readonly what: string;
   /**
@@ -36,6 +36,7 @@ export class NatsSubscription {
       began: `${options.what} cannot be received from NATS`,
       ended: `${options.what} are received from NATS again`,
       patienceMs: PATIENCE_MS,
+      time: options.time,
     });
     this.#running = this.#run();
   }
@@ -50,11 +51,11 @@ export class NatsSubscription {
   async stop(): Promise<void> {
     this.#stopped.abort();
     this.#fault.stop();
-    await unlessAborted(this.#running, AbortSignal.timeout(STOP_TIMEOUT_MS)).catch(() => undefined);
+    await settledWithin(STOP_TIMEOUT_MS, [this.#running], this.#options.time);
   }
 
   async #run(): Promise<void> {
-    const { connections, receive, timers } = this.#options;
+    const { connections, receive, time } = this.#options;
     const { signal } = this.#stopped;
     while (!signal.aborted && !connections.closed) {
       let connection: NatsConnection | null = null;
@@ -66,7 +67,7 @@ export class NatsSubscription {
         // The connection keeper reports the loss of the connection.
         if (connection && !connection.isClosed()) this.#fault.failed(natsErrorInWords(error));
       }
-      await timers.sleep(RETRY_MS, signal).catch(() => undefined);
+      await time.sleep(RETRY_MS, signal).catch(() => undefined);
     }
   }
 }

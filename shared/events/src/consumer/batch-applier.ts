@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { ConsumerFaults } from './consumer-faults.js';
 import type { ConsumerProgress } from './consumer-progress.js';
 import type { CopyState } from './copy-state.js';
+import type { DeadLetterStore } from './dead-letter-store.js';
 import { applyOrDeadLetter } from './dead-letters.js';
 import type { EventSubscription } from './event-subscription.js';
 
@@ -11,7 +12,7 @@ import type { EventSubscription } from './event-subscription.js';
 const PAGE = 500;
 
 export interface BatchApplierOptions<Tables> {
-  readonly consumer: string;
+  readonly deadLetters: DeadLetterStore<Tables>;
   readonly subscription: EventSubscription<Tables>;
   readonly state: CopyState;
   readonly progress: ConsumerProgress<Tables>;
@@ -69,10 +70,10 @@ export class BatchApplier<Tables> {
   }
 
   async #commit(events: readonly LoggedEvent[]): Promise<void> {
-    const { consumer, subscription, progress } = this.#options;
+    const { deadLetters, subscription, progress } = this.#options;
     if (!events.some(subscription.filter)) return progress.skip(events);
     await applyOrDeadLetter(events, {
-      consumer,
+      deadLetters,
       apply: subscription.apply,
       commit: (part, apply) => progress.commit(part, subscription.filter, apply),
       onDeadLetter: (event, error) => this.#reportParked(event, error),

@@ -1,4 +1,4 @@
-import { Fault } from '@tributary/server';
+import { Fault, type Time } from '@tributary/server';
 import type { Logger } from 'pino';
 import { inOneLine } from '../copies/audit.js';
 
@@ -19,10 +19,10 @@ export class ConsumerFaults {
   #commitFails = false;
 
   /** @param signal nothing is reported after it is aborted */
-  constructor(source: string, logger: Logger, signal: AbortSignal) {
+  constructor(source: string, logger: Logger, signal: AbortSignal, time: Time) {
     this.#signal = signal;
     const fault = (began: string, ended: string, level: 'warn' | 'error' = 'warn') =>
-      new Fault({ logger, began, ended, level, details: { source }, patienceMs: PATIENCE_MS });
+      new Fault({ logger, began, ended, level, details: { source }, patienceMs: PATIENCE_MS, time });
     this.unread = fault(
       'the event log cannot be read; what the event bus does not bring is missing in the copy',
       'the event log can be read again',

@@ -1,13 +1,8 @@
 import { databaseProblem, openDatabase } from '@tributary/postgres';
 import { settingOf } from '@tributary/server';
 import type { Kysely } from 'kysely';
-import {
-  type DeadLetter,
-  discardDeadLetter,
-  listDeadLetters,
-  type RetryResult,
-  retryDeadLetters,
-} from './dead-letters.js';
+import type { DeadLetter } from './dead-letter-store.js';
+import { discardDeadLetter, listDeadLetters, type RetryResult, retryDeadLetters } from './dead-letters.js';
 import type { EventSubscription } from './event-subscription.js';
 import { findGap, type Gap, skipGap } from './gap.js';
 
@@ -18,20 +13,20 @@ export interface ConsumerOperationsOptions<Tables> {
   /** The name under which the service stores its positions and dead letters. */
   readonly consumer: string;
   readonly databaseUrl: string;
-  readonly feeds: readonly EventSubscription<Tables>[];
+  readonly subscriptions: readonly EventSubscription<Tables>[];
 }
 
 /**
- * What an operator does about events that a service could not apply, beside the running service. Where the database cannot be used,
+ * Operators' commands for events that a service could not apply, while the service runs. Where the database cannot be used,
  * every method throws a ConfigurationError that names it and its setting.
  */
 export class ConsumerOperations<Tables> {
   readonly consumer: string;
   protected readonly db: Kysely<Tables>;
-  readonly #feeds: readonly EventSubscription<Tables>[];
+  readonly #subscriptions: readonly EventSubscription<Tables>[];
   readonly #databaseUrl: string;
 
-  constructor({ consumer, databaseUrl, feeds }: ConsumerOperationsOptions<Tables>) {
+  constructor({ consumer, databaseUrl, subscriptions }: ConsumerOperationsOptions<Tables>) {
     this.consumer = consumer;
     this.db = openDatabase({
       url: databaseUrl,
@@ -40,7 +35,7 @@ export class ConsumerOperations<Tables> {
       statementTimeoutMs: 0,
       idleInTransactionTimeoutMs: IDLE_IN_TRANSACTION_MS,
     });
-    this.#feeds = feeds;
+    this.#subscriptions = subscriptions;
     this.#databaseUrl = databaseUrl;
   }
 
@@ -50,7 +45,7 @@ export class ConsumerOperations<Tables> {
 
   /** Applies all dead letters, aggregate by aggregate, in order; those that fail again stay. */
   retryDeadLetters(): Promise<RetryResult[]> {
-    return this.explained(retryDeadLetters(this.db, this.consumer, this.#feeds));
+    return this.explained(retryDeadLetters(this.db, this.consumer, this.#subscriptions));
   }
 
   /** @returns whether there was such a letter */
@@ -59,24 +54,24 @@ export class ConsumerOperations<Tables> {
   }
 
   /**
-   * Whether this service can read on in another one's event log, where it has stopped.
+   * Finds the gap that keeps this service from reading on in another one's event log.
    *
    * @returns null when it can
    * @throws when the owner does not answer
    */
   async findGap(source: string): Promise<Gap | null> {
-    const feed = this.#feeds.find((each) => each.source === source);
-    return feed ? this.explained(findGap(this.db, this.consumer, feed)) : null;
+    const subscription = this.#subscriptions.find((each) => each.source === source);
+    return subscription ? this.explained(findGap(this.db, this.consumer, subscription)) : null;
   }
 
-  /** Goes on after the events that were deleted. @returns false when the service has moved on by itself */
+  /** Continues after the deleted events. @returns false when the service has moved on by itself */
   skipGap(gap: Gap): Promise<boolean> {
     return this.explained(skipGap(this.db, gap));
   }
 
-  /** The services whose events this one takes. */
+  /** The services whose events this one applies. */
   get sources(): string[] {
-    return this.#feeds.map(({ source }) => source);
+    return this.#subscriptions.map(({ source }) => source);
   }
 
   close(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Clock } from '@tributary/server';
 import type { Kysely } from 'kysely';
+import { type DeadLetterStore, databaseDeadLetters } from './dead-letter-store.js';
 import { lockPosition, readCopyState, type StoredCopyState, storeInSyncTime, storePosition } from './positions.js';
 
 /** A consumer's position, locked until the transaction ends. */
@@ -10,8 +11,9 @@ export interface LockedPosition {
   storeInSyncTime(inSyncAt: number, sinceMs: number): Promise<void>;
 }
 
-/** The port through which a consumer reads and stores how far it is. */
+/** The port through which a consumer reads and stores how far it is, and what it could not apply. */
 export interface ConsumerStore<Tables> {
+  readonly deadLetters: DeadLetterStore<Tables>;
   readState(): Promise<StoredCopyState>;
   /** Runs work in one transaction that holds the lock on the position. */
   locked<Result>(run: (transaction: Kysely<Tables>, position: LockedPosition) => Promise<Result>): Promise<Result>;
@@ -25,6 +27,7 @@ export function databaseConsumerStore<Tables>(
   clock: Clock,
 ): ConsumerStore<Tables> {
   return {
+    deadLetters: databaseDeadLetters(db, { consumer, source }),
     readState: () => readCopyState(db, consumer, source, clock),
     locked: (run) =>
       db.transaction().execute(async (transaction) =>

@@ -44,7 +44,7 @@ export class CopyState {
   #ownerClock: SenderClock;
   /** The term of the owner's relay that announced the last end position. */
   #term: number | undefined;
-  /** Heads beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
+  /** End positions beyond the copy's position, in order: when they are reached, it is in sync as of their time. */
   readonly #endPositionsAhead: EndPosition[] = [];
 
   constructor(clock: Clock = systemTime) {
@@ -65,7 +65,7 @@ export class CopyState {
     if (term !== this.#term) this.#ownerClock = new SenderClock(this.#clock);
     this.#term = term;
     if (at <= 0) return;
-    // The time of the owner's look, not that of its arrival: on the way here more may have been committed.
+    // The time at which the owner read it, not the time of arrival: more may have been committed in between.
     this.#endPositionsAhead.splice(MAX_END_POSITIONS_AHEAD - 1);
     this.#endPositionsAhead.push({ position, at: this.#ownerClock.toLocal(at) });
     this.#noteEndPositionsReached();

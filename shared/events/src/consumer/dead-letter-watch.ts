@@ -1,5 +1,5 @@
 import { addDatabaseGauge } from '@tributary/postgres';
-import { Fault, type Health, repeat } from '@tributary/server';
+import { Fault, type Health, repeat, systemTime, type Time } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
@@ -15,6 +15,8 @@ export interface DeadLetterWatchOptions<Tables> {
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly health: Health;
+  /** The system's time by default. */
+  readonly time?: Time;
 }
 
 /**
@@ -24,13 +26,16 @@ export interface DeadLetterWatchOptions<Tables> {
 export class DeadLetterWatch<Tables> {
   readonly #options: DeadLetterWatchOptions<Tables>;
   readonly #fault: Fault;
+  readonly #time: Time;
   #stop: () => Promise<void> = async () => undefined;
 
   constructor(options: DeadLetterWatchOptions<Tables>) {
     this.#options = options;
-    const { db, logger, metrics, health } = options;
+    const { db, logger, metrics, health, time = systemTime } = options;
+    this.#time = time;
     this.#fault = new Fault({
       logger,
+      time,
       level: 'error',
       began: 'events could not be applied, and have no effect until they are',
       ended: 'there are no dead letters any more',
@@ -46,7 +51,13 @@ export class DeadLetterWatch<Tables> {
 
   start(): void {
     const { logger } = this.#options;
-    this.#stop = repeat({ name: 'watch dead letters', intervalMs: INTERVAL_MS, run: () => this.#look(), logger });
+    this.#stop = repeat({
+      name: 'watch dead letters',
+      intervalMs: INTERVAL_MS,
+      run: () => this.#look(),
+      logger,
+      timers: this.#time,
+    });
   }
 
   async stop(): Promise<void> {
@@ -62,7 +73,7 @@ export class DeadLetterWatch<Tables> {
       return false;
     }
     this.#fault.failed(
-      `${count} ${count === 1 ? 'event waits as a dead letter' : 'events wait as dead letters'}: "npm run tributary -- dead-letters list" shows why, "dead-letters retry" applies them after the cause is mended`,
+      `${count} ${count === 1 ? 'event waits as a dead letter' : 'events wait as dead letters'}: "npm run tributary -- dead-letters list" shows why, "dead-letters retry" applies them after the cause is fixed`,
     );
     await retryDeadLetters(db, consumer, subscriptions, 'erased');
     return false;

@@ -1,12 +1,11 @@
 import type { EndPosition, EventBus, LoggedEvent } from '@tributary/bus';
 import { settledWithin, systemTime, type Time, Turns } from '@tributary/server';
-import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { BatchApplier } from './batch-applier.js';
 import { ConsumerFaults } from './consumer-faults.js';
 import type { ConsumerMetrics } from './consumer-metrics.js';
 import { ConsumerProgress } from './consumer-progress.js';
-import { type ConsumerStore, databaseConsumerStore } from './consumer-store.js';
+import type { ConsumerStore } from './consumer-store.js';
 import { CopyState, type Freshness } from './copy-state.js';
 import { EventLogReader } from './event-log-reader.js';
 import type { EventSubscription } from './event-subscription.js';
@@ -29,7 +28,7 @@ export interface ConsumerOptions<Tables> {
   /** Stays the same from run to run: the position is stored under it. */
   readonly name: string;
   readonly subscription: EventSubscription<Tables>;
-  readonly db: Kysely<Tables>;
+  readonly store: ConsumerStore<Tables>;
   readonly bus: EventBus;
   /** How often the event log is read, in case the bus delivers nothing. */
   readonly pollIntervalMs: number;
@@ -37,8 +36,6 @@ export interface ConsumerOptions<Tables> {
   readonly metrics: ConsumerMetrics;
   /** The system's time by default. */
   readonly time?: Time;
-  /** The service's database by default. */
-  readonly store?: ConsumerStore<Tables>;
 }
 
 /**
@@ -74,12 +71,11 @@ export class EventConsumer<Tables> {
 
   constructor(options: ConsumerOptions<Tables>) {
     this.#options = options;
-    const { name: consumer, subscription, db, logger, metrics, time = systemTime } = options;
+    const { name: consumer, subscription, store, logger, metrics, time = systemTime } = options;
     const { signal } = this.#stopped;
     this.#time = time;
     const state = new CopyState(time);
-    const faults = new ConsumerFaults(subscription.source, logger, signal);
-    const store = options.store ?? databaseConsumerStore(db, consumer, subscription.source, time);
+    const faults = new ConsumerFaults(subscription.source, logger, signal, time);
     const progress = new ConsumerProgress<Tables>({
       store,
       state,
@@ -89,7 +85,7 @@ export class EventConsumer<Tables> {
     });
     const database = this.#database;
     const applier = new BatchApplier<Tables>({
-      consumer,
+      deadLetters: store.deadLetters,
       subscription,
       state,
       progress,
@@ -144,7 +140,7 @@ export class EventConsumer<Tables> {
    * in sync until the database answers.
    */
   async recall(): Promise<void> {
-    await settledWithin(RECALL_MS, [this.#database.take(() => this.#progress.recall())]);
+    await settledWithin(RECALL_MS, [this.#database.take(() => this.#progress.recall())], this.#time);
   }
 
   /** Starts to apply events. */
@@ -163,7 +159,7 @@ export class EventConsumer<Tables> {
   async stop(): Promise<void> {
     this.#stopped.abort();
     const unsubscribed = this.#busSubscription.then((unsubscribe) => unsubscribe());
-    await settledWithin(STOP_MS, [unsubscribed, this.#polling, this.#log.over, this.#database.over]);
+    await settledWithin(STOP_MS, [unsubscribed, this.#polling, this.#log.over, this.#database.over], this.#time);
     this.#faults.stop();
   }
 

@@ -1,6 +1,6 @@
 import type { LoggedEvent } from '@tributary/bus';
 import type { Kysely } from 'kysely';
-import type { EventLogClient } from '../event-log/event-log-client.js';
+import type { EventLog } from '../event-log/event-log-client.js';
 
 /** Registers a function that runs after the transaction has committed, for example to count. It does not run after a rollback. */
 export type OnCommit = (run: () => void) => void;
@@ -20,7 +20,7 @@ export type ApplyEvents<Tables> = (
 export interface EventSubscription<Tables> {
   /** The service that owns the events. */
   readonly source: string;
-  readonly eventLog: EventLogClient;
+  readonly eventLog: EventLog;
   /** Whether an event may have an effect here; other events are skipped. */
   readonly filter: (event: LoggedEvent) => boolean;
   /** Called with events that pass the filter. */

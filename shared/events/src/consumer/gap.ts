@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import type { EventLogClient } from '../event-log/event-log-client.js';
+import type { EventLog } from '../event-log/event-log-client.js';
 import { EventsDeletedError } from '../outbox/outbox.js';
 import { lockPosition, storePosition } from './positions.js';
 
@@ -20,7 +20,7 @@ export interface Gap {
 export async function findGap<Tables>(
   db: Kysely<Tables>,
   consumer: string,
-  { source, eventLog }: { readonly source: string; readonly eventLog: EventLogClient },
+  { source, eventLog }: { readonly source: string; readonly eventLog: EventLog },
 ): Promise<Gap | null> {
   const { rows } = await sql<{ position: number }>`
     select position from consumer_positions where consumer = ${consumer} and source = ${source}
@@ -38,8 +38,8 @@ export async function findGap<Tables>(
 }
 
 /**
- * Moves the consumer beyond the gap, so that it applies what comes next. What its copies are to have of the deleted events must have
- * been copied from the owner after the gap was found.
+ * Moves the consumer beyond the gap, so that it applies what comes next. The effects of the deleted events must have been copied from
+ * the owner after the gap was found.
  *
  * @returns false when the consumer has moved meanwhile; then nothing is done
  */

@@ -1,4 +1,4 @@
-import { isPassing } from '@tributary/server';
+import { isTransient } from '@tributary/server';
 
 /**
  * Does work on all items at once. When that fails, it does the halves one after the other, in order, down to the single items that
@@ -18,7 +18,7 @@ export async function inHalves<Item>(
   try {
     await run(items);
   } catch (error) {
-    if (isPassing(error)) throw error;
+    if (isTransient(error)) throw error;
     if (items.length === 1) return onFailure(only, error);
     const middle = Math.ceil(items.length / 2);
     await inHalves(items.slice(0, middle), run, onFailure);

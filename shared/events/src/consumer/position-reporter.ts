@@ -1,5 +1,5 @@
 import type { Clock } from '@tributary/server';
-import type { EventLogClient } from '../event-log/event-log-client.js';
+import type { EventLog } from '../event-log/event-log-client.js';
 import type { ConsumerFaults } from './consumer-faults.js';
 
 /** How often an unchanged position is reported: the owner's database may have been restored meanwhile. */
@@ -7,7 +7,7 @@ const REPORT_MS = 60_000;
 
 export interface PositionReporterOptions {
   readonly consumer: string;
-  readonly eventLog: EventLogClient;
+  readonly eventLog: EventLog;
   readonly faults: ConsumerFaults;
   readonly clock: Clock;
   readonly signal: AbortSignal;

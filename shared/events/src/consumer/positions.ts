@@ -30,8 +30,8 @@ export async function createConsumerTables(db: Kysely<unknown>): Promise<void> {
 }
 
 /**
- * A migration step: as of when each copy was last known to be in sync, by the clock of this database, and the position that it had
- * reached then. Null where it never was, as far as is known.
+ * A migration step: when each copy was last in sync, by the clock of this database, and the position that it had
+ * reached then. Null where it never was.
  */
 export async function addInSyncTimes(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -114,7 +114,7 @@ export async function lockPosition<Tables>(
   return (await lock()).rows[0]?.position ?? 0;
 }
 
-/** Keeps a position that is locked. */
+/** Stores a position that is locked. */
 export async function storePosition<Tables>(
   transaction: Kysely<Tables>,
   consumer: string,

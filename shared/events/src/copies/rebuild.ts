@@ -1,5 +1,6 @@
 import { exclusively, inSavepoint } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
+import { databaseDeadLetters } from '../consumer/dead-letter-store.js';
 import { type Application, applyOrDeadLetter } from '../consumer/dead-letters.js';
 import type { ApplyEvents } from '../consumer/event-subscription.js';
 import { lockPosition } from '../consumer/positions.js';
@@ -65,13 +66,14 @@ async function rebuildThroughShadow<Tables>(
     create temporary table ${sql.table(shadow)} (like ${sql.table(copy.table)} including all);
     create temporary table ${sql.table(letters)} (like dead_letters including all)
   `.execute(connection);
+  const deadLetters = databaseDeadLetters(connection, { consumer, source: copy.source, table: letters });
   let position = 0;
   /** Applies the next page of the event log. @returns whether there was one */
   const applyPage = async (commit: Application<Tables>['commit']): Promise<boolean> => {
     const { events } = await copy.eventLog.read(position, PAGE);
     const last = events.at(-1);
     if (!last) return false;
-    await applyOrDeadLetter(events, { consumer, letters, apply, commit });
+    await applyOrDeadLetter(events, { deadLetters, apply, commit });
     onEvents?.(events.length);
     position = last.position;
     return true;

@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Fault, type Health } from '@tributary/server';
+import { Fault, type Health, systemTime, type Time } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
@@ -24,6 +23,8 @@ export interface ScheduleOptions<Tables> {
   readonly health: Health;
   /** Runs after the comparisons; absent in services without such checks. */
   readonly audit?: Audit<Tables> | undefined;
+  /** The system's time by default. */
+  readonly time?: Time;
 }
 
 /**
@@ -35,7 +36,7 @@ export interface ScheduleOptions<Tables> {
 export function scheduleVerification<Tables>(
   openDatabase: (stopped: AbortSignal) => Kysely<Tables>,
   copies: readonly VerifiableCopy<Tables>[],
-  { intervalMs, after, logger, metrics, health, audit }: ScheduleOptions<Tables>,
+  { intervalMs, after, logger, metrics, health, audit, time = systemTime }: ScheduleOptions<Tables>,
 ): { stop(): Promise<void> } {
   const found = new Gauge({
     name: 'copy_differences',
@@ -47,14 +48,14 @@ export function scheduleVerification<Tables>(
   const stopped = new AbortController();
   const comparing = openDatabase(stopped.signal);
   const runAudit = audit && auditor((signal) => audit(comparing, signal), logger, metrics);
-  const faults = new Map(copies.map(({ source }) => [source, differenceFault(source, logger)]));
+  const faults = new Map(copies.map(({ source }) => [source, differenceFault(source, logger, time)]));
   for (const [source, fault] of faults) {
     health.add({ name: `rows of ${source}`, required: false, check: () => fault.cause });
   }
   // While rows differ, a shorter interval shows a repair soon.
   const interval = () =>
     [...faults.values()].some(({ cause }) => cause !== null) ? Math.min(intervalMs, AGAIN_MS) : intervalMs;
-  const pause = () => sleep(interval(), undefined, { signal: stopped.signal }).catch(() => undefined);
+  const pause = () => time.sleep(interval(), stopped.signal).catch(() => undefined);
   const run = async () => {
     const stop = new Promise<void>((resolve) => stopped.signal.addEventListener('abort', () => resolve()));
     await Promise.race([after, stop]);
@@ -63,7 +64,7 @@ export function scheduleVerification<Tables>(
       if (stopped.signal.aborted) return;
       for (const copy of copies) {
         try {
-          const differences = await findDifferences(comparing, copy, stopped.signal);
+          const differences = await findDifferences(comparing, copy, stopped.signal, time);
           found.set({ source: copy.source }, differences.length);
           const fault = faults.get(copy.source);
           if (differences.length === 0) fault?.worked();
@@ -93,9 +94,10 @@ export function scheduleVerification<Tables>(
   };
 }
 
-const differenceFault = (source: string, logger: Logger) =>
+const differenceFault = (source: string, logger: Logger, time: Time) =>
   new Fault({
     logger,
+    time,
     level: 'error',
     began: 'a copy differs from its owner',
     ended: 'the copy is again what its owner has',

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoggedEvent } from '@tributary/bus';
 import { inSavepoint } from '@tributary/postgres';
+import { systemTime, type Timers } from '@tributary/server';
 import { type Kysely, sql } from 'kysely';
 import type { ApplyEvents } from '../consumer/event-subscription.js';
 import { inHalves } from '../consumer/halves.js';
@@ -43,12 +43,13 @@ export async function findDifferences<Tables>(
   db: Kysely<Tables>,
   copy: Comparison,
   signal?: AbortSignal,
+  timers: Timers = systemTime,
 ): Promise<Difference[]> {
   let differences: Difference[] = [];
   for (let look = 1; look <= LOOKS; look++) {
     differences = await compareOnce(db, copy, signal);
     if (differences.length === 0 || look === LOOKS) break;
-    await sleep(BETWEEN_LOOKS_MS, undefined, signal && { signal });
+    await timers.sleep(BETWEEN_LOOKS_MS, signal);
   }
   return differences;
 }
@@ -146,8 +147,8 @@ export async function compareOnce<Tables>(
       )
       .map(({ range }) => range),
   );
-  const known = new Set(theirs.map(({ range }) => range));
-  for (const { range } of ours) if (!known.has(range)) suspects.add(range);
+  const owned = new Set(theirs.map(({ range }) => range));
+  for (const { range } of ours) if (!owned.has(range)) suspects.add(range);
 
   const differences: Difference[] = [];
   for (const range of suspects) differences.push(...(await compareRange(db, copy, range, signal)));

@@ -13,12 +13,16 @@ export const FORMER_EVENT_LOG_PATH = '/ledger';
 const TIMEOUT_MS = 5000;
 const pageSchema = z.object({ head: z.number(), more: z.boolean(), events: z.array(loggedEventSchema) });
 
-/** Another service's event log. */
-export interface EventLogClient {
-  /** @throws EventsDeletedError when retention has deleted what was asked for, or whatever `signal` says when it ends the request */
+/** The port through which a consumer reads another service's event log. */
+export interface EventLog {
+  /** @throws EventsDeletedError when retention has deleted the events, or the reason of `signal` when it ends the request */
   read(after: number, limit: number, signal?: AbortSignal): Promise<EventLogPage>;
   /** Reports to the owner what a consumer has applied, so that retention keeps the rest; `signal` ends the wait. */
   reportPosition(consumer: string, position: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Another service's event log, and the present state of its aggregates to compare copies with. */
+export interface EventLogClient extends EventLog {
   /** Checksums of all that the owner has of a type, by range. It may take minutes; `signal` ends the wait. */
   rangeChecksums(aggregateType: string, signal?: AbortSignal): Promise<RangeChecksum[]>;
   /** What the owner has of a type in one range. It may take minutes; `signal` ends the wait. */
@@ -104,7 +108,7 @@ class UnexpectedStatusError extends Error {
   }
 }
 
-/** Says who did not answer, and why. @param timeoutMs how long it had, when that is why */
+/** Names the service that did not answer, and the cause. @param timeoutMs how long it had, when that is why */
 function unreachable(url: string, error: unknown, timeoutMs: number | null): Error {
   const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
   const why =

@@ -81,7 +81,7 @@ export async function createOutbox(db: Kysely<unknown>): Promise<void> {
  *
  * The index of what has no position yet becomes the only one by sequence, and nothing else is to be used: the whole event log must
  * not be read for it, however wrong the planner is about how much that is (after an import, it was all). Each statement of the function
- * sees what was committed before it, so whoever waits for the lock on the event log goes on from where the other one stopped. A database that
+ * sees what was committed before it, so the next holder of the lock on the event log continues where the last one stopped. A database that
  * has it already adds `createRelayLease`.
  */
 export async function createNumbering(db: Kysely<unknown>): Promise<void> {
@@ -190,7 +190,7 @@ interface OutboxRow {
   data: Record<string, unknown>;
 }
 
-/** A page of a event log, and how far the whole event log goes. */
+/** A page of an event log, and the log's end position. */
 export interface EventLogPage {
   readonly head: number;
   /** Whether something is committed that has no position yet: then more events follow after `head`. */
@@ -198,7 +198,7 @@ export interface EventLogPage {
   readonly events: readonly LoggedEvent[];
 }
 
-/** Positions were asked for that retention has deleted: a copy that needs them must be rebuilt from its owner. */
+/** Retention has deleted the requested events: a copy that needs them must be rebuilt from its owner. */
 export class EventsDeletedError extends Error {
   override readonly name = 'EventsDeletedError';
 }

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { LoggedEvent } from '@tributary/bus';
 import { listenToNotifications } from '@tributary/postgres';
 import { type Kysely, sql } from 'kysely';
@@ -30,17 +32,12 @@ export interface DatabaseOutboxOptions<Tables> {
   readonly source: string;
   readonly databaseUrl: string;
   readonly db: Kysely<Tables>;
-  /** Identifies the relay among all relays of the service. */
-  readonly relayId: string;
 }
 
-/** The outbox in the service's database. */
-export function databaseOutbox<Tables>({
-  source,
-  databaseUrl,
-  db,
-  relayId,
-}: DatabaseOutboxOptions<Tables>): OutboxStore {
+/** The outbox in the service's database, for one relay. */
+export function databaseOutbox<Tables>({ source, databaseUrl, db }: DatabaseOutboxOptions<Tables>): OutboxStore {
+  // Readable for an operator who inspects the database.
+  const relayId = `${hostname()} ${process.pid} ${randomUUID()}`;
   return {
     claimLead: (limit) => claimLead(db, relayId, limit),
     releaseLead: () => releaseLead(db, relayId),

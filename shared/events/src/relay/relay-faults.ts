@@ -1,4 +1,4 @@
-import { Fault, type Health } from '@tributary/server';
+import { Fault, type Health, type Time } from '@tributary/server';
 import type { Logger } from 'pino';
 
 /** Events that wait for a shorter time are not reported. */
@@ -11,6 +11,7 @@ export interface RelayFaultsOptions {
   readonly logger: Logger;
   readonly health: Health;
   readonly retentionMs: number;
+  readonly time: Time;
 }
 
 /** The faults of one relay: each is logged when it begins and when it ends; three of them degrade the health. */
@@ -26,32 +27,37 @@ export class RelayFaults {
   /** Events do not fit into the bus. */
   readonly tooLarge: Fault;
 
-  constructor({ source, logger, health, retentionMs }: RelayFaultsOptions) {
+  constructor({ source, logger, health, retentionMs, time }: RelayFaultsOptions) {
     this.waits = new Fault({
       logger,
+      time,
       began: 'events wait in the outbox',
       ended: 'events are published again',
       patienceMs: PATIENCE_MS,
     });
     this.notInvalidated = new Fault({
       logger,
+      time,
       level: 'error',
       began: 'the invalidations of some events could not be sent; caches discard what they have of this service',
       ended: 'invalidations are sent again',
     });
     this.unpurged = new Fault({
       logger,
+      time,
       began: 'erased personal data could not be purged from the event bus yet; the purge is repeated',
       ended: 'erased personal data was purged from the event bus',
     });
     this.unretained = new Fault({
       logger,
+      time,
       began: 'retention deletes no events',
       ended: 'retention deletes events again',
       patienceMs: Math.min(RETENTION_PATIENCE_MS, retentionMs),
     });
     this.tooLarge = new Fault({
       logger,
+      time,
       began: 'events are too large for the event bus; consumers read them from the event log',
       ended: 'events fit into the event bus again',
       details: { source },

@@ -1,15 +1,12 @@
-import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
 import type { EventBus, LoggedEvent } from '@tributary/bus';
 import { type Health, settledWithin, systemTime, type Time } from '@tributary/server';
-import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { BusEraser } from './bus-eraser.js';
 import type { InvalidatedBy } from './invalidation-of.js';
 import { sendInvalidations } from './invalidation-sender.js';
 import { beginLead, type Lead } from './lead.js';
-import { databaseOutbox, type OutboxStore } from './outbox-store.js';
+import type { OutboxStore } from './outbox-store.js';
 import { PublishedMarker } from './published-marker.js';
 import { Publisher } from './publisher.js';
 import { RelayFaults } from './relay-faults.js';
@@ -28,10 +25,9 @@ const UNPUBLISHED_MS = 8000;
 const STOP_MS = 600;
 const RELEASE_MS = 400;
 
-export interface RelayOptions<Tables> {
+export interface RelayOptions {
   readonly source: string;
-  readonly databaseUrl: string;
-  readonly db: Kysely<Tables>;
+  readonly store: OutboxStore;
   readonly bus: EventBus;
   readonly logger: Logger;
   readonly metrics: Registry;
@@ -44,8 +40,6 @@ export interface RelayOptions<Tables> {
   readonly consumers: readonly string[];
   /** The system's time by default. */
   readonly time?: Time;
-  /** The outbox in `db` by default. */
-  readonly store?: OutboxStore;
 }
 
 /**
@@ -59,8 +53,8 @@ export interface RelayOptions<Tables> {
  * earlier term are ignored. Personal data that arrives late is purged: what is erased in the first seconds of a term is purged again
  * when nothing can be in transit any more.
  */
-export class Relay<Tables> {
-  readonly #options: RelayOptions<Tables>;
+export class Relay {
+  readonly #options: RelayOptions;
   readonly #time: Time;
   readonly #store: OutboxStore;
   readonly #stopped = new AbortController();
@@ -75,14 +69,11 @@ export class Relay<Tables> {
   #stopWatching: () => Promise<void> = async () => undefined;
   #running: Promise<void> = Promise.resolve();
 
-  constructor(options: RelayOptions<Tables>) {
+  constructor(options: RelayOptions) {
     this.#options = options;
-    const { source, databaseUrl, db, bus, logger, metrics, health, retentionMs, consumers } = options;
+    const { source, store, bus, logger, metrics, health, retentionMs, consumers } = options;
     const time = options.time ?? systemTime;
-    // Readable for an operator who inspects the database.
-    const relayId = `${hostname()} ${process.pid} ${randomUUID()}`;
-    const store = options.store ?? databaseOutbox({ source, databaseUrl, db, relayId });
-    const faults = new RelayFaults({ source, logger, health, retentionMs });
+    const faults = new RelayFaults({ source, logger, health, retentionMs, time });
     const holds = (lead: Lead) => this.#holds(lead);
     const marker = new PublishedMarker({ store, timers: time, logger, signal: this.#stopped.signal });
     const onPurged = (lead: Lead) => marker.mark(lead);
@@ -142,6 +133,7 @@ export class Relay<Tables> {
     await settledWithin(
       STOP_MS,
       work.map(async (part) => part),
+      this.#time,
     );
     const { logger } = this.#options;
     const release = this.#store

@@ -1,6 +1,6 @@
 import { GraphQLError, type GraphQLErrorExtensions, type GraphQLErrorOptions } from 'graphql';
 import type { ErrorCode, ErrorReason } from './error-catalogue.js';
-import { isPassing, tookTooLong } from './failure.js';
+import { isTransient, tookTooLong } from './failure.js';
 
 export type { ErrorCode, ErrorReason } from './error-catalogue.js';
 
@@ -34,7 +34,7 @@ export class ApiError<Code extends ErrorCode = ErrorCode> extends GraphQLError {
 export const badUserInput = (field: string, message: string, reason?: ErrorReason<'BAD_USER_INPUT'>): ApiError =>
   new ApiError('BAD_USER_INPUT', message, reason === undefined ? { field } : { field, reason });
 
-/** The thing that a command should change does not exist. (A query returns null instead.) */
+/** The object that a command should change does not exist. (A query returns null instead.) */
 export const notFound = (what: string, id: string): ApiError =>
   new ApiError('NOT_FOUND', `There is no ${what} with id "${id}".`, { field: 'id' });
 
@@ -82,7 +82,7 @@ export function presentError(
 
   report(cause, error.path);
   const withRequest = (code: ErrorCode, message: string) => withDetails(error, { code, requestId }, message);
-  if (isPassing(cause)) {
+  if (isTransient(cause)) {
     return withRequest('SUBGRAPH_UNAVAILABLE', 'The service cannot reach its data at the moment; try again.');
   }
   if (tookTooLong(cause)) return withRequest('TIMEOUT', 'The database took too long; request less, or try again.');
@@ -97,7 +97,7 @@ function isOfRequest(error: GraphQLError, cause: unknown): boolean {
   return error.path === undefined || (cause instanceof GraphQLError && cause.nodes !== undefined);
 }
 
-/** The same error with a code (and another message or reason), where it is known what kind of fault it is. */
+/** The same error with a code (and another message or reason). */
 export function withCode<Code extends ErrorCode>(
   error: GraphQLError,
   code: Code,
@@ -112,7 +112,7 @@ function withDetails(error: GraphQLError, details: GraphQLErrorExtensions, messa
   return errorAt(message, locations, { path, extensions: { ...extensions, ...details } });
 }
 
-/** An error at locations that are known. (From nodes, graphql-js finds them by reading the document from its start, for each error.) */
+/** An error at given locations. (From nodes, graphql-js finds them by reading the document from its start, for each error.) */
 export function errorAt(
   message: string,
   locations: GraphQLError['locations'],

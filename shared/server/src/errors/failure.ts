@@ -1,4 +1,4 @@
-/** What pg, its pool and Kysely say, without a code, when there is no way to the database. */
+/** Messages of pg, its pool and Kysely, without a code, when the database cannot be reached. */
 const NO_CONNECTION = new Set([
   'timeout exceeded when trying to connect',
   'timeout expired',
@@ -12,7 +12,7 @@ const NO_CONNECTION = new Set([
   'driver has already been destroyed',
 ]);
 
-/** There is no connection to the database: it does not answer, which its watch reports. `code` is that of the cause. */
+/** There is no connection to the database: it does not answer, which `DatabaseWatch` reports. `code` is that of the cause. */
 export class DatabaseAwayError extends Error {
   override readonly name = 'DatabaseAwayError';
   readonly code: string | undefined;
@@ -23,17 +23,17 @@ export class DatabaseAwayError extends Error {
   }
 }
 
-/** How an error that ended a request or a task is logged: what the watch of the database reports needs no further mention. */
+/** The log level of an error that ended a request or a task: `debug` for what `DatabaseWatch` reports already. */
 export const levelOf = (error: unknown): 'debug' | 'error' => (error instanceof DatabaseAwayError ? 'debug' : 'error');
 
 const STATEMENT_CANCELLED = '57014';
 
 /**
- * Whether an error is of the database or the way to it, and no fault of what was asked: connection lost (08), resources (53),
+ * Whether the same work may succeed later, because the database or the connection failed: connection lost (08), resources (53),
  * shut down (57P), deadlock (40), lock not available (55), a transaction that hung (25P03), or no answer at all. A statement that
- * was cancelled because it took too long (57014) is a fault of what was asked: waiting for a lock ends earlier, as 55P03.
+ * was cancelled because it took too long (57014) is not transient; waiting for a lock ends earlier, as 55P03.
  */
-export function isPassing(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   if (error instanceof DatabaseAwayError) return true;
   const { code, message = '' } = (error ?? {}) as NodeJS.ErrnoException;
   if (code === undefined) return NO_CONNECTION.has(message);

@@ -25,14 +25,14 @@ export interface GraphQLRequest {
   readonly variables: Readonly<Record<string, unknown>>;
   /** Mutations are refused over GET. */
   readonly method: 'GET' | 'POST';
-  /** The request as it was sent, to tell whether two are the same. */
+  /** The request as it was sent, to compare two requests. */
   readonly text: string;
   readonly http: FastifyRequest;
   /** Calls back when the client is gone before its answer is. */
   onGone(callback: () => void): void;
 }
 
-/** The request is turned away before it is looked into, with an HTTP status that says so. */
+/** The request is rejected before it is parsed, with an HTTP status of its own. */
 export class RequestRefusedError<Code extends ErrorCode = ErrorCode> extends ApiError<Code> {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -127,13 +127,13 @@ export function varyWithAccept(reply: FastifyReply): void {
   reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`);
 }
 
-/** What is got by GET may be kept, but is asked for again each time: whether it is still the same. */
+/** A response to GET may be stored, but must be revalidated each time. */
 function isUnchanged(reply: FastifyReply, body: string | Buffer, { headers }: FastifyRequest): boolean {
   const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
   const isOwn = headers.authorization !== undefined || headers.cookie !== undefined;
   reply.header('etag', etag).header('cache-control', `${isOwn ? 'private' : 'public'}, no-cache`);
-  const known = headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, ''));
-  return known?.some((tag) => tag === etag || tag === '*') ?? false;
+  const stored = headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+  return stored?.some((tag) => tag === etag || tag === '*') ?? false;
 }
 
 /** Writes a result with its errors as clients may see them. */
@@ -152,7 +152,7 @@ export function write(
   return new WrittenResult(JSON.stringify(shown), data !== undefined, headers);
 }
 
-/** The name that a gateway's client gave the operation, where the gateway says it. */
+/** The client's operation name, where the gateway sends it. */
 function operationOf({ headers }: FastifyRequest): { readonly operation?: string } {
   const name = headers[OPERATION_NAME_HEADER];
   return typeof name === 'string' ? { operation: name.slice(0, MAX_OPERATION_NAME) } : {};

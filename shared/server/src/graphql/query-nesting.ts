@@ -5,7 +5,7 @@ export interface NestingLimits {
 }
 
 /**
- * Finds what is nested deeper in a GraphQL document than it may be. Parsers recurse with every bracket, so this is known before
+ * Finds what is nested deeper in a GraphQL document than it may be. Parsers recurse with every bracket, so this is checked before
  * anything parses. Strings and comments are skipped; the rest of the syntax is left to the parser.
  */
 export function findNestingFault(query: string, limits: NestingLimits): keyof NestingLimits | null {

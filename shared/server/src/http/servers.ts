@@ -5,11 +5,11 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const REQUEST_TIMEOUT_MS = 60_000;
-/** Longer than load balancers keep their connections, so that it is they who close them. */
+/** Longer than load balancers keep their connections, so that the load balancer closes them. */
 const KEEP_ALIVE_MS = 72_000;
 const LOOK_MS = 10;
 
-/** The sockets that a service answers at, and how they come to an end without a request being lost. */
+/** The sockets of a service, which close without losing a request. */
 export class Servers {
   readonly #servers: Server[] = [];
   readonly #connections = new Set<Socket>();
@@ -22,12 +22,12 @@ export class Servers {
     this.#onClientError = onClientError;
   }
 
-  /** Whether it is on its way out: answers should end their connections. */
+  /** Whether the service is shutting down: responses should close their connections. */
   get draining(): boolean {
     return this.#draining;
   }
 
-  /** Says that the service is on its way out. Whoever balances load looks for another one; connections are still taken. */
+  /** Announces the shutdown to load balancers. Connections are still accepted. */
   announceEnd(): void {
     this.#draining = true;
   }
@@ -61,12 +61,12 @@ export class Servers {
   }
 
   /**
-   * Takes no more connections, and lets those that are there end: each with its next answer, which must say
+   * Accepts no more connections, and lets open ones end: each with its next response, which must have
    * `connection: close`. Idle ones are closed after `patienceMs`.
    */
   async drain(patienceMs: number): Promise<void> {
     this.#draining = true;
-    // Not the HTTP server's own way: that cuts idle connections, over which a request may be coming just now.
+    // Not the HTTP server's own way: that cuts idle connections, on which a request may be arriving.
     for (const server of this.#servers) NetServer.prototype.close.call(server);
     const until = performance.now() + patienceMs;
     while (this.#connections.size > 0 && performance.now() < until) await sleep(LOOK_MS);

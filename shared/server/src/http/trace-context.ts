@@ -5,7 +5,7 @@ const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{
 const TRACESTATE = /^[\x20-\x7e\t]{1,512}$/;
 
 /**
- * Removes trace headers that are malformed or too long, as W3C Trace Context asks: nothing stores or forwards them.
+ * Removes trace headers that are malformed or too long, as W3C Trace Context requires: nothing stores or forwards them.
  * `tracestate` means nothing without a valid `traceparent`.
  */
 export function dropMalformedTraceHeaders(headers: IncomingHttpHeaders): void {

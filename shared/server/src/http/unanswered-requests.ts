@@ -26,8 +26,8 @@ interface Unanswered {
 const isAnswered = ({ reply }: Unanswered) => reply.raw.writableEnded;
 
 /**
- * The requests whose client does not have its response yet. Each gets one: where a handler never answers (an exception ended what it
- * waits for, say), the client gets an error after a minute, or when the process ends.
+ * The requests whose client does not have its response yet. Each gets one: where a handler never responds (for example, an exception ended what it
+ * waits for), the client gets an error after a minute, or when the process ends.
  */
 export class UnansweredRequests {
   /**
@@ -50,7 +50,7 @@ export class UnansweredRequests {
 
   /**
    * Waits until every response is with its client. GraphQL requests that are left without one at the end are answered with an error,
-   * and those of other services and of monitoring, which ask again anyway, sooner. Responses that are still on their way are cut.
+   * and those of other services and of monitoring, which retry anyway, sooner. Responses that are still on their way are cut.
    *
    * @returns how many were answered with an error
    */

@@ -10,9 +10,9 @@ const LOOK_MS = 1000;
 export interface ComparedClock {
   /** Whose it is: the name of a service, or `database`. */
   readonly source: string;
-  /** By how many milliseconds it is ahead of this process's clock (negative: behind); null while that is not known. */
+  /** By how many milliseconds it is ahead of this process's clock (negative: behind); null while that is unknown. */
   readonly offsetMs: () => number | null;
-  /** What a difference means for whoever reads the log, as the end of a sentence. */
+  /** What a difference affects, for the log, as the end of a sentence. */
   readonly effect: string;
 }
 
@@ -32,7 +32,7 @@ export class Clocks {
       registers: [metrics],
       aggregator: 'max',
       collect() {
-        // What is no longer known is not shown.
+        // An unknown offset has no sample.
         this.reset();
         for (const { clock } of compared) {
           const offsetMs = clock.offsetMs();
@@ -66,7 +66,7 @@ export class Clocks {
   #look(): void {
     for (const { clock, fault } of this.#compared) {
       const offsetMs = clock.offsetMs();
-      // While it is not known, what was known last holds.
+      // While the offset is unknown, the last state holds.
       if (offsetMs === null) continue;
       if (Math.abs(offsetMs) > TOLERANCE_MS) fault.failed(describe(clock.source, offsetMs));
       else fault.worked();

@@ -2,9 +2,9 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 
-/** One part may take so long to close. */
+/** How long one part may take to close. */
 const STEP_MS = 1200;
-/** All parts together; those that are left then are told to close, and not waited for. */
+/** How long all parts may take; those that are left then are closed with LATE_STEP_MS each. */
 const TOTAL_MS = 2500;
 const LATE_STEP_MS = 100;
 

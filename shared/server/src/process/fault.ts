@@ -12,15 +12,15 @@ export interface FaultOptions {
   readonly details?: Readonly<Record<string, unknown>>;
   /** What else is logged when it is over. */
   readonly summary?: () => Readonly<Record<string, unknown>>;
-  /** A fault that is over within so many milliseconds is not reported. Default 0. */
+  /** A fault that ends within this time, in milliseconds, is not reported. Default 0. */
   readonly patienceMs?: number;
   readonly level?: 'info' | 'warn' | 'error';
   readonly time?: Time;
 }
 
 /**
- * A fault of one kind that comes and goes. It is logged once when it begins and once when it is over, however often its cause is
- * reported meanwhile, and `cause` is for `/health/ready`.
+ * A recurring fault. It is logged once when it begins and once when it ends, however often it is reported in between. `cause` is
+ * for `/health/ready`.
  */
 export class Fault {
   readonly #options: FaultOptions;
@@ -35,12 +35,12 @@ export class Fault {
     this.#time = options.time ?? systemTime;
   }
 
-  /** Why something does not work now; null while it does, and until `patienceMs` have passed. */
+  /** The cause of the present fault; null while there is none, and until `patienceMs` have passed. */
   get cause(): string | null {
     return this.#logged ? this.#cause : null;
   }
 
-  /** Something did not work. @param cause an error, or why */
+  /** Reports a failure. @param cause an error or a description */
   failed(cause: unknown): void {
     if (this.#cause === null) {
       this.#beganAt = this.#time.monotonic();
@@ -51,7 +51,7 @@ export class Fault {
     if (!this.#timer) this.#logBeginning();
   }
 
-  /** It works. */
+  /** Reports a success: the fault is over. */
   worked(): void {
     if (this.#cause === null) return;
     this.#clear();
@@ -62,7 +62,7 @@ export class Fault {
     logger.info({ ...details, ...summary?.(), seconds }, ended);
   }
 
-  /** Nothing more is reported: it is shut down. */
+  /** Stops reporting, at shutdown. */
   stop(): void {
     this.#clear();
     this.#logged = false;

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { type DestinationStream, pino } from 'pino';
 
 /**
- * Where a logger writes. When nobody reads the pipe any more, or the disk is full, its lines are lost, and nothing waits for them:
+ * Where a logger writes. When the reader of the pipe is gone, or the disk is full, lines are lost and nothing waits for them:
  * the destination's own flushSync, which pino calls after a fatal line and at the exit, would try again for ever.
  */
 export function logOutput(fd: 1 | 2): DestinationStream {

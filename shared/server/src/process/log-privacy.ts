@@ -50,12 +50,12 @@ function withoutCredentials(url: string): string {
   return end === -1 ? url : `://***${url.slice(end)}`;
 }
 
-/** Why something failed, as logs, dead letters and `/health/ready` say it. */
+/** The cause of a failure, in the form of logs, dead letters and `/health/ready`. */
 export function causeOf(failure: unknown): string {
   return failure instanceof Error ? withoutValues(failure, failure.message) : String(failure);
 }
 
-/** An error as it is logged: its type, message, stack and cause, and of its properties only those that are known to be harmless. */
+/** An error as it is logged: its type, message, stack and cause, and only the properties that cannot hold data of users. */
 function describeError(error: unknown, causes = MAX_CAUSES): unknown {
   if (!(error instanceof Error)) return { type: typeof error };
   const described: Record<string, unknown> = {

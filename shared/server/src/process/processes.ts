@@ -11,18 +11,18 @@ import {
 
 /** A new process must serve within this time, or the old ones stay. */
 const START_MS = 60_000;
-/** How much longer than it may take a process that is told to end is waited for, before it is killed. */
+/** A process that has not ended this long after its time limit is killed. */
 const KILL_AFTER_MS = 1000;
 /** One Ctrl-C may arrive twice: from the terminal, and from npm. A second signal is one that comes later than this. */
 const SAME_SIGNAL_MS = 500;
 /** How long until a process that ended by itself is started again; it doubles while that goes on. */
 const RESTART_MS = 250;
 const MAX_RESTART_MS = 30_000;
-/** Who lived longer was well. */
+/** A process that lived longer was healthy: the restart delay begins again at RESTART_MS. */
 const WELL_MS = 10_000;
 const METRICS_MS = 3000;
 
-/** What processes tell each other. */
+/** The messages between processes. After SIGHUP a primary of an earlier release runs workers of this one, so their form stays. */
 type Message =
   | UnexpectedErrorMessage
   | { readonly tell: 'serving' }
@@ -32,13 +32,13 @@ type Message =
 /** Whether this is one of several processes behind one port. */
 export const isOneOfSeveral = (): boolean => cluster.isWorker;
 
-/** Tells the process that started this one that it serves. */
-export function tellServing(): void {
+/** Reports to the primary process that this one serves. */
+export function reportServing(): void {
   process.send?.({ tell: 'serving' } satisfies Message);
 }
 
 export interface ProcessesOptions {
-  /** The program's, as the metrics say it. */
+  /** The name of the program, as in the metrics. */
   readonly name: string;
   readonly count: number;
   /** The longest that one of them takes to end. */
@@ -47,8 +47,8 @@ export interface ProcessesOptions {
 }
 
 /**
- * Serves in so many processes, which take turns at one port. One that ends by itself is started anew; SIGHUP replaces them
- * one by one, each when the next serves, by whatever program is there now (but ends them when a terminal is closed); SIGTERM and SIGINT
+ * Serves in `count` processes, which share one port. A process that ends unexpectedly is restarted; SIGHUP replaces them
+ * one by one, each when the next one serves, by the program that is installed now (but ends them when a terminal is closed); SIGTERM and SIGINT
  * end them all, and a second signal at once. They end when the process that started them is killed.
  *
  * @param serve what each of them does; with one process, this one does it
@@ -91,7 +91,7 @@ class Processes {
   }
 
   start(): void {
-    cluster.on('message', (worker, message: Message) => void this.#hear(worker, message));
+    cluster.on('message', (worker, message: Message) => void this.#onMessage(worker, message));
     // From a terminal it means that this was closed.
     process.on('SIGHUP', () => (process.stdout.isTTY ? void this.#end() : this.#replaceAll()));
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#onSignal(signal));
@@ -108,16 +108,16 @@ class Processes {
     const startedAt = performance.now();
     this.#workers.add(worker);
     worker.once('exit', (code, signal) => {
-      // Otherwise it was told to end.
+      // Otherwise it was asked to stop.
       if (this.#workers.delete(worker) && !this.#ending)
-        this.#mourn(worker, code, signal, performance.now() - startedAt);
+        this.#onUnexpectedExit(worker, code, signal, performance.now() - startedAt);
     });
     return worker;
   }
 
-  #mourn(worker: Worker, code: number | null, signal: string | null, livedMs: number): void {
+  #onUnexpectedExit(worker: Worker, code: number | null, signal: string | null, livedMs: number): void {
     if (!this.#everServed && code !== 0 && signal === null) {
-      // It has said why; the others would say the same.
+      // It has logged the reason, which is the same for the others.
       process.exitCode = code ?? 1;
       void this.#end();
       return;
@@ -130,7 +130,7 @@ class Processes {
     }, this.#restartMs);
   }
 
-  async #hear(worker: Worker, message: Message): Promise<void> {
+  async #onMessage(worker: Worker, message: Message): Promise<void> {
     if (message.tell === 'serving') {
       this.#everServed = true;
       this.#serving.add(worker);
@@ -202,7 +202,7 @@ class Processes {
     if (this.#endingSince === null) {
       void this.#end();
     } else if (performance.now() - this.#endingSince > SAME_SIGNAL_MS) {
-      this.#logger.warn({ signal }, 'told to stop a second time; every process ends at once');
+      this.#logger.warn({ signal }, 'a second stop signal; every process ends at once');
       for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL');
       process.exit(1);
     }
@@ -218,10 +218,10 @@ class Processes {
 
 let lastId = 0;
 
-/** What Prometheus is told: the figures of this process, or of all that serve behind its port. */
+/** Reads the metrics of this process, or of all processes behind its port. */
 export function metricsReader(own: Registry): () => Promise<string> {
   if (!cluster.isWorker) return () => own.metrics();
-  // For whichever process is asked.
+  // Prometheus may scrape any of them.
   prometheus.AggregatorRegistry.setRegistries(own);
   return async () => (await metricsOfAll(++lastId)) ?? own.metrics();
 }
@@ -229,15 +229,15 @@ export function metricsReader(own: Registry): () => Promise<string> {
 function metricsOfAll(id: number): Promise<string | null> {
   return new Promise((resolve) => {
     const settle = (text: string | null) => {
-      process.off('message', hear);
+      process.off('message', onMessage);
       clearTimeout(timer);
       resolve(text);
     };
-    const hear = (message: Message) => {
+    const onMessage = (message: Message) => {
       if (message?.tell === 'metrics' && message.id === id) settle(message.text);
     };
     const timer = setTimeout(() => settle(null), METRICS_MS);
-    process.on('message', hear);
+    process.on('message', onMessage);
     process.send?.({ tell: 'metrics?', id } satisfies Message);
   });
 }

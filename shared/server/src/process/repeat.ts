@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { DatabaseAwayError } from '../errors/failure.js';
 import { causeOf } from './log-privacy.js';
+import { systemTime, type Timers } from './time.js';
 
 export interface Repeated {
   /** What is done, in words for a log. */
@@ -10,10 +10,12 @@ export interface Repeated {
   /** @returns whether there may be more to do at once */
   readonly run: () => Promise<boolean>;
   readonly logger: Logger;
+  /** The system's timers by default. */
+  readonly timers?: Timers;
 }
 
-/** Does something again and again, with a pause when there is nothing left to do. @returns how to stop */
-export function repeat({ name, intervalMs, run, logger }: Repeated): () => Promise<void> {
+/** Runs a task repeatedly, with a pause when there is nothing left to do. @returns how to stop */
+export function repeat({ name, intervalMs, run, logger, timers = systemTime }: Repeated): () => Promise<void> {
   const stopped = new AbortController();
   const { signal } = stopped;
   let problem: string | null = null;
@@ -25,7 +27,7 @@ export function repeat({ name, intervalMs, run, logger }: Repeated): () => Promi
         if (problem !== null) logger.info({ task: name }, 'it works again');
         problem = null;
       } catch (error) {
-        // The watch of the database says so.
+        // `DatabaseWatch` reports it.
         if (error instanceof DatabaseAwayError) logger.debug({ task: name, err: error }, 'a regular task failed');
         else {
           const now = causeOf(error);
@@ -33,7 +35,7 @@ export function repeat({ name, intervalMs, run, logger }: Repeated): () => Promi
           problem = now;
         }
       }
-      if (!more) await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
+      if (!more) await timers.sleep(intervalMs, signal).catch(() => undefined);
     }
   })();
   return async () => {

@@ -1,10 +1,10 @@
 import { ConfigurationError, got } from '../config/environment.js';
 
-/** Errors of ours whose message says all that is to be known. */
+/** Errors of ours whose message is complete; a stack adds nothing. */
 const PLAIN = new Set(['ImportConflictError', 'AlreadyRunningError']);
 
 /**
- * What the person who starts a program can put right, in words for that person; null when the fault is the program's own.
+ * Describes a problem that the operator can fix; null when it is a fault of the program.
  *
  * @param program as in the names of its settings: `gateway`
  */

@@ -1,6 +1,6 @@
 import { setTimeout as sleepFor } from 'node:timers/promises';
 
-/** Tells the time. Both readings are milliseconds and may have fractions. */
+/** Reads the time. Both readings are milliseconds and may have fractions. */
 export interface Clock {
   /** Milliseconds since 1970. May jump when an operator or NTP sets the system's clock. */
   now(): number;

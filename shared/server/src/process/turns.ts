@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { systemTime, type Timers } from './time.js';
 
 /** Runs what it is given one after the other. */
 export class Turns {
@@ -17,9 +17,13 @@ export class Turns {
 }
 
 /** Waits until all is settled, or the time is over. */
-export async function settledWithin(timeoutMs: number, promises: readonly Promise<unknown>[]): Promise<void> {
+export async function settledWithin(
+  timeoutMs: number,
+  promises: readonly Promise<unknown>[],
+  timers: Timers = systemTime,
+): Promise<void> {
   const settled = new AbortController();
-  const time = sleep(timeoutMs, undefined, { signal: settled.signal }).catch(() => undefined);
+  const time = timers.sleep(timeoutMs, settled.signal).catch(() => undefined);
   await Promise.race([Promise.allSettled(promises), time]);
   settled.abort();
 }

@@ -2,10 +2,10 @@ import cluster from 'node:cluster';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 
-/** `exit` is one of several processes that ended without being told to. */
+/** `exit`: one of several processes ended unexpectedly. */
 type Kind = 'rejection' | 'exception' | 'exit';
 
-/** What one of several processes tells the first, whose count outlives it. */
+/** Sent to the primary process, whose count outlives the sender. */
 export interface UnexpectedErrorMessage {
   readonly tell: 'unexpected error';
   readonly kind: Kind;
@@ -40,7 +40,7 @@ export function handleUnexpectedErrors(logger: Logger, shutDown: () => void): vo
 export function exposeUnexpectedErrors(metrics: Registry): void {
   new Counter({
     name: 'unexpected_errors_total',
-    help: 'Rejected promises and exceptions that no code handled, and processes (of several) that ended without being told to',
+    help: 'Rejected promises and exceptions that no code handled, and processes (of several) that ended unexpectedly',
     labelNames: ['kind'],
     registers: [metrics],
     collect() {

@@ -1,5 +1,5 @@
 /**
- * Waits for a promise until the signal is aborted. What the promise stands for goes on all the same.
+ * Waits for a promise until the signal is aborted. The work behind the promise continues.
  *
  * @throws the signal's reason when it is aborted first
  */

@@ -1,4 +1,4 @@
-import { causeOf, isPassing } from '@tributary/server';
+import { causeOf, isTransient } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { OrdersTables } from '../storage/tables.js';
@@ -23,7 +23,7 @@ export async function moveOverdueSagas(
   try {
     return (await moveDue(db, settings, BATCH)).length === BATCH;
   } catch (error) {
-    if (isPassing(error)) throw error;
+    if (isTransient(error)) throw error;
   }
   for (let moved = 0; moved < BATCH; moved++) {
     if (!(await moveOldest(db, settings, logger))) return false;
@@ -61,7 +61,7 @@ async function moveOldest(db: Kysely<OrdersTables>, settings: PlacementSettings,
     });
     return moved.length > 0;
   } catch (error) {
-    if (isPassing(error) || !oldest) throw error;
+    if (isTransient(error) || !oldest) throw error;
     logger.error({ problem: causeOf(error), order: oldest.id }, 'an overdue saga could not be moved on');
     await new SagaStore(db).postpone(oldest.id, RETRY_MS);
     return true;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Origin } from '@tributary/bus';
-import { ApiError, badUserInput, conflict, isPassing, notFound } from '@tributary/server';
+import { ApiError, badUserInput, conflict, isTransient, notFound } from '@tributary/server';
 import { requireIdempotencyKey, requireReference, requireText } from '@tributary/subgraph';
 import DataLoader from 'dataloader';
 import type { Kysely } from 'kysely';
@@ -214,7 +214,7 @@ export class Placement {
     try {
       return await this.#placeAll(orders);
     } catch (error) {
-      if (isPassing(error)) throw error;
+      if (isTransient(error)) throw error;
       if (orders.length === 1) return [error as Error];
       const middle = Math.ceil(orders.length / 2);
       return [...(await this.#placeApart(orders.slice(0, middle))), ...(await this.#placeApart(orders.slice(middle)))];

@@ -4,11 +4,11 @@ import type { Logger } from 'pino';
 import type { z } from 'zod';
 import type { serveSettings } from '../config/serve-settings.js';
 import { describeVariables, misspelledVariables } from '../config/variables.js';
-import { refuseUnusableAddress } from './listen-address.js';
+import { refuseUnusableAddress } from '../process/listen-address.js';
+import { settingOf, startProblem } from '../process/start-problem.js';
 import type { Served } from './run-service.js';
-import { settingOf, startProblem } from './start-problem.js';
 
-// What a program loads before it knows that its settings are right: nothing that takes long.
+// Loaded before the settings are checked: import nothing here that takes long.
 
 /** A command that a program's entry file understands. */
 export interface Command {
@@ -41,7 +41,7 @@ export async function runCommand(
     process.exitCode = 2;
     return;
   }
-  // One of several processes has the same variables as the one that started it, which has said so.
+  // The primary process has warned already; its workers have the same variables.
   for (const { given, meant } of cluster.isWorker ? [] : misspelledVariables(settings, process.env)) {
     process.stderr.write(`${program}: warning: ${given} is not a setting; did you mean ${meant}?\n`);
   }
@@ -55,7 +55,7 @@ export async function runCommand(
 }
 
 /**
- * The command that serves. The code is loaded when it is known that it can start.
+ * The command that serves. The code is loaded after the checks.
  *
  * @param load loads what is served
  * @param check throws a ConfigurationError for what else would make the start fail

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import { CLOSE_MS, type HttpService } from '../http/http-service.js';
-import { isOneOfSeveral } from './processes.js';
-import { handleUnexpectedErrors } from './unexpected-errors.js';
+import { isOneOfSeveral } from '../process/processes.js';
+import { handleUnexpectedErrors } from '../process/unexpected-errors.js';
 
-/** How long clients that keep a connection may use it once more after SIGTERM. */
+/** How long after SIGTERM a client may send one more request on a kept-alive connection. */
 const PATIENCE_MS = 1000;
 /** One Ctrl-C may arrive twice: from the terminal, and from npm. A second signal is one that comes later than this. */
 const SAME_SIGNAL_MS = 500;
@@ -17,7 +17,7 @@ export class Shutdown {
   #service: Pick<HttpService, 'close'> | null = null;
   #beganAt: number | null = null;
 
-  /** @param delayMs how long, after the signal, connections are still taken */
+  /** @param delayMs how long after the signal connections are still accepted */
   constructor(delayMs: number, logger: Logger) {
     this.#delayMs = delayMs;
     this.#logger = logger;
@@ -29,7 +29,7 @@ export class Shutdown {
     return this.#beganAt !== null;
   }
 
-  /** What is closed at the end; before, there is nothing to close, and the process ends at once. */
+  /** Sets the service to close; until then a signal ends the process at once. */
   closes(service: Pick<HttpService, 'close'>): void {
     this.#service = service;
   }
@@ -39,8 +39,8 @@ export class Shutdown {
       this.#logger.info({ signal }, 'stopping');
       this.#begin(0);
     } else if (!isOneOfSeveral() && performance.now() - this.#beganAt > SAME_SIGNAL_MS) {
-      // One of several may be told more than once; the process that started it ends it at once, if need be.
-      this.#logger.warn({ signal }, 'told to stop a second time; the process ends at once');
+      // One of several may receive more than one signal; the primary process kills it if need be.
+      this.#logger.warn({ signal }, 'a second stop signal; the process ends at once');
       process.exit(1);
     }
   }
@@ -52,7 +52,7 @@ export class Shutdown {
     setTimeout(() => {
       this.#logger.error(
         { afterMs: this.#delayMs + END_MS },
-        'it could not be closed in time; the process ends all the same',
+        'it could not be closed in time; the process ends anyway',
       );
       process.exit(1);
     }, this.#delayMs + END_MS);

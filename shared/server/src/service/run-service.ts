@@ -2,9 +2,9 @@ import { type Logger, pino } from 'pino';
 import type { z } from 'zod';
 import type { serveSettings } from '../config/serve-settings.js';
 import type { HttpService } from '../http/http-service.js';
-import { logOutput } from './log-output.js';
-import { privateLogs } from './log-privacy.js';
-import { isOneOfSeveral, serveInProcesses, tellServing } from './processes.js';
+import { logOutput } from '../process/log-output.js';
+import { privateLogs } from '../process/log-privacy.js';
+import { isOneOfSeveral, reportServing, serveInProcesses } from '../process/processes.js';
 import { END_MS, Shutdown } from './shutdown.js';
 
 /** A logger that writes JSON lines to standard output, without secrets and data of users. */
@@ -12,12 +12,12 @@ export function createLogger(name: string, level: string): Logger {
   return pino({ ...privateLogs, name, level }, logOutput(1));
 }
 
-/** What is served: it listens, and may want something to be there first. */
+/** A service, and a promise that it waits for before it is ready. */
 export type Served = Pick<HttpService, 'listen' | 'close'> & { readonly ready?: Promise<unknown> };
 
 /**
- * Serves until SIGTERM or SIGINT, or until an exception that nothing handled; then it drains and ends. In as many processes as the
- * settings say.
+ * Serves until SIGTERM or SIGINT, or until an exception that nothing handled; then it drains and ends. The setting
+ * PROCESSES is the number of processes.
  */
 export async function serve(
   name: string,
@@ -31,12 +31,12 @@ export async function serve(
     const service = await create(logger);
     shutdown.closes(service);
     try {
-      // One that is alone listens at once, to say at /health/ready what it waits for; one of several would be asked.
+      // A single process listens at once, to report at /health/ready what it waits for; one of several would receive requests.
       if (isOneOfSeveral()) await service.ready;
       await Promise.all([service.listen(), service.ready]);
-      tellServing();
+      reportServing();
     } catch (error) {
-      // What is closed while it starts cannot start, and ends in order.
+      // A service that is closed while it starts fails to start; the shutdown continues.
       if (!shutdown.begun) throw error;
     }
   });
