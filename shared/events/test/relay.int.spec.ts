@@ -223,8 +223,10 @@ test.skipIf(!NATS_IS_HERE)(
     ).toEqual({
       'erasure from the event bus': expect.stringContaining('purge'),
     });
-    expect(erased.flatMap(({ touched }) => touched)).toEqual([{ position: 1, entities: ['Item:i1'], erased: true }]);
-    // Whoever leads next must know that there is something to purge.
+    // The message may carry the next event's invalidations, too.
+    const purged = erased.flatMap(({ touched }) => touched).filter((touch) => touch.erased);
+    expect(purged).toEqual([{ position: 1, entities: ['Item:i1'], erased: true }]);
+    // The relay that leads next must find that there is something to purge.
     expect(await query(databases, 'select published::int from ledger')).toEqual([{ published: 0 }]);
 
     await manager.streams.delete('tributary_items');
