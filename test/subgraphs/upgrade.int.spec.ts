@@ -1,10 +1,9 @@
-import { definition as orders } from '@tributary/orders';
 import { definition as products } from '@tributary/products';
 import { readSuperstore } from '@tributary/superstore';
 import { definition as users } from '@tributary/users';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cloneDatabases, createEmptyDatabases, type TestDatabases } from '../harness/databases.ts';
+import { cloneDatabases, type TestDatabases } from '../harness/databases.ts';
 import { rebuildAtMigration } from '../harness/earlier-databases.ts';
 import { startGraph, type TestGraph } from '../harness/graph.ts';
 import { codesOf } from '../harness/graphql-client.ts';
@@ -253,23 +252,4 @@ describe('a search finds what was stored before:', () => {
     const copies = await databases.query('orders', "select name, version from users_copy where id = 'decomposed'");
     expect(copies).toEqual([{ name: 'Jos\u00e9 N\u00fa\u00f1ez', version: 2 }]);
   });
-});
-
-test('orders that were written before ceee23a are refused with what to do, and stay', async () => {
-  const earlier = await createEmptyDatabases();
-  try {
-    const { migrations } = await orders.load();
-    await rebuildAtMigration(earlier, 'orders', migrations, '0004-consumers', async () => undefined);
-    await earlier.query(
-      'orders',
-      `insert into order_events (order_id, version, type, data, at) values ('old', 1, 'OrderPlaced', '{}', now())`,
-    );
-    const request = { databaseUrl: earlier.urls.orders, scale: 1, readHistory: readSuperstore };
-    await expect(orders.setUp(request)).rejects.toThrow('run "setup" of ceee23a first');
-    expect(await earlier.query('orders', 'select order_id, version from order_events')).toEqual([
-      { order_id: 'old', version: 1 },
-    ]);
-  } finally {
-    await earlier.drop();
-  }
 });

@@ -47,7 +47,7 @@ export function invalidatedBy({ aggregateType, aggregateId, data }: LoggedEvent)
   return [`Order:${aggregateId}`, `User:${customerId}`, ...lines.map(({ productId }) => `Product:${productId}`)];
 }
 
-/** Records one event for each order of the store, with its state: an import writes orders without. */
+/** Tells in one event of each order what came into the store without: an import, or what was there before events were told. */
 export async function recordWhatIsThere(
   transaction: Kysely<OrdersTables>,
   onOrders?: (count: number) => void,
