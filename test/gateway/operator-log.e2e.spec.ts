@@ -42,7 +42,10 @@ beforeAll(async () => {
       (response) => response?.status === 200,
       50_000,
     );
-    if (level === 'info') await program.printed(/gateway listens/);
+    if (level === 'info') {
+      // Lines may reach the test after the response that says "ready".
+      await Promise.all([program.printed(/gateway listens/), program.printed(/serving a new supergraph/)]);
+    }
     return { url, program };
   };
   const [info, warn] = await Promise.all([start('info'), start('warn')]);
