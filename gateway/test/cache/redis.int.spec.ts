@@ -144,12 +144,15 @@ test.skipIf(!needed)(
     const quiet = new ControlledBus(bus);
     const [writer, reader] = [await start(bus), await start(quiet)];
     try {
-      for (const shiftMs of [3_600_000, -3_600_000]) {
-        // The writer keeps it in Redis, where its clock is changed to another one. Each time it is a new entry.
-        await ask(items.url, 'mutation Change($id: ID!) { change(id: $id) { version } }', { id: 'i0' });
-        const { version } = await until(
+      // The writer stores an entry in Redis, where its clock is changed to another one; the reader answers from it. (A reply
+      // of Redis that is late on a busy machine counts as a miss: then the next change makes a new entry.)
+      let version = 0;
+      const readShifted = async (shiftMs: number) => {
+        const changed = await ask(items.url, 'mutation Change($id: ID!) { change(id: $id) { version } }', { id: 'i0' });
+        version = changed.data.change.version;
+        await until(
           () => writer.read(),
-          ({ version: read, cached }) => cached && read === (shiftMs > 0 ? 1 : 2),
+          (answer) => answer.cached && answer.version === version,
         );
         await until(
           async () => (await client.keys('tributary:*')).filter((key) => !key.endsWith(':lease')),
@@ -159,11 +162,16 @@ test.skipIf(!needed)(
           const entry = JSON.parse((await client.get(key)) || '{}') as { storedAt?: number };
           if (entry.storedAt) await client.set(key, JSON.stringify({ ...entry, storedAt: entry.storedAt + shiftMs }));
         }
-        const read = await until(
+        return await until(
           () => reader.read({ 'x-max-staleness': '1s' }),
           (answer) => answer.version === version,
         );
-        expect(read.cached).toBe(true);
+      };
+      for (const shiftMs of [3_600_000, -3_600_000]) {
+        const read = await until(
+          () => readShifted(shiftMs),
+          ({ cached }) => cached,
+        );
         expect(read.ageMs).toBeGreaterThanOrEqual(0);
       }
       // The reader hears nothing any more: beyond the bound it asks the owner, whatever the entry's own time says.
@@ -174,7 +182,7 @@ test.skipIf(!needed)(
         async () => performance.now() - heldAt,
         (passedMs) => passedMs > 500,
       );
-      expect(await reader.read({ 'x-max-staleness': '400ms' })).toMatchObject({ version: 3, cached: false });
+      expect(await reader.read({ 'x-max-staleness': '400ms' })).toMatchObject({ version: version + 1, cached: false });
     } finally {
       client.disconnect();
       for (const { gateway } of [writer, reader]) await gateway.close();
