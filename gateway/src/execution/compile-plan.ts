@@ -3,16 +3,17 @@ import type { TypeConditions } from '../lib/type-conditions.js';
 import type { FetchNode, PlanNode, PlanPath } from '../planning/index.js';
 import { compileRewrites } from './data-rewrites.js';
 import { copyOf, mergeInto } from './deep-merge.js';
-import type { EntityCall } from './entity-batch.js';
+import type { EntityFetch } from './entity-batch.js';
+import type { EntityBatcher } from './entity-batcher.js';
 import type { EntityKeys } from './entity-keys.js';
 import type { ExecutionContext } from './execution-context.js';
+import type { Executor } from './executor.js';
 import { addEntityErrors, addRootErrors } from './fetch-errors.js';
 import { collect, collectChains, collectPaths } from './flatten.js';
 import { compileContext } from './from-context.js';
 import { compileRepresentation } from './representations.js';
 import { withoutRootCondition } from './root-condition.js';
-import type { SubgraphCalls } from './subgraph-executor.js';
-import type { SubgraphOperation, SubgraphOperations } from './subgraph-operation.js';
+import { type SubgraphOperation, type SubgraphOperations, variablesOf } from './subgraph-operation.js';
 
 /** A node of a plan, compiled: runs on the values that it is about, all of one path. */
 export type RunNode = (run: ExecutionContext, at: Cursor) => Promise<void> | void;
@@ -26,7 +27,8 @@ export interface Cursor {
 /** Compiles plans: what is left for each request is to run them. */
 export class PlanCompiler {
   readonly #types: TypeConditions;
-  readonly #calls: SubgraphCalls;
+  readonly #executor: Executor;
+  readonly #batcher: EntityBatcher;
   readonly #operations: SubgraphOperations;
 
   readonly #keys: EntityKeys | null;
@@ -34,14 +36,16 @@ export class PlanCompiler {
   /** @param keys where they are known, entities are sent only when a key of theirs is */
   constructor(
     types: TypeConditions,
-    calls: SubgraphCalls,
+    executor: Executor,
+    batcher: EntityBatcher,
     operations: SubgraphOperations,
     keys: EntityKeys | null = null,
   ) {
     this.#keys = keys;
     this.#operations = operations;
     this.#types = types;
-    this.#calls = calls;
+    this.#executor = executor;
+    this.#batcher = batcher;
   }
 
   compile(plan: PlanNode): RunNode {
@@ -81,7 +85,7 @@ export class PlanCompiler {
   }
 
   #operation(node: FetchNode): SubgraphOperation {
-    if (this.#calls.has(node.serviceName)) return this.#operations.of(node);
+    if (this.#executor.has(node.serviceName)) return this.#operations.of(node);
     throw new Error(`The plan names a subgraph "${node.serviceName}" that is not there.`);
   }
 
@@ -89,7 +93,8 @@ export class PlanCompiler {
     const operation = this.#operation(withoutRootCondition(node));
     const rewrite = compileRewrites(node.outputRewrites, this.#types);
     return async (run, at) => {
-      const { data, errors = [] } = await this.#calls.ask(run, operation, at.path);
+      const variables = variablesOf(operation, run.variables, []);
+      const { data, errors = [] } = await this.#executor.fetch(run, { operation, variables, path: at.path });
       if (errors.length > 0 || !isObject(data)) {
         addRootErrors(run.errors, operation, { data, errors }, pathsTo(run, at.path));
       }
@@ -111,13 +116,17 @@ export class PlanCompiler {
     const ask = async (
       run: ExecutionContext,
       { path, values }: Cursor,
-      contextual: EntityCall['contextual'],
+      contextual: EntityFetch['contextual'],
       pathsOf: () => Path[],
     ) => {
       const { texts, indices } = represent(values);
       if (texts.length === 0) return;
-      const call = { operation, representations: texts, contextual, path };
-      const { entities, errors } = await this.#calls.askEntities(run, call);
+      const { entities, errors } = await this.#batcher.fetch(run, {
+        operation,
+        representations: texts,
+        contextual,
+        path,
+      });
       if (errors.length > 0) {
         const paths = pathsOf();
         const places = indices.map((index, place) => ({
@@ -142,7 +151,7 @@ export class PlanCompiler {
     return async (run, { path }) => {
       const chains: (readonly JsonObject[])[] = [];
       collectChains(run.data, path, 0, [], chains);
-      const groups = new Map<string, { contextual: EntityCall['contextual']; places: number[] }>();
+      const groups = new Map<string, { contextual: EntityFetch['contextual']; places: number[] }>();
       chains.forEach((chain, place) => {
         const contextual = readContext(chain);
         const key = JSON.stringify(contextual);

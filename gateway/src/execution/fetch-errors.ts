@@ -3,7 +3,7 @@ import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from '
 import { isObject, type Path } from '../lib/json.js';
 import type { SubgraphError, SubgraphResult } from '../subgraph/index.js';
 import { argumentFinder } from './argument-uses.js';
-import { type EntityAnswer, holdsNull } from './entity-batch.js';
+import { containsNull, type EntityResult } from './entity-batch.js';
 import { type SubgraphOperation, selectedNames } from './subgraph-operation.js';
 
 /** How much of a subgraph's `extensions` is passed on, in characters of JSON. */
@@ -32,7 +32,7 @@ export function addRootErrors(
   const nothing: SubgraphError = { message, extensions: withCause({ code: 'INVALID_SUBGRAPH_RESPONSE' }, message) };
   const names = selectedNames(operation, () => true);
   const missing = new Map(
-    names.filter((name) => !isObject(data) || holdsNull(data[name])).map((name) => [name, below(paths, [name])]),
+    names.filter((name) => !isObject(data) || containsNull(data[name])).map((name) => [name, below(paths, [name])]),
   );
   const explained = new Set<string>();
   const usesOf = argumentFinder(operation);
@@ -65,7 +65,7 @@ export interface EntityPlace {
 export function addEntityErrors(
   into: ResponseErrors,
   operation: SubgraphOperation,
-  { entities, errors }: EntityAnswer,
+  { entities, errors }: EntityResult,
   places: readonly EntityPlace[],
 ): void {
   const placesOf = new Map<number, EntityPlace[]>();
@@ -96,10 +96,10 @@ export function addEntityErrors(
     const missing = new Map<string, Path[]>();
     const whole: Path[] = [];
     for (const { index, path, isOf } of places) {
-      if (index < 0 || (indices ? !indices.has(index) : !holdsNull(entities?.[index]))) continue;
+      if (index < 0 || (indices ? !indices.has(index) : !containsNull(entities?.[index]))) continue;
       const entity = entities?.[index];
       const names = selectedNames(operation, isOf);
-      const lacking = isObject(entity) ? names.filter((name) => holdsNull(entity[name])) : names;
+      const lacking = isObject(entity) ? names.filter((name) => containsNull(entity[name])) : names;
       if (lacking.length === 0) whole.push(path);
       for (const name of lacking) {
         const others = missing.get(name);
