@@ -3,13 +3,17 @@ import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
 import { type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { CachePolicy, type EntityCache } from '../cache/index.js';
 import { minPositionsHeader, type Requirements } from '../consistency/index.js';
-import { CachedExecutor } from '../execution/cached-executor.js';
-import { PlanCompiler, type RunNode } from '../execution/compile-plan.js';
-import { EntityBatcher } from '../execution/entity-batcher.js';
-import { EntityKeys } from '../execution/entity-keys.js';
-import type { ExecutionContext } from '../execution/execution-context.js';
-import { copyOfResult, SubgraphExecutor } from '../execution/subgraph-executor.js';
-import { SubgraphOperations } from '../execution/subgraph-operation.js';
+import {
+  CachedExecutor,
+  copyOfResult,
+  EntityBatcher,
+  EntityKeys,
+  type ExecutionContext,
+  PlanCompiler,
+  type RunNode,
+  SubgraphExecutor,
+  SubgraphOperations,
+} from '../execution/index.js';
 import { ResponseErrors } from '../lib/error-list.js';
 import type { JsonObject } from '../lib/json.js';
 import { credentialsOf } from '../lib/partition-key.js';
