@@ -14,40 +14,40 @@ import { SourceLines } from '../operation/source-lines.js';
 import type { SubgraphError } from '../subgraph/index.js';
 import type { SubgraphOperation } from './subgraph-operation.js';
 
-/** How servers name a variable in a message: `Variable "$v0"`, `variable 'v0'`, `$v0`. */
+/** The forms in which servers name a variable in a message: `Variable "$v0"`, `variable 'v0'`, `$v0`. */
 const VARIABLE = /\$(v\d+)\b|\b[Vv]ariable ["'`](v\d+)["'`]/;
 /** The part of a variable's value that is wrong: `at "v0.lines[1].price"`. */
 const PART = /\bat "v\d+((?:\.\w+|\[\d+\])+)"/;
 
 /** An argument in an operation of a plan. */
-interface GivenArgument {
-  /** The response names of the fields from where the fetch starts. */
+interface OperationArgument {
+  /** The response names of the fields from the start of the fetch. */
   readonly fields: readonly string[];
   readonly node: ArgumentNode;
 }
 
-interface ReadOperation {
+interface ParsedOperation {
   readonly lines: SourceLines;
   readonly variables: NonNullable<OperationDefinitionNode['variableDefinitions']>;
-  readonly given: readonly GivenArgument[];
+  readonly args: readonly OperationArgument[];
 }
 
 /**
- * Finds the arguments in an operation of a plan whose value a subgraph's error is about: those with the variable that the message
- * names, or the one at the error's location. The operation is parsed once, for the first error that needs it.
+ * Finds the arguments in an operation of a plan whose values a subgraph's error is about: those with the variable that the message names,
+ * or the one at the error's location. The operation is parsed once, at the first error that needs it.
  */
 export function argumentFinder({ text }: SubgraphOperation): (error: SubgraphError) => readonly ArgumentUse[] {
-  let operation: ReadOperation | undefined;
+  let operation: ParsedOperation | undefined;
   return (error) =>
     argumentUses(error, () => {
-      operation ??= read(text);
+      operation ??= parseOperation(text);
       return operation;
     });
 }
 
 function argumentUses(
   { message = '', path, locations = [] }: SubgraphError,
-  operation: () => ReadOperation,
+  operation: () => ParsedOperation,
 ): readonly ArgumentUse[] {
   const [location] = locations;
   const mentioned = VARIABLE.exec(message);
@@ -55,45 +55,45 @@ function argumentUses(
   const [kind, inPath, ...rest] = path ?? [];
   const named = mentioned?.[1] ?? mentioned?.[2] ?? (kind === 'variable' ? String(inPath) : undefined);
   if (named === undefined && !location) return [];
-  const { lines, variables, given } = operation();
+  const { lines, variables, args } = operation();
   const offset = location ? lines.offsetOf(location) : -1;
   const isAtOffset = ({ loc }: ASTNode) => loc !== undefined && loc.start <= offset && offset < loc.end;
   // The error may also be at the variable's definition, with its default value.
   const variable = named ?? variables.find(isAtOffset)?.variable.name.value;
   const part = kind === 'variable' ? rest : partOf(PART.exec(message)?.[1] ?? '');
-  return given.flatMap(({ fields, node: { name, value } }) => {
+  return args.flatMap(({ fields, node: { name, value } }) => {
     const found = variable === undefined ? valueAt(value, isAtOffset) : variableIn(value, variable);
     if (!found) return [];
     return [{ fields, argument: name.value, within: variable === undefined ? found : [...found, ...part] }];
   });
 }
 
-function read(text: string): ReadOperation {
+function parseOperation(text: string): ParsedOperation {
   const document = parse(text);
   const [{ variableDefinitions = [] }] = document.definitions as [OperationDefinitionNode];
-  const given: GivenArgument[] = [];
+  const args: OperationArgument[] = [];
   const fields: FieldNode[] = [];
   visit(document, {
     Field: { enter: (field) => void fields.push(field), leave: () => void fields.pop() },
     Argument(node) {
       const own = fields.filter(({ name }) => name.value !== '_entities');
-      if (own.length > 0) given.push({ fields: own.map(({ alias, name }) => (alias ?? name).value), node });
+      if (own.length > 0) args.push({ fields: own.map(({ alias, name }) => (alias ?? name).value), node });
     },
   });
-  return { lines: new SourceLines(text), variables: variableDefinitions, given };
+  return { lines: new SourceLines(text), variables: variableDefinitions, args };
 }
 
 function partOf(text: string): Path {
   return [...text.matchAll(/\.(\w+)|\[(\d+)\]/g)].map(([, name, index]) => name ?? Number(index));
 }
 
-/** Where in a value a variable is; null when it is not. */
+/** The path of a variable in a value; null when it is not there. */
 function variableIn(value: ValueNode, name: string): Path | null {
   if (value.kind === Kind.VARIABLE) return value.name.value === name ? [] : null;
   return inParts(value, (part) => variableIn(part, name));
 }
 
-/** The innermost part of a value that is at the offset; null when none is. */
+/** The path of the innermost part of a value at the offset; null when there is none. */
 function valueAt(value: ValueNode, isAtOffset: (node: ASTNode) => boolean): Path | null {
   return isAtOffset(value) ? (inParts(value, (part) => valueAt(part, isAtOffset)) ?? []) : null;
 }

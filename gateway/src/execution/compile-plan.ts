@@ -3,95 +3,99 @@ import type { TypeConditions } from '../lib/type-conditions.js';
 import type { FetchNode, PlanNode, PlanPath } from '../planning/index.js';
 import { compileRewrites } from './data-rewrites.js';
 import { copyOf, mergeInto } from './deep-merge.js';
-import type { EntityCall } from './entity-batch.js';
+import type { EntityFetch } from './entity-batch.js';
+import type { EntityBatcher } from './entity-batcher.js';
 import type { EntityKeys } from './entity-keys.js';
 import type { ExecutionContext } from './execution-context.js';
+import type { Executor } from './executor.js';
 import { addEntityErrors, addRootErrors } from './fetch-errors.js';
-import { collect, collectChains, collectPaths } from './flatten.js';
+import { collectAncestors, collectPaths, collectValues } from './flatten.js';
 import { compileContext } from './from-context.js';
-import { compileRepresentation } from './representations.js';
+import { compileRepresentations } from './representations.js';
 import { withoutRootCondition } from './root-condition.js';
-import type { SubgraphCalls } from './subgraph-executor.js';
-import type { SubgraphOperation, SubgraphOperations } from './subgraph-operation.js';
+import { type SubgraphOperation, type SubgraphOperations, variablesOf } from './subgraph-operation.js';
 
-/** A node of a plan, compiled: runs on the values that it is about, all of one path. */
-export type RunNode = (run: ExecutionContext, at: Cursor) => Promise<void> | void;
+/** A compiled node of a plan: executes it for the values at one path. */
+export type RunNode = (context: ExecutionContext, at: Cursor) => Promise<void> | void;
 
-/** Where a node works: the values at a path of the answer. Paths of errors are worked out only when there is an error. */
+/** The values that a node is executed for, and their path in the response. Only errors need the path of each value. */
 export interface Cursor {
   readonly path: PlanPath;
   readonly values: readonly JsonObject[];
 }
 
-/** Compiles plans: what is left for each request is to run them. */
+/** Compiles plans to functions, so that a request only runs them. */
 export class PlanCompiler {
   readonly #types: TypeConditions;
-  readonly #calls: SubgraphCalls;
+  readonly #executor: Executor;
+  readonly #batcher: EntityBatcher;
   readonly #operations: SubgraphOperations;
-
   readonly #keys: EntityKeys | null;
 
-  /** @param keys where they are known, entities are sent only when a key of theirs is */
+  /** @param keys with them, an entity is fetched only if it has a key of the subgraph */
   constructor(
     types: TypeConditions,
-    calls: SubgraphCalls,
+    executor: Executor,
+    batcher: EntityBatcher,
     operations: SubgraphOperations,
     keys: EntityKeys | null = null,
   ) {
     this.#keys = keys;
     this.#operations = operations;
     this.#types = types;
-    this.#calls = calls;
+    this.#executor = executor;
+    this.#batcher = batcher;
   }
 
   compile(plan: PlanNode): RunNode {
     return this.#compile(plan, hasContexts(plan));
   }
 
-  /** @param apart an entity is copied to each of its places, for there it may have other fields: those of a context */
-  #compile(node: PlanNode, apart: boolean): RunNode {
+  /** @param copies whether each occurrence of an entity gets a copy, because arguments from a context make its fields differ */
+  #compile(node: PlanNode, copies: boolean): RunNode {
     switch (node.kind) {
       case 'Sequence': {
-        const nodes = node.nodes.map((each) => this.#compile(each, apart));
-        return async (run, at) => {
-          for (const each of nodes) await each(run, at);
+        const nodes = node.nodes.map((child) => this.#compile(child, copies));
+        return async (context, at) => {
+          for (const child of nodes) await child(context, at);
         };
       }
       case 'Parallel': {
-        const nodes = node.nodes.map((each) => this.#compile(each, apart));
-        return async (run, at) => {
-          await Promise.all(nodes.map((each) => each(run, at)));
+        const nodes = node.nodes.map((child) => this.#compile(child, copies));
+        return async (context, at) => {
+          await Promise.all(nodes.map((child) => child(context, at)));
         };
       }
       case 'Flatten': {
-        const inner = this.#compile(node.node, apart);
+        const inner = this.#compile(node.node, copies);
         const { path } = node;
-        return (run, at) => {
+        return (context, at) => {
           const values: JsonObject[] = [];
-          for (const value of at.values) collect(value, path, 0, values);
-          return values.length === 0 ? undefined : inner(run, { path: [...at.path, ...path], values });
+          for (const value of at.values) collectValues(value, path, 0, values);
+          return values.length === 0 ? undefined : inner(context, { path: [...at.path, ...path], values });
         };
       }
       case 'Fetch':
-        return node.requires ? this.#compileEntityFetch(node, apart) : this.#compileRootFetch(node);
+        return node.requires ? this.#compileEntityFetch(node, copies) : this.#compileRootFetch(node);
       default:
-        // Conditions are settled and @defer is taken out before planning.
+        // Conditions are evaluated and @defer is removed before planning.
         throw new Error(`A plan with a ${node.kind} node cannot be run.`);
     }
   }
 
   #operation(node: FetchNode): SubgraphOperation {
-    if (this.#calls.has(node.serviceName)) return this.#operations.of(node);
+    if (this.#executor.has(node.serviceName)) return this.#operations.of(node);
     throw new Error(`The plan names a subgraph "${node.serviceName}" that is not there.`);
   }
 
   #compileRootFetch(node: FetchNode): RunNode {
     const operation = this.#operation(withoutRootCondition(node));
     const rewrite = compileRewrites(node.outputRewrites, this.#types);
-    return async (run, at) => {
-      const { data, errors = [] } = await this.#calls.ask(run, operation, at.path);
+    return async (context, at) => {
+      const variables = variablesOf(operation, context.variables, []);
+      const { data, errors = [] } = await this.#executor.fetch(context, { operation, variables, path: at.path });
       if (errors.length > 0 || !isObject(data)) {
-        addRootErrors(run.errors, operation, { data, errors }, pathsTo(run, at.path));
+        addRootErrors(context.errors, operation, { data, errors }, pathsTo(context, at.path));
       }
       if (!isObject(data)) return;
       rewrite?.(data);
@@ -99,69 +103,72 @@ export class PlanCompiler {
     };
   }
 
-  #compileEntityFetch(node: FetchNode, apart: boolean): RunNode {
+  #compileEntityFetch(node: FetchNode, copies: boolean): RunNode {
     const operation = this.#operation(node);
-    const represent = compileRepresentation(
+    const represent = compileRepresentations(
       node.requires ?? [],
       node.inputRewrites,
       this.#types,
-      (typeName, isThere) => this.#keys?.isComplete(node.serviceName, typeName, isThere) ?? true,
+      (typeName, hasField) => this.#keys?.hasKey(node.serviceName, typeName, hasField) ?? true,
     );
     const rewrite = compileRewrites(node.outputRewrites, this.#types);
-    const ask = async (
-      run: ExecutionContext,
+    const fetch = async (
+      context: ExecutionContext,
       { path, values }: Cursor,
-      contextual: EntityCall['contextual'],
+      contextual: EntityFetch['contextual'],
       pathsOf: () => Path[],
     ) => {
       const { texts, indices } = represent(values);
       if (texts.length === 0) return;
-      const call = { operation, representations: texts, contextual, path };
-      const { entities, errors } = await this.#calls.askEntities(run, call);
+      const { entities, errors } = await this.#batcher.fetch(context, {
+        operation,
+        representations: texts,
+        contextual,
+        path,
+      });
       if (errors.length > 0) {
         const paths = pathsOf();
-        const places = indices.map((index, place) => ({
+        const occurrences = indices.map((index, i) => ({
           index,
-          path: paths[place] as Path,
-          isOf: (condition: string) => this.#types.holds(condition, String(values[place]?.__typename)),
+          path: paths[i] as Path,
+          isOf: (condition: string) => this.#types.holds(condition, String(values[i]?.__typename)),
         }));
-        addEntityErrors(run.errors, operation, { entities, errors }, places);
+        addEntityErrors(context.errors, operation, { entities, errors }, occurrences);
       }
       if (!entities) return;
       if (rewrite) this.#rewrite(values, entities, indices, rewrite);
-      for (let place = 0; place < values.length; place++) {
-        const received = entities[indices[place] as number];
-        if (isObject(received))
-          mergeInto(values[place] as JsonObject, apart ? copyOf(received) : received, this.#types);
+      for (let i = 0; i < values.length; i++) {
+        const received = entities[indices[i] as number];
+        if (isObject(received)) mergeInto(values[i] as JsonObject, copies ? copyOf(received) : received, this.#types);
       }
     };
-    if (!node.contextRewrites) return (run, at) => ask(run, at, [], () => pathsTo(run, at.path));
+    if (!node.contextRewrites) return (context, at) => fetch(context, at, [], () => pathsTo(context, at.path));
 
-    // Entities whose arguments from a context differ are asked for apart.
+    // Entities with different arguments from a context are fetched separately.
     const readContext = compileContext(node.contextRewrites, this.#types);
-    return async (run, { path }) => {
-      const chains: (readonly JsonObject[])[] = [];
-      collectChains(run.data, path, 0, [], chains);
-      const groups = new Map<string, { contextual: EntityCall['contextual']; places: number[] }>();
-      chains.forEach((chain, place) => {
-        const contextual = readContext(chain);
+    return async (context, { path }) => {
+      const entities: (readonly JsonObject[])[] = [];
+      collectAncestors(context.data, path, 0, [], entities);
+      const byArguments = new Map<string, { contextual: EntityFetch['contextual']; indices: number[] }>();
+      entities.forEach((ancestors, i) => {
+        const contextual = readContext(ancestors);
         const key = JSON.stringify(contextual);
-        const group = groups.get(key);
-        if (group) group.places.push(place);
-        else groups.set(key, { contextual, places: [place] });
+        const equal = byArguments.get(key);
+        if (equal) equal.indices.push(i);
+        else byArguments.set(key, { contextual, indices: [i] });
       });
-      const asked = [...groups.values()].map(({ contextual, places }) => {
-        const values = places.map((place) => chains[place]?.at(-1) as JsonObject);
-        return ask(run, { path, values }, contextual, () => {
-          const paths = pathsTo(run, path);
-          return places.map((place) => paths[place] as Path);
+      const fetches = [...byArguments.values()].map(({ contextual, indices }) => {
+        const values = indices.map((i) => entities[i]?.at(-1) as JsonObject);
+        return fetch(context, { path, values }, contextual, () => {
+          const paths = pathsTo(context, path);
+          return indices.map((i) => paths[i] as Path);
         });
       });
-      await Promise.all(asked);
+      await Promise.all(fetches);
     };
   }
 
-  /** Rewrites what a subgraph gave, each entity once; one that does not say its type is of the type that was asked for. */
+  /** Rewrites fetched entities, each once. An entity without `__typename` has the type of its representation. */
   #rewrite(
     values: Cursor['values'],
     entities: readonly (Json | undefined)[],
@@ -169,11 +176,11 @@ export class PlanCompiler {
     rewrite: (entity: JsonObject) => void,
   ): void {
     const done = new Set<number>();
-    indices.forEach((index, place) => {
+    indices.forEach((index, i) => {
       const received = entities[index];
       if (done.has(index) || !isObject(received)) return;
       done.add(index);
-      received.__typename ??= values[place]?.__typename;
+      received.__typename ??= values[i]?.__typename;
       rewrite(received);
     });
   }
@@ -191,8 +198,8 @@ function hasContexts(node: PlanNode): boolean {
   }
 }
 
-function pathsTo(run: ExecutionContext, path: PlanPath): Path[] {
+function pathsTo(context: ExecutionContext, path: PlanPath): Path[] {
   const paths: Path[] = [];
-  collectPaths(run.data, path, 0, [], paths);
+  collectPaths(context.data, path, 0, [], paths);
   return paths;
 }

@@ -6,7 +6,7 @@ type Rewrite = (value: Json | undefined) => void;
 
 const FRAGMENT = '... on ';
 
-/** What a plan wants changed in what it sends or gets (interface objects, fields renamed for a subgraph), as one function. */
+/** Compiles a plan's rewrites of representations or results (interface objects, renamed fields) to one function. */
 export function compileRewrites(rewrites: readonly PlanRewrite[] | undefined, types: TypeConditions): Rewrite | null {
   if (!rewrites || rewrites.length === 0) return null;
   const compiled = rewrites.map((rewrite) => compileRewrite(rewrite, types));
@@ -35,7 +35,7 @@ function stepInto(element: string, next: Rewrite, types: TypeConditions): Rewrit
   const condition = element.slice(FRAGMENT.length);
   return eachObject((object) => {
     const typeName = object.__typename;
-    // A subgraph that was not asked for the type gave the one that was meant.
+    // Without `__typename`, which the operation did not select, the object has the type that the plan expects.
     if (typeof typeName !== 'string' || types.holds(condition, typeName)) next(object);
   });
 }

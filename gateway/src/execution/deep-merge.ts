@@ -2,13 +2,13 @@ import { isObject, type Json, type JsonObject, own } from '../lib/json.js';
 import type { TypeConditions } from '../lib/type-conditions.js';
 
 /**
- * Adds what another fetch brought to an object; lists of the same length are merged element by element. The type of an object
- * that is known stays when a subgraph knows no more of it than an interface.
+ * Merges the result of another fetch into an object; lists of the same length are merged element by element. `__typename` stays when it
+ * is an object type and the other result has an interface, which a subgraph may have instead of the object type.
  */
 export function mergeInto(target: JsonObject, source: JsonObject, types: TypeConditions): void {
   for (const key in source) {
     const value = source[key];
-    // Assigned, `__proto__` would change what the object is.
+    // Assigning `__proto__` would change the prototype.
     if (value === undefined || key === '__proto__') continue;
     if (key === '__typename' && types.isObject(target.__typename) && !types.isObject(value)) continue;
     target[key] = merged(own(target, key), value, types);
@@ -27,10 +27,10 @@ function merged(before: Json | undefined, value: Json, types: TypeConditions): J
   return value;
 }
 
-/** No value that is nested so deeply can be written, so that nothing is lost below. */
+/** Values nested more deeply cannot be serialized, so they need no copy. */
 const MAX_COPIED_DEPTH = 1000;
 
-/** A copy that shares nothing: what several requests were given, each of them changes. */
+/** Copies a value deeply, for several requests that each change it. */
 export function copyOf<T extends Json | undefined>(value: T, depth = 0): T {
   if (typeof value !== 'object' || value === null || depth > MAX_COPIED_DEPTH) return value;
   if (Array.isArray(value)) return value.map((element) => copyOf(element, depth + 1)) as T;

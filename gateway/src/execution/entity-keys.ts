@@ -1,24 +1,24 @@
 import { Kind, parse } from 'graphql';
 import type { SupergraphSchema } from '../lib/supergraph-schema.js';
 
-/** The keys (`@key`) by which each subgraph finds its entities. */
+/** The keys (`@key`) by which each subgraph finds entities. */
 export class EntityKeys {
-  /** By subgraph and type: of each key, the names of its outermost fields. */
+  /** By subgraph and type: the names of the outermost fields of each key. */
   readonly #keys = new Map<string, string[][]>();
 
   constructor(supergraph: SupergraphSchema) {
     for (const type of supergraph.compositeTypes()) {
       for (const { subgraph, key } of supergraph.joinsOfType(type)) {
         if (key === undefined) continue;
-        const place = `${subgraph} ${type.name}`;
-        this.#keys.set(place, [...(this.#keys.get(place) ?? []), outermostFields(key)]);
+        const owner = `${subgraph} ${type.name}`;
+        this.#keys.set(owner, [...(this.#keys.get(owner) ?? []), outermostFields(key)]);
       }
     }
   }
 
-  /** Whether the fields that are there hold a key by which a subgraph finds entities of a type. */
-  isComplete(subgraph: string, typeName: string, isThere: (field: string) => boolean): boolean {
-    return this.#keys.get(`${subgraph} ${typeName}`)?.some((fields) => fields.every(isThere)) ?? false;
+  /** Whether fields include a key by which a subgraph finds entities of a type. */
+  hasKey(subgraph: string, typeName: string, hasField: (field: string) => boolean): boolean {
+    return this.#keys.get(`${subgraph} ${typeName}`)?.some((fields) => fields.every(hasField)) ?? false;
   }
 }
 

@@ -4,28 +4,28 @@ import type { JsonObject } from '../lib/json.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
 import type { FetchTrace } from './fetch-trace.js';
 
-/** What one request brings to an operation. */
+/** One execution of a plan: its inputs, and the data and errors that its fetches add. */
 export interface ExecutionContext {
   readonly variables: Readonly<Record<string, unknown>>;
-  /** Sent to subgraphs. */
+  /** The headers that subgraphs are sent. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Those with the same credentials may share what they fetch; null: nothing is shared. */
+  /** Partition key of fetches in flight: requests with equal credentials may share a fetch. Null when nothing is shared. */
   readonly credentials: string | null;
-  /** Aborts when the client disconnects; null for mutations, which are carried out in any case. */
+  /** Aborted when the client disconnects; null for mutations, which run to their end. */
   readonly cancellation: Cancellation | null;
-  /** The answer as the subgraphs give it, in their names; grows as the plan runs. */
+  /** The data so far, with the response names of the plan. */
   readonly data: JsonObject;
   readonly errors: ResponseErrors;
-  /** Whether no text in the data has anything that JSON escapes. */
+  /** Whether no string in the data needs escaping in JSON. */
   plain: boolean;
-  /** What everything that is read must be at least; null: nothing comes from a cache. */
+  /** How fresh all data must be; null when nothing is read from the cache. */
   readonly requirements: Requirements | null;
-  /** Whose answers those are that are only for him: his credentials. */
+  /** Partition key of private cache entries: the credentials of the client. */
   readonly reader: string;
-  /** Whether fetched data was invalidated after it was read: it came from a copy that is behind. */
+  /** Whether fetched data was invalidated after it was read, because it came from a copy that lags. */
   outdated: boolean;
-  /** From which states the subgraphs answered, and when they did. */
+  /** The positions that subgraphs reported with results, and when the requests were sent. */
   readonly observed: Observed[];
-  /** The fetches, if the client asked for an explanation or a freshness report. */
+  /** Traces of the fetches; null unless the request needs an explanation or a freshness report. */
   readonly traces: FetchTrace[] | null;
 }

@@ -3,24 +3,24 @@ import { type ArgumentUse, type Author, MAX_ERRORS, type ResponseErrors } from '
 import { isObject, type Path } from '../lib/json.js';
 import type { SubgraphError, SubgraphResult } from '../subgraph/index.js';
 import { argumentFinder } from './argument-uses.js';
-import { type EntityAnswer, holdsNull } from './entity-batch.js';
+import { containsNull, type EntityResult } from './entity-batch.js';
 import { type SubgraphOperation, selectedNames } from './subgraph-operation.js';
 
-/** How much of a subgraph's `extensions` is passed on, in characters of JSON. */
+/** The size up to which a subgraph's `extensions` are passed on whole, in characters of JSON. */
 const MAX_EXTENSIONS = 4000;
-/** What is passed on of larger ones. */
-const KEPT_EXTENSIONS = ['code', 'reason', 'field', 'requestId'];
+/** The properties of larger ones that are passed on. */
+const ESSENTIAL_EXTENSIONS = ['code', 'reason', 'field', 'requestId'];
 const MAX_MESSAGE = 2000;
-/** What a server says of a document: of the gateway's own, it does not concern the client's. */
+/** Codes of errors in a document. The document is the gateway's, so they do not concern the client's. */
 const DOCUMENT_CODES = new Set<unknown>(['GRAPHQL_PARSE_FAILED', 'GRAPHQL_VALIDATION_FAILED']);
-/** What servers give errors of resolvers that have no code: Apollo Server the second, several the first for values they refuse. */
+/** Codes that servers add to errors of resolvers without a code: `BAD_USER_INPUT` for refused values, `INTERNAL_SERVER_ERROR` by Apollo Server. */
 const SERVER_CODES = new Set<unknown>([...DOCUMENT_CODES, 'BAD_USER_INPUT', 'INTERNAL_SERVER_ERROR']);
-/** How servers begin messages about values of variables and arguments that they refuse. */
+/** The start of servers' messages about values of variables and arguments that they refuse. */
 const REFUSED_VALUE = /^(Variable|Argument) ["'`$]/i;
 
 /**
- * Adds the errors of a fetch of root fields, at every place of the response where the fields are. An error that names no field is added
- * once for each field in which something is null; without data, every field has an error.
+ * Adds the errors of a fetch of root fields, at every path of the response that has the fields. An error that names no field is added once
+ * for each field that contains null. Without data, every field gets an error.
  */
 export function addRootErrors(
   into: ResponseErrors,
@@ -32,7 +32,7 @@ export function addRootErrors(
   const nothing: SubgraphError = { message, extensions: withCause({ code: 'INVALID_SUBGRAPH_RESPONSE' }, message) };
   const names = selectedNames(operation, () => true);
   const missing = new Map(
-    names.filter((name) => !isObject(data) || holdsNull(data[name])).map((name) => [name, below(paths, [name])]),
+    names.filter((name) => !isObject(data) || containsNull(data[name])).map((name) => [name, below(paths, [name])]),
   );
   const explained = new Set<string>();
   const usesOf = argumentFinder(operation);
@@ -45,13 +45,13 @@ export function addRootErrors(
     if (into.isFull) return;
   }
   if (isObject(data)) return;
-  // What an error says of one field says nothing of those beside it: a mutation among them may have taken effect.
-  for (const [name, places] of missing) if (!explained.has(name)) addLost(into, operation, places);
+  // The error of one field does not explain the others: a mutation among them may have taken effect.
+  for (const [name, paths] of missing) if (!explained.has(name)) addLost(into, operation, paths);
 }
 
-/** Where an entity is in the response; the place of an entity that was not sent has the index -1. */
-export interface EntityPlace {
-  /** Which of the representations stands for it. */
+/** One occurrence of an entity in the response. */
+export interface EntityOccurrence {
+  /** The index of its representation; -1 when it has none and was not fetched. */
   readonly index: number;
   readonly path: Path;
   /** Whether it falls under a type condition. */
@@ -59,27 +59,27 @@ export interface EntityPlace {
 }
 
 /**
- * Adds the errors of a fetch of entities. An error of a field of an entity is added at every place of the entity; one of entities, or
- * of the whole fetch, once for each field that they lack.
+ * Adds the errors of a fetch of entities. An error of a field of an entity is added at every occurrence of the entity; an error of
+ * entities, or of the whole fetch, once for each field that they lack.
  */
 export function addEntityErrors(
   into: ResponseErrors,
   operation: SubgraphOperation,
-  { entities, errors }: EntityAnswer,
-  places: readonly EntityPlace[],
+  { entities, errors }: EntityResult,
+  occurrences: readonly EntityOccurrence[],
 ): void {
-  const placesOf = new Map<number, EntityPlace[]>();
-  for (const place of places) {
-    const others = placesOf.get(place.index);
-    if (others) others.push(place);
-    else placesOf.set(place.index, [place]);
+  const byIndex = new Map<number, EntityOccurrence[]>();
+  for (const occurrence of occurrences) {
+    const others = byIndex.get(occurrence.index);
+    if (others) others.push(occurrence);
+    else byIndex.set(occurrence.index, [occurrence]);
   }
-  placesOf.delete(-1);
-  // An error of several entities is one object; null: of any in which something is null.
+  byIndex.delete(-1);
+  // An error of several entities is one object. Null stands for any entity that contains null.
   const ofEntities = new Map<SubgraphError, Set<number> | null>();
   for (const { error, index, below: inEntity } of errors) {
     if (index !== null && inEntity.length > 0) {
-      for (const { path } of placesOf.get(index) ?? []) {
+      for (const { path } of byIndex.get(index) ?? []) {
         if (!add(into, operation, error, [[...path, ...inEntity]], null)) return;
       }
     } else if (index === null) ofEntities.set(error, null);
@@ -90,16 +90,16 @@ export function addEntityErrors(
   const lost = new Map<string, readonly Path[]>();
   const explained = new Set<string>();
   const usesOf = argumentFinder(operation);
-  // What fails as a whole is one error for all of them: the list may not become full.
+  // A fetch that fails as a whole has one error for all its entities, so the list may not become full.
   for (const [error, indices] of [...ofEntities].slice(0, MAX_ERRORS + 1)) {
     if (into.isFull) return;
     const missing = new Map<string, Path[]>();
     const whole: Path[] = [];
-    for (const { index, path, isOf } of places) {
-      if (index < 0 || (indices ? !indices.has(index) : !holdsNull(entities?.[index]))) continue;
+    for (const { index, path, isOf } of occurrences) {
+      if (index < 0 || (indices ? !indices.has(index) : !containsNull(entities?.[index]))) continue;
       const entity = entities?.[index];
       const names = selectedNames(operation, isOf);
-      const lacking = isObject(entity) ? names.filter((name) => holdsNull(entity[name])) : names;
+      const lacking = isObject(entity) ? names.filter((name) => containsNull(entity[name])) : names;
       if (lacking.length === 0) whole.push(path);
       for (const name of lacking) {
         const others = missing.get(name);
@@ -107,7 +107,7 @@ export function addEntityErrors(
         else missing.set(name, [[...path, name]]);
       }
     }
-    const [first] = placesOf.values();
+    const [first] = byIndex.values();
     if (missing.size === 0 && first) add(into, operation, error, whole.length > 0 ? whole : [first[0]?.path ?? []], []);
     if (missing.size === 0) continue;
     for (const name of addMissing(into, operation, error, missing, usesOf)) explained.add(name);
@@ -117,7 +117,7 @@ export function addEntityErrors(
 }
 
 /**
- * Adds an error once for each field that is missing; one about values only for the fields that have them as arguments.
+ * Adds an error once for each missing field; an error about values only for the fields that have them as arguments.
  *
  * @returns the names of the fields that it explains
  */
@@ -145,7 +145,7 @@ function addLost(into: ResponseErrors, { subgraph, repeatable }: SubgraphOperati
 }
 
 /**
- * @param uses null: the error itself names the field
+ * @param uses null when the error itself names the field
  * @returns whether further errors may be added
  */
 function add(
@@ -156,9 +156,9 @@ function add(
   uses: readonly ArgumentUse[] | null,
 ): boolean {
   const { message, extensions } = error;
-  // What shows how a service is built is not for clients; the last two are the gateway's.
-  const { stacktrace, exception, requestId, paths: _, pathCount, ...given } = extensions ?? {};
-  const shown = bounded({ ...given, ...(typeof requestId === 'string' && { requestId }) });
+  // Clients must not see how a service is built; only the gateway sets `paths` and `pathCount`.
+  const { stacktrace, exception, requestId, paths: _, pathCount, ...others } = extensions ?? {};
+  const shown = bounded({ ...others, ...(typeof requestId === 'string' && { requestId }) });
   const isOfGateway = DOCUMENT_CODES.has(shown.code) && uses?.length === 0;
   const code = isOfGateway || typeof shown.code !== 'string' ? 'DOWNSTREAM_SERVICE_ERROR' : shown.code;
   return into.add({
@@ -170,7 +170,7 @@ function add(
   });
 }
 
-/** A resolver's message may quote any value, one that looks like a name of the plan too: it is not the server's. */
+/** Determines who wrote an error's message. A resolver may quote any value, also one that looks like a name of the plan. */
 function authorOf({ message = '', path, extensions: { code, field } = {} }: SubgraphError): Author {
   // Only errors of fields have a path.
   if (path === undefined || DOCUMENT_CODES.has(code)) return 'server';
@@ -181,8 +181,10 @@ function authorOf({ message = '', path, extensions: { code, field } = {} }: Subg
 
 function bounded(extensions: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   if (JSON.stringify(extensions).length <= MAX_EXTENSIONS) return extensions;
-  const kept = KEPT_EXTENSIONS.map((name) => [name, extensions[name]] as const);
-  return Object.fromEntries(kept.filter(([, value]) => typeof value === 'string' && value.length < MAX_EXTENSIONS / 8));
+  const essential = ESSENTIAL_EXTENSIONS.map((name) => [name, extensions[name]] as const);
+  return Object.fromEntries(
+    essential.filter(([, value]) => typeof value === 'string' && value.length < MAX_EXTENSIONS / 8),
+  );
 }
 
 function cut(message: string): string {

@@ -1,4 +1,5 @@
 import type { ReadPosition } from '@tributary/consistency';
+import type { PlanPath } from '../planning/index.js';
 
 /** One fetch, or one look-up in the cache, in an explanation. */
 export interface FetchTrace {
@@ -21,6 +22,23 @@ export interface FetchTrace {
   /** The size of the subgraph's response. */
   readonly bytes: number;
   readonly errors: number;
+}
+
+/** Starts the trace of a fetch or a look-up with what it is for; the caller sets its times and outcome. */
+export function traceOf(subgraph: string, paths: readonly PlanPath[], entities: number): FetchTrace {
+  return {
+    subgraph,
+    paths: paths.map((path) => path.join('.')),
+    entities,
+    shared: false,
+    startMs: 0,
+    durationMs: 0,
+    cached: 0,
+    cacheAgeMs: 0,
+    positions: {},
+    bytes: 0,
+    errors: 0,
+  };
 }
 
 /** Rounds a duration to a hundredth of a millisecond. */

@@ -1,19 +1,19 @@
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
 import type { PlanPath } from '../planning/index.js';
 
-/** The objects at a path below a value, in the order of the answer; what is null or not there is left out. */
-export function collect(value: Json | undefined, path: PlanPath, from: number, into: JsonObject[]): void {
+/** Collects the objects at a path below a value, in the order of the response; skips null and missing values. */
+export function collectValues(value: Json | undefined, path: PlanPath, from: number, into: JsonObject[]): void {
   if (value === undefined || value === null) return;
   if (Array.isArray(value)) {
     const next = path[from] === '@' ? from + 1 : from;
-    for (const element of value) collect(element, path, next, into);
+    for (const element of value) collectValues(element, path, next, into);
   } else if (isObject(value)) {
     if (from === path.length) into.push(value);
-    else collect(value[path[from] as string], path, from + 1, into);
+    else collectValues(value[path[from] as string], path, from + 1, into);
   }
 }
 
-/** The same, but the paths at which they are. */
+/** Collects the paths of the same objects. */
 export function collectPaths(value: Json | undefined, path: PlanPath, from: number, here: Path, into: Path[]): void {
   if (value === undefined || value === null) return;
   if (Array.isArray(value)) {
@@ -27,8 +27,8 @@ export function collectPaths(value: Json | undefined, path: PlanPath, from: numb
   }
 }
 
-/** The same, but the objects that each is in, itself included: from the root to it. */
-export function collectChains(
+/** Collects, for each of the same objects, the objects that contain it, from the root to itself. */
+export function collectAncestors(
   value: Json | undefined,
   path: PlanPath,
   from: number,
@@ -38,10 +38,10 @@ export function collectChains(
   if (value === undefined || value === null) return;
   if (Array.isArray(value)) {
     const next = path[from] === '@' ? from + 1 : from;
-    for (const element of value) collectChains(element, path, next, above, into);
+    for (const element of value) collectAncestors(element, path, next, above, into);
   } else if (isObject(value)) {
-    const chain = [...above, value];
-    if (from === path.length) into.push(chain);
-    else collectChains(value[path[from] as string], path, from + 1, chain, into);
+    const ancestors = [...above, value];
+    if (from === path.length) into.push(ancestors);
+    else collectAncestors(value[path[from] as string], path, from + 1, ancestors, into);
   }
 }

@@ -5,34 +5,38 @@ import type { RequiredSelection, Rewrite } from '../planning/index.js';
 import { compileRewrites } from './data-rewrites.js';
 import { mergeInto } from './deep-merge.js';
 
-/** What stands for some entities in a request to a subgraph: each once, as JSON. */
+/** The representations of some entities, each once, as JSON. */
 export interface Representations {
   readonly texts: readonly string[];
-  /** For each entity, which of the texts stands for it; -1 when it lacks some of what the subgraph wants to know. */
+  /** For each entity, the index of its representation in `texts`; -1 when it lacks a required field. */
   readonly indices: readonly number[];
 }
 
-/** Takes of entities what a subgraph wants to know of them. */
-export type Represent = (entities: readonly JsonObject[]) => Representations;
+/** Builds the representations of entities. */
+export type BuildRepresentations = (entities: readonly JsonObject[]) => Representations;
 
-/** Whether fields hold a key of a type, by which the subgraph can find the entity. */
-export type HoldsKey = (typeName: string, isThere: (field: string) => boolean) => boolean;
+/** Whether fields include a key of a type, by which the subgraph can find the entity. */
+export type HasKey = (typeName: string, hasField: (field: string) => boolean) => boolean;
 
-/** @param holdsKey entities without a key are not sent: the subgraph could only fail */
-export function compileRepresentation(
+/**
+ * Compiles the `requires` selections of a fetch to a function that builds representations.
+ *
+ * @param hasKey entities without a key are left out, because the subgraph could not find them
+ */
+export function compileRepresentations(
   selections: readonly RequiredSelection[],
   rewrites: readonly Rewrite[] | undefined,
   types: TypeConditions,
-  holdsKey: HoldsKey = () => true,
-): Represent {
-  const take = compileTake(selections, types);
+  hasKey: HasKey = () => true,
+): BuildRepresentations {
+  const select = compileSelections(selections, types);
   const rewrite = compileRewrites(rewrites, types);
   const general = (entity: JsonObject): string | null => {
-    const representation = take(entity);
+    const representation = select(entity);
     if (typeof representation?.__typename !== 'string') return null;
     rewrite?.(representation);
-    const isThere = (field: string) => own(representation, field) !== undefined;
-    if (!holdsKey(representation.__typename as string, isThere)) return null;
+    const hasField = (field: string) => own(representation, field) !== undefined;
+    if (!hasKey(representation.__typename as string, hasField)) return null;
     return JSON.stringify(representation);
   };
   const byType = new Map<string, readonly Field[] | null>();
@@ -41,7 +45,7 @@ export function compileRepresentation(
     if (fields === undefined) {
       fields = rewrite ? null : compileFields(selectionsFor(typeName, selections, types));
       const names = fields?.map(({ name }) => name);
-      if (names && !holdsKey(typeName, (field) => names.includes(field))) fields = null;
+      if (names && !hasKey(typeName, (field) => names.includes(field))) fields = null;
       if (types.isKnown(typeName)) byType.set(typeName, fields);
     }
     return fields;
@@ -49,41 +53,43 @@ export function compileRepresentation(
 
   return (entities) => {
     const texts: string[] = [];
-    const known: Known = new Map();
+    const byValues: IndexTree = new Map();
     const indices = entities.map((entity) => {
       const typeName = entity.__typename;
       if (typeof typeName !== 'string') return -1;
       const fields = fieldsOf(typeName);
-      if (fields) return place(entity, fields, known, texts);
+      if (fields) return indexOf(entity, fields, byValues, texts);
       const text = general(entity);
       if (text === null) return -1;
-      const index = known.get(text);
+      const index = byValues.get(text);
       if (typeof index === 'number') return index;
-      known.set(text, texts.length);
+      byValues.set(text, texts.length);
       return texts.push(text) - 1;
     });
     return { texts, indices };
   };
 }
 
-/** What was represented already: by one value after the other, of the same type, its index; by texts, where they are made anyway. */
-type Known = Map<unknown, Known | number>;
+/** Indices of representations: by the values of their fields, one level for each, or by texts, where these are made for every entity. */
+type IndexTree = Map<unknown, IndexTree | number>;
 
-/** A field of a representation; `read` says its value, or undefined, and `text` what that is as JSON. */
+/** A field of a representation. */
 interface Field {
   readonly name: string;
+  /** The JSON in front of its value. */
   readonly start: string;
+  /** The fields of its value; null for a scalar. */
   readonly inner: readonly Field[] | null;
 }
 
-/** The index of an entity's text, which is made only when no other entity before had the same values. */
-function place(entity: JsonObject, fields: readonly Field[], known: Known, texts: string[]): number {
-  let level = known;
+/** The index of an entity's representation, which is written only for the first entity with these values. */
+function indexOf(entity: JsonObject, fields: readonly Field[], byValues: IndexTree, texts: string[]): number {
+  let level = byValues;
   const last = fields.length - 1;
   for (let i = 0; i < last; i++) {
     const key = keyOf(entity, fields[i] as Field);
     if (key === undefined) return -1;
-    let next = level.get(key) as Known | undefined;
+    let next = level.get(key) as IndexTree | undefined;
     if (next === undefined) {
       next = new Map();
       level.set(key, next);
@@ -98,7 +104,7 @@ function place(entity: JsonObject, fields: readonly Field[], known: Known, texts
   return texts.push(textOfFields(entity, fields) as string) - 1;
 }
 
-/** A value to tell entities apart by; objects and lists by their text, which no plain value looks like. */
+/** A key that is equal for equal values. Objects and lists have their text, with a prefix that plain values do not have. */
 function keyOf(entity: JsonObject, { name, inner }: Field): unknown {
   const value = own(entity, name);
   return typeof value === 'object' && value !== null ? `\0${innerText(value, inner)}` : value;
@@ -120,22 +126,26 @@ function innerText(value: Json, fields: readonly Field[] | null): string {
   return textOfFields(value, fields) ?? 'null';
 }
 
-/** What is selected of a type, when that is one set of fields: several, or fragments in them, are left to the general way. */
+/** The selections that apply to a type; the content of the only one when that is a fragment. */
 function selectionsFor(
   typeName: string,
   selections: readonly RequiredSelection[],
   types: TypeConditions,
 ): readonly RequiredSelection[] {
-  const fitting = selections.filter(
+  const applicable = selections.filter(
     (selection) =>
       selection.kind === 'Field' ||
       (selection.typeCondition !== undefined && types.holds(selection.typeCondition, typeName)),
   );
-  const [only] = fitting;
-  return fitting.length === 1 && only?.kind === 'InlineFragment' ? only.selections : fitting;
+  const [only] = applicable;
+  return applicable.length === 1 && only?.kind === 'InlineFragment' ? only.selections : applicable;
 }
 
-/** @returns null when there is more than fields, or not the type, which comes first: those of different types are never alike */
+/**
+ * Compiles selections that consist of fields only.
+ *
+ * @returns null when there are fragments, or no `__typename`. It comes first, so that entities of different types always differ
+ */
 function compileFields(selections: readonly RequiredSelection[], below = false): readonly Field[] | null {
   const fields: Field[] = [];
   const typeFirst = [...selections].sort((a, b) => Number(isTypeName(b)) - Number(isTypeName(a)));
@@ -154,9 +164,10 @@ function isTypeName(selection: RequiredSelection): boolean {
   return selection.kind === 'Field' && selection.name === '__typename' && !selection.alias;
 }
 
-type Take = (entity: JsonObject) => JsonObject | null;
+/** Selects the required fields of an entity; null when one is missing. */
+type Select = (entity: JsonObject) => JsonObject | null;
 
-function compileTake(selections: readonly RequiredSelection[], types: TypeConditions): Take {
+function compileSelections(selections: readonly RequiredSelection[], types: TypeConditions): Select {
   const parts = selections.map((selection) => compileSelection(selection, types));
   return (entity) => {
     const representation: JsonObject = {};
@@ -165,13 +176,13 @@ function compileTake(selections: readonly RequiredSelection[], types: TypeCondit
   };
 }
 
-/** @returns whether everything was there */
+/** Copies a selection of an entity. @returns false when a required field is missing */
 type Part = (entity: JsonObject, into: JsonObject) => boolean;
 
 function compileSelection(selection: RequiredSelection, types: TypeConditions): Part {
   if (selection.kind === 'InlineFragment') {
     const { typeCondition } = selection;
-    const inner = compileTake(selection.selections, types);
+    const inner = compileSelections(selection.selections, types);
     return (entity, into) => {
       const typeName = entity.__typename;
       if (typeCondition === undefined || typeof typeName !== 'string' || !types.holds(typeCondition, typeName))
@@ -182,16 +193,16 @@ function compileSelection(selection: RequiredSelection, types: TypeConditions): 
     };
   }
   const name = selection.alias ?? selection.name;
-  const inner = selection.selections ? compileTake(selection.selections, types) : null;
-  const take = (value: Json): Json => {
+  const inner = selection.selections ? compileSelections(selection.selections, types) : null;
+  const selectIn = (value: Json): Json => {
     if (!inner || value === null) return value;
-    if (Array.isArray(value)) return value.map(take);
+    if (Array.isArray(value)) return value.map(selectIn);
     return isObject(value) ? inner(value) : value;
   };
   return (entity, into) => {
     const value = own(entity, name);
     if (value === undefined) return false;
-    into[name] = take(value);
+    into[name] = selectIn(value);
     return true;
   };
 }

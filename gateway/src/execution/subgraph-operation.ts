@@ -92,6 +92,30 @@ export function identified(
   return { id, subgraph, text, start: `${JSON.stringify({ query: text }).slice(0, -1)},"variables":` };
 }
 
+/** A key made of an id of fixed length and a text. Keys of different parts differ, whatever is appended to them. */
+export function keyOfParts(id: string, text: string): string {
+  return `${id}${text.length} ${text}`;
+}
+
+/**
+ * Writes the variables that an operation uses as JSON: the client's, then its own.
+ *
+ * @param own their names, and their values as JSON
+ */
+export function variablesOf(
+  { usages }: SubgraphOperation,
+  variables: Readonly<Record<string, unknown>>,
+  own: readonly (readonly [name: string, value: string])[],
+): string {
+  const parts: string[] = [];
+  for (const name of usages) {
+    const value = variables[name];
+    if (value !== undefined) parts.push(`"${name}":${JSON.stringify(value)}`);
+  }
+  for (const [name, value] of own) parts.push(`"${name}":${value}`);
+  return `{${parts.join()}}`;
+}
+
 const KEYWORD = /^(query|mutation|subscription)(?:\s+[_A-Za-z]\w*)?/;
 
 /** Removes the name of an operation, and writes it in the long form (`query{…}`, not `{…}`). */

@@ -49,7 +49,7 @@ test("variables of a batch get out of the way of the client's", () => {
   expect(new Set(declared?.map(({ variable }) => variable.name.value))).toEqual(new Set([...names, ...usages]));
 });
 
-test('large operations are kept up to a bound on their memory', () => {
+test('large operations are cached up to a bound on their memory', () => {
   const operations = new SubgraphOperations(null);
   const first = operations.of(node('{item{id}}'));
   const large = (i: number) => node(`{item{${`a${i}: id `.repeat(10_000)}}}`);

@@ -1,8 +1,7 @@
 import { OperationTypeNode } from 'graphql';
 import type { EntityCache } from '../cache/index.js';
 import { isFreshEnough, type Requirements } from '../consistency/index.js';
-import type { RunNode } from '../execution/compile-plan.js';
-import type { ExecutionContext } from '../execution/execution-context.js';
+import type { ExecutionContext, RunNode } from '../execution/index.js';
 import type { CompiledPlan } from '../planning/index.js';
 
 /** The longest time, in milliseconds, that a request waits for the invalidations up to the positions in its consistency token. */

@@ -3,11 +3,17 @@ import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
 import { type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { CachePolicy, type EntityCache } from '../cache/index.js';
 import { minPositionsHeader, type Requirements } from '../consistency/index.js';
-import { PlanCompiler, type RunNode } from '../execution/compile-plan.js';
-import { EntityKeys } from '../execution/entity-keys.js';
-import type { ExecutionContext } from '../execution/execution-context.js';
-import { copyOfResult, SubgraphCalls } from '../execution/subgraph-executor.js';
-import { SubgraphOperations } from '../execution/subgraph-operation.js';
+import {
+  CachedExecutor,
+  copyOfResult,
+  EntityBatcher,
+  EntityKeys,
+  type ExecutionContext,
+  PlanCompiler,
+  type RunNode,
+  SubgraphExecutor,
+  SubgraphOperations,
+} from '../execution/index.js';
 import { ResponseErrors } from '../lib/error-list.js';
 import type { JsonObject } from '../lib/json.js';
 import { credentialsOf } from '../lib/partition-key.js';
@@ -82,9 +88,12 @@ export class Graph {
     this.cache = cache;
     const supergraph = new SupergraphSchema(supergraphSdl);
     this.types = new TypeConditions(supergraph.schema);
+    const uncached = new SubgraphExecutor(fetchers, this.#flights, cache);
+    const executor = cache ? new CachedExecutor(uncached, cache) : uncached;
     const compiler = new PlanCompiler(
       this.types,
-      new SubgraphCalls(fetchers, this.#flights, mergeFetches, cache),
+      executor,
+      new EntityBatcher(executor, mergeFetches),
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
       new EntityKeys(supergraph),
     );

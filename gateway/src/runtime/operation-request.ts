@@ -1,6 +1,6 @@
 import type { GraphQLError, OperationTypeNode } from 'graphql';
 import type { Requirements } from '../consistency/index.js';
-import type { Explanation, FreshnessReport } from '../execution/explanation.js';
+import type { Explanation, FreshnessReport } from '../execution/index.js';
 import type { JsonObject } from '../lib/json.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
 

@@ -1,8 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { OperationTypeNode } from 'graphql';
 import { NO_REQUIREMENTS, reached, stricter } from '../consistency/index.js';
-import { explain, reportFreshness } from '../execution/explanation.js';
-import { rounded } from '../execution/fetch-trace.js';
+import { explain, reportFreshness, rounded } from '../execution/index.js';
 import { enclose, quote } from '../lib/json-text.js';
 import { readVariables } from '../operation/coerce-variables.js';
 import { type Executed, executeFresh } from './fresh-execution.js';

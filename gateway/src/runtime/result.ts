@@ -1,5 +1,5 @@
 import { executeSync, GraphQLError, type GraphQLSchema } from 'graphql';
-import type { ExecutionContext } from '../execution/execution-context.js';
+import type { ExecutionContext } from '../execution/index.js';
 import type { JsonObject } from '../lib/json.js';
 import type { NormalizedVariables } from '../operation/coerce-variables.js';
 import type { ClientDocument, Operation } from '../operation/document-cache.js';
