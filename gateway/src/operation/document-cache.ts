@@ -22,8 +22,8 @@ import {
 import { LRUCache } from 'lru-cache';
 import { parseStaleness } from '../consistency/index.js';
 import type { SupergraphSchema } from '../lib/supergraph-schema.js';
+import { countFields } from './count-fields.js';
 import { documentRules } from './document-rules.js';
-import { checkLimits, type OperationLimits } from './limits.js';
 import { type NormalizedOperation, normalizeOperation } from './normalize-operation.js';
 import { nameFields } from './rename-conflicts.js';
 import { type RequiredFields, requiredFields } from './required-fields.js';
@@ -59,7 +59,7 @@ export interface Operation {
   readonly hash: string;
   /** The memory that it takes without what is prepared of it, in bytes. */
   readonly weight: number;
-  /** Its fields, each fragment counted wherever it is spread. */
+  /** The number of its fields, each fragment counted wherever it is spread. */
   readonly fields: number;
   /** With normalized variables, without a name, and under response names that do not collide. */
   readonly document: DocumentNode;
@@ -103,14 +103,28 @@ interface Draft {
   readonly parsed: DocumentNode;
   readonly selected: OperationDefinitionNode;
   readonly normalized: NormalizedOperation;
-  readonly fields: number;
+}
+
+export interface OperationsOptions {
+  /** The most tokens, and the most lines, that a document may have. */
+  readonly maxTokens: number;
+  /** The most operations that are cached. */
+  readonly maxOperations?: number | undefined;
+  /** The memory that they may take, with their documents and plans, in bytes. */
+  readonly maxWeight?: number | undefined;
+  /** Whether operations may select `__schema` and `__type`. */
+  readonly introspection?: boolean | undefined;
+  /** Called with each new document after parsing. @throws GraphQLError to refuse it */
+  readonly onParse?: ((document: DocumentNode, operationName: string | undefined) => void) | null;
+  /** Returns errors of a new operation besides those of the validation rules. */
+  readonly onValidate?: ((document: DocumentNode, operationName: string | undefined) => readonly GraphQLError[]) | null;
 }
 
 /** Parses, normalizes and validates operations, and keeps the most recent ones within a bound of memory. */
 export class Operations {
   readonly #schema: GraphQLSchema;
   readonly #rules: readonly ValidationRule[];
-  readonly #limits: OperationLimits;
+  readonly #options: OperationsOptions;
   readonly #fieldNames: ReadonlySet<string>;
   readonly #required: RequiredFields;
   readonly #documents: LRUCache<string, ClientDocument>;
@@ -121,22 +135,11 @@ export class Operations {
   });
   readonly #drafts = new LRUCache<string, Draft>({ max: MAX_DRAFTS });
 
-  /**
-   * @param max the number of operations that are kept
-   * @param maxWeight the memory that they take, with their documents and plans, in bytes
-   * @param introspection whether operations may select `__schema` and `__type`
-   */
-  constructor(
-    schema: GraphQLSchema,
-    supergraph: SupergraphSchema,
-    limits: OperationLimits,
-    max: number,
-    maxWeight = MAX_WEIGHT,
-    introspection = true,
-  ) {
+  constructor(schema: GraphQLSchema, supergraph: SupergraphSchema, options: OperationsOptions) {
+    const { maxOperations: max = 1000, maxWeight = MAX_WEIGHT, introspection = true } = options;
     this.#schema = schema;
     this.#rules = documentRules(introspection);
-    this.#limits = limits;
+    this.#options = options;
     this.#fieldNames = fieldNames(supergraph);
     this.#required = requiredFields(supergraph);
     this.#documents = new LRUCache({
@@ -194,11 +197,12 @@ export class Operations {
       const { parsed, normalized } = draft;
       const known = this.#operations.get(normalized.hash);
       if (!known || !normalized.isWhole) {
-        const errors = validate(this.#schema, parsed, this.#rules);
+        const invalid = validate(this.#schema, parsed, this.#rules);
+        const errors = invalid.length > 0 ? invalid : (this.#options.onValidate?.(parsed, operationName) ?? []);
         if (errors.length > 0)
           return this.#refuse(
             key,
-            errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED')),
+            errors.map((error) => (error.extensions.code ? error : withCode(error, 'GRAPHQL_VALIDATION_FAILED'))),
           );
       }
       const operation = known ?? this.#operation(draft);
@@ -265,22 +269,22 @@ export class Operations {
   #draft(key: string, query: string, operationName: string | undefined): Draft {
     const known = this.#drafts.get(key);
     if (known) return known;
-    const parsed = parseDocument(query, this.#limits.tokens);
-    const fields = checkLimits(parsed, this.#limits);
+    const parsed = parseDocument(query, this.#options.maxTokens);
+    this.#options.onParse?.(parsed, operationName);
     const selected = coded('OPERATION_RESOLUTION_FAILURE', () => selectOperation(parsed, operationName));
     const normalized = normalizeOperation(this.#schema, parsed, selected);
-    const draft = { parsed, selected, normalized, fields };
+    const draft = { parsed, selected, normalized };
     this.#drafts.set(key, draft);
     return draft;
   }
 
-  #operation({ selected, normalized, fields }: Draft): Operation {
+  #operation({ parsed, selected, normalized }: Draft): Operation {
     const { document, responseNames } = nameFields(normalized.document, this.#fieldNames, this.#required);
     const definition = document.definitions[0] as OperationDefinitionNode;
     return {
       hash: normalized.hash,
       weight: operationWeight(normalized.size),
-      fields,
+      fields: countFields(parsed),
       document,
       definition,
       fragments: fragmentsOf(document),

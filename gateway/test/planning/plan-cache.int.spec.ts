@@ -17,7 +17,7 @@ const SCHEMA = 'type Query { a: Int b: Int }';
 function createCache(plan: (options: Parameters<QueryPlanner['plan']>[1]) => QueryPlan) {
   const schema = buildSchema(SCHEMA);
   const supergraph = new SupergraphSchema(SCHEMA);
-  const operations = new Operations(schema, supergraph, { tokens: 100, depth: 10, aliases: 10, fields: 10 }, 10);
+  const operations = new Operations(schema, supergraph, { maxTokens: 100, maxOperations: 10 });
   const planner: QueryPlanner = { plan: (_, options) => plan(options) };
   const cache = new PlanCache({
     planners: { planner, authoritative: () => null },
