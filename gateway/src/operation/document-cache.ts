@@ -198,11 +198,12 @@ export class Operations {
       const known = this.#operations.get(normalized.hash);
       if (!known || !normalized.isWhole) {
         const invalid = validate(this.#schema, parsed, this.#rules);
-        const errors = invalid.length > 0 ? invalid : (this.#options.onValidate?.(parsed, operationName) ?? []);
-        if (errors.length > 0)
+        if (invalid.length > 0) return this.#refuse(key, invalid.map(asValidationError));
+        const refused = this.#options.onValidate?.(parsed, operationName) ?? [];
+        if (refused.length > 0)
           return this.#refuse(
             key,
-            errors.map((error) => (error.extensions.code ? error : withCode(error, 'GRAPHQL_VALIDATION_FAILED'))),
+            refused.map((error) => (error.extensions.code === undefined ? asValidationError(error) : error)),
           );
       }
       const operation = known ?? this.#operation(draft);
@@ -296,6 +297,8 @@ export class Operations {
     };
   }
 }
+
+const asValidationError = (error: GraphQLError) => withCode(error, 'GRAPHQL_VALIDATION_FAILED');
 
 /**
  * The directives that clients may use besides those of the graph: what they can wait for (it is given to them with the rest), and

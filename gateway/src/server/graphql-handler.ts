@@ -205,7 +205,7 @@ class RunningRequest implements ClientRequest {
 
   with(change: RequestChange): RunningRequest {
     const { query, operationName, variables } = { ...this, ...change };
-    // The same texts as those of other changed requests, and never that of a request as it was sent.
+    // Deduplication compares texts: equal ones must be equal requests.
     const text = JSON.stringify({ query, operationName, variables });
     const { method, http, onGone } = this;
     const changed = { query, operationName, variables, method, text, http, onGone };
