@@ -20,9 +20,11 @@ import { credentialsOf } from '../lib/partition-key.js';
 import { SingleFlight } from '../lib/single-flight.js';
 import { SupergraphSchema } from '../lib/supergraph-schema.js';
 import { TypeConditions } from '../lib/type-conditions.js';
-import { type CheckedOperation, Operations, withDirectives } from '../operation/document-cache.js';
-import { checkKnownScalars } from '../operation/known-scalars.js';
-import type { OperationLimits } from '../operation/limits.js';
+import { withDirectives } from '../operation/client-directives.js';
+import { validateCustomScalars } from '../operation/custom-scalars.js';
+import { DocumentCache } from '../operation/document-cache.js';
+import { checkLimits, type OperationLimits } from '../operation/limits.js';
+import type { ValidationResult } from '../operation/operation.js';
 import { errorWithoutSuggestions } from '../operation/suggestions.js';
 import {
   type CompiledPlan,
@@ -70,7 +72,7 @@ const MAX_PLANNING = 1000;
  */
 export class Graph {
   readonly schema: GraphQLSchema;
-  readonly operations: Operations;
+  readonly operations: DocumentCache;
   readonly plans: PlanCache<RunNode, Output>;
   readonly cache: EntityCache | null;
   readonly types: TypeConditions;
@@ -81,7 +83,7 @@ export class Graph {
 
   constructor(options: GraphOptions) {
     const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
-    checkKnownScalars(apiSchema);
+    validateCustomScalars(apiSchema);
     this.schema = withDirectives(apiSchema);
     const planners = createApolloPlanners(supergraphSdl, this.schema);
     this.#flights = shareFetches ? new SingleFlight({ copy: copyOfResult }) : null;
@@ -97,17 +99,16 @@ export class Graph {
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
       new EntityKeys(supergraph),
     );
-    const { limits = LIMITS, maxOperations = 1000, maxOperationsWeight, labels = new Map() } = options;
+    const { limits = LIMITS, maxOperations, maxOperationsWeight, labels = new Map() } = options;
     const { introspection = true, suggestions = true } = options;
     this.suggestions = suggestions;
-    this.operations = new Operations(
-      this.schema,
-      supergraph,
-      limits,
+    this.operations = new DocumentCache(this.schema, supergraph, {
+      maxTokens: limits.tokens,
       maxOperations,
-      maxOperationsWeight,
+      maxWeight: maxOperationsWeight,
       introspection,
-    );
+      onParse: (document) => void checkLimits(document, limits),
+    });
     this.plans = new PlanCache({
       planners,
       operations: this.operations,
@@ -124,9 +125,9 @@ export class Graph {
   }
 
   /** Parses and validates a document, in turn with the documents of other clients. */
-  parse({ query, operationName, client }: OperationRequest): Promise<CheckedOperation> {
+  parse({ query, operationName, client }: OperationRequest): Promise<ValidationResult> {
     const key = `check ${JSON.stringify([operationName ?? null, query])}`;
-    return this.#planning.run(key, () => this.operations.check(query, operationName), client);
+    return this.#planning.run(key, () => this.operations.parseAndValidate(query, operationName), client);
   }
 
   /** Errors of a request, as clients may see them. */
