@@ -1,19 +1,19 @@
 import { withCode } from '@tributary/server';
 import { type GraphQLError, type GraphQLSchema, getVariableValues } from 'graphql';
-import type { ClientDocument } from './document-cache.js';
+import type { ClientDocument } from './operation.js';
 
 const MAX_ERRORS = 20;
 
 /** The variables of a request, by their normalized names. */
 export interface NormalizedVariables {
-  /** As the schema has them: defaults filled in. */
+  /** Coerced by the schema, with defaults. */
   readonly coerced: Readonly<Record<string, unknown>>;
-  /** As subgraphs are sent them: what the client gave, the operation's defaults where it gave nothing, and its literals. */
+  /** As subgraphs are sent them: the client's values, the operation's defaults in place of missing ones, and its literals. */
   readonly sent: Readonly<Record<string, unknown>>;
 }
 
-/** Reads a client's variables by its own declarations, so that errors speak of its names. */
-export function readVariables(
+/** Coerces a client's variables by the client's declarations, so that errors use the client's names. */
+export function coerceVariables(
   schema: GraphQLSchema,
   { variableDefinitions, variableNames, literals }: ClientDocument,
   given: Readonly<Record<string, unknown>>,
@@ -31,7 +31,16 @@ export function readVariables(
   return { coerced, sent };
 }
 
-/** A default as JSON has it: a scalar may have made an object of it (a `Date`). */
+/** Converts a default to JSON: a scalar may have parsed it to an object (a `Date`). */
 function jsonOf(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? JSON.parse(JSON.stringify(value)) : value;
+}
+
+/** Converts coerced variables from normalized names to the client's. */
+export function byClientNames(
+  { variableNames }: ClientDocument,
+  variables: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const defined = [...variableNames].filter(([, normalized]) => Object.hasOwn(variables, normalized));
+  return Object.fromEntries(defined.map(([name, normalized]) => [name, variables[normalized]] as const));
 }

@@ -1,147 +1,50 @@
-import { ApiError, type ErrorCode, errorAt, parseDocument, selectOperation, withCode } from '@tributary/server';
-import {
-  DirectiveLocation,
-  type DocumentNode,
-  type FieldNode,
-  type FragmentDefinitionNode,
-  GraphQLBoolean,
-  GraphQLDirective,
-  GraphQLError,
-  GraphQLNonNull,
-  GraphQLSchema,
-  GraphQLString,
-  Kind,
-  type Location,
-  type OperationDefinitionNode,
-  type OperationTypeNode,
-  print,
-  type ValidationRule,
-  type VariableDefinitionNode,
-  validate,
-} from 'graphql';
+import { errorAt } from '@tributary/server';
+import type { GraphQLError, GraphQLSchema } from 'graphql';
 import { LRUCache } from 'lru-cache';
-import { parseStaleness } from '../consistency/index.js';
 import type { SupergraphSchema } from '../lib/supergraph-schema.js';
-import { countFields } from './count-fields.js';
-import { documentRules } from './document-rules.js';
-import { type NormalizedOperation, normalizeOperation } from './normalize-operation.js';
-import { nameFields } from './rename-conflicts.js';
-import { type RequiredFields, requiredFields } from './required-fields.js';
-import { conditionVariables } from './skip-include.js';
-import { documentWeight, operationWeight, weightOf } from './weights.js';
+import { createClientDocument, OperationFactory } from './create-operation.js';
+import type { ClientDocument, Operation, Prepared, ValidationResult } from './operation.js';
+import { DocumentParser, type DocumentParserOptions, type ParsedOperation, refusalOf } from './parse-and-validate.js';
+import { weightOf } from './weights.js';
 
-/** The memory that operations and their plans may take, in bytes (estimated; see `weights.ts`). */
+/** The memory that documents, operations and plans may take, in bytes (estimated; see `weights.ts`). */
 const MAX_WEIGHT = 200_000_000;
-/** Of which documents (what clients write; several may be one operation) take at most this. */
+/** The share of it that clients' documents may take; several may be one operation. */
 const DOCUMENTS_SHARE = 0.2;
+const MAX_OPERATIONS = 1000;
 const DOCUMENTS_PER_OPERATION = 5;
-/** An operation is planned for each set of values that its @skip and @include have; so many of them are kept. */
-const MAX_PREPARED = 32;
-/** What is kept of documents that are refused, so that a client that repeats one costs little. */
-const MAX_FAILURES = 500;
-const MAX_FAILURES_LENGTH = 2_000_000;
+/** Invalid documents whose errors are cached, so that a client that repeats one costs little. */
+const MAX_INVALID = 500;
+/** The length of their texts and messages together, in characters. */
+const MAX_INVALID_LENGTH = 2_000_000;
 /** Documents that are parsed and wait for their validation. */
-const MAX_DRAFTS = 64;
-/** How much of a value an error message shows, in characters. */
-const MAX_SHOWN = 60;
-/** Longer texts are hardly written by hand; parsing them is work for the planning queue. */
+const MAX_PARSED = 64;
+/** Longer documents, in characters, are parsed in the planning queue only. Hand-written ones are shorter. */
 const MAX_UNQUEUED_LENGTH = 4000;
 
-/** What is planned and compiled of an operation for one set of conditions, as the cache of operations sees it. */
-export interface Prepared {
-  /** The memory that its plans take, in bytes. */
-  readonly planWeight: number;
-}
-
-/** A normalized operation: what clients write in different ways is one, planned once. */
-export interface Operation {
-  /** Identifies the operation: a hash of all that it consists of. */
-  readonly hash: string;
-  /** The memory that it takes without what is prepared of it, in bytes. */
-  readonly weight: number;
-  /** The number of its fields, each fragment counted wherever it is spread. */
-  readonly fields: number;
-  /** With normalized variables, without a name, and under response names that do not collide. */
-  readonly document: DocumentNode;
-  readonly definition: OperationDefinitionNode;
-  readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
-  /** What the client calls the fields that are asked for under other names. */
-  readonly responseNames: ReadonlyMap<string, string | null>;
-  /** Variables that decide what is in the answer. */
-  readonly conditions: readonly string[];
-  /** The staleness bound that the operation itself sets, in milliseconds: `@maxStaleness(of: "500ms")`; infinite without it. */
-  readonly maxStalenessMs: number;
-  /** The part of the operation that asks about the schema itself. */
-  readonly introspection: DocumentNode | null;
-  /** Planned and compiled, by the values of the conditions. */
-  readonly prepared: LRUCache<string, Prepared>;
-}
-
-/** What a client wrote: how it relates to the normalized operation. Holds no operation, so that one that is evicted is freed. */
-export interface ClientDocument {
-  /** The hash of the normalized operation. */
-  readonly hash: string;
-  readonly type: OperationTypeNode;
-  /** The name that the client gave the operation; null when it has none. */
-  readonly operationName: string | null;
-  /** The variables as the client declares them. */
-  readonly variableDefinitions: readonly VariableDefinitionNode[];
-  /** The normalized name of each of them. */
-  readonly variableNames: ReadonlyMap<string, string>;
-  /** The values of the literals that became variables, by normalized name. */
-  readonly literals: Readonly<Record<string, unknown>>;
-  readonly weight: number;
-}
-
-/** An operation and the client's document of it; or why the document cannot be run. */
-export type CheckedOperation =
-  | { readonly operation: Operation; readonly document: ClientDocument }
-  | { readonly errors: readonly GraphQLError[] };
-
-/** A document that is parsed and normalized, but not validated. */
-interface Draft {
-  readonly parsed: DocumentNode;
-  readonly selected: OperationDefinitionNode;
-  readonly normalized: NormalizedOperation;
-}
-
-export interface OperationsOptions {
-  /** The most tokens, and the most lines, that a document may have. */
-  readonly maxTokens: number;
+export interface DocumentCacheOptions extends DocumentParserOptions {
   /** The most operations that are cached. */
   readonly maxOperations?: number | undefined;
   /** The memory that they may take, with their documents and plans, in bytes. */
   readonly maxWeight?: number | undefined;
-  /** Whether operations may select `__schema` and `__type`. */
-  readonly introspection?: boolean | undefined;
-  /** Called with each new document after parsing. @throws GraphQLError to refuse it */
-  readonly onParse?: ((document: DocumentNode, operationName: string | undefined) => void) | null;
-  /** Returns errors of a new operation besides those of the validation rules. */
-  readonly onValidate?: ((document: DocumentNode, operationName: string | undefined) => readonly GraphQLError[]) | null;
 }
 
-/** Parses, normalizes and validates operations, and keeps the most recent ones within a bound of memory. */
-export class Operations {
-  readonly #schema: GraphQLSchema;
-  readonly #rules: readonly ValidationRule[];
-  readonly #options: OperationsOptions;
-  readonly #fieldNames: ReadonlySet<string>;
-  readonly #required: RequiredFields;
+/** Caches operations, clients' documents of them, and the errors of invalid documents; bounded by number and memory. */
+export class DocumentCache {
+  readonly #parser: DocumentParser;
+  readonly #factory: OperationFactory;
   readonly #documents: LRUCache<string, ClientDocument>;
   readonly #operations: LRUCache<string, Operation>;
-  readonly #failures = new LRUCache<string, { readonly errors: readonly GraphQLError[] }>({
-    max: MAX_FAILURES,
-    maxSize: MAX_FAILURES_LENGTH,
+  readonly #invalid = new LRUCache<string, { readonly errors: readonly GraphQLError[] }>({
+    max: MAX_INVALID,
+    maxSize: MAX_INVALID_LENGTH,
   });
-  readonly #drafts = new LRUCache<string, Draft>({ max: MAX_DRAFTS });
+  readonly #parsed = new LRUCache<string, ParsedOperation>({ max: MAX_PARSED });
 
-  constructor(schema: GraphQLSchema, supergraph: SupergraphSchema, options: OperationsOptions) {
-    const { maxOperations: max = 1000, maxWeight = MAX_WEIGHT, introspection = true } = options;
-    this.#schema = schema;
-    this.#rules = documentRules(introspection);
-    this.#options = options;
-    this.#fieldNames = fieldNames(supergraph);
-    this.#required = requiredFields(supergraph);
+  constructor(schema: GraphQLSchema, supergraph: SupergraphSchema, options: DocumentCacheOptions) {
+    const { maxOperations: max = MAX_OPERATIONS, maxWeight = MAX_WEIGHT } = options;
+    this.#parser = new DocumentParser(schema, options);
+    this.#factory = new OperationFactory(supergraph);
     this.#documents = new LRUCache({
       max: max * DOCUMENTS_PER_OPERATION,
       maxSize: Math.ceil(maxWeight * DOCUMENTS_SHARE),
@@ -154,32 +57,35 @@ export class Operations {
     });
   }
 
-  /** The memory that is held of documents, operations and plans, in bytes; never above the bound. */
+  /** The estimated memory of the cached documents, operations and plans, in bytes; never above the bound. */
   get weight(): number {
     return this.#documents.calculatedSize + this.#operations.calculatedSize;
   }
 
-  /** The operations that are held. */
+  /** The number of cached operations. */
   get size(): number {
     return this.#operations.size;
   }
 
-  /** Gets the operation of a document from the cache, also when only its literals, its variables' names or its own name differ. */
-  known(query: string, operationName: string | undefined): CheckedOperation | undefined {
+  /**
+   * Gets the operation of a document from the cache. A short document that is not cached is parsed, and its operation found when another
+   * document differs from it only in literals, variables' names or the operation's name.
+   */
+  get(query: string, operationName: string | undefined): ValidationResult | undefined {
     const key = documentKey(query, operationName);
     const document = this.#documents.get(key);
     const operation = document && this.#operations.get(document.hash);
     if (operation) return { operation, document };
-    const failure = this.#failures.get(key);
-    if (failure || query.length > MAX_UNQUEUED_LENGTH) return failure;
-    return this.#refusing(key, () => {
-      const draft = this.#draft(key, query, operationName);
-      const known = draft.normalized.isWhole ? this.#operations.get(draft.normalized.hash) : undefined;
-      return known && { operation: known, document: this.#keep(key, draft) };
+    const invalid = this.#invalid.get(key);
+    if (invalid || query.length > MAX_UNQUEUED_LENGTH) return invalid;
+    return this.#cachingErrors(key, () => {
+      const parsed = this.#parse(key, query, operationName);
+      const shared = parsed.normalized.isWhole ? this.#operations.get(parsed.normalized.hash) : undefined;
+      return shared && { operation: shared, document: this.#addDocument(key, parsed) };
     });
   }
 
-  /** What a document's operation is, when it is cached: its type, and the staleness bound that it sets, in milliseconds. */
+  /** Returns the type and the staleness bound, in milliseconds, of a document's operation; undefined when it is not cached. */
   find(
     query: string,
     operationName: string | undefined,
@@ -189,36 +95,34 @@ export class Operations {
     return operation && { type: document.type, maxStalenessMs: operation.maxStalenessMs };
   }
 
-  /** Parses and validates a document. */
-  check(query: string, operationName: string | undefined): CheckedOperation {
+  /**
+   * Parses and validates a document, and caches the result.
+   *
+   * @throws unexpected errors, which are not cached
+   */
+  parseAndValidate(query: string, operationName: string | undefined): ValidationResult {
     const key = documentKey(query, operationName);
-    return this.#refusing(key, () => {
-      const draft = this.#draft(key, query, operationName);
-      const { parsed, normalized } = draft;
-      const known = this.#operations.get(normalized.hash);
-      if (!known || !normalized.isWhole) {
-        const invalid = validate(this.#schema, parsed, this.#rules);
-        if (invalid.length > 0) return this.#refuse(key, invalid.map(asValidationError));
-        const refused = this.#options.onValidate?.(parsed, operationName) ?? [];
-        if (refused.length > 0)
-          return this.#refuse(
-            key,
-            refused.map((error) => (error.extensions.code === undefined ? asValidationError(error) : error)),
-          );
+    return this.#cachingErrors(key, () => {
+      const parsed = this.#parse(key, query, operationName);
+      const { hash, isWhole } = parsed.normalized;
+      const cached = this.#operations.get(hash);
+      if (!cached || !isWhole) {
+        const errors = this.#parser.validate(parsed);
+        if (errors.length > 0) return this.#addInvalid(key, errors);
       }
-      const operation = known ?? this.#operation(draft);
+      const operation = cached ?? this.#factory.create(parsed);
       this.#operations.set(operation.hash, operation);
-      return { operation, document: this.#keep(key, draft) };
+      return { operation, document: this.#addDocument(key, parsed) };
     });
   }
 
-  /** Stores what is prepared with its operation. */
+  /** Stores a prepared operation with its operation. */
   addPrepared(operation: Operation, key: string, prepared: Prepared): void {
     operation.prepared.set(key, prepared);
     this.weigh(operation);
   }
 
-  /** Takes into account what an operation weighs now. */
+  /** Updates the weight of an operation, after its plans have changed. */
   weigh(operation: Operation): void {
     // Evicted meanwhile, it is freed with the requests that still run it.
     if (this.#operations.peek(operation.hash) !== operation) return;
@@ -226,177 +130,45 @@ export class Operations {
     this.#operations.set(operation.hash, operation);
   }
 
-  #keep(key: string, draft: Draft): ClientDocument {
-    this.#drafts.delete(key);
-    const { selected, normalized } = draft;
-    const { hash, variableNames, literals } = normalized;
-    const document: ClientDocument = {
-      hash,
-      type: selected.operation,
-      operationName: selected.name?.value ?? null,
-      variableDefinitions: declarationsOf(draft),
-      variableNames,
-      literals,
-      weight: documentWeight(key, selected, literals),
-    };
+  #parse(key: string, query: string, operationName: string | undefined): ParsedOperation {
+    const cached = this.#parsed.get(key);
+    if (cached) return cached;
+    const parsed = this.#parser.parse(query, operationName);
+    this.#parsed.set(key, parsed);
+    return parsed;
+  }
+
+  #addDocument(key: string, parsed: ParsedOperation): ClientDocument {
+    this.#parsed.delete(key);
+    const document = createClientDocument(key, parsed);
     this.#documents.set(key, document);
     return document;
   }
 
-  #refusing<Result>(key: string, work: () => Result): Result | { readonly errors: readonly GraphQLError[] } {
+  #cachingErrors<Result>(key: string, step: () => Result): Result | { readonly errors: readonly GraphQLError[] } {
     try {
-      return work();
+      return step();
     } catch (error) {
-      if (error instanceof GraphQLError) return this.#refuse(key, [error]);
-      if (error instanceof RangeError) {
-        return this.#refuse(key, [
-          new ApiError('COST_LIMIT', 'The document is nested too deeply.', { reason: 'DEPTH' }),
-        ]);
-      }
-      throw error;
+      return this.#addInvalid(key, [refusalOf(error)]);
     }
   }
 
-  #refuse(key: string, errors: readonly GraphQLError[]) {
-    this.#drafts.delete(key);
-    const failure = { errors: errors.map(withoutNodes) };
-    this.#failures.set(key, failure, {
-      size: failure.errors.reduce((sum, { message }) => sum + message.length, key.length),
+  #addInvalid(key: string, errors: readonly GraphQLError[]): { readonly errors: readonly GraphQLError[] } {
+    this.#parsed.delete(key);
+    const invalid = { errors: errors.map(withoutNodes) };
+    this.#invalid.set(key, invalid, {
+      size: invalid.errors.reduce((sum, { message }) => sum + message.length, key.length),
     });
-    return failure;
-  }
-
-  /** @throws GraphQLError, or RangeError when the document is nested too deeply */
-  #draft(key: string, query: string, operationName: string | undefined): Draft {
-    const known = this.#drafts.get(key);
-    if (known) return known;
-    const parsed = parseDocument(query, this.#options.maxTokens);
-    this.#options.onParse?.(parsed, operationName);
-    const selected = coded('OPERATION_RESOLUTION_FAILURE', () => selectOperation(parsed, operationName));
-    const normalized = normalizeOperation(this.#schema, parsed, selected);
-    const draft = { parsed, selected, normalized };
-    this.#drafts.set(key, draft);
-    return draft;
-  }
-
-  #operation({ parsed, selected, normalized }: Draft): Operation {
-    const { document, responseNames } = nameFields(normalized.document, this.#fieldNames, this.#required);
-    const definition = document.definitions[0] as OperationDefinitionNode;
-    return {
-      hash: normalized.hash,
-      weight: operationWeight(normalized.size),
-      fields: countFields(parsed),
-      document,
-      definition,
-      fragments: fragmentsOf(document),
-      responseNames,
-      conditions: conditionVariables(document),
-      maxStalenessMs: stalenessOf(selected),
-      introspection: introspectionOf(normalized.document),
-      prepared: new LRUCache({ max: MAX_PREPARED }),
-    };
+    return invalid;
   }
 }
 
-const asValidationError = (error: GraphQLError) => withCode(error, 'GRAPHQL_VALIDATION_FAILED');
-
-/**
- * The directives that clients may use besides those of the graph: what they can wait for (it is given to them with the rest), and
- * how stale an answer may be.
- */
-export function withDirectives(schema: GraphQLSchema): GraphQLSchema {
-  const defer = new GraphQLDirective({
-    name: 'defer',
-    description: 'Says what could come later; it is given with the rest.',
-    locations: [DirectiveLocation.FRAGMENT_SPREAD, DirectiveLocation.INLINE_FRAGMENT],
-    args: { if: { type: new GraphQLNonNull(GraphQLBoolean), defaultValue: true }, label: { type: GraphQLString } },
-  });
-  const maxStaleness = new GraphQLDirective({
-    name: 'maxStaleness',
-    description: 'The most that the answer may be behind, such as "500ms"; "0" asks owners only.',
-    locations: [DirectiveLocation.QUERY],
-    args: { of: { type: new GraphQLNonNull(GraphQLString) } },
-  });
-  const added = [defer, maxStaleness].filter(({ name }) => !schema.getDirective(name));
-  return new GraphQLSchema({ ...schema.toConfig(), directives: [...schema.getDirectives(), ...added] });
-}
-
-/** @throws GraphQLError BAD_USER_INPUT when `@maxStaleness` is there without a duration */
-function stalenessOf({ directives = [] }: OperationDefinitionNode): number {
-  const value = directives.find(({ name }) => name.value === 'maxStaleness')?.arguments?.[0]?.value;
-  if (!value) return Number.POSITIVE_INFINITY;
-  try {
-    if (value.kind === Kind.STRING) return parseStaleness(value.value);
-  } catch {
-    // The message of the header of the same meaning would not say where.
-  }
-  const message = `@maxStaleness(of:) must be a literal duration such as "500ms", "2s" or "0"; got ${print(value).slice(0, MAX_SHOWN)}.`;
-  const extensions = { code: 'BAD_USER_INPUT', field: '@maxStaleness.of' } as const;
-  throw new GraphQLError(message, { nodes: value, extensions });
-}
-
-/** Runs a step whose errors have a code; those that have one already keep it. */
-function coded<Result>(code: ErrorCode, step: () => Result): Result {
-  try {
-    return step();
-  } catch (error) {
-    if (!(error instanceof GraphQLError) || error.extensions.code !== undefined) throw error;
-    throw withCode(error, code);
-  }
-}
-
-/** Different for each pair: the length says where the name ends. */
+/** Different for each pair of query and name: the length says where the name ends. */
 function documentKey(query: string, operationName: string | undefined): string {
   return operationName === undefined ? `:${query}` : `${operationName.length}:${operationName}${query}`;
 }
 
-/** An error that keeps its locations, but not the document. */
+/** An error that keeps its locations, but does not reference the document. */
 function withoutNodes({ message, locations, extensions }: GraphQLError): GraphQLError {
   return errorAt(message, locations, { extensions });
-}
-
-/** The client's declarations of its variables, with no more of the document than the text for their locations. */
-function declarationsOf({ selected, normalized }: Draft): VariableDefinitionNode[] {
-  const { variableDefinitions = [] } = normalized.document.definitions[0] as OperationDefinitionNode;
-  return (selected.variableDefinitions ?? []).map(({ variable, loc }, i) => {
-    const name = { kind: Kind.NAME as const, value: variable.name.value };
-    return {
-      ...(variableDefinitions[i] as VariableDefinitionNode),
-      variable: { kind: Kind.VARIABLE, name },
-      ...(loc && { loc: { start: loc.start, end: loc.end, source: loc.source } as Location }),
-    };
-  });
-}
-
-function fragmentsOf(document: DocumentNode): Record<string, FragmentDefinitionNode> {
-  return Object.fromEntries(
-    document.definitions.flatMap((definition) =>
-      definition.kind === Kind.FRAGMENT_DEFINITION ? [[definition.name.value, definition]] : [],
-    ),
-  );
-}
-
-function fieldNames(supergraph: SupergraphSchema): Set<string> {
-  return new Set([...supergraph.compositeTypes()].flatMap((type) => Object.keys(type.getFields())));
-}
-
-/** The part of an operation that asks about the schema itself, if any. */
-function introspectionOf(document: DocumentNode): DocumentNode | null {
-  const fragments = fragmentsOf(document);
-  const operation = document.definitions[0] as OperationDefinitionNode;
-  const found: FieldNode[] = [];
-  const look = ({ selections }: OperationDefinitionNode['selectionSet']) => {
-    for (const selection of selections) {
-      if (selection.kind === Kind.FIELD) {
-        if (selection.name.value === '__schema' || selection.name.value === '__type') found.push(selection);
-      } else {
-        const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? fragments[selection.name.value] : selection;
-        if (fragment) look(fragment.selectionSet);
-      }
-    }
-  };
-  look(operation.selectionSet);
-  if (found.length === 0) return null;
-  const asked = { ...operation, selectionSet: { kind: Kind.SELECTION_SET as const, selections: found } };
-  return { ...document, definitions: [asked, ...Object.values(fragments)] };
 }

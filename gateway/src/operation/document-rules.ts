@@ -9,7 +9,7 @@ import {
 } from 'graphql';
 import { isFiniteNumber } from './normalize-literals.js';
 
-/** As a response key, `__proto__` would set the prototype. */
+/** Refuses `__proto__`: as a response key it would set the prototype. */
 function NoPrototypeNamesRule(context: ValidationContext): ASTVisitor {
   const refuse = (name: NameNode | undefined) => {
     if (name?.value !== '__proto__') return;
@@ -18,7 +18,7 @@ function NoPrototypeNamesRule(context: ValidationContext): ASTVisitor {
   return { Field: ({ alias }) => refuse(alias), ObjectField: ({ name }) => refuse(name) };
 }
 
-/** JSON, in which subgraphs are asked, has no infinity. */
+/** Refuses numbers that JSON, in which subgraphs are sent values, cannot represent. */
 function FiniteNumbersRule(context: ValidationContext): ASTVisitor {
   const refuse = (node: Parameters<typeof isFiniteNumber>[0]) => {
     if (isFiniteNumber(node)) return;
@@ -29,6 +29,7 @@ function FiniteNumbersRule(context: ValidationContext): ASTVisitor {
   return { [Kind.INT]: refuse, [Kind.FLOAT]: refuse };
 }
 
+/** Refuses `__schema` and `__type`. */
 function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
   return {
     Field: ({ name }) => {
@@ -42,7 +43,7 @@ function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
 
 const RULES: readonly ValidationRule[] = [...specifiedRules, NoPrototypeNamesRule, FiniteNumbersRule];
 
-/** The rules of the specification and those of the gateway. */
+/** Returns the validation rules of the specification and of the gateway. */
 export function documentRules(introspection: boolean): readonly ValidationRule[] {
   return introspection ? RULES : [...RULES, NoIntrospectionRule];
 }

@@ -12,16 +12,16 @@ import {
 } from 'graphql';
 
 /**
- * The value of a literal as a client would send it in a variable of the same type.
+ * Converts a literal to the JSON that a client would send in a variable of the same type.
  *
- * @returns undefined when the literal does not fit the type, or might not mean the same in a variable
+ * @returns undefined when the literal is invalid for the type, or might not mean the same in a variable
  */
 export function literalValue(node: ValueNode, type: GraphQLInputType): unknown {
   if (!isPlain(node, type) || valueFromAST(node, type) === undefined) return undefined;
   return jsonOf(node, type);
 }
 
-/** Whether a literal is a number that JavaScript can hold. (JSON has no infinity, so `1e400` could not be sent on.) */
+/** Whether a literal is no number or one that JavaScript can represent. (JSON has no infinity, so `1e400` could not be sent on.) */
 export function isFiniteNumber({ kind, ...node }: ValueNode): boolean {
   return (kind !== Kind.INT && kind !== Kind.FLOAT) || Number.isFinite(Number((node as { value: string }).value));
 }
@@ -37,12 +37,12 @@ function jsonOf(node: ValueNode, type: GraphQLInputType): unknown {
       node.fields.map(({ name, value }) => [name.value, jsonOf(value, fields[name.value]?.type as GraphQLInputType)]),
     );
   }
-  // An ID written as a number may be larger than the numbers that JavaScript holds exactly.
+  // An ID that is written as a number may exceed JavaScript's safe integers.
   if (type.toString() === 'ID' && node.kind === Kind.INT) return node.value;
   return valueFromASTUntyped(node);
 }
 
-/** Whether the literal contains no variable and no null, and means in JSON what it means here. */
+/** Whether a literal contains neither variables nor nulls, and has the same meaning in JSON. */
 function isPlain(node: ValueNode, type: GraphQLInputType | undefined): boolean {
   if (!type || node.kind === Kind.NULL || node.kind === Kind.VARIABLE || !isFiniteNumber(node)) return false;
   if (isNonNullType(type)) return isPlain(node, type.ofType);
@@ -54,12 +54,12 @@ function isPlain(node: ValueNode, type: GraphQLInputType | undefined): boolean {
     const fields = type.getFields();
     return (
       node.kind === Kind.OBJECT &&
-      // A field that is there twice is invalid, which a value cannot show.
+      // A duplicate field is invalid, which a JSON object cannot express.
       new Set(node.fields.map(({ name }) => name.value)).size === node.fields.length &&
       node.fields.every(({ name, value }) => isPlain(value, fields[name.value]?.type))
     );
   }
   if (isEnumType(type)) return node.kind === Kind.ENUM;
-  // Of a custom scalar, only a string is sure to mean the same either way.
+  // For a custom scalar, only a string is certain to mean the same in JSON.
   return isSpecifiedScalarType(type) ? node.kind !== Kind.ENUM : node.kind === Kind.STRING;
 }

@@ -26,28 +26,26 @@ import {
 } from 'graphql';
 import { literalValue } from './normalize-literals.js';
 
-/** An operation without what does not change its plan: its name, the names of its variables, and its literals. */
+/** An operation without the parts that do not change its plan: its name, the names of its variables, and its literals. */
 export interface NormalizedOperation {
-  /** The same for operations that are planned alike. */
+  /** Equal for operations that have the same plan. */
   readonly hash: string;
-  /** The operation and the fragments that it uses, without locations. */
+  /** The operation and the fragments that it spreads, without locations. */
   readonly document: DocumentNode;
-  /** The length of the normalized operation, serialized. */
+  /** The length of the document as JSON, in characters. */
   readonly size: number;
   /** The normalized name of each variable of the client. */
   readonly variableNames: ReadonlyMap<string, string>;
   /** The values of the literals that became variables, by normalized name. */
   readonly literals: Readonly<Record<string, unknown>>;
-  /**
-   * Whether nothing of the client's document is left out, so that the document is valid when an operation with the same hash is.
-   */
+  /** Whether the document contains all of the client's: the client's is valid then if another document with the same hash is. */
   readonly isWhole: boolean;
 }
 
 /**
- * Normalizes one operation of a document: drops its name and what it does not use, makes variables of literals in arguments of
- * fields, numbers the variables (`v0`, `v1`, …), and orders arguments by name. Arguments that are equal, whatever the order of
- * their parts, are written alike. The document need not be valid; what is wrong with it stays in the result.
+ * Normalizes one operation of a document: drops its name and unused definitions, converts literals in fields' arguments to variables,
+ * numbers the variables (`v0`, `v1`, …), and sorts arguments by name. Equal arguments get the same form, whatever the order of their
+ * input fields. The document need not be valid; its errors stay in the result.
  */
 export function normalizeOperation(
   schema: GraphQLSchema,
@@ -65,8 +63,8 @@ class Normalizer {
   readonly #literals: Record<string, unknown> = {};
   /** By type and literal. */
   readonly #literalVariables = new Map<string, VariableNode>();
-  /** How a value was written first, by the value in a fixed order. */
-  readonly #written = new Map<string, ValueNode>();
+  /** The first form of each value, by the value with its input fields sorted. */
+  readonly #values = new Map<string, ValueNode>();
   /** In the order of their first use; null while a fragment is being normalized. */
   readonly #used = new Map<string, FragmentDefinitionNode | null>();
   #isWhole: boolean;
@@ -78,7 +76,7 @@ class Normalizer {
       if (definition.kind === Kind.FRAGMENT_DEFINITION) this.#fragments.set(definition.name.value, definition);
       else others += 1;
     }
-    // Further operations, or a fragment that is defined twice, are for validation to see.
+    // Validation must see further operations, and fragments that are defined twice.
     this.#isWhole = others === 1 && this.#fragments.size === definitions.length - 1;
   }
 
@@ -155,7 +153,7 @@ class Normalizer {
   #use(name: string): void {
     const fragment = this.#fragments.get(name);
     if (!fragment || this.#used.has(name)) return;
-    // First, so that a fragment that spreads itself (which validation refuses) comes to an end.
+    // Added before the recursion, which ends so for a fragment that spreads itself (validation refuses it).
     this.#used.set(name, null);
     const { typeCondition, directives, selectionSet } = fragment;
     this.#used.set(name, {
@@ -174,7 +172,7 @@ class Normalizer {
       kind: Kind.FIELD,
       ...(alias && { alias: nameOf(alias) }),
       name: nameOf(name),
-      arguments: ordered(given).map((argument) => this.#argument(argument, definition)),
+      arguments: sortedByName(given).map((argument) => this.#argument(argument, definition)),
       directives: this.#directives(directives),
       ...(selectionSet && {
         selectionSet: this.#selectionSet(selectionSet, definition && getNamedType(definition.type)),
@@ -187,19 +185,19 @@ class Normalizer {
     return {
       kind: Kind.ARGUMENT,
       name: nameOf(name),
-      value: (declared && this.#lifted(value, declared)) ?? this.#value(value),
+      value: (declared && this.#literalVariable(value, declared)) ?? this.#value(value),
     };
   }
 
-  /** The variable that stands for a literal; undefined when the literal stays as it is. */
-  #lifted(value: ValueNode, { type }: GraphQLArgument): VariableNode | undefined {
+  /** Converts a literal to a variable; undefined when the literal stays in the document. */
+  #literalVariable(value: ValueNode, { type }: GraphQLArgument): VariableNode | undefined {
     if (value.kind === Kind.VARIABLE || value.kind === Kind.NULL) return undefined;
     const json = literalValue(value, type);
     if (json === undefined) return undefined;
-    // By how it is written: fields whose arguments validation tells apart (`1` and `"1"` for an ID) stay apart.
-    const key = `${type} ${print(inOrder(value))}`;
-    const known = this.#literalVariables.get(key);
-    if (known) return known;
+    // By the literal's text: fields whose arguments differ for validation (`1` and `"1"` for an ID) must stay different.
+    const key = `${type} ${print(sorted(value))}`;
+    const existing = this.#literalVariables.get(key);
+    if (existing) return existing;
     const name = `v${this.#definitions.length}`;
     const variable: VariableNode = { kind: Kind.VARIABLE, name: { kind: Kind.NAME, value: name } };
     const typeNode: TypeNode = parseType(String(type), { noLocation: true });
@@ -213,7 +211,7 @@ class Normalizer {
     return directives.map(({ name, arguments: given = [] }) => ({
       kind: Kind.DIRECTIVE,
       name: nameOf(name),
-      arguments: ordered(given).map((argument) => ({
+      arguments: sortedByName(given).map((argument) => ({
         kind: Kind.ARGUMENT,
         name: nameOf(argument.name),
         value: this.#value(argument.value),
@@ -221,16 +219,16 @@ class Normalizer {
     }));
   }
 
-  /** A value with normalized variables; equal ones are written alike. */
+  /** Normalizes the variables in a value; equal values get the same form. */
   #value(value: ValueNode): ValueNode {
     if (value.kind === Kind.VARIABLE) return this.#variable(value);
     if (value.kind !== Kind.LIST && value.kind !== Kind.OBJECT) return copied(value);
-    const key = print(inOrder(value));
-    const known = this.#written.get(key);
-    if (known) return known;
-    const written = this.#compound(value);
-    this.#written.set(key, written);
-    return written;
+    const key = print(sorted(value));
+    const existing = this.#values.get(key);
+    if (existing) return existing;
+    const normalized = this.#compound(value);
+    this.#values.set(key, normalized);
+    return normalized;
   }
 
   #compound(value: ValueNode): ValueNode {
@@ -264,7 +262,7 @@ function nameOf({ value }: NameNode): NameNode {
   return { kind: Kind.NAME, value };
 }
 
-/** A value that holds no others, without its location. */
+/** Copies a value without nested values, and without its location. */
 function copied<Value extends ValueNode>({ loc: _, ...value }: Value): Value {
   return value as Value;
 }
@@ -273,15 +271,15 @@ function fieldOf(parent: GraphQLNamedType | undefined, name: string): GraphQLFie
   return isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined;
 }
 
-function ordered(given: readonly ArgumentNode[]): readonly ArgumentNode[] {
-  return given.length < 2 ? given : [...given].sort((a, b) => compare(a.name.value, b.name.value));
+function sortedByName(list: readonly ArgumentNode[]): readonly ArgumentNode[] {
+  return list.length < 2 ? list : [...list].sort((a, b) => compare(a.name.value, b.name.value));
 }
 
-/** A value with the fields of its objects in the order of their names, as validation compares values. */
-function inOrder(value: ValueNode): ValueNode {
-  if (value.kind === Kind.LIST) return { ...value, values: value.values.map(inOrder) };
+/** A value with the input fields of its objects sorted by name, as validation compares values. */
+function sorted(value: ValueNode): ValueNode {
+  if (value.kind === Kind.LIST) return { ...value, values: value.values.map(sorted) };
   if (value.kind !== Kind.OBJECT) return value;
-  const fields = value.fields.map((field) => ({ ...field, value: inOrder(field.value) }));
+  const fields = value.fields.map((field) => ({ ...field, value: sorted(field.value) }));
   return { ...value, fields: fields.sort((a, b) => compare(a.name.value, b.name.value)) };
 }
 

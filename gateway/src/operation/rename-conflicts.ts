@@ -1,48 +1,50 @@
 import { type DocumentNode, type FieldNode, Kind, print, visit } from 'graphql';
 import type { RequiredFields } from './required-fields.js';
 
-/** A document whose fields have names under which they do not collide, and what clients call them. */
-export interface NamedDocument {
+/** A document whose response names do not conflict in a plan. */
+export interface RenamedDocument {
   readonly document: DocumentNode;
-  /** The client's names of those fields that are asked for under others; null for a name under which nothing of the client's is asked for any more. */
+  /** The client's response names of the renamed fields, by the new name; null for a former name under which the client's fields are no more. */
   readonly responseNames: ReadonlyMap<string, string | null>;
 }
 
 /**
- * Renames the fields of an operation that could collide in a plan, which asks for more than the client does and keeps everything of
- * a path in one object. They are: what one response name stands for where it stands for several things (of different types); an alias
- * that is the name of a field (a key, say); and a field that subgraphs require, when the client may ask for it with other arguments.
+ * Renames the fields of an operation that could conflict in a plan, which selects more than the client does and merges all data of a path
+ * into one object:
+ * - fields that share a response name, but differ in name or arguments (on different types);
+ * - an alias that is also the name of a field of the supergraph, such as a key;
+ * - a field that subgraphs require, if the client may select it with other arguments.
  *
  * @param fieldNames the names of all fields of the supergraph
- * @param required the fields with arguments that a `@requires` or a context asks for
+ * @param required the fields with arguments that a `@requires` or a context selects
  */
-export function nameFields(
+export function renameConflicts(
   document: DocumentNode,
   fieldNames: ReadonlySet<string>,
   required: RequiredFields,
-): NamedDocument {
+): RenamedDocument {
   const meanings = new Map<string, Set<string>>();
   visit(document, {
     Field(field) {
       const name = responseName(field);
-      const known = meanings.get(name);
-      if (known) known.add(meaningOf(field));
+      const found = meanings.get(name);
+      if (found) found.add(meaningOf(field));
       else meanings.set(name, new Set([meaningOf(field)]));
     },
   });
 
   const renamed = new Map<string, string>();
   const responseNames = new Map<string, string | null>();
-  for (const [name, known] of meanings) {
-    for (const meaning of known) {
+  for (const [name, found] of meanings) {
+    for (const meaning of found) {
       const isPlain = meaning === name;
       const hasArguments = meaning.startsWith(`${name}(`);
-      const hazardous =
-        (known.size > 1 && !isPlain) ||
+      const conflicts =
+        (found.size > 1 && !isPlain) ||
         (!isPlain && !hasArguments && (fieldNames.has(name) || name === '__typename')) ||
         (hasArguments && required.names.has(name)) ||
-        (isPlain && required.given.has(name));
-      if (!hazardous) continue;
+        (isPlain && required.withArguments.has(name));
+      if (!conflicts) continue;
       const internal = freshName(
         name,
         (candidate) => fieldNames.has(candidate) || meanings.has(candidate) || responseNames.has(candidate),
@@ -50,7 +52,7 @@ export function nameFields(
       renamed.set(`${name} ${meaning}`, internal);
       responseNames.set(internal, name);
     }
-    if ([...known].every((meaning) => renamed.has(`${name} ${meaning}`))) responseNames.set(name, null);
+    if ([...found].every((meaning) => renamed.has(`${name} ${meaning}`))) responseNames.set(name, null);
   }
   if (renamed.size === 0) return { document, responseNames };
   return {

@@ -3,28 +3,27 @@ import type { JoinField, SupergraphSchema } from '../lib/supergraph-schema.js';
 
 /** The fields that subgraphs require (`@requires`) or take from a context (`@fromContext`) and that are declared with arguments. */
 export interface RequiredFields {
-  /** Their names. */
   readonly names: ReadonlySet<string>;
-  /** The names of those that are required with arguments given, so that the field without arguments is another one. */
-  readonly given: ReadonlySet<string>;
+  /** The names of those that are selected with arguments there: the same field without arguments differs from them. */
+  readonly withArguments: ReadonlySet<string>;
 }
 
-/** Reads from the supergraph which fields with arguments subgraphs require. */
+/** Reads the fields with arguments that subgraphs require from a supergraph. */
 export function requiredFields(supergraph: SupergraphSchema): RequiredFields {
   const fields = [...supergraph.compositeTypes()].flatMap((type) => Object.values(type.getFields()));
   const declared = new Set(fields.filter(({ args }) => args.length > 0).map(({ name }) => name));
   const names = new Set<string>();
-  const given = new Set<string>();
+  const withArguments = new Set<string>();
   const joins = fields.flatMap((field) => supergraph.joinsOfField(field));
   for (const selection of joins.flatMap(selectionsOf)) {
     visit(selection, {
       Field(field) {
         if (declared.has(field.name.value)) names.add(field.name.value);
-        if (field.arguments?.length) given.add(field.name.value);
+        if (field.arguments?.length) withArguments.add(field.name.value);
       },
     });
   }
-  return { names, given };
+  return { names, withArguments };
 }
 
 function selectionsOf({ requires, contextArguments = [] }: JoinField): DocumentNode[] {

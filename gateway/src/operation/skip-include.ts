@@ -11,7 +11,7 @@ import {
 
 const TYPENAME: FieldNode = { kind: Kind.FIELD, name: { kind: Kind.NAME, value: '__typename' } };
 
-/** The variables of @skip and @include: they decide what is in the answer. */
+/** Returns the sorted names of the variables in `@skip` and `@include`. */
 export function conditionVariables(document: DocumentNode): string[] {
   const names = new Set<string>();
   visit(document, {
@@ -23,28 +23,28 @@ export function conditionVariables(document: DocumentNode): string[] {
   return [...names].sort();
 }
 
-/** What the variables of conditions are in a request. */
+/** The values of the variables in `@skip` and `@include`, for one request. */
 export type ConditionValues = Readonly<Record<string, boolean>>;
 
 /**
- * The document as it is planned: without conditions, for a request in which their variables have these values. (The planner
- * knows conditions, but asks for too little where fields beside each other are included under different ones.) Where nothing is
- * left to be asked of an object, its type is, so that the object itself is.
+ * Creates the document that is planned: with `@skip` and `@include` evaluated for these values, and without `@defer` and `@maxStaleness`.
+ * (Apollo's planner handles conditions, but selects too little where sibling fields have different ones.) An empty selection set becomes
+ * `__typename`, so that the object itself is still fetched.
  */
-export function withSettledConditions(document: DocumentNode, values: ConditionValues): DocumentNode {
+export function withEvaluatedConditions(document: DocumentNode, values: ConditionValues): DocumentNode {
   return visit(document, {
-    // What is said to the gateway is not for subgraphs.
+    // An instruction to the gateway, which subgraphs do not have.
     Directive: ({ name }) => (name.value === 'maxStaleness' ? null : undefined),
-    SelectionSet: { leave: (selectionSet) => settle(selectionSet, values) },
+    SelectionSet: { leave: (selectionSet) => evaluate(selectionSet, values) },
   });
 }
 
-function settle(selectionSet: SelectionSetNode, values: ConditionValues): SelectionSetNode {
+function evaluate(selectionSet: SelectionSetNode, values: ConditionValues): SelectionSetNode {
   const selections = selectionSet.selections.flatMap((selection): SelectionNode[] => {
     const directives: DirectiveNode[] = [];
     for (const directive of selection.directives ?? []) {
       const condition = conditionOf(directive);
-      // What could come later comes with the rest.
+      // A deferred fragment is delivered with the rest.
       if (directive.name.value === 'defer') continue;
       if (!condition) directives.push(directive);
       else if (isTrue(condition, values) === (directive.name.value === 'skip')) return [];

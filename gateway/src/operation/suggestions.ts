@@ -1,15 +1,15 @@
 import { errorAt } from '@tributary/server';
 import type { GraphQLError } from 'graphql';
 
-/** What graphql-js appends to a message: ` Did you mean "name" or "sku"?` */
+/** Suggestions as graphql-js appends them to a message: ` Did you mean "name" or "sku"?` */
 const SUGGESTION = / Did you mean [^?]*\??/g;
 
-/** A message without names that its author suggests in place of those that the client wrote. */
+/** Removes the names that a message suggests in place of the client's. */
 export function withoutSuggestions(message: string): string {
   return message.replace(SUGGESTION, '');
 }
 
-/** The same error without suggestions. */
+/** Creates the same error without suggestions. */
 export function errorWithoutSuggestions(error: GraphQLError): GraphQLError {
   if (!error.message.includes(' Did you mean ')) return error;
   const { message, locations, path, extensions } = error;

@@ -1,7 +1,7 @@
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { QueryPlanner as ApolloQueryPlanner } from '@apollo/query-planner';
 import type { DocumentNode, GraphQLSchema } from 'graphql';
-import { withSettledConditions } from '../operation/skip-include.js';
+import { withEvaluatedConditions } from '../operation/skip-include.js';
 import { withConcreteTypes } from './concrete-types.js';
 import { isPlannerFault, PlanningLimit } from './planning-limit.js';
 import type { PlanNode, QueryPlan } from './query-plan.js';
@@ -49,7 +49,7 @@ class ApolloPlanner implements QueryPlanner {
 
   plan(operation: DocumentNode, { conditions, overrides }: PlanningOptions): QueryPlan {
     return this.#limit.apply(() => {
-      const settled = withSettledConditions(operation, conditions);
+      const settled = withEvaluatedConditions(operation, conditions);
       try {
         return this.#plan(settled, overrides);
       } catch (error) {

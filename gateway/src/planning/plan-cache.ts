@@ -1,6 +1,7 @@
 import { ApiError } from '@tributary/server';
 import { LRUCache } from 'lru-cache';
-import type { Operation, Operations } from '../operation/document-cache.js';
+import type { DocumentCache } from '../operation/document-cache.js';
+import type { Operation } from '../operation/operation.js';
 import type { OverrideLabels } from './override-labels.js';
 import type { PlanningQueue } from './planning-queue.js';
 import type { QueryPlan } from './query-plan.js';
@@ -27,7 +28,7 @@ export interface PreparedOperation<Run, Output> extends CompiledPlan<Run> {
 export interface PlanCacheOptions<Run, Output> {
   readonly planners: QueryPlanners;
   /** Where the prepared operations are stored, with the operations that they belong to. */
-  readonly operations: Operations;
+  readonly operations: DocumentCache;
   readonly labels: OverrideLabels;
   readonly queue: PlanningQueue;
   readonly compilePlan: (node: NonNullable<QueryPlan['node']>) => Run | null;

@@ -25,7 +25,7 @@ import {
 import type { ArgumentUse, ResponseError } from '../lib/error-list.js';
 import { isObject, type Json, type JsonObject, type Path } from '../lib/json.js';
 import type { TypeConditions } from '../lib/type-conditions.js';
-import type { ClientDocument, Operation } from '../operation/document-cache.js';
+import type { ClientDocument, Operation } from '../operation/operation.js';
 import { SourceLines } from '../operation/source-lines.js';
 import { withoutSuggestions } from '../operation/suggestions.js';
 import { type SelectedField, selectedFields } from './collect-fields.js';

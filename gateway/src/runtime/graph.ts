@@ -21,8 +21,10 @@ import { credentialsOf } from '../lib/partition-key.js';
 import { SingleFlight } from '../lib/single-flight.js';
 import { SupergraphSchema } from '../lib/supergraph-schema.js';
 import { TypeConditions } from '../lib/type-conditions.js';
-import { type CheckedOperation, Operations, withDirectives } from '../operation/document-cache.js';
-import { checkKnownScalars } from '../operation/known-scalars.js';
+import { withDirectives } from '../operation/client-directives.js';
+import { validateCustomScalars } from '../operation/custom-scalars.js';
+import { DocumentCache } from '../operation/document-cache.js';
+import type { ValidationResult } from '../operation/operation.js';
 import { errorWithoutSuggestions } from '../operation/suggestions.js';
 import {
   type CompiledPlan,
@@ -76,7 +78,7 @@ const MAX_PLANNING = 1000;
  */
 export class Graph {
   readonly schema: GraphQLSchema;
-  readonly operations: Operations;
+  readonly operations: DocumentCache;
   readonly plans: PlanCache<RunNode, Output>;
   readonly cache: EntityCache | null;
   readonly hooks: Hooks;
@@ -94,7 +96,7 @@ export class Graph {
     );
     const hooks = composeHooks(plugins, logger);
     this.hooks = hooks;
-    checkKnownScalars(apiSchema);
+    validateCustomScalars(apiSchema);
     this.schema = withDirectives(apiSchema);
     const planners = createApolloPlanners(supergraphSdl, this.schema);
     this.#flights = shareFetches ? new SingleFlight({ copy: copyOfResult }) : null;
@@ -115,7 +117,7 @@ export class Graph {
     this.suggestions = suggestions;
     const { schema } = this;
     const { onParse, onValidate } = hooks;
-    this.operations = new Operations(schema, supergraph, {
+    this.operations = new DocumentCache(schema, supergraph, {
       maxTokens,
       maxOperations,
       maxWeight: maxOperationsWeight,
@@ -139,9 +141,9 @@ export class Graph {
   }
 
   /** Parses and validates a document, in turn with the documents of other clients. */
-  parse({ query, operationName, client }: OperationRequest): Promise<CheckedOperation> {
+  parse({ query, operationName, client }: OperationRequest): Promise<ValidationResult> {
     const key = `check ${JSON.stringify([operationName ?? null, query])}`;
-    return this.#planning.run(key, () => this.operations.check(query, operationName), client);
+    return this.#planning.run(key, () => this.operations.parseAndValidate(query, operationName), client);
   }
 
   /** Errors of a request, as clients may see them. */

@@ -3,7 +3,7 @@ import { OperationTypeNode } from 'graphql';
 import { NO_REQUIREMENTS, reached, stricter } from '../consistency/index.js';
 import { describePlan, rounded } from '../execution/index.js';
 import { enclose, quote } from '../lib/json-text.js';
-import { readVariables } from '../operation/coerce-variables.js';
+import { coerceVariables } from '../operation/coerce-variables.js';
 import { executeFresh } from './fresh-execution.js';
 import type { Graph } from './graph.js';
 import type { OperationRequest, OperationResult } from './operation-request.js';
@@ -22,14 +22,14 @@ export async function runOperation(graph: Graph, request: OperationRequest): Pro
   const { schema, operations, plans, cache, hooks } = graph;
 
   // Parse, normalize and validate.
-  const parsed = operations.known(query, operationName) ?? (await graph.parse(request));
+  const parsed = operations.get(query, operationName) ?? (await graph.parse(request));
   if ('errors' in parsed) return { errors: graph.presentRequestErrors(parsed.errors) };
   const { operation, document } = parsed;
   const { type } = document;
   request.allow?.(type);
 
   // Coerce variables.
-  const variables = readVariables(schema, document, request.variables ?? {});
+  const variables = coerceVariables(schema, document, request.variables ?? {});
   if ('errors' in variables) return { errors: graph.presentRequestErrors(variables.errors) };
   const running = new RunningOperation(graph, request, operation, document, variables);
 

@@ -2,7 +2,7 @@ import { executeSync, GraphQLError, type GraphQLSchema } from 'graphql';
 import type { ExecutionContext } from '../execution/index.js';
 import type { JsonObject } from '../lib/json.js';
 import type { NormalizedVariables } from '../operation/coerce-variables.js';
-import type { ClientDocument, Operation } from '../operation/document-cache.js';
+import type { ClientDocument, Operation } from '../operation/operation.js';
 import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
 import { compileShape, type Shape } from '../response/complete-value.js';
 import { compileWriter, type Write } from '../response/json-writer.js';

@@ -1,7 +1,8 @@
 import { buildSchema } from 'graphql';
 import { expect, test } from 'vitest';
 import { SupergraphSchema } from '../../src/lib/supergraph-schema.ts';
-import { type Operation, Operations } from '../../src/operation/document-cache.ts';
+import { DocumentCache } from '../../src/operation/document-cache.ts';
+import type { Operation } from '../../src/operation/operation.ts';
 import {
   overrideLabels,
   PlanCache,
@@ -17,7 +18,7 @@ const SCHEMA = 'type Query { a: Int b: Int }';
 function createCache(plan: (options: Parameters<QueryPlanner['plan']>[1]) => QueryPlan) {
   const schema = buildSchema(SCHEMA);
   const supergraph = new SupergraphSchema(SCHEMA);
-  const operations = new Operations(schema, supergraph, { maxTokens: 100, maxOperations: 10 });
+  const operations = new DocumentCache(schema, supergraph, { maxTokens: 100, maxOperations: 10 });
   const planner: QueryPlanner = { plan: (_, options) => plan(options) };
   const cache = new PlanCache({
     planners: { planner, authoritative: () => null },
@@ -28,7 +29,7 @@ function createCache(plan: (options: Parameters<QueryPlanner['plan']>[1]) => Que
     compileOutput: (_, variables) => variables,
   });
   const operation = (query: string): Operation => {
-    const checked = operations.check(query, undefined);
+    const checked = operations.parseAndValidate(query, undefined);
     if ('errors' in checked) throw checked.errors[0];
     return checked.operation;
   };
