@@ -294,19 +294,21 @@ export class Operations {
 }
 
 /**
- * The directives that clients may use besides those of the graph: what they can wait for (it is given to them with the rest), and
- * how stale an answer may be.
+ * Adds the directives that clients may use besides those of the graph: `@defer` (the deferred data comes with the rest of the
+ * response) and `@maxStaleness`.
  */
 export function withDirectives(schema: GraphQLSchema): GraphQLSchema {
   const defer = new GraphQLDirective({
     name: 'defer',
-    description: 'Says what could come later; it is given with the rest.',
+    description:
+      'Accepted on fragments that may be delivered later; the gateway delivers them with the rest of the response.',
     locations: [DirectiveLocation.FRAGMENT_SPREAD, DirectiveLocation.INLINE_FRAGMENT],
     args: { if: { type: new GraphQLNonNull(GraphQLBoolean), defaultValue: true }, label: { type: GraphQLString } },
   });
   const maxStaleness = new GraphQLDirective({
     name: 'maxStaleness',
-    description: 'The most that the answer may be behind, such as "500ms"; "0" asks owners only.',
+    description:
+      'The maximum staleness of the response, such as "500ms"; "0" bypasses the cache and reads from the owning services only.',
     locations: [DirectiveLocation.QUERY],
     args: { of: { type: new GraphQLNonNull(GraphQLString) } },
   });
