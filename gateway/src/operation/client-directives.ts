@@ -17,14 +17,15 @@ const MAX_QUOTED = 60;
 
 const DEFER = new GraphQLDirective({
   name: 'defer',
-  description: 'Says what could come later; it is given with the rest.',
+  description: 'Marks a fragment that could be delivered later; the gateway delivers it with the rest of the response.',
   locations: [DirectiveLocation.FRAGMENT_SPREAD, DirectiveLocation.INLINE_FRAGMENT],
   args: { if: { type: new GraphQLNonNull(GraphQLBoolean), defaultValue: true }, label: { type: GraphQLString } },
 });
 
 const MAX_STALENESS = new GraphQLDirective({
   name: 'maxStaleness',
-  description: 'The most that the answer may be behind, such as "500ms"; "0" asks owners only.',
+  description:
+    'Maximum staleness of the response, such as "500ms"; "0" reads every field from the service that owns it.',
   locations: [DirectiveLocation.QUERY],
   args: { of: { type: new GraphQLNonNull(GraphQLString) } },
 });
