@@ -1,7 +1,7 @@
 export { createGateway, type Gateway, type GatewayOptions } from './app.js';
 export { checkFiles } from './check-files.js';
 export { readConfig, settings } from './config.js';
-export { withDirectives } from './operation/client-directives.js';
+export { withDirectives } from './operation/index.js';
 export type {
   ClientRequest,
   ExecutionHooks,

@@ -10,7 +10,7 @@ import {
 } from 'graphql';
 import type { ArgumentUse } from '../lib/error-list.js';
 import type { Path } from '../lib/json.js';
-import { SourceLines } from '../operation/source-lines.js';
+import { SourceLines } from '../operation/index.js';
 import type { SubgraphError } from '../subgraph/index.js';
 import type { SubgraphOperation } from './subgraph-operation.js';
 

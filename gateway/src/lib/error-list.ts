@@ -18,7 +18,7 @@ export interface ArgumentUse {
  */
 export type Author = 'server' | 'resolver' | 'coded resolver';
 
-/** An error of a response in the names of the plan; `client-errors.ts` makes of it what a client gets. */
+/** An error of a response in the names of the plan; `client-errors.ts` converts it to the client's. */
 export interface ResponseError {
   readonly message: string;
   readonly extensions: Readonly<Record<string, unknown>>;

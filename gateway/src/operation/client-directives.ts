@@ -17,8 +17,7 @@ const MAX_QUOTED = 60;
 
 const DEFER = new GraphQLDirective({
   name: 'defer',
-  description:
-    'Accepted on fragments that may be delivered later; the gateway delivers them with the rest of the response.',
+  description: 'Marks a fragment that could be delivered later; the gateway delivers it with the rest of the response.',
   locations: [DirectiveLocation.FRAGMENT_SPREAD, DirectiveLocation.INLINE_FRAGMENT],
   args: { if: { type: new GraphQLNonNull(GraphQLBoolean), defaultValue: true }, label: { type: GraphQLString } },
 });
@@ -26,7 +25,7 @@ const DEFER = new GraphQLDirective({
 const MAX_STALENESS = new GraphQLDirective({
   name: 'maxStaleness',
   description:
-    'The maximum staleness of the response, such as "500ms"; "0" bypasses the cache and reads from the owning services only.',
+    'Maximum staleness of the response, such as "500ms"; "0" reads every field from the service that owns it.',
   locations: [DirectiveLocation.QUERY],
   args: { of: { type: new GraphQLNonNull(GraphQLString) } },
 });

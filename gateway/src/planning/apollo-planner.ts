@@ -1,7 +1,7 @@
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { QueryPlanner as ApolloQueryPlanner } from '@apollo/query-planner';
 import type { DocumentNode, GraphQLSchema } from 'graphql';
-import { withEvaluatedConditions } from '../operation/skip-include.js';
+import { withEvaluatedConditions } from '../operation/index.js';
 import { withConcreteTypes } from './concrete-types.js';
 import { isPlannerFault, PlanningLimit } from './planning-limit.js';
 import type { PlanNode, QueryPlan } from './query-plan.js';

@@ -1,7 +1,6 @@
 import { ApiError } from '@tributary/server';
 import { LRUCache } from 'lru-cache';
-import type { DocumentCache } from '../operation/document-cache.js';
-import type { Operation } from '../operation/operation.js';
+import type { DocumentCache, Operation } from '../operation/index.js';
 import type { OverrideLabels } from './override-labels.js';
 import type { PlanningQueue } from './planning-queue.js';
 import type { QueryPlan } from './query-plan.js';

@@ -19,36 +19,40 @@ import {
 } from 'graphql';
 import type { JsonObject } from '../lib/json.js';
 
-/** What an answer is made from besides the operation. */
-export interface ShapeParts {
+/** The inputs besides the operation from which the completion of its response is compiled. */
+export interface CompletionInputs {
   readonly schema: GraphQLSchema;
   readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
-  /** Only those of @skip and @include matter here. */
+  /** By normalized name; only the variables of `@skip` and `@include` are read. */
   readonly variables: Readonly<Record<string, unknown>>;
-  /** What the client calls the fields that are asked for under other names. */
+  /** The client's response names of renamed fields. */
   readonly responseNames: ReadonlyMap<string, string | null>;
-  /** The answers to `__schema` and `__type`, by response name. */
+  /** The results of `__schema` and `__type`, by response name. */
   readonly introspection: JsonObject | null;
 }
 
-/** A field of an answer. */
-export interface SelectedField {
+/** A field of the response. */
+export interface CollectedField {
   readonly responseName: string;
-  /** What it is called in what the subgraphs give. */
-  readonly from: string;
+  /** Its key in the data, which has the plan's response names. */
+  readonly dataKey: string;
   readonly name: string;
   /** Null for `__typename`, `__schema` and `__type`. */
   readonly type: GraphQLOutputType | null;
   readonly selectionSets: readonly SelectionSetNode[];
-  /** Where it is selected. */
+  /** The selections that are merged to this field. */
   readonly nodes: readonly FieldNode[];
 }
 
 /**
- * Whether an object of a type may stand where another type is declared. A subgraph that knows only the interface of an object (an
- * `@interfaceObject`) gives its name; the other way round, an interface of the declared type.
+ * Whether an object of a type is allowed where another type is declared. A subgraph that defines an object by its interface only (an
+ * `@interfaceObject`) returns the interface's name, so an interface of the declared type is allowed, too.
  */
-export function fits(schema: GraphQLSchema, declared: GraphQLCompositeType, runtime: GraphQLNamedType): boolean {
+export function isAllowedType(
+  schema: GraphQLSchema,
+  declared: GraphQLCompositeType,
+  runtime: GraphQLNamedType,
+): boolean {
   if (runtime === declared) return true;
   if (isObjectType(runtime) || isInterfaceType(runtime)) {
     if (isAbstractType(declared) && schema.isSubType(declared, runtime)) return true;
@@ -56,19 +60,19 @@ export function fits(schema: GraphQLSchema, declared: GraphQLCompositeType, runt
   return isInterfaceType(runtime) && !isUnionType(declared) && schema.isSubType(runtime, declared);
 }
 
-/** The fields that are selected of a type, for the values that @skip and @include have. */
-export function selectedFields(
+/** Collects the fields that selection sets select of a type, with `@skip` and `@include` evaluated. */
+export function collectFields(
   type: GraphQLObjectType | GraphQLInterfaceType,
   selectionSets: readonly SelectionSetNode[],
-  parts: ShapeParts,
-): SelectedField[] {
+  inputs: CompletionInputs,
+): CollectedField[] {
   const grouped = new Map<string, FieldNode[]>();
-  for (const selectionSet of selectionSets) collectFields(type, selectionSet, parts, grouped);
-  return [...grouped].map(([from, nodes]) => {
+  for (const selectionSet of selectionSets) collectInto(grouped, type, selectionSet, inputs);
+  return [...grouped].map(([dataKey, nodes]) => {
     const name = nodes[0]?.name.value ?? '';
     return {
-      responseName: parts.responseNames.get(from) ?? from,
-      from,
+      responseName: inputs.responseNames.get(dataKey) ?? dataKey,
+      dataKey,
       name,
       type: name.startsWith('__') ? null : typeOf(type, name),
       selectionSets: nodes.flatMap(({ selectionSet }) => (selectionSet ? [selectionSet] : [])),
@@ -77,7 +81,7 @@ export function selectedFields(
   });
 }
 
-/** Whether a type is a root of the schema, which is reached again where a field has that type. */
+/** Whether a type is the query or mutation type, which fields may have as their type, too. */
 export function isRootType(type: GraphQLCompositeType, schema: GraphQLSchema): boolean {
   return type === schema.getQueryType() || type === schema.getMutationType();
 }
@@ -88,30 +92,30 @@ function typeOf(type: GraphQLObjectType | GraphQLInterfaceType, name: string): G
   return field.type;
 }
 
-function collectFields(
+function collectInto(
+  grouped: Map<string, FieldNode[]>,
   type: GraphQLObjectType | GraphQLInterfaceType,
   selectionSet: SelectionSetNode,
-  parts: ShapeParts,
-  into: Map<string, FieldNode[]>,
+  inputs: CompletionInputs,
 ): void {
   for (const selection of selectionSet.selections) {
-    const skip = getDirectiveValues(GraphQLSkipDirective, selection, parts.variables);
-    const include = getDirectiveValues(GraphQLIncludeDirective, selection, parts.variables);
+    const skip = getDirectiveValues(GraphQLSkipDirective, selection, inputs.variables);
+    const include = getDirectiveValues(GraphQLIncludeDirective, selection, inputs.variables);
     if (skip?.if === true || include?.if === false) continue;
     if (selection.kind === 'Field') {
       const responseName = selection.alias?.value ?? selection.name.value;
-      into.set(responseName, [...(into.get(responseName) ?? []), selection]);
+      grouped.set(responseName, [...(grouped.get(responseName) ?? []), selection]);
       continue;
     }
-    const fragment = selection.kind === 'FragmentSpread' ? parts.fragments[selection.name.value] : selection;
+    const fragment = selection.kind === 'FragmentSpread' ? inputs.fragments[selection.name.value] : selection;
     const condition = fragment?.typeCondition?.name.value;
-    if (fragment && (condition === undefined || applies(parts.schema, condition, type))) {
-      collectFields(type, fragment.selectionSet, parts, into);
+    if (fragment && (condition === undefined || applies(inputs.schema, condition, type))) {
+      collectInto(grouped, type, fragment.selectionSet, inputs);
     }
   }
 }
 
 function applies(schema: GraphQLSchema, condition: string, type: GraphQLObjectType | GraphQLInterfaceType): boolean {
-  const wanted = schema.getType(condition);
-  return wanted === type || (isAbstractType(wanted) && schema.isSubType(wanted, type));
+  const conditionType = schema.getType(condition);
+  return conditionType === type || (isAbstractType(conditionType) && schema.isSubType(conditionType, type));
 }

@@ -15,43 +15,50 @@ import {
 } from 'graphql';
 import { isObject, type Json, type JsonObject } from '../lib/json.js';
 import { isJson, type Quote, textOf } from '../lib/json-text.js';
-import { fits, isRootType, type SelectedField, type ShapeParts, selectedFields } from './collect-fields.js';
+import {
+  type CollectedField,
+  type CompletionInputs,
+  collectFields,
+  isAllowedType,
+  isRootType,
+} from './collect-fields.js';
 
 /**
- * Writes what the client asked for as JSON, straight from what the subgraphs gave; null as soon as anything is not as the schema
- * has it (a null that must not be, a value of another type), which is for the response shape to say.
+ * Writes the client's fields as JSON directly from the data. Returns null when any value is invalid by the schema (a null at a non-nullable
+ * type, a value of another type): completing the data then adds the errors.
  */
-export type Write = (data: JsonObject, quote: Quote) => string | null;
+export type JsonWriter = (data: JsonObject, quote: Quote) => string | null;
 
+/** Writes a value that is not null. */
 type WriteValue = (value: Json, quote: Quote) => string | null;
 
-/** Compiles an operation's writer, for the values that its @skip and @include have; null when it asks for the schema itself. */
-export function compileWriter(operation: OperationDefinitionNode, parts: ShapeParts): Write | null {
-  const root = parts.schema.getRootType(operation.operation);
-  return root && !parts.introspection ? compileObject(root, [operation.selectionSet], parts) : null;
+/** Compiles the JSON writer of an operation for one set of conditions; null when the operation selects `__schema` or `__type`. */
+export function compileJsonWriter(operation: OperationDefinitionNode, inputs: CompletionInputs): JsonWriter | null {
+  const root = inputs.schema.getRootType(operation.operation);
+  return root && !inputs.introspection ? compileObject(root, [operation.selectionSet], inputs) : null;
 }
 
-/** One function for each set of fields, generated: the engine of JavaScript then knows each name, and reads it fast. */
+/** Generates the code of one function for each set of fields: with constant names, V8 reads properties fast. */
 function compileObject(
   type: GraphQLObjectType | GraphQLInterfaceType,
   selectionSets: readonly SelectionSetNode[],
-  parts: ShapeParts,
-): Write {
+  inputs: CompletionInputs,
+): JsonWriter {
   const writers: WriteValue[] = [];
-  const lines = selectedFields(type, selectionSets, parts).map((field, i) => {
+  const lines = collectFields(type, selectionSets, inputs).map((field, i) => {
     const start = JSON.stringify(`${i === 0 ? '{' : ','}${JSON.stringify(field.responseName)}:`);
-    return compileField(type, field, start, writers, parts);
+    return compileField(type, field, start, writers, inputs);
   });
   const code = `return (data, quote) => { let text = '', value, written; ${lines.join('\n')} return ${lines.length === 0 ? "'{}'" : "text + '}'"}; }`;
-  return new Function('writers', code)(writers) as Write;
+  return new Function('writers', code)(writers) as JsonWriter;
 }
 
 function compileField(
   type: GraphQLObjectType | GraphQLInterfaceType,
-  field: SelectedField,
+  field: CollectedField,
   start: string,
   writers: WriteValue[],
-  parts: ShapeParts,
+  inputs: CompletionInputs,
 ): string {
   if (!field.type) {
     if (!isObjectType(type)) return 'return null;';
@@ -59,11 +66,12 @@ function compileField(
   }
   const isRequired = isNonNullType(field.type);
   const valueType = isNonNullType(field.type) ? field.type.ofType : field.type;
-  const read = `value = data[${JSON.stringify(field.from)}];`;
+  const read = `value = data[${JSON.stringify(field.dataKey)}];`;
   const whenNull = `if (value === null || value === undefined) ${isRequired ? 'return null;' : `text += ${start} + 'null';`}`;
-  const plain = isLeafType(valueType) ? PLAIN[valueType.name] : undefined;
-  if (plain) return `${read} if (${plain.fits}) text += ${start} + ${plain.text}; else ${whenNull} else return null;`;
-  const writer = writers.push(compileValue(valueType, field.selectionSets, parts)) - 1;
+  const scalar = isLeafType(valueType) ? SCALAR_CODE[valueType.name] : undefined;
+  if (scalar)
+    return `${read} if (${scalar.isValid}) text += ${start} + ${scalar.text}; else ${whenNull} else return null;`;
+  const writer = writers.push(compileValue(valueType, field.selectionSets, inputs)) - 1;
   return `${read} ${whenNull} else {
     written = writers[${writer}](value, quote);
     if (written === null) return null;
@@ -71,23 +79,27 @@ function compileField(
   }`;
 }
 
-/** The scalars of GraphQL itself, as code. */
-const PLAIN: Readonly<Record<string, { fits: string; text: string }>> = {
-  ID: { fits: "typeof value === 'string'", text: 'quote(value)' },
-  String: { fits: "typeof value === 'string'", text: 'quote(value)' },
-  Int: { fits: "typeof value === 'number' && value === (value | 0)", text: 'value' },
-  Float: { fits: "typeof value === 'number' && value - value === 0", text: 'value' },
-  Boolean: { fits: "typeof value === 'boolean'", text: 'value' },
+/** The built-in scalars: code that checks and code that writes a value. */
+const SCALAR_CODE: Readonly<Record<string, { isValid: string; text: string }>> = {
+  ID: { isValid: "typeof value === 'string'", text: 'quote(value)' },
+  String: { isValid: "typeof value === 'string'", text: 'quote(value)' },
+  Int: { isValid: "typeof value === 'number' && value === (value | 0)", text: 'value' },
+  Float: { isValid: "typeof value === 'number' && value - value === 0", text: 'value' },
+  Boolean: { isValid: "typeof value === 'boolean'", text: 'value' },
 };
 
 function compileValue(
   type: GraphQLOutputType,
   selectionSets: readonly SelectionSetNode[],
-  parts: ShapeParts,
+  inputs: CompletionInputs,
 ): WriteValue {
   if (isListType(type)) {
     const isRequired = isNonNullType(type.ofType);
-    const write = compileValue(isNonNullType(type.ofType) ? type.ofType.ofType : type.ofType, selectionSets, parts);
+    const writeElement = compileValue(
+      isNonNullType(type.ofType) ? type.ofType.ofType : type.ofType,
+      selectionSets,
+      inputs,
+    );
     return (list, quote) => {
       if (!Array.isArray(list)) return null;
       let text = '[';
@@ -99,7 +111,7 @@ function compileValue(
           text += 'null';
           continue;
         }
-        const written = write(value, quote);
+        const written = writeElement(value, quote);
         if (written === null) return null;
         text += written;
       }
@@ -107,44 +119,44 @@ function compileValue(
     };
   }
   if (isLeafType(type)) return compileLeaf(type);
-  return compileComposite(type as GraphQLCompositeType, selectionSets, parts);
+  return compileComposite(type as GraphQLCompositeType, selectionSets, inputs);
 }
 
 function compileLeaf(type: GraphQLLeafType): WriteValue {
   if (isEnumType(type)) {
-    const known = new Map(type.getValues().map(({ name }) => [name, `"${name}"`]));
-    return (value) => (typeof value === 'string' && known.get(value)) || null;
+    const values = new Map(type.getValues().map(({ name }) => [name, `"${name}"`]));
+    return (value) => (typeof value === 'string' && values.get(value)) || null;
   }
-  const plain = PLAIN[type.name];
-  if (!plain) return (value) => (typeof value === 'string' || isJson(value) ? textOf(value) : null);
-  return new Function(`return (value, quote) => ${plain.fits} ? '' + ${plain.text} : null`)() as WriteValue;
+  const scalar = SCALAR_CODE[type.name];
+  if (!scalar) return (value) => (typeof value === 'string' || isJson(value) ? textOf(value) : null);
+  return new Function(`return (value, quote) => ${scalar.isValid} ? '' + ${scalar.text} : null`)() as WriteValue;
 }
 
 function compileComposite(
   type: GraphQLCompositeType,
   selectionSets: readonly SelectionSetNode[],
-  parts: ShapeParts,
+  inputs: CompletionInputs,
 ): WriteValue {
   if (isObjectType(type)) {
     const { name } = type;
-    const isRoot = isRootType(type, parts.schema);
-    const write = compileObject(type, selectionSets, parts);
+    const isRoot = isRootType(type, inputs.schema);
+    const write = compileObject(type, selectionSets, inputs);
     return (value, quote) => {
       if (!isObject(value)) return null;
-      const given = value.__typename;
-      return given === undefined || given === name || isRoot ? write(value, quote) : null;
+      const typeName = value.__typename;
+      return typeName === undefined || typeName === name || isRoot ? write(value, quote) : null;
     };
   }
-  const byType = new Map<string, Write>();
+  const byType = new Map<string, JsonWriter>();
   return (value, quote) => {
     const typeName = isObject(value) ? (value.__typename ?? type.name) : undefined;
     if (typeof typeName !== 'string') return null;
     let write = byType.get(typeName);
     if (!write) {
-      const runtime = parts.schema.getType(typeName);
+      const runtime = inputs.schema.getType(typeName);
       if (!isObjectType(runtime) && !(isInterfaceType(runtime) && runtime === type)) return null;
-      if (!fits(parts.schema, type, runtime)) return null;
-      write = compileObject(runtime, selectionSets, parts);
+      if (!isAllowedType(inputs.schema, type, runtime)) return null;
+      write = compileObject(runtime, selectionSets, inputs);
       byType.set(typeName, write);
     }
     return write(value as JsonObject, quote);

@@ -21,11 +21,13 @@ import { credentialsOf } from '../lib/partition-key.js';
 import { SingleFlight } from '../lib/single-flight.js';
 import { SupergraphSchema } from '../lib/supergraph-schema.js';
 import { TypeConditions } from '../lib/type-conditions.js';
-import { withDirectives } from '../operation/client-directives.js';
-import { validateCustomScalars } from '../operation/custom-scalars.js';
-import { DocumentCache } from '../operation/document-cache.js';
-import type { ValidationResult } from '../operation/operation.js';
-import { errorWithoutSuggestions } from '../operation/suggestions.js';
+import {
+  DocumentCache,
+  errorWithoutSuggestions,
+  type ValidationResult,
+  validateCustomScalars,
+  withDirectives,
+} from '../operation/index.js';
 import {
   type CompiledPlan,
   createApolloPlanners,

@@ -3,7 +3,7 @@ import { OperationTypeNode } from 'graphql';
 import { NO_REQUIREMENTS, reached, stricter } from '../consistency/index.js';
 import { describePlan, rounded } from '../execution/index.js';
 import { enclose, quote } from '../lib/json-text.js';
-import { coerceVariables } from '../operation/coerce-variables.js';
+import { coerceVariables } from '../operation/index.js';
 import { executeFresh } from './fresh-execution.js';
 import type { Graph } from './graph.js';
 import type { OperationRequest, OperationResult } from './operation-request.js';

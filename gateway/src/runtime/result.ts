@@ -1,11 +1,15 @@
 import { executeSync, GraphQLError, type GraphQLSchema } from 'graphql';
 import type { ExecutionContext } from '../execution/index.js';
 import type { JsonObject } from '../lib/json.js';
-import type { NormalizedVariables } from '../operation/coerce-variables.js';
-import type { ClientDocument, Operation } from '../operation/operation.js';
-import { byClientNames, conditionError, presentErrors } from '../response/client-errors.js';
-import { compileShape, type Shape } from '../response/complete-value.js';
-import { compileWriter, type Write } from '../response/json-writer.js';
+import { byClientNames, type ClientDocument, type NormalizedVariables, type Operation } from '../operation/index.js';
+import {
+  type CompleteData,
+  compileCompletion,
+  compileJsonWriter,
+  conditionError,
+  type JsonWriter,
+  toClientErrors,
+} from '../response/index.js';
 import type { Graph } from './graph.js';
 import type { OperationRequest, ResultValues } from './operation-request.js';
 import type { PluginOperation } from './plugin.js';
@@ -68,8 +72,8 @@ export class RunningOperation implements PluginOperation {
 /** What completes and writes the result of an operation, compiled for one set of conditions. */
 export interface Output {
   /** Null when it depends on the request, because the operation selects `__schema` or `__type`. */
-  readonly shape: Shape | null;
-  readonly write: Write | null;
+  readonly shape: CompleteData | null;
+  readonly write: JsonWriter | null;
 }
 
 export function compileOutput(
@@ -80,20 +84,20 @@ export function compileOutput(
   const { definition, fragments, responseNames, introspection } = operation;
   if (introspection) return { shape: null, write: null };
   const parts = { schema, fragments, variables, responseNames, introspection: null };
-  return { shape: compileShape(definition, parts), write: compileWriter(definition, parts) };
+  return { shape: compileCompletion(definition, parts), write: compileJsonWriter(definition, parts) };
 }
 
 /** Completes data by the schema, and puts errors in the client's names. */
 export function completeResult(
   { graph, request, operation, document, variables }: RunningOperation,
-  complete: Shape,
+  complete: CompleteData,
   { data, errors }: Pick<ExecutionContext, 'data' | 'errors'>,
 ): ResultValues {
   const completed = complete(data, errors);
   // Without data, the error that caused it is enough.
   const listed = errors.list.filter(({ isConsequence }) => completed !== null || !isConsequence);
   if (listed.length === 0) return { data: completed };
-  const shown = presentErrors(listed, {
+  const shown = toClientErrors(listed, {
     schema: graph.schema,
     types: graph.types,
     query: request.query,
@@ -109,7 +113,7 @@ export function completeResult(
 }
 
 /** Executes the introspection that an operation has, and compiles the completion of the result with it. */
-export function introspect(running: RunningOperation): Shape {
+export function introspect(running: RunningOperation): CompleteData {
   const { graph, operation, variables } = running;
   const { definition, fragments, responseNames, introspection } = operation;
   const { schema } = graph;
@@ -118,7 +122,7 @@ export function introspect(running: RunningOperation): Shape {
     const { data, errors } = executeSync({ schema, document: introspection, variableValues: variables.sent });
     if (!data) throw errors?.[0] ?? new GraphQLError('The schema could not be read.');
     const parts = { schema, fragments, variables: variables.coerced, responseNames, introspection: data as JsonObject };
-    return compileShape(definition, parts);
+    return compileCompletion(definition, parts);
   } catch (error) {
     return refuse(error, running);
   }

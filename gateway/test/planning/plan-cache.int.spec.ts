@@ -1,8 +1,7 @@
 import { buildSchema } from 'graphql';
 import { expect, test } from 'vitest';
 import { SupergraphSchema } from '../../src/lib/supergraph-schema.ts';
-import { DocumentCache } from '../../src/operation/document-cache.ts';
-import type { Operation } from '../../src/operation/operation.ts';
+import { DocumentCache, type Operation } from '../../src/operation/index.ts';
 import {
   overrideLabels,
   PlanCache,
