@@ -48,6 +48,8 @@ export { createNumbering, createOutbox, eraseFromEvents, type NewEvent, recordEv
 export type { InvalidatedBy } from './relay/invalidation-of.js';
 export { databaseOutbox, type OutboxStore } from './relay/outbox-store.js';
 export { Relay, type RelayOptions } from './relay/relay.js';
+// A saga's steps: commands of another service, each applied once per order.
+export { type Refusal, type SagaStep, SagaSteps, type SagaStepTable } from './saga-steps.js';
 export {
   consumeEvents,
   ownEventBus,

@@ -8,7 +8,7 @@ export { databaseProblem } from './database-problem.js';
 export { DatabaseWatch } from './database-watch.js';
 export { AlreadyRunningError, exclusively } from './exclusive.js';
 export { createImportsTable, importOnce } from './import-once.js';
-export { type Migrations, migrate } from './migrate.js';
+export { type AfterMigrations, type Migrations, migrate } from './migrate.js';
 export { listenToNotifications } from './notifications.js';
 export { inSavepoint } from './savepoint.js';
 export { createSearchWords, FOLDED_TEXT } from './search-words.js';

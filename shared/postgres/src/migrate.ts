@@ -4,6 +4,9 @@ import { type Kysely, type Migration, Migrator, sql } from 'kysely';
 /** Migrations by name; they run in the alphabetical order of their names, each once. */
 export type Migrations = Record<string, Migration>;
 
+/** Work at the end of the transaction of migrations, on the newest schema; every table that was there before is locked. */
+export type AfterMigrations = (transaction: Kysely<unknown>) => Promise<void>;
+
 /** How long a migration waits for the lock of a table, in milliseconds: less than PostgreSQL lets a deadlock last (1 s). */
 const LOCK_TIMEOUT_MS = 200;
 const RETRY_MS = 300;
@@ -17,11 +20,22 @@ const NOT_LOCKED = new Set(['55P03', '40P01']);
  * while processes of an earlier release serve requests: it locks every table before it changes one, and begins again when a
  * request holds a lock for long, so that none is the victim of a deadlock.
  *
+ * @param after run only when there are migrations to run; when it fails, they are undone
  * @returns the names of the migrations that were run now
  */
-export async function migrate(db: Kysely<never>, migrations: Migrations): Promise<string[]> {
+export async function migrate(
+  db: Kysely<never>,
+  migrations: Migrations,
+  after: AfterMigrations = async () => undefined,
+): Promise<string[]> {
+  const last = Object.keys(migrations)
+    .sort((a, b) => a.localeCompare(b))
+    .at(-1);
   const locking = Object.fromEntries(
-    Object.entries(migrations).map(([name, migration]) => [name, lockingFirst(migration)]),
+    Object.entries(migrations).map(([name, migration]) => [
+      name,
+      lockingFirst(name === last ? followedBy(migration, after) : migration),
+    ]),
   );
   const migrator = new Migrator({ db, provider: { getMigrations: async () => locking } });
   for (let attempt = 1; ; attempt++) {
@@ -44,6 +58,17 @@ function lockingFirst(migration: Migration): Migration {
     async up(db) {
       await lockTables(db);
       await migration.up(db);
+    },
+  };
+}
+
+/** All migrations that are to be run are in one transaction: what follows the last one sees them all, and no other process. */
+function followedBy(migration: Migration, after: AfterMigrations): Migration {
+  return {
+    ...migration,
+    async up(db) {
+      await migration.up(db);
+      await after(db);
     },
   };
 }

@@ -31,7 +31,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { z } from 'zod';
 import { databaseCommand, setUpCommand, setUpSettings } from './database-commands.js';
-import { type LoadHistory, type SetUpRequest, setUpDatabase } from './set-up-database.js';
+import { type DeriveData, type LoadHistory, type SetUpRequest, setUpDatabase } from './set-up-database.js';
 import { type Admin, type AdminCopy, SubgraphAdmin } from './subgraph-admin.js';
 import { createSubgraphService } from './subgraph-service.js';
 
@@ -63,6 +63,8 @@ export interface SubgraphOptions<Own extends z.ZodRawShape> {
 export interface SubgraphModule<Config, Tables, Context> {
   /** The versions of its database schema. */
   readonly migrations: Migrations;
+  /** Writes derived data that a database of an earlier release lacks, after migrations; left out, it has none. */
+  readonly deriveData?: DeriveData<Tables>;
   /** Writes its part of the sample data; left out, it has none. */
   readonly importHistory?: LoadHistory<Tables>;
   /** The parts of one running service. */
@@ -170,8 +172,8 @@ export function defineSubgraph<Own extends z.ZodRawShape = Record<never, never>>
     load,
     readConfig,
     async setUp(request) {
-      const { migrations, importHistory = null } = await load();
-      return setUpDatabase(name, migrations, importHistory, request);
+      const { migrations, deriveData = null, importHistory = null } = await load();
+      return setUpDatabase(name, migrations, deriveData, importHistory, request);
     },
     async create(env, logger, { bus, onStatement } = {}) {
       const config = readConfig(env);

@@ -38,7 +38,7 @@ export { money, roundToCents, sumAmounts } from './money.js';
 export { Money } from './money-type.js';
 export { DELETED_USER, PLACEHOLDER_DATE, UNKNOWN_USER, unknownProduct } from './placeholders.js';
 export { buildFederatedSchema } from './schema.js';
-export { type LoadHistory, type SetUpRequest, setUpDatabase } from './set-up-database.js';
+export { type DeriveData, type LoadHistory, type SetUpRequest, setUpDatabase } from './set-up-database.js';
 export { type Admin, type AdminCopy, SubgraphAdmin, type VerifyResult } from './subgraph-admin.js';
 export { createSubgraphService } from './subgraph-service.js';
 export { type ReadViewer, signToken, type Viewer, viewerReader } from './viewer.js';

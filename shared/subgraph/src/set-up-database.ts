@@ -21,8 +21,15 @@ export type LoadHistory<Tables> = (
 ) => Promise<void>;
 
 /**
+ * Writes data that is derived from other data of the service, where a database of an earlier release lacks it. It runs after
+ * migrations, in their transaction, and never without them. A frozen migration cannot do it: it would need code of today.
+ */
+export type DeriveData<Tables> = (transaction: Kysely<Tables>) => Promise<void>;
+
+/**
  * Brings a service's database to the newest schema and fills it with history, once.
  *
+ * @param derive null for a service without derived data
  * @param load null for a service that has no part in the history
  * @returns whether history was imported now
  * @throws ImportConflictError when history of another scale is there
@@ -30,6 +37,7 @@ export type LoadHistory<Tables> = (
 export async function setUpDatabase<Tables>(
   name: string,
   migrations: Migrations,
+  derive: DeriveData<Tables> | null,
   load: LoadHistory<Tables> | null,
   { databaseUrl, scale, readHistory, onRows = () => undefined }: SetUpRequest,
 ): Promise<boolean> {
@@ -40,7 +48,9 @@ export async function setUpDatabase<Tables>(
     statementTimeoutMs: 0,
   });
   try {
-    await migrate(db as unknown as Kysely<never>, migrations);
+    await migrate(db as unknown as Kysely<never>, migrations, async (transaction) => {
+      await derive?.(transaction as Kysely<Tables>);
+    });
     await endCompatibility(db as unknown as Kysely<never>);
     if (scale === 0 || load === null) return false;
     return await importOnce(db, 'superstore', scale, (transaction) => load(transaction, readHistory(), onRows));

@@ -47,7 +47,7 @@ export function invalidatedBy({ aggregateType, aggregateId, data }: LoggedEvent)
   return [`Order:${aggregateId}`, `User:${customerId}`, ...lines.map(({ productId }) => `Product:${productId}`)];
 }
 
-/** Tells in one event of each order what came into the store without: an import, or what was there before events were told. */
+/** Records one event for each order, with its state: for orders of an import, and of a release that published no events. */
 export async function recordWhatIsThere(
   transaction: Kysely<OrdersTables>,
   onOrders?: (count: number) => void,

@@ -28,6 +28,7 @@ import { UserResolver } from './schema/user-resolver.js';
 import type { OrdersTables } from './storage/tables.js';
 import { subscriptionsOf } from './subscriptions.js';
 
+export { deriveMissingData as deriveData } from './derived-data.js';
 export { importOrders as importHistory } from './import.js';
 export { migrations } from './storage/migrations.js';
 

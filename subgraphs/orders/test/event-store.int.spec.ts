@@ -1,12 +1,12 @@
-import { migrate, openDatabase } from '@tributary/postgres';
+import { type AfterMigrations, type Migrations, migrate, openDatabase } from '@tributary/postgres';
 import type { Kysely } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cloneDatabases, type TestDatabases } from '../../../test/harness/databases.ts';
+import { cloneDatabases, createEmptyDatabases, type TestDatabases } from '../../../test/harness/databases.ts';
 import { definition as orders } from '../src/index.js';
 import { AppendConflictError, OrderEventStore, SNAPSHOT_EVERY } from '../src/order/event-store.js';
 import { replay } from '../src/order/order.js';
 import type { OrderEvent } from '../src/order/order-events.js';
-import { rebuildReadModels } from '../src/service.js';
+import { deriveData, rebuildReadModels } from '../src/service.js';
 import { migrations } from '../src/storage/migrations.js';
 import type { OrdersTables } from '../src/storage/tables.js';
 
@@ -111,26 +111,9 @@ describe('what an older release stored', () => {
   });
 
   test('a database of the release before orders could be placed is brought up, with its orders and what others hear of them', async () => {
-    const older = await cloneDatabases();
+    const older = await databasesBeforePlacement();
     const url = older.urls.orders;
-    const before = openDatabase<OrdersTables>({ url, applicationName: 'test' });
-    await older.query('orders', 'drop schema public cascade');
-    await older.query('orders', 'create schema public');
-    const known = Object.fromEntries(Object.entries(migrations).filter(([name]) => name < '0005'));
-    await migrate(before as unknown as Kysely<never>, known);
-    await before.destroy();
-    await older.query(
-      'orders',
-      "insert into order_events (order_id, version, type, data, at) values ('old', 1, 'OrderPlaced', $1, '2020-01-01'), ('old', 2, 'OrderConfirmed', '{}', '2020-01-02')",
-      [JSON.stringify({ number: 'N-0', customerId: 'C-1', lines, total: '10.00' })],
-    );
-    await orders.setUp({
-      databaseUrl: url,
-      scale: 0,
-      readHistory: () => {
-        throw new Error('not wanted');
-      },
-    });
+    await orders.setUp({ databaseUrl: url, scale: 0, readHistory });
     expect(await older.query('orders', 'select id, status, currency, total from orders_read')).toEqual([
       { id: 'old', status: 'CONFIRMED', currency: 'USD', total: '10.00' },
     ]);
@@ -140,4 +123,51 @@ describe('what an older release stored', () => {
     expect(await rebuildReadModels(url)).toBe(2);
     await older.drop();
   });
+
+  test('is brought up once by several processes that start at the same time', async () => {
+    const older = await databasesBeforePlacement();
+    const setUp = () => orders.setUp({ databaseUrl: older.urls.orders, scale: 0, readHistory });
+    expect(await Promise.all([setUp(), setUp(), setUp()])).toEqual([false, false, false]);
+    expect(await older.query('orders', 'select id, version from orders_read')).toEqual([{ id: 'old', version: 2 }]);
+    expect(await older.query('orders', 'select aggregate_id, aggregate_version from outbox')).toEqual([
+      { aggregate_id: 'old', aggregate_version: 2 },
+    ]);
+    await older.drop();
+  });
+
+  test('is not published again by a later migration when retention has deleted its events', async () => {
+    const older = await databasesBeforePlacement();
+    const url = older.urls.orders;
+    await orders.setUp({ databaseUrl: url, scale: 0, readHistory });
+    await older.query('orders', 'select number_outbox(10)');
+    await older.query('orders', 'delete from outbox; update ledger set deleted_to = head');
+    await migrateOrders(url, { ...migrations, '9999-later': { up: async () => undefined } }, deriveData);
+    expect(await older.query('orders', 'select id from orders_read')).toEqual([{ id: 'old' }]);
+    expect(await older.query('orders', 'select id from outbox')).toEqual([]);
+    await older.drop();
+  });
 });
+
+const readHistory = () => {
+  throw new Error('not wanted');
+};
+
+/** Databases of the release before orders could be placed, with one order. */
+async function databasesBeforePlacement(): Promise<TestDatabases> {
+  const older = await createEmptyDatabases();
+  await migrateOrders(
+    older.urls.orders,
+    Object.fromEntries(Object.entries(migrations).filter(([name]) => name < '0005')),
+  );
+  await older.query(
+    'orders',
+    "insert into order_events (order_id, version, type, data, at) values ('old', 1, 'OrderPlaced', $1, '2020-01-01'), ('old', 2, 'OrderConfirmed', '{}', '2020-01-02')",
+    [JSON.stringify({ number: 'N-0', customerId: 'C-1', lines, total: '10.00' })],
+  );
+  return older;
+}
+
+async function migrateOrders(url: string, to: Migrations, after?: AfterMigrations): Promise<void> {
+  const database = openDatabase<never>({ url, applicationName: 'test' });
+  await migrate(database, to, after).finally(() => database.destroy());
+}

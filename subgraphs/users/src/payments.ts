@@ -1,27 +1,38 @@
-import { causedBy, type LoggedEvent, NO_ORIGIN } from '@tributary/bus';
-import { type ApplyEvents, type NewEvent, recordEvents } from '@tributary/events';
+import { causedBy, type LoggedEvent } from '@tributary/bus';
+import { type ApplyEvents, type Refusal, SagaSteps, type SagaStepTable } from '@tributary/events';
 import { bulkInsert } from '@tributary/postgres';
 import { MAX_COUNTER } from '@tributary/subgraph';
 import Big from 'big.js';
-import { type Kysely, type SqlBool, sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { PaymentRow, UserStatusName, UsersTables } from './storage/tables.js';
 import { accountCredited, accountDebited, paymentEvent } from './user-events.js';
 
-/** What this service wants of the command; the other fields may come and go. */
+/** What this service reads of the command; the other fields may come and go. */
 const chargeSchema = z.object({ userId: z.string(), amount: z.string(), currency: z.literal('USD') });
 
-/** The ways to refuse a charge; `reason` is for the customer. */
-interface Refusal {
-  readonly code: 'UNKNOWN_USER' | 'USER_NOT_ACTIVE' | 'INSUFFICIENT_FUNDS' | 'ACCOUNT_LIMIT' | 'REFUNDED';
-  readonly reason: string;
-}
+type Payment = Omit<PaymentRow, 'created_at' | 'updated_at'>;
 
-const ALREADY_REFUNDED: Refusal = { code: 'REFUNDED', reason: 'The payment was taken back.' };
+const PAYMENTS: SagaStepTable<Payment> = {
+  name: 'payments',
+  columns: {
+    order_id: 'text',
+    user_id: 'text',
+    amount: 'numeric',
+    status: 'text',
+    refusal: 'jsonb',
+    version: 'integer',
+  },
+  updated: ['amount', 'status', 'refusal', 'version'],
+};
+
+type ChargeRefusal = Refusal<'UNKNOWN_USER' | 'USER_NOT_ACTIVE' | 'INSUFFICIENT_FUNDS' | 'ACCOUNT_LIMIT' | 'REFUNDED'>;
+
+const ALREADY_REFUNDED: ChargeRefusal = { code: 'REFUNDED', reason: 'The payment was taken back.' };
 
 /**
- * Charges and refunds orders as the orders service's commands and events ask for it, and answers in events: PaymentCharged,
- * PaymentRefused, PaymentRefunded. Each takes effect once per order, however often it comes; the answer comes again. An
+ * Applies the commands and events of the orders service that charge and refund orders, and replies with events: PaymentCharged,
+ * PaymentRefused, PaymentRefunded. Each takes effect once per order, however often it comes; the reply comes again. An
  * order that was refunded, charged before or not, can never be charged any more.
  */
 export const applyPaymentCommands: ApplyEvents<UsersTables> = async (transaction, commands) => {
@@ -30,22 +41,19 @@ export const applyPaymentCommands: ApplyEvents<UsersTables> = async (transaction
   await payments.save(transaction);
 };
 
-/** Whether an event of orders asks for something here. */
+/** Whether an event of orders is a command to this service. */
 export const isPaymentCommand = ({ type }: LoggedEvent) => isCharge(type) || isRefund(type);
 
 const isCharge = (type: string) => type === 'ChargeAccount';
 const isRefund = (type: string) => type === 'RefundPayment' || type === 'OrderCancelled';
 
-/** An account as the batch has it by now. */
-interface OpenAccount {
+/** An account, with the movements so far. */
+interface Account {
   readonly userId: string;
   readonly status: UserStatusName;
   balance: Big;
   version: number;
 }
-
-/** A payment as the batch has it by now. */
-type OpenPayment = Omit<PaymentRow, 'created_at' | 'updated_at'>;
 
 interface NewEntry {
   user_id: string;
@@ -54,37 +62,29 @@ interface NewEntry {
   order_id: string;
 }
 
-/** The payments and accounts that a batch of commands is about: locked, changed in memory, written back at once. */
+/** The payments of a batch, with the accounts that they debit and credit. */
 class Payments {
-  readonly #payments: Map<string, OpenPayment>;
-  readonly #accounts: Map<string, OpenAccount>;
-  readonly #touched = new Set<OpenPayment>();
+  readonly #steps: SagaSteps<Payment>;
+  readonly #accounts: Map<string, Account>;
   readonly #entries: NewEntry[] = [];
-  readonly #events: NewEvent[] = [];
 
-  private constructor(payments: readonly OpenPayment[], accounts: readonly OpenAccount[]) {
-    this.#payments = new Map(payments.map((payment) => [payment.order_id, payment]));
+  private constructor(steps: SagaSteps<Payment>, accounts: readonly Account[]) {
+    this.#steps = steps;
     this.#accounts = new Map(accounts.map((account) => [account.userId, account]));
   }
 
   static async lock(transaction: Kysely<UsersTables>, commands: readonly LoggedEvent[]): Promise<Payments> {
     const orderIds = commands.map(({ aggregateId }) => aggregateId);
-    const payments = await transaction
-      .selectFrom('payments')
-      .selectAll()
-      .where(sql<SqlBool>`order_id = any(${orderIds})`)
-      .orderBy('order_id')
-      .forUpdate()
-      .execute();
+    const steps = await SagaSteps.lock(transaction, PAYMENTS, orderIds);
     const charged = commands.filter(({ type }) => isCharge(type)).map(({ data }) => chargeSchema.parse(data).userId);
-    const userIds = [...new Set([...charged, ...payments.map((payment) => payment.user_id)])];
+    const userIds = [...new Set([...charged, ...steps.all.map((payment) => payment.user_id)])];
     const { rows: accounts } = await sql<{ id: string; status: UserStatusName; balance: string; version: number }>`
       select users.id, users.status, accounts.balance, accounts.version
       from accounts join users on users.id = accounts.user_id
       where users.id = any(${userIds}) order by users.id for no key update of accounts
     `.execute(transaction);
     return new Payments(
-      payments,
+      steps,
       accounts.map(({ id, status, balance, version }) => ({ userId: id, status, balance: new Big(balance), version })),
     );
   }
@@ -100,7 +100,7 @@ class Payments {
     const moved = [...this.#accounts.values()].filter(({ userId }) => movedIds.has(userId));
     const balances = moved.map(({ userId, balance, version }) => ({ userId, balance: balance.toFixed(2), version }));
     if (balances.length > 0) {
-      // The table's own constraint has the last word: no balance below 0, whatever was reckoned here.
+      // The table's own constraint has the last word: no balance below 0, whatever was calculated here.
       await sql`
         update accounts set balance = moved.balance, version = moved.version
         from jsonb_to_recordset(${JSON.stringify(balances)}::jsonb)
@@ -115,45 +115,33 @@ class Payments {
       order_id: 'text',
     };
     await bulkInsert(db, 'account_entries', entryColumns, this.#entries);
-    const paymentColumns = {
-      order_id: 'text',
-      user_id: 'text',
-      amount: 'numeric',
-      status: 'text',
-      refusal: 'jsonb',
-      version: 'integer',
-    };
-    await bulkInsert(db, 'payments', paymentColumns, [...this.#touched], {
-      onConflict: sql`on conflict (order_id) do update set
-        amount = excluded.amount, status = excluded.status, refusal = excluded.refusal, version = excluded.version, updated_at = now()`,
-    });
-    await recordEvents(transaction, this.#events, NO_ORIGIN);
+    await this.#steps.save(transaction);
   }
 
   #charge(command: LoggedEvent): void {
     const { userId, amount } = chargeSchema.parse(command.data);
-    const known = this.#payments.get(command.aggregateId);
-    const payment = known ?? this.#open(command.aggregateId, userId, amount);
-    if (!known) {
+    const earlier = this.#steps.find(command.aggregateId);
+    const payment = earlier ?? this.#add(command.aggregateId, userId, amount);
+    if (!earlier) {
       const refusal = this.#refusal(payment);
       payment.status = refusal ? 'REFUSED' : 'CHARGED';
       payment.refusal = refusal;
       if (!refusal) this.#move(command, payment, `-${payment.amount}`, 'charge');
     }
-    if (payment.status === 'CHARGED') this.#answer(command, payment, 'PaymentCharged', { amount: payment.amount });
-    else this.#answer(command, payment, 'PaymentRefused', { ...(payment.refusal ?? ALREADY_REFUNDED) });
+    if (payment.status === 'CHARGED') this.#reply(command, payment, 'PaymentCharged', { amount: payment.amount });
+    else this.#reply(command, payment, 'PaymentRefused', { ...(payment.refusal ?? ALREADY_REFUNDED) });
   }
 
   #refund(command: LoggedEvent): void {
-    const payment = this.#payments.get(command.aggregateId) ?? this.#open(command.aggregateId, '', '0.00');
+    const payment = this.#steps.find(command.aggregateId) ?? this.#add(command.aggregateId, '', '0.00');
     if (payment.status === 'CHARGED') this.#move(command, payment, payment.amount, 'refund');
     else if (payment.status !== 'REFUNDED') payment.amount = '0.00';
     payment.status = 'REFUNDED';
     payment.refusal = null;
-    this.#answer(command, payment, 'PaymentRefunded', { amount: payment.amount });
+    this.#reply(command, payment, 'PaymentRefunded', { amount: payment.amount });
   }
 
-  #refusal({ user_id: userId, amount }: OpenPayment): Refusal | null {
+  #refusal({ user_id: userId, amount }: Payment): ChargeRefusal | null {
     const account = this.#accounts.get(userId);
     if (!account) return { code: 'UNKNOWN_USER', reason: `There is no user with id "${userId}".` };
     if (account.status !== 'ACTIVE') {
@@ -171,21 +159,19 @@ class Payments {
     };
   }
 
-  #open(orderId: string, userId: string, amount: string): OpenPayment {
-    const payment: OpenPayment = {
+  #add(orderId: string, userId: string, amount: string): Payment {
+    return this.#steps.add({
       order_id: orderId,
       user_id: userId,
       amount,
       status: 'REFUSED',
       refusal: null,
       version: 0,
-    };
-    this.#payments.set(orderId, payment);
-    return payment;
+    });
   }
 
   /** Moves money, once per order and reason: the table's unique index makes sure of it. No key of a client can interfere. */
-  #move(command: LoggedEvent, payment: OpenPayment, amount: string, reason: 'charge' | 'refund'): void {
+  #move(command: LoggedEvent, payment: Payment, amount: string, reason: 'charge' | 'refund'): void {
     const account = this.#accounts.get(payment.user_id);
     if (!account) throw new Error(`Payment ${payment.order_id} is of no account.`);
     account.balance = account.balance.plus(amount);
@@ -199,15 +185,12 @@ class Payments {
     });
     const data = { amount: payment.amount, balance: account.balance.toFixed(2), reason, orderId };
     const event = reason === 'charge' ? accountDebited : accountCredited;
-    this.#events.push({ ...event(userId, account.version, data), origin: causedBy(command) });
+    this.#steps.record({ ...event(userId, account.version, data), origin: causedBy(command) });
   }
 
-  #answer(command: LoggedEvent, payment: OpenPayment, type: Parameters<typeof paymentEvent>[0], data: object): void {
-    payment.version += 1;
-    this.#touched.add(payment);
-    this.#events.push({
-      ...paymentEvent(type, payment.order_id, payment.version, { userId: payment.user_id, ...data }),
-      origin: causedBy(command),
-    });
+  #reply(command: LoggedEvent, payment: Payment, type: Parameters<typeof paymentEvent>[0], data: object): void {
+    this.#steps.reply(payment, causedBy(command), (version) =>
+      paymentEvent(type, payment.order_id, version, { userId: payment.user_id, ...data }),
+    );
   }
 }
