@@ -187,6 +187,16 @@ async function startStack(earlier: string) {
       (requests) => requests > 0,
     );
 
+  /** Until one of these processes of a service publishes its events: the earlier one does so until it ends. */
+  const oneLeads = (addresses: readonly string[]) =>
+    until(
+      async () => {
+        const metrics = addresses.map(async (address) => (await fetch(`http://${address}:${port}/metrics`)).text());
+        return (await Promise.all(metrics)).filter((text) => /^relay_leading(\{.*\})? 1$/m.test(text)).length;
+      },
+      (leaders) => leaders === 1,
+    );
+
   for (const role of ROLES) await add(earlier, role);
   for (const role of ROLES) await isReady(role);
   await until(
@@ -209,6 +219,7 @@ async function startStack(earlier: string) {
       await add(PRESENT, role);
       await isReady(role);
       await isUsed(role);
+      if (role !== 'gateway') await oneLeads([before.address, running.get(role)?.address as string]);
       // A span of the test, not a wait for something: both releases serve.
       await sleep(BESIDE_MS);
       before.program.kill('SIGTERM');

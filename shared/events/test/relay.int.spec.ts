@@ -1,5 +1,6 @@
 import { type EndPosition, type EventBus, InProcessBus, type LoggedEvent, NatsBus } from '@tributary/bus';
 import type { Invalidations } from '@tributary/consistency';
+import { openDatabase } from '@tributary/postgres';
 import { connect } from 'nats';
 import pg from 'pg';
 import { pino } from 'pino';
@@ -16,6 +17,7 @@ import {
 import { haveNats, startNats, type TestNats } from '../../../test/harness/nats.ts';
 import { startTcpProxy, type TcpProxy } from '../../../test/harness/tcp-proxy.ts';
 import { until } from '../../../test/harness/until.ts';
+import { claimLead } from '../src/outbox/lease.ts';
 
 const NATS_IS_HERE = haveNats();
 if (!NATS_IS_HERE) test('the relay over NATS', ({ skip }) => skip('nats-server is not installed'));
@@ -364,6 +366,11 @@ test('a relay sends nothing while one of the release before leads, and goes on f
   await takeFormerLock();
   await leads(false);
   const before = sent.length;
+  const db = openDatabase<unknown>({ url: databases.urls.items, applicationName: 'test', maxConnections: 1 });
+  cleanUps.push(() => db.destroy());
+  await query(databases, 'update ledger set leader = null, lease_until = null');
+  expect(await claimLead(db, 'another relay', 10)).toBeNull();
+  expect(await query(databases, 'select leader from ledger')).toEqual([{ leader: null }]);
   await change(owner, 'i0');
   await change(owner, 'i1');
   expect(sent.length).toBe(before);

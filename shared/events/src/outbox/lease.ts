@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import { oldestUnpublishedMs } from './unpublished-events.js';
+import { readOldestUnpublishedMs } from './unpublished-events.js';
 
 /**
  * How long a relay leads without renewing its lease: a leader that hangs or cannot reach the database is replaced after this time and a
@@ -99,6 +99,14 @@ export interface Claim {
   readonly head: number;
 }
 
+interface ClaimRow {
+  /** Null while another relay leads. */
+  readonly term: number | null;
+  readonly remaining_ms: number;
+  readonly numbered: number;
+  readonly head: number;
+}
+
 /**
  * Claims or renews the lead, and assigns positions to what is committed.
  *
@@ -110,14 +118,15 @@ export interface Claim {
  * @returns null while another relay leads
  */
 export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, limit: number): Promise<Claim | null> {
-  // The function depends on a row of the subquery, and `offset 0` keeps that apart: it is not called before the lock is looked at.
-  const { rows } = await sql<{ term: number | null; remaining_ms: number; numbered: number; head: number }>`
+  const lease = sql<string>`make_interval(secs => ${LEASE_MS / 1000})`;
+  // The function depends on the subquery's row, and `offset 0` keeps that apart: without the lock it is not called.
+  let { rows } = await sql<ClaimRow>`
     select claim.* from (
-      select make_interval(secs => ${LEASE_MS / 1000}) as lease
-      where pg_try_advisory_xact_lock_shared(${FORMER_LOCK}) or ${oldestUnpublishedMs()} > ${FORMER_PATIENCE_MS}
-      offset 0
+      select ${lease} as lease where pg_try_advisory_xact_lock_shared(${FORMER_LOCK}) offset 0
     ) as unless_former_leads, lead_outbox(${candidate}, lease, ${limit}) as claim
   `.execute(db);
+  if (rows.length === 0 && (await readOldestUnpublishedMs(db)) > FORMER_PATIENCE_MS)
+    ({ rows } = await sql<ClaimRow>`select * from lead_outbox(${candidate}, ${lease}, ${limit})`.execute(db));
   const [row] = rows;
   if (!row || row.term === null) return null;
   // The clock may be set back between two looks at it.
