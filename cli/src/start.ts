@@ -142,7 +142,7 @@ async function startServices(
       SUBGRAPHS: subgraphsOf(services, ports),
     }),
     logger.child({ name: 'gateway' }),
-    bus,
+    { bus },
   );
   started.push(gateway);
   const url = await gateway.listen();

@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import cors from '@fastify/cors';
 import type { EventBus } from '@tributary/bus';
 import { createHttpService, type HttpService, serveGraphQL } from '@tributary/server';
@@ -6,6 +5,11 @@ import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
 import { openCache } from './open-cache.js';
 import { loadGraphs, openGraphs } from './open-graphs.js';
+import { clientQueryDeduplication } from './plugins/client-query-deduplication.js';
+import { explainPlugin } from './plugins/explain.js';
+import { freshnessReport } from './plugins/freshness-report.js';
+import { operationLimits } from './plugins/operation-limits.js';
+import type { GatewayPlugin } from './runtime/plugin.js';
 import { CONSISTENCY_RESPONSE_HEADERS } from './server/consistency-headers.js';
 import { serveExplorerPages } from './server/explorer-pages.js';
 import { GraphQLHandler } from './server/graphql-handler.js';
@@ -23,13 +27,24 @@ const THIS_MACHINE = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 /** The longest time, in milliseconds, that requests in progress wait for subgraphs when the gateway closes. Placing an order may take four seconds. */
 const REQUEST_GRACE_MS = 4500;
 
+export interface GatewayOptions {
+  /** Carries the invalidations of the services; without it, NATS does if `NATS_URL` is set, and nothing is cached otherwise. */
+  readonly bus?: EventBus | undefined;
+  /** Run around and within each request, in this order, before the gateway's own. */
+  readonly plugins?: readonly GatewayPlugin[];
+}
+
 /**
  * Creates a gateway, which then can listen.
  *
- * @param bus carries the invalidations of the services; without it, NATS does if `NATS_URL` is set, and nothing is cached otherwise
  * @throws ConfigurationError when SUPERGRAPH_PATH names a file that cannot be served
  */
-export async function createGateway(config: GatewayConfig, logger: Logger, bus?: EventBus): Promise<Gateway> {
+export async function createGateway(
+  config: GatewayConfig,
+  logger: Logger,
+  { bus, plugins: given = [] }: GatewayOptions = {},
+): Promise<Gateway> {
+  const plugins = pluginsOf(config, given);
   let graphs: ReturnType<typeof openGraphs> | undefined;
   const service = createHttpService({
     name: 'gateway',
@@ -40,14 +55,13 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
     readiness: async () => graphs?.state ?? { ready: false },
   });
   const cache = await openCache(config, logger, service, bus);
-  const loaded = openGraphs(config, { logger, metrics: service.metrics, health: service.health }, cache);
+  const loaded = openGraphs(config, { logger, metrics: service.metrics, health: service.health }, cache, plugins);
   graphs = loaded;
   const handler = new GraphQLHandler(loaded, {
     defaultStalenessMs: config.MAX_STALENESS ?? Number.POSITIVE_INFINITY,
-    deduplicatesQueries: config.CLIENT_QUERY_DEDUPLICATION,
     forwardedHeaders: config.PROPAGATED_HEADERS.map(({ name }) => name),
-    mayExplain: (token) => mayExplain(token, config),
     cacheEpoch: () => cache?.epoch ?? 0,
+    plugins,
     logger,
   });
 
@@ -94,13 +108,19 @@ export async function createGateway(config: GatewayConfig, logger: Logger, bus?:
   };
 }
 
-/** Outside production every client may ask for an explanation; in production, those with the token. */
-function mayExplain(token: string, { isProduction, EXPLAIN_TOKEN }: GatewayConfig): boolean {
-  return !isProduction || (EXPLAIN_TOKEN !== undefined && isSame(token, EXPLAIN_TOKEN));
-}
-
-/** Compares secrets in a time that does not depend on where they differ. */
-function isSame(given: string, secret: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(given), digest(secret));
+/** Your plug-ins, and then the gateway's own, in the order in which they run. */
+function pluginsOf(config: GatewayConfig, given: readonly GatewayPlugin[]): GatewayPlugin[] {
+  const plugins: GatewayPlugin[] = [
+    ...given,
+    operationLimits({
+      depth: config.MAX_OPERATION_DEPTH,
+      aliases: config.MAX_OPERATION_ALIASES,
+      fields: config.MAX_OPERATION_FIELDS,
+    }),
+    // Outside production every client may ask for an explanation; in production, those with the token.
+    explainPlugin(config.isProduction ? config.EXPLAIN_TOKEN : null),
+    freshnessReport,
+  ];
+  const requestHeaders = plugins.flatMap((plugin) => plugin.requestHeaders ?? []);
+  return config.CLIENT_QUERY_DEDUPLICATION ? [...plugins, clientQueryDeduplication(requestHeaders)] : plugins;
 }

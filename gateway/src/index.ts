@@ -1,5 +1,14 @@
-export { createGateway, type Gateway } from './app.js';
+export { createGateway, type Gateway, type GatewayOptions } from './app.js';
 export { checkFiles } from './check-files.js';
 export { readConfig, settings } from './config.js';
 export { withDirectives } from './operation/index.js';
+export type {
+  ClientRequest,
+  ExecutionHooks,
+  ExecutionReport,
+  GatewayPlugin,
+  ParsedDocument,
+  PluginOperation,
+  RunRequest,
+} from './runtime/plugin.js';
 export { composeLargest, composeSchemas, supergraphId } from './supergraph/index.js';

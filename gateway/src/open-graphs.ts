@@ -6,6 +6,7 @@ import { unusableSupergraph } from './check-files.js';
 import type { GatewayConfig } from './config.js';
 import { Graph } from './runtime/graph.js';
 import { GraphManager } from './runtime/graph-manager.js';
+import type { GatewayPlugin } from './runtime/plugin.js';
 import {
   FetchMetrics,
   HttpSubgraph,
@@ -33,6 +34,7 @@ export function openGraphs(
   config: GatewayConfig,
   { logger, metrics, health }: GraphReports,
   cache: EntityCache | null,
+  plugins: readonly GatewayPlugin[],
 ): GraphManager<Graph> {
   const time = systemTime;
   const { SUPERGRAPH_PATH, SUPERGRAPH_POLL_INTERVAL: pollIntervalMs, SUPERGRAPH_FALLBACK } = config;
@@ -73,12 +75,9 @@ export function openGraphs(
         cache,
         shareFetches: config.SUBGRAPH_FETCH_DEDUPLICATION,
         mergeFetches: config.ENTITY_BATCHING,
-        limits: {
-          tokens: config.MAX_OPERATION_TOKENS,
-          depth: config.MAX_OPERATION_DEPTH,
-          aliases: config.MAX_OPERATION_ALIASES,
-          fields: config.MAX_OPERATION_FIELDS,
-        },
+        maxTokens: config.MAX_OPERATION_TOKENS,
+        plugins,
+        logger,
         maxOperations: config.MAX_OPERATIONS,
         labels: config.OVERRIDE_LABELS,
         introspection: config.INTROSPECTION,

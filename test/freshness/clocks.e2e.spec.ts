@@ -153,7 +153,7 @@ test("a service's clock that is ahead makes nothing that a gateway keeps look fr
   const gateway = await createGateway(
     readConfig({ GATEWAY_PORT: '0', SUBGRAPHS: `items=${owner.url}/graphql`, SUPERGRAPH_POLL_INTERVAL: '1h' }),
     pino({ level: 'silent' }),
-    link,
+    { bus: link },
   );
   cleanUps.push(() => gateway.close());
   const url = await gateway.listen();

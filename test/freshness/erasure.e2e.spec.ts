@@ -63,7 +63,7 @@ async function start() {
     async gateway() {
       const connection = new ControlledBus(bus);
       const env = { SUBGRAPHS: `users=${subgraph.url}`, REDIS_URL: redis.url, SUPERGRAPH_POLL_INTERVAL: '1h' };
-      const started = await gateway(env, connection);
+      const started = await gateway(env, { bus: connection });
       await started.gateway.ready;
       return { ...started, connection };
     },

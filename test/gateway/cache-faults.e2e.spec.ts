@@ -45,7 +45,7 @@ async function start(delayMs = 0) {
       REDIS_URL: delayMs ? through(way, redis.url) : redis.url,
       SUPERGRAPH_POLL_INTERVAL: '1h',
     };
-    const started = await gateway({ ...env, ...more }, bus);
+    const started = await gateway({ ...env, ...more }, { bus });
     await started.gateway.ready;
     return started;
   };

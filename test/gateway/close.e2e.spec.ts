@@ -81,7 +81,7 @@ test.skipIf(!needed)(
     const beat = setInterval(() => bus.publishInvalidations('a', { from: 1, to: 1, at: Date.now(), touched: [] }), 50);
     cleanUps.push(() => clearInterval(beat));
     const env = { ...over({ a }), ...ENV, REDIS_URL: redis.url, SUPERGRAPH_FALLBACK: 'redis' };
-    const started = await gateway(env, bus);
+    const started = await gateway(env, { bus });
     await started.gateway.ready;
     redis.signal('SIGSTOP');
     bus.publishInvalidations('a', {
@@ -97,7 +97,7 @@ test.skipIf(!needed)(
     );
     await closesSoon(started);
     // One that starts while Redis hangs does so, too.
-    const second = await gateway(env, bus);
+    const second = await gateway(env, { bus });
     await second.gateway.ready;
     await closesSoon(second);
   },

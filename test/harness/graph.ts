@@ -103,7 +103,7 @@ export async function startGraph({
       ...gatewayEnv,
     }),
     logger,
-    bus,
+    { bus },
   );
   const url = await gateway.listen();
   await gateway.ready;

@@ -1,5 +1,4 @@
-import type { EventBus } from '@tributary/bus';
-import { createGateway, type Gateway, readConfig } from '@tributary/gateway';
+import { createGateway, type Gateway, type GatewayOptions, readConfig } from '@tributary/gateway';
 import { pino } from 'pino';
 import { afterEach } from 'vitest';
 import { type Resolvers, startTestSubgraph, type TestSubgraph } from './test-subgraph.ts';
@@ -38,14 +37,14 @@ export interface TestGateway {
 }
 
 /** A gateway that runs until the end of the test; it listens, and may not be ready yet. */
-export async function gateway(env: NodeJS.ProcessEnv, bus?: EventBus): Promise<TestGateway> {
+export async function gateway(env: NodeJS.ProcessEnv, options: GatewayOptions = {}): Promise<TestGateway> {
   const config = readConfig({ GATEWAY_PORT: '0', SUPERGRAPH_POLL_INTERVAL: '50ms', SUBGRAPH_TIMEOUT: '400ms', ...env });
   const logs: LogLine[] = [];
   const logger = pino(
     { level: env.LOG_LEVEL ?? 'info' },
     { write: (line: string) => void logs.push(JSON.parse(line)) },
   );
-  const created = await createGateway(config, logger, bus);
+  const created = await createGateway(config, logger, options);
   created.ready.catch(() => undefined);
   cleanUps.push(() => created.close());
   const url = await created.listen();

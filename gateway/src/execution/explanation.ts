@@ -14,15 +14,22 @@ export interface Explanation {
 }
 
 interface Explained extends Pick<Explanation, 'planning' | 'switched'> {
+  readonly plan: () => Explanation['plan'];
   readonly traces: readonly FetchTrace[];
   /** When the request arrived, by `performance.now()`. */
   readonly started: number;
 }
 
-export function explain(plan: QueryPlan, { planning, switched, traces, started }: Explained): Explanation {
+/** Describes how a result was produced. */
+export function explain({ plan, planning, switched, traces, started }: Explained): Explanation {
   const fetches = traces.map((trace) => ({ ...trace, startMs: rounded(trace.startMs - started) }));
   const durationMs = rounded(performance.now() - started);
-  return { plan: { text: formatPlan(plan), json: plan }, planning, switched, fetches, durationMs };
+  return { plan: plan(), planning, switched, fetches, durationMs };
+}
+
+/** Describes a query plan as text and as JSON. */
+export function describePlan(plan: QueryPlan): Explanation['plan'] {
+  return { text: formatPlan(plan), json: plan };
 }
 
 /** What `extensions.freshness` says. */

@@ -11,8 +11,8 @@ export { EntityKeys } from './entity-keys.js';
 // One execution of a plan: its inputs, its data and its errors.
 export type { ExecutionContext } from './execution-context.js';
 // Traces of fetches as explanations and freshness reports.
-export { type Explanation, explain, type FreshnessReport, reportFreshness } from './explanation.js';
-export { rounded } from './fetch-trace.js';
+export { describePlan, type Explanation, explain, type FreshnessReport, reportFreshness } from './explanation.js';
+export { type FetchTrace, rounded } from './fetch-trace.js';
 // Sends fetches to subgraphs: several batches as one operation (merged-operation), deduplication in flight, retries.
 export { copyOfResult, SubgraphExecutor } from './subgraph-executor.js';
 // The operations that subgraphs are sent.

@@ -10,8 +10,6 @@ export { validateCustomScalars } from './custom-scalars.js';
 // normalize-literals) and create-operation (with rename-conflicts, introspection, count-fields).
 export { DocumentCache } from './document-cache.js';
 export { fragmentsOf } from './fragments.js';
-// Limits of a document's size.
-export { checkLimits, type OperationLimits } from './limits.js';
 export type { ClientDocument, Operation, ValidationResult } from './operation.js';
 // Evaluates `@skip` and `@include` before planning.
 export { withEvaluatedConditions } from './skip-include.js';

@@ -1,6 +1,7 @@
 import { MIN_POSITIONS_HEADER } from '@tributary/consistency';
 import { MAX_OPERATION_NAME, OPERATION_NAME_HEADER } from '@tributary/server';
 import { type GraphQLError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { type Logger, pino } from 'pino';
 import { CachePolicy, type EntityCache } from '../cache/index.js';
 import { minPositionsHeader, type Requirements } from '../consistency/index.js';
 import {
@@ -21,10 +22,8 @@ import { SingleFlight } from '../lib/single-flight.js';
 import { SupergraphSchema } from '../lib/supergraph-schema.js';
 import { TypeConditions } from '../lib/type-conditions.js';
 import {
-  checkLimits,
   DocumentCache,
   errorWithoutSuggestions,
-  type OperationLimits,
   type ValidationResult,
   validateCustomScalars,
   withDirectives,
@@ -37,8 +36,10 @@ import {
   PlanningQueue,
 } from '../planning/index.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
+import { composeHooks, composeOnSubgraphFetch, type Hooks } from './hooks.js';
 import type { OperationRequest, OperationResult } from './operation-request.js';
 import { runOperation } from './pipeline.js';
+import type { GatewayPlugin } from './plugin.js';
 import { compileOutput, type Output, type RunningOperation } from './result.js';
 
 export interface GraphOptions {
@@ -51,7 +52,10 @@ export interface GraphOptions {
   readonly shareFetches?: boolean;
   /** Whether entity fetches of a request to one subgraph in one turn of the event loop are sent as one batch. */
   readonly mergeFetches?: boolean;
-  readonly limits?: OperationLimits;
+  /** The most tokens, and the most lines, that a document may have. */
+  readonly maxTokens?: number;
+  readonly plugins?: readonly GatewayPlugin[];
+  readonly logger?: Logger;
   /** The most operations that are cached. */
   readonly maxOperations?: number;
   /** The estimated memory that they may take with their plans, in bytes. */
@@ -66,7 +70,8 @@ export interface GraphOptions {
   readonly suggestions?: boolean;
 }
 
-const LIMITS: OperationLimits = { tokens: 20_000, depth: 50, aliases: 1000, fields: 10_000 };
+const MAX_TOKENS = 20_000;
+const NO_LOG = pino({ level: 'silent' });
 const MAX_PLANNING = 1000;
 
 /**
@@ -78,6 +83,7 @@ export class Graph {
   readonly operations: DocumentCache;
   readonly plans: PlanCache<RunNode, Output>;
   readonly cache: EntityCache | null;
+  readonly hooks: Hooks;
   readonly types: TypeConditions;
   /** Whether error messages suggest names of the schema. */
   readonly suggestions: boolean;
@@ -85,7 +91,13 @@ export class Graph {
   readonly #planning = new PlanningQueue(MAX_PLANNING);
 
   constructor(options: GraphOptions) {
-    const { supergraphSdl, apiSchema, fetchers, shareFetches = true, mergeFetches = true, cache = null } = options;
+    const { supergraphSdl, apiSchema, shareFetches = true, mergeFetches = true, cache = null } = options;
+    const { plugins = [], logger = NO_LOG } = options;
+    const fetchers = new Map(
+      [...options.fetchers].map(([name, send]) => [name, composeOnSubgraphFetch(plugins, name, send, logger)]),
+    );
+    const hooks = composeHooks(plugins, logger);
+    this.hooks = hooks;
     validateCustomScalars(apiSchema);
     this.schema = withDirectives(apiSchema);
     const planners = createApolloPlanners(supergraphSdl, this.schema);
@@ -102,15 +114,18 @@ export class Graph {
       new SubgraphOperations(cache ? new CachePolicy(supergraph) : null),
       new EntityKeys(supergraph),
     );
-    const { limits = LIMITS, maxOperations, maxOperationsWeight, labels = new Map() } = options;
+    const { maxTokens = MAX_TOKENS, maxOperations, maxOperationsWeight, labels = new Map() } = options;
     const { introspection = true, suggestions = true } = options;
     this.suggestions = suggestions;
-    this.operations = new DocumentCache(this.schema, supergraph, {
-      maxTokens: limits.tokens,
+    const { schema } = this;
+    const { onParse, onValidate } = hooks;
+    this.operations = new DocumentCache(schema, supergraph, {
+      maxTokens,
       maxOperations,
       maxWeight: maxOperationsWeight,
       introspection,
-      onParse: (document) => void checkLimits(document, limits),
+      onParse: onParse && ((document, operationName) => onParse({ document, operationName, schema })),
+      onValidate: onValidate && ((document, operationName) => onValidate({ document, operationName, schema })),
     });
     this.plans = new PlanCache({
       planners,
@@ -143,8 +158,9 @@ export class Graph {
     { run }: CompiledPlan<RunNode>,
     { request, document, variables }: RunningOperation,
     requirements: Requirements | null,
+    trace: boolean,
   ): Promise<ExecutionContext> {
-    const { headers: given = {}, cancellation, explain, reportFreshness } = request;
+    const { headers: given = {}, cancellation } = request;
     const { type, operationName } = document;
     const isQuery = type === OperationTypeNode.QUERY;
     const positions = requirements?.positions;
@@ -166,7 +182,7 @@ export class Graph {
       plain: true,
       outdated: false,
       observed: [],
-      traces: explain || reportFreshness ? [] : null,
+      traces: trace ? [] : null,
     };
     await run?.(context, { path: [], values: [data] });
     if (!isQuery) this.#flights?.forget();

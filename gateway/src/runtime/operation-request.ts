@@ -1,8 +1,10 @@
 import type { GraphQLError, OperationTypeNode } from 'graphql';
 import type { Requirements } from '../consistency/index.js';
-import type { Explanation, FreshnessReport } from '../execution/index.js';
 import type { JsonObject } from '../lib/json.js';
 import type { Cancellation } from '../lib/lazy-abort-controller.js';
+
+/** The headers of a request, in lower case. */
+export type ClientHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /** One operation that a client sends, without the HTTP around it. */
 export interface OperationRequest {
@@ -19,10 +21,8 @@ export interface OperationRequest {
   readonly requirements?: Requirements;
   /** Aborted when the client has disconnected. */
   readonly cancellation?: Cancellation;
-  /** Whether the result has an explanation: its plan, its fetches and their times. */
-  readonly explain?: boolean;
-  /** Whether the result says how fresh it is. */
-  readonly reportFreshness?: boolean;
+  /** The headers that the client sent, in lower case; plug-ins read them. */
+  readonly clientHeaders?: ClientHeaders;
   /** Checks whether an operation of this type may run. @throws when it may not */
   readonly allow?: (type: OperationTypeNode) => void;
 }
@@ -31,7 +31,7 @@ export interface OperationRequest {
 export interface ResultValues {
   readonly data?: JsonObject | null;
   readonly errors?: readonly GraphQLError[];
-  readonly extensions?: { readonly explanation?: Explanation; readonly freshness?: FreshnessReport };
+  readonly extensions?: Readonly<Record<string, unknown>>;
 }
 
 /** The result of an operation: JSON text, or values that are not serialized yet. */

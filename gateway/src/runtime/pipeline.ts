@@ -1,24 +1,25 @@
 import { performance } from 'node:perf_hooks';
 import { OperationTypeNode } from 'graphql';
 import { NO_REQUIREMENTS, reached, stricter } from '../consistency/index.js';
-import { explain, reportFreshness, rounded } from '../execution/index.js';
+import { describePlan, rounded } from '../execution/index.js';
 import { enclose, quote } from '../lib/json-text.js';
 import { coerceVariables } from '../operation/index.js';
-import { type Executed, executeFresh } from './fresh-execution.js';
+import { executeFresh } from './fresh-execution.js';
 import type { Graph } from './graph.js';
-import type { OperationRequest, OperationResult, ResultValues } from './operation-request.js';
-import { completeResult, introspect, type RunningOperation, refuse } from './result.js';
+import type { OperationRequest, OperationResult } from './operation-request.js';
+import type { ExecutionHooks, ExecutionReport } from './plugin.js';
+import { completeResult, introspect, RunningOperation, refuse } from './result.js';
 
 /**
  * Runs one operation: parse, normalize and validate, coerce variables, plan, execute, complete, serialize. An operation that is cached
  * passes the stages before execution in one turn of the event loop.
  *
- * @throws what `allow` throws, and ApiError RATE_LIMITED when too many operations wait to be planned
+ * @throws what `allow` and plug-ins throw, and ApiError RATE_LIMITED when too many operations wait to be planned
  */
 export async function runOperation(graph: Graph, request: OperationRequest): Promise<OperationResult> {
   const started = performance.now();
   const { query, operationName, client } = request;
-  const { schema, operations, plans, cache } = graph;
+  const { schema, operations, plans, cache, hooks } = graph;
 
   // Parse, normalize and validate.
   const parsed = operations.get(query, operationName) ?? (await graph.parse(request));
@@ -30,9 +31,10 @@ export async function runOperation(graph: Graph, request: OperationRequest): Pro
   // Coerce variables.
   const variables = coerceVariables(schema, document, request.variables ?? {});
   if ('errors' in variables) return { errors: graph.presentRequestErrors(variables.errors) };
-  const running: RunningOperation = { graph, request, operation, document, variables };
+  const running = new RunningOperation(graph, request, operation, document, variables);
 
   // Plan.
+  hooks.onPlan?.(running);
   const key = plans.keyOf(operation, variables.coerced);
   const cached = plans.get(operation, key);
   const refused = (error: unknown) => refuse(error, running);
@@ -40,6 +42,7 @@ export async function runOperation(graph: Graph, request: OperationRequest): Pro
   const planning = { cached: cached !== undefined, durationMs: rounded(performance.now() - started) };
 
   // Execute.
+  const later: ExecutionHooks | undefined = hooks.onExecute?.(running);
   const executed = await executeFresh({
     type,
     requirements: stricter(request.requirements ?? NO_REQUIREMENTS, operation.maxStalenessMs),
@@ -47,40 +50,25 @@ export async function runOperation(graph: Graph, request: OperationRequest): Pro
     authoritative: () => plans.authoritative(operation, prepared, key, variables.coerced, client).catch(refused),
     cache,
     started,
-    execute: (plan, requirements) => graph.execute(plan, running, requirements),
+    execute: (plan, requirements) => graph.execute(plan, running, requirements, later?.trace === true),
   });
   const { data, errors, plain, observed, traces } = executed.context;
   const positions = type === OperationTypeNode.QUERY ? null : { positions: reached(observed) };
 
   // Complete and serialize in one step, when there is nothing to say but the data.
   const { write, shape } = prepared.output;
-  const text = errors.length === 0 && !traces ? write?.(data, plain ? enclose : quote) : null;
+  const text = errors.length === 0 && !later ? write?.(data, plain ? enclose : quote) : null;
   if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
 
   // Complete; the HTTP layer serializes.
   const result = completeResult(running, shape ?? introspect(running), executed.context);
-  const extensions = describe(executed, { request, planning, started, switched: executed.plan !== prepared });
-  return { ...result, ...extensions, ...positions };
-}
-
-interface Description {
-  readonly request: OperationRequest;
-  readonly planning: { readonly cached: boolean; readonly durationMs: number };
-  readonly started: number;
-  /** Whether the authoritative plan was executed instead of the compiled one. */
-  readonly switched: boolean;
-}
-
-/** The explanation and the freshness report that a request asks for. */
-function describe(
-  { plan: { plan }, context: { traces } }: Executed,
-  { request, planning, started, switched }: Description,
-): Pick<ResultValues, 'extensions'> | null {
-  if (!traces) return null;
-  return {
-    extensions: {
-      ...(request.explain && { explanation: explain(plan, { planning, traces, started, switched }) }),
-      ...(request.reportFreshness && { freshness: reportFreshness(traces, switched) }),
-    },
+  if (!later) return { ...result, ...positions };
+  const report: ExecutionReport = {
+    plan: () => describePlan(executed.plan.plan),
+    planning,
+    switched: executed.plan !== prepared,
+    traces: traces ?? [],
+    started,
   };
+  return { ...later.onResult(result, report), ...positions };
 }

@@ -12,14 +12,61 @@ import {
 } from '../response/index.js';
 import type { Graph } from './graph.js';
 import type { OperationRequest, ResultValues } from './operation-request.js';
+import type { PluginOperation } from './plugin.js';
 
-/** An operation with the request that runs it. */
-export interface RunningOperation {
+/** An operation with the request that runs it; plug-ins see it as a `PluginOperation`. */
+export class RunningOperation implements PluginOperation {
   readonly graph: Graph;
   readonly request: OperationRequest;
   readonly operation: Operation;
   readonly document: ClientDocument;
   readonly variables: NormalizedVariables;
+
+  constructor(
+    graph: Graph,
+    request: OperationRequest,
+    operation: Operation,
+    document: ClientDocument,
+    variables: NormalizedVariables,
+  ) {
+    this.graph = graph;
+    this.request = request;
+    this.operation = operation;
+    this.document = document;
+    this.variables = variables;
+  }
+
+  get type() {
+    return this.document.type;
+  }
+
+  get operationName() {
+    return this.document.operationName;
+  }
+
+  get query() {
+    return this.request.query;
+  }
+
+  get clientVariables() {
+    return this.request.variables ?? {};
+  }
+
+  get clientHeaders() {
+    return this.request.clientHeaders ?? {};
+  }
+
+  get requestId() {
+    return this.request.requestId;
+  }
+
+  get normalizedDocument() {
+    return this.operation.document;
+  }
+
+  get schema() {
+    return this.graph.schema;
+  }
 }
 
 /** What completes and writes the result of an operation, compiled for one set of conditions. */

@@ -6,7 +6,7 @@ import {
   WrittenResult,
   write,
 } from '@tributary/server';
-import { GraphQLError, OperationTypeNode } from 'graphql';
+import { GraphQLError, type OperationTypeNode } from 'graphql';
 import type { Logger } from 'pino';
 import { latest, parseStaleness, type Requirements } from '../consistency/index.js';
 import { causeOf } from '../lib/error-cause.js';
@@ -15,7 +15,8 @@ import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-contro
 import { credentialsOf } from '../lib/partition-key.js';
 import type { Graph } from '../runtime/graph.js';
 import type { GraphManager, LoadedGraph } from '../runtime/graph-manager.js';
-import { SharedQueries } from '../runtime/shared-queries.js';
+import { composeOnRequest } from '../runtime/hooks.js';
+import type { ClientRequest, GatewayPlugin, RequestChange, RunRequest } from '../runtime/plugin.js';
 import { clientKey } from './client-key.js';
 import { ConsistencyHeaders } from './consistency-headers.js';
 
@@ -28,19 +29,15 @@ const FAILURES: ReadonlySet<unknown> = new Set([
   'DOWNSTREAM_SERVICE_ERROR',
 ]);
 
-type LoadedSupergraph = LoadedGraph<Graph>;
-
 export interface GraphQLHandlerOptions {
   /** The bound on staleness of requests without one, in milliseconds; infinite without a bound. */
   readonly defaultStalenessMs: number;
-  /** Whether equal queries at the same time share one execution. */
-  readonly deduplicatesQueries: boolean;
   /** The names of the headers that are forwarded to subgraphs. */
   readonly forwardedHeaders: readonly string[];
-  /** Whether a value of the header `x-explain` entitles a client to an explanation. */
-  readonly mayExplain: (token: string) => boolean;
-  /** Changes with each invalidation: a query that comes after one is not answered with the result of an earlier one. */
+  /** Changes with each invalidation. */
   readonly cacheEpoch: () => number;
+  /** Run in this order around each request. */
+  readonly plugins: readonly GatewayPlugin[];
   readonly logger: Logger;
 }
 
@@ -51,13 +48,14 @@ export class GraphQLHandler {
   /** Failed requests whose cause is no subgraph. */
   readonly #failedRequests: FailedRequests;
   readonly #consistencyHeaders: ConsistencyHeaders;
-  readonly #sharedQueries = new SharedQueries();
+  readonly #run: RunRequest;
 
   constructor(graphs: GraphManager<Graph>, options: GraphQLHandlerOptions) {
     this.#graphs = graphs;
     this.#options = options;
     this.#consistencyHeaders = new ConsistencyHeaders(options.logger);
     this.#failedRequests = new FailedRequests(options.logger, 'requests failed');
+    this.#run = composeOnRequest(options.plugins, (request, cancellation) => this.#execute(request, cancellation));
   }
 
   /**
@@ -71,71 +69,44 @@ export class GraphQLHandler {
       const why = this.#graphs.problem ?? 'it is being loaded';
       throw new RequestRefusedError(503, 'SUBGRAPH_UNAVAILABLE', `There is no supergraph to serve yet: ${why}`);
     }
-    const headers = this.#forwardedHeaders(request);
-    const cached =
-      this.#options.deduplicatesQueries && loaded.graph.operations.find(request.query, request.operationName);
-    if (!cached || cached.type !== OperationTypeNode.QUERY || this.#isBounded(request, cached.maxStalenessMs)) {
-      const controller = new LazyAbortController();
-      request.onGone(() => controller.abort());
-      return this.#execute(loaded, request, headers, controller);
-    }
-    const demands = [request.http.headers['x-freshness'] !== undefined, this.#consistencyHeaders.find(request)];
-    const epoch = this.#options.cacheEpoch();
-    const key = JSON.stringify([
-      loaded.id,
-      epoch,
-      this.#explains(request),
-      credentialsOf(headers),
-      demands,
-      request.text,
-    ]);
-    return this.#sharedQueries.run(key, request, (flight) => this.#execute(loaded, request, headers, flight));
-  }
-
-  async #execute(
-    { graph }: LoadedSupergraph,
-    request: GraphQLRequest,
-    headers: Readonly<Record<string, string>>,
-    cancellation: Cancellation & { readonly aborted: boolean },
-  ): Promise<WrittenResult> {
-    const { query, operationName, variables, method, http } = request;
-    let changes = false;
-    const allow = (type: OperationTypeNode) => {
-      changes = type === OperationTypeNode.MUTATION;
-      refuseChange(type, method);
-    };
+    const running = new RunningRequest(request, loaded, this.#options, this.#consistencyHeaders);
     try {
-      const explain = this.#explains(request);
-      const requirements = this.#requirementsOf(request);
-      const result = await graph.run({
-        query,
-        operationName,
-        client: clientKey(http.ip),
-        variables,
-        headers,
-        requestId: http.id,
-        requirements,
-        cancellation,
-        explain,
-        reportFreshness: http.headers['x-freshness'] !== undefined,
-        allow,
-      });
-      if (changes) this.#sharedQueries.forget();
-      if ('errors' in result && !cancellation.aborted) this.#reportFailures(result.errors, request);
-      const session =
-        result.positions && this.#consistencyHeaders.write(request, latest(requirements.positions, result.positions));
-      if ('text' in result) return new WrittenResult(result.text, true, session);
-      const { positions: _, ...answer } = result;
-      return answer.data === undefined ? write(answer.errors ?? [], http) : write(answer, http, session);
+      return await this.#run(running);
     } catch (error) {
       if (!(error instanceof GraphQLError) || error instanceof RequestRefusedError) throw error;
       const { code } = error.extensions;
       if (code === 'RATE_LIMITED') throw new RequestRefusedError(429, code, error.message, { 'retry-after': '1' });
       if (code === 'INTERNAL_SERVER_ERROR' && error.originalError)
-        http.log.error({ err: error.originalError }, 'the query planner failed');
+        request.http.log.error({ err: error.originalError }, 'the query planner failed');
       this.#reportFailures([error], request);
-      return write([error], http);
+      return write([error], request.http);
     }
+  }
+
+  async #execute(request: ClientRequest, given?: Cancellation & { readonly aborted: boolean }): Promise<WrittenResult> {
+    const { query, operationName, variables, method, http } = request;
+    const { loaded, headers } = request as RunningRequest;
+    const cancellation = given ?? cancellationOf(request);
+    const allow = (type: OperationTypeNode) => refuseChange(type, method);
+    const requirements = this.#requirementsOf(request);
+    const result = await loaded.graph.run({
+      query,
+      operationName,
+      client: clientKey(http.ip),
+      variables,
+      headers,
+      clientHeaders: http.headers,
+      requestId: http.id,
+      requirements,
+      cancellation,
+      allow,
+    });
+    if ('errors' in result && !cancellation.aborted) this.#reportFailures(result.errors, request);
+    const token =
+      result.positions && this.#consistencyHeaders.write(request, latest(requirements.positions, result.positions));
+    if ('text' in result) return new WrittenResult(result.text, true, token);
+    const { positions: _, ...values } = result;
+    return values.data === undefined ? write(values.errors ?? [], http) : write(values, http, token);
   }
 
   /** Counts a request as failed, once for each subgraph that its errors name. */
@@ -159,15 +130,6 @@ export class GraphQLHandler {
     }
   }
 
-  /** Whether the request, the configuration or the operation bounds the staleness of the response. */
-  #isBounded({ http }: GraphQLRequest, maxStalenessMs: number): boolean {
-    return (
-      http.headers['x-max-staleness'] !== undefined ||
-      Number.isFinite(this.#options.defaultStalenessMs) ||
-      Number.isFinite(maxStalenessMs)
-    );
-  }
-
   /** @throws ApiError BAD_USER_INPUT for a malformed consistency token or duration */
   #requirementsOf(request: GraphQLRequest): Requirements {
     const bound = request.http.headers['x-max-staleness'];
@@ -177,22 +139,97 @@ export class GraphQLHandler {
     };
   }
 
-  /** Whether the client asks for an explanation, and may have one. */
-  #explains({ http }: GraphQLRequest): boolean {
-    const token = http.headers['x-explain'];
-    return typeof token === 'string' && this.#options.mayExplain(token);
-  }
-
-  #forwardedHeaders({ http }: GraphQLRequest): Record<string, string> {
-    const headers: Record<string, string> = {};
-    for (const name of this.#options.forwardedHeaders) {
-      const value = name === 'x-request-id' ? http.id : http.headers[name];
-      if (typeof value === 'string') headers[name] = value;
-    }
-    return headers;
-  }
-
   close(): void {
     this.#failedRequests.close();
   }
+}
+
+/** A client's request on the graph that was loaded when it arrived. */
+class RunningRequest implements ClientRequest {
+  readonly query: string;
+  readonly operationName: string | undefined;
+  readonly variables: GraphQLRequest['variables'];
+  readonly method: GraphQLRequest['method'];
+  readonly text: string;
+  readonly http: GraphQLRequest['http'];
+  readonly onGone: GraphQLRequest['onGone'];
+  readonly loaded: LoadedGraph<Graph>;
+  /** The headers that subgraphs are sent. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly #options: GraphQLHandlerOptions;
+  readonly #consistencyHeaders: ConsistencyHeaders;
+  #cached: ReturnType<Graph['operations']['find']>;
+
+  constructor(
+    request: GraphQLRequest,
+    loaded: LoadedGraph<Graph>,
+    options: GraphQLHandlerOptions,
+    consistencyHeaders: ConsistencyHeaders,
+  ) {
+    this.query = request.query;
+    this.operationName = request.operationName;
+    this.variables = request.variables;
+    this.method = request.method;
+    this.text = request.text;
+    this.http = request.http;
+    this.onGone = request.onGone;
+    this.loaded = loaded;
+    this.headers = forwardedHeaders(request, options.forwardedHeaders);
+    this.#options = options;
+    this.#consistencyHeaders = consistencyHeaders;
+  }
+
+  get supergraphId() {
+    return this.loaded.id;
+  }
+
+  get cacheEpoch() {
+    return this.#options.cacheEpoch();
+  }
+
+  operationType() {
+    return this.#operation()?.type;
+  }
+
+  isStalenessBounded() {
+    return (
+      this.http.headers['x-max-staleness'] !== undefined ||
+      Number.isFinite(this.#options.defaultStalenessMs) ||
+      Number.isFinite(this.#operation()?.maxStalenessMs ?? 0)
+    );
+  }
+
+  partitionKey() {
+    return JSON.stringify([credentialsOf(this.headers), this.#consistencyHeaders.find(this)]);
+  }
+
+  with(change: RequestChange): RunningRequest {
+    const { query, operationName, variables } = { ...this, ...change };
+    // Deduplication compares texts: equal ones must be equal requests.
+    const text = JSON.stringify({ query, operationName, variables });
+    const { method, http, onGone } = this;
+    const changed = { query, operationName, variables, method, text, http, onGone };
+    return new RunningRequest(changed, this.loaded, this.#options, this.#consistencyHeaders);
+  }
+
+  #operation() {
+    this.#cached ??= this.loaded.graph.operations.find(this.query, this.operationName);
+    return this.#cached;
+  }
+}
+
+/** Aborts when the client of a request has disconnected. */
+function cancellationOf(request: ClientRequest): LazyAbortController {
+  const controller = new LazyAbortController();
+  request.onGone(() => controller.abort());
+  return controller;
+}
+
+function forwardedHeaders({ http }: GraphQLRequest, names: readonly string[]): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const name of names) {
+    const value = name === 'x-request-id' ? http.id : http.headers[name];
+    if (typeof value === 'string') headers[name] = value;
+  }
+  return headers;
 }

@@ -21,7 +21,7 @@ async function startGateway(subgraphs: Record<string, string>, bus: ControlledBu
     .map(([name, url]) => `${name}=${url}/graphql`)
     .join();
   const config = readConfig({ GATEWAY_PORT: '0', SUBGRAPHS, SUPERGRAPH_POLL_INTERVAL: '1h' });
-  const gateway = await createGateway(config, pino({ level: 'silent' }), bus);
+  const gateway = await createGateway(config, pino({ level: 'silent' }), { bus });
   cleanUps.push(() => gateway.close());
   const url = await gateway.listen();
   await gateway.ready;

@@ -32,7 +32,7 @@ test.skipIf(!needed)(
         SUPERGRAPH_POLL_INTERVAL: '1h',
       }),
       pino({ level: 'silent' }),
-      bus,
+      { bus },
     );
     const otherUrl = await other.listen();
     await other.ready;
@@ -123,7 +123,7 @@ test.skipIf(!needed)(
       const gateway = await createGateway(
         readConfig({ ...env, SUPERGRAPH_POLL_INTERVAL: '1h' }),
         pino({ level: 'silent' }),
-        connection,
+        { bus: connection },
       );
       const url = await gateway.listen();
       await gateway.ready;

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { until } from '../../../test/harness/until.ts';
 import type { Explanation } from '../../src/execution/explanation.js';
+import { operationLimits } from '../../src/plugins/operation-limits.js';
 import { CASES } from '../graphs/cases.ts';
 import { buildCase, cacheFor, type FederatedCase } from '../graphs/federated-case.ts';
 import { HARDER_CASES } from '../graphs/harder-cases.ts';
-import { smallGraph } from '../graphs/small-graph.ts';
+import { EXPLAIN, smallGraph } from '../graphs/small-graph.ts';
 
 const shop = CASES[0] as FederatedCase;
 const forum = HARDER_CASES[1] as FederatedCase;
@@ -152,7 +153,7 @@ test('@defer is heard, and answered with everything at once', async () => {
 });
 
 describe('an operation that is too large is refused, with the limit that it broke:', () => {
-  const limits = { tokens: 2000, depth: 6, aliases: 20, fields: 200 };
+  const limits = { maxTokens: 2000, plugins: [operationLimits({ depth: 6, aliases: 20, fields: 200 })] };
   const deep = `${'{ root { children '.repeat(1)}${'{ children '.repeat(8)}{ id }${' }'.repeat(10)}`;
   const bomb = `query { me { ...F0 } } ${Array.from(
     { length: 12 },
@@ -164,13 +165,13 @@ describe('an operation that is too large is refused, with the limit that it brok
     ['fields, by fragments in fragments', bomb, 'FIELDS'],
     ['one field again and again', `{ ${'me { name } '.repeat(150)} }`, 'REPEATED_FIELDS'],
   ])('%s', async (_name, query, reason) => {
-    const { errors, data } = await buildCase(shop, { limits }).run(query);
+    const { errors, data } = await buildCase(shop, limits).run(query);
     expect(data).toBeUndefined();
     expect(errors?.[0]?.extensions).toMatchObject({ code: 'COST_LIMIT', reason });
   });
 
   test('tokens', async () => {
-    const { errors } = await buildCase(shop, { limits }).run(`{ me { ${'name '.repeat(2500)} } }`);
+    const { errors } = await buildCase(shop, limits).run(`{ me { ${'name '.repeat(2500)} } }`);
     expect(errors).toMatchObject([
       {
         message: 'The document has too many tokens: expected at most 2000.',
@@ -180,7 +181,7 @@ describe('an operation that is too large is refused, with the limit that it brok
   });
 
   test('lines, which need no tokens', async () => {
-    const { run } = buildCase(shop, { limits });
+    const { run } = buildCase(shop, limits);
     expect((await run(`{${'\r\n'.repeat(1999)}me { name } }`)).errors).toBeUndefined();
     const { errors } = await run(`{${'\r\n'.repeat(2000)}me { name } }`);
     expect(errors).toMatchObject([
@@ -193,7 +194,7 @@ describe('an operation that is too large is refused, with the limit that it brok
 
   test('nesting that no parser can follow', async () => {
     const query = `{ ${'me { '.repeat(9000)} name ${'} '.repeat(9000)} }`;
-    const { errors } = await buildCase(shop, { limits: { ...limits, tokens: 100_000 } }).run(query);
+    const { errors } = await buildCase(shop, { ...limits, maxTokens: 100_000 }).run(query);
     expect(errors).toMatchObject([{ extensions: { code: 'COST_LIMIT', reason: 'DEPTH' } }]);
   });
 });
@@ -217,7 +218,7 @@ test('when the client is gone, nothing more is asked for', async () => {
 test('who asks is told the plan, and what was fetched for what', async () => {
   const graph = buildCase(shop);
   const query = 'query Explained { a: users { reviews { stars } } b: me { reviews { stars } } }';
-  const result = await graph.engine.run({ query, explain: true });
+  const result = await graph.engine.run({ query, clientHeaders: EXPLAIN });
   const { explanation } = (result as { extensions: { explanation: Explanation } }).extensions;
   expect(explanation).toMatchObject({
     plan: { text: expect.stringContaining('Fetch(service: "reviews")'), json: { kind: 'QueryPlan' } },
@@ -227,7 +228,7 @@ test('who asks is told the plan, and what was fetched for what', async () => {
       { subgraph: 'reviews', paths: ['a.@', 'b'], entities: 3, errors: 0 },
     ],
   });
-  const again = await graph.engine.run({ query, explain: true });
+  const again = await graph.engine.run({ query, clientHeaders: EXPLAIN });
   expect(again).toMatchObject({ extensions: { explanation: { planning: { cached: true } } } });
 });
 

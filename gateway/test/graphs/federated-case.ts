@@ -20,6 +20,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { EntityCache, InvalidationLog, TieredStore } from '../../src/cache/index.js';
 import type { JsonObject } from '../../src/lib/json.js';
+import { explainPlugin } from '../../src/plugins/explain.js';
 import { Graph, type GraphOptions } from '../../src/runtime/graph.js';
 import type { OperationResult } from '../../src/runtime/operation-request.js';
 import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
@@ -112,7 +113,14 @@ export function buildCase(federated: FederatedCase, options: Partial<GraphOption
     }),
   );
   const { labels = new Map() } = federated;
-  const engine = new Graph({ supergraphSdl: composed.supergraphSdl, apiSchema, fetchers, labels, ...options });
+  const engine = new Graph({
+    supergraphSdl: composed.supergraphSdl,
+    apiSchema,
+    fetchers,
+    labels,
+    plugins: [explainPlugin(null)],
+    ...options,
+  });
   return {
     apiSchema,
     fetchers,

@@ -2,10 +2,14 @@ import { composeServices } from '@apollo/composition';
 import { Supergraph } from '@apollo/federation-internals';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { execute, parse, validate } from 'graphql';
+import { explainPlugin } from '../../src/plugins/explain.js';
 import { Graph, type GraphOptions } from '../../src/runtime/graph.js';
 import type { OperationRequest } from '../../src/runtime/operation-request.js';
 import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
 import type { Answer } from './federated-case.ts';
+
+/** With these headers, a result has an explanation. */
+export const EXPLAIN = { 'x-explain': 'yes' };
 
 export interface SmallSubgraph {
   readonly sdl: string;
@@ -41,7 +45,7 @@ export function smallGraph(subgraphs: Readonly<Record<string, SmallSubgraph>>, o
     }),
   );
   const apiSchema = Supergraph.build(supergraphSdl, { supportedFeatures: null }).apiSchema().toGraphQLJSSchema();
-  const engine = new Graph({ supergraphSdl, apiSchema, fetchers, ...options });
+  const engine = new Graph({ supergraphSdl, apiSchema, fetchers, plugins: [explainPlugin(null)], ...options });
   return {
     engine,
     /** What subgraphs were sent, in order. */

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { smallGraph } from '../graphs/small-graph.ts';
+import { EXPLAIN, smallGraph } from '../graphs/small-graph.ts';
 
 // One client's text says nothing of another's operation, and what means the same is one operation.
 
@@ -39,7 +39,7 @@ beforeEach(() => {
 
 /** Whether an operation was planned before. */
 async function isPlanned(query: string, variables: Record<string, unknown> = {}, operationName?: string) {
-  const result = await graph.engine.run({ query, variables, operationName, explain: true });
+  const result = await graph.engine.run({ query, variables, operationName, clientHeaders: EXPLAIN });
   return (result as { extensions: { explanation: { planning: { cached: boolean } } } }).extensions.explanation.planning
     .cached;
 }

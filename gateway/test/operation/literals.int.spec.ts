@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildCase } from '../graphs/federated-case.ts';
+import { EXPLAIN } from '../graphs/small-graph.ts';
 
 // Clients write ids and filters into their queries. Those that differ in nothing else are one operation, and mean what they say.
 
@@ -46,7 +47,7 @@ async function isAsExpected(query: string, variables: Record<string, unknown> = 
 
 /** Whether it was planned before, as the explanation says. */
 async function isPlanned(query: string): Promise<boolean> {
-  const result = await graph.engine.run({ query, explain: true });
+  const result = await graph.engine.run({ query, clientHeaders: EXPLAIN });
   return (result as { extensions: { explanation: { planning: { cached: boolean } } } }).extensions.explanation.planning
     .cached;
 }

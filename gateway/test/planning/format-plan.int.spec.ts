@@ -2,12 +2,14 @@ import { type QueryPlan as ApolloQueryPlan, prettyFormatQueryPlan } from '@apoll
 import { parse, validate } from 'graphql';
 import { expect, test } from 'vitest';
 import { Random } from '../../../test/harness/random.ts';
+import type { Explanation } from '../../src/execution/explanation.js';
 import { formatPlan } from '../../src/planning/format-plan.js';
 import type { PlanNode } from '../../src/planning/query-plan.js';
 import { CASES, IDS } from '../graphs/cases.ts';
 import { buildCase } from '../graphs/federated-case.ts';
 import { HARDER_CASES } from '../graphs/harder-cases.ts';
 import { QueryWriter } from '../graphs/random-query.ts';
+import { EXPLAIN } from '../graphs/small-graph.ts';
 
 const QUERIES = 30;
 
@@ -20,8 +22,9 @@ test.each([...CASES, ...HARDER_CASES])(
     for (let attempt = 0; printed < QUERIES && attempt < QUERIES * 20; attempt++) {
       const { query, variables } = writer.write(`Query${attempt}`);
       if (validate(apiSchema, parse(query)).length > 0) continue;
-      const result = await engine.run({ query, variables, explain: true });
-      const plan = 'extensions' in result ? result.extensions?.explanation?.plan : undefined;
+      const result = await engine.run({ query, variables, clientHeaders: EXPLAIN });
+      const { explanation } = ('extensions' in result ? result.extensions : {}) as { explanation?: Explanation };
+      const plan = explanation?.plan;
       if (!plan) continue;
       printed += 1;
       expect(plan.text).toBe(prettyFormatQueryPlan(plan.json as ApolloQueryPlan));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { smallGraph } from '../graphs/small-graph.ts';
+import { EXPLAIN, smallGraph } from '../graphs/small-graph.ts';
 
 // What the query planner does wrong on its own, and the engine makes good.
 
@@ -61,7 +61,7 @@ describe('a field that another subgraph requires and that has a default argument
 
   test('and literals still share a plan', async () => {
     const explained = async (id: number) => {
-      const result = await both.engine.run({ query: `query L { p(id: ${id}) { id } }`, explain: true });
+      const result = await both.engine.run({ query: `query L { p(id: ${id}) { id } }`, clientHeaders: EXPLAIN });
       return (result as { extensions: { explanation: { planning: { cached: boolean } } } }).extensions.explanation;
     };
     await explained(7);

@@ -27,6 +27,7 @@ export {
   type ErrorDetails,
   type ErrorReason,
   errorAt,
+  masked,
   notFound,
   withCode,
 } from './errors/errors.js';

@@ -43,11 +43,11 @@ export const conflict = (reason: ErrorReason<'CONFLICT'>, message: string, field
   new ApiError('CONFLICT', message, field === undefined ? { reason } : { reason, field });
 
 /** An unexpected error, without its details: the log has them, with the id of the request. */
-export const masked = (requestId: string): ApiError =>
-  new ApiError('INTERNAL_SERVER_ERROR', maskedMessage(requestId), { requestId });
+export const masked = (requestId: string | undefined): ApiError =>
+  new ApiError('INTERNAL_SERVER_ERROR', maskedMessage(requestId), requestId === undefined ? {} : { requestId });
 
-const maskedMessage = (requestId: string) =>
-  `Something went wrong on our side; it has been logged as request ${requestId}.`;
+const maskedMessage = (requestId: string | undefined) =>
+  `Something went wrong on our side; it has been logged${requestId === undefined ? '' : ` as request ${requestId}`}.`;
 
 /** Values that only the database finds impossible, by its error code. */
 const REFUSED_VALUES: Readonly<Record<string, readonly [reason: ErrorReason<'BAD_USER_INPUT'>, message: string]>> = {

@@ -1,18 +1,17 @@
 import { ApiError, type ErrorReason } from '@tributary/server';
 import { type DocumentNode, type FragmentDefinitionNode, Kind, type SelectionSetNode, visit } from 'graphql';
+import type { GatewayPlugin } from '../runtime/plugin.js';
 
-/** How large an operation may be. */
+/** How large a document may be. */
 export interface OperationLimits {
-  /** Tokens of the document: names, punctuation, values. */
-  readonly tokens: number;
-  /** How deep fields may be in each other. */
+  /** How deep fields may be nested. */
   readonly depth: number;
   readonly aliases: number;
   /** Fields, each fragment counted wherever it is spread. */
   readonly fields: number;
 }
 
-/** How often one name may be asked for beside itself: validation compares each with each. */
+/** How often one response name may occur in a selection set: validation compares each pair. */
 const MAX_REPEATED = 100;
 
 interface Extent {
@@ -20,13 +19,27 @@ interface Extent {
   readonly fields: number;
 }
 
+/** Refuses documents that are too large with COST_LIMIT, before they are validated and planned. */
+export function operationLimits(limits: OperationLimits): GatewayPlugin {
+  return {
+    name: 'operation-limits',
+    onParse({ document }) {
+      try {
+        checkLimits(document, limits);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        throw new ApiError('COST_LIMIT', 'The document is nested too deeply.', { reason: 'DEPTH' });
+      }
+    },
+  };
+}
+
 /**
- * The time it takes grows only with the document.
+ * Checks a document in time linear in its length.
  *
- * @returns how many fields there are, each fragment counted wherever it is spread
- * @throws ApiError COST_LIMIT when a document is larger than it may be
+ * @throws ApiError COST_LIMIT when the document exceeds a limit, RangeError when it is nested deeper than the stack allows
  */
-export function checkLimits(document: DocumentNode, limits: OperationLimits): number {
+function checkLimits(document: DocumentNode, limits: OperationLimits): void {
   let aliases = 0;
   visit(document, {
     Field(field) {
@@ -39,7 +52,7 @@ export function checkLimits(document: DocumentNode, limits: OperationLimits): nu
   for (const definition of document.definitions) {
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
   }
-  const known = new Map<string, Extent>();
+  const extents = new Map<string, Extent>();
   const extentOf = ({ selections }: SelectionSetNode): Extent => {
     let depth = 0;
     let fields = 0;
@@ -61,24 +74,21 @@ export function checkLimits(document: DocumentNode, limits: OperationLimits): nu
     return { depth, fields };
   };
   const fragmentExtent = (name: string): Extent => {
-    const extent = known.get(name);
+    const extent = extents.get(name);
     if (extent) return extent;
     // While it is worked out, a fragment that spreads itself (which validation refuses) counts as nothing.
-    known.set(name, { depth: 0, fields: 0 });
+    extents.set(name, { depth: 0, fields: 0 });
     const fragment = fragments.get(name);
     const worked = fragment ? extentOf(fragment.selectionSet) : { depth: 0, fields: 0 };
-    known.set(name, worked);
+    extents.set(name, worked);
     return worked;
   };
-  let all = 0;
   for (const definition of document.definitions) {
     if (definition.kind !== Kind.OPERATION_DEFINITION) continue;
     const { depth, fields } = extentOf(definition.selectionSet);
-    all += fields;
     refuseAbove(depth, limits.depth, 'levels of fields', 'DEPTH');
     refuseAbove(fields, limits.fields, 'fields', 'FIELDS');
   }
-  return all;
 }
 
 function refuseAbove(found: number, limit: number, what: string, reason: ErrorReason<'COST_LIMIT'>): void {

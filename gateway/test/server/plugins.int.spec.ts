@@ -1,0 +1,165 @@
+import { ApiError, WrittenResult } from '@tributary/server';
+import { expect, test } from 'vitest';
+import { gateway, subgraph } from '../../../test/harness/test-gateway.ts';
+import type { GatewayPlugin } from '../../src/index.js';
+
+const SDL =
+  'type Query { a: String b: String item(id: ID!): Item } type Item @key(fields: "id") { id: ID! name: String }';
+
+/** A gateway over one subgraph, with plug-ins. */
+async function start(...plugins: GatewayPlugin[]) {
+  const items = await subgraph(SDL);
+  const started = await gateway({ SUBGRAPHS: `items=${items.url}`, LOG_LEVEL: 'info' }, { plugins });
+  await started.gateway.ready;
+  return started;
+}
+
+interface Sent {
+  readonly headers?: Record<string, string>;
+  readonly operationName?: string;
+  readonly variables?: Record<string, unknown>;
+}
+
+async function send(url: string, query: string, { headers = {}, ...rest }: Sent = {}) {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ query, ...rest }),
+  });
+  // biome-ignore lint/suspicious/noExplicitAny: a GraphQL response of any shape.
+  return { status: response.status, body: (await response.json()) as any };
+}
+
+/** A plug-in that notes which hooks are called, with the names of operations. */
+function recorder(name: string, calls: string[]): GatewayPlugin {
+  return {
+    name,
+    onRequest: (request, next) => {
+      calls.push(`${name} onRequest ${request.operationName}`);
+      return next(request);
+    },
+    onParse: ({ operationName }) => void calls.push(`${name} onParse ${operationName}`),
+    onValidate: ({ operationName }) => {
+      calls.push(`${name} onValidate ${operationName}`);
+      return undefined;
+    },
+    onPlan: ({ operationName }) => void calls.push(`${name} onPlan ${operationName}`),
+    onExecute: ({ operationName, clientVariables }) => {
+      calls.push(`${name} onExecute ${operationName} ${JSON.stringify(clientVariables)}`);
+      return {
+        onResult: (result) => {
+          calls.push(`${name} onResult ${operationName}`);
+          return result;
+        },
+      };
+    },
+    onSubgraphFetch: (request, next, subgraph) => {
+      calls.push(`${name} onSubgraphFetch ${subgraph}`);
+      return next(request);
+    },
+  };
+}
+
+test('hooks are called in the order of the stages, and of the plug-ins', async () => {
+  const calls: string[] = [];
+  const { url } = await start(recorder('first', calls), recorder('second', calls));
+  const query = 'query Find($id: ID!) { item(id: $id) { name } }';
+  const request = { operationName: 'Find', variables: { id: '1' } };
+  const both = (call: string) => [`first ${call}`, `second ${call}`];
+  expect(await send(url, query, request)).toMatchObject({ status: 200 });
+  const always = [
+    ...both('onPlan Find'),
+    ...both('onExecute Find {"id":"1"}'),
+    ...both('onSubgraphFetch items'),
+    ...both('onResult Find'),
+  ];
+  expect(calls.splice(0)).toEqual([
+    ...both('onRequest Find'),
+    ...both('onParse Find'),
+    ...both('onValidate Find'),
+    ...always,
+  ]);
+  // What is cached is neither parsed nor validated again.
+  await send(url, query, request);
+  expect(calls.splice(0)).toEqual([...both('onRequest Find'), ...always]);
+});
+
+test('of several operations in a document, each has its own name and variables', async () => {
+  const calls: string[] = [];
+  const { url } = await start(recorder('only', calls));
+  const query = 'query A { a } query B($id: ID!) { item(id: $id) { id } }';
+  await Promise.all([
+    send(url, query, { operationName: 'A' }),
+    send(url, query, { operationName: 'B', variables: { id: '7' } }),
+  ]);
+  expect(calls).toEqual(expect.arrayContaining(['only onExecute A {}', 'only onExecute B {"id":"7"}']));
+});
+
+const FAILING = ['onRequest', 'onParse', 'onValidate', 'onPlan', 'onExecute', 'onSubgraphFetch', 'onResult'] as const;
+
+/** A plug-in whose hook throws. */
+function failing(hook: (typeof FAILING)[number], error: Error): GatewayPlugin {
+  const fail = () => {
+    throw error;
+  };
+  if (hook === 'onResult') return { name: 'broken', onExecute: () => ({ onResult: fail }) };
+  return { name: 'broken', [hook]: fail };
+}
+
+test.each(FAILING)('an ApiError thrown in %s is the error of the response', async (hook) => {
+  const { url } = await start(failing(hook, new ApiError('FORBIDDEN', 'Not for you.')));
+  const { body } = await send(url, '{ a }');
+  expect(body.errors).toMatchObject([{ message: 'Not for you.', extensions: { code: 'FORBIDDEN' } }]);
+  expect(body.data?.a ?? null).toBeNull();
+});
+
+test.each(FAILING)('an unexpected error in %s is logged with the name of the plug-in, and masked', async (hook) => {
+  const { url, logs } = await start(failing(hook, new TypeError('secret 4711 is undefined')));
+  const { body } = await send(url, '{ a }');
+  expect(body.errors).toMatchObject([{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }]);
+  expect(JSON.stringify(body)).not.toContain('4711');
+  const lines = logs.filter(({ level }) => level >= 50);
+  expect(JSON.stringify(lines)).toContain(`the plug-in \\"broken\\" failed in ${hook}`);
+  expect(JSON.stringify(lines)).toContain('secret 4711');
+});
+
+test('a plug-in can respond in the place of the gateway, or change the document', async () => {
+  const documents = new Map([['hash-1', '{ a }']]);
+  const { url } = await start(
+    {
+      name: 'closed',
+      onRequest: async (request, next) =>
+        request.http.headers['x-closed'] ? new WrittenResult('{"data":{"closed":true}}', true) : next(request),
+    },
+    {
+      name: 'persisted documents',
+      onRequest(request, next) {
+        const query = documents.get(request.query);
+        if (query === undefined) throw new ApiError('BAD_REQUEST', 'Send the id of a document.');
+        return next(request.with({ query }));
+      },
+    },
+  );
+  expect((await send(url, '{ a }', { headers: { 'x-closed': '1' } })).body).toEqual({ data: { closed: true } });
+  expect((await send(url, 'hash-1')).body).toEqual({ data: { a: 'a' } });
+  // The second time from the cache, and deduplicated.
+  const again = await Promise.all([send(url, 'hash-1'), send(url, 'hash-1')]);
+  expect(again.map(({ body }) => body)).toEqual([{ data: { a: 'a' } }, { data: { a: 'a' } }]);
+  expect((await send(url, '{ a }')).body.errors).toMatchObject([{ message: 'Send the id of a document.' }]);
+});
+
+test('requests that differ in a header that a plug-in reads are not deduplicated', async () => {
+  const { url } = await start({
+    name: 'greeting',
+    requestHeaders: ['x-name'],
+    onExecute: ({ clientHeaders }) => ({
+      onResult: (result) => ({ ...result, extensions: { hello: clientHeaders['x-name'] } }),
+    }),
+  });
+  await send(url, '{ a }', { headers: { 'x-name': 'first' } });
+  const [ann, bob] = await Promise.all([
+    send(url, '{ a }', { headers: { 'x-name': 'Ann' } }),
+    send(url, '{ a }', { headers: { 'x-name': 'Bob' } }),
+  ]);
+  expect([ann.body.extensions, bob.body.extensions]).toEqual([{ hello: 'Ann' }, { hello: 'Bob' }]);
+});
