@@ -27,9 +27,16 @@ export function readNumber(name, text, { above = 0, max = Number.MAX_SAFE_INTEGE
   );
 }
 
-/** Numbers that are given in order, without options: `{ seconds: 10 }` says which, and their defaults. */
-export function readNumbers(defaults) {
-  const { positionals } = readCommandLine({ allowPositionals: true });
+/** Numbers that are given in order: `{ seconds: 10 }` says which, and their defaults. `--help` prints the usage, and ends the program. */
+export function readNumbers(defaults, usage) {
+  const { values, positionals } = readCommandLine({
+    options: { help: { type: 'boolean', short: 'h', default: false } },
+    allowPositionals: true,
+  });
+  if (values.help) {
+    process.stdout.write(`${usage}\n`);
+    process.exit(0);
+  }
   const names = Object.keys(defaults);
   if (positionals.length > names.length) refuse(`expected at most these arguments: ${names.join(', ')}`);
   return names.map((name, i) => (positionals[i] === undefined ? defaults[name] : readNumber(name, positionals[i])));

@@ -1,26 +1,24 @@
-// How the operators' commands find a running stack: what is known before anything is built.
+// How the operators' commands find a running stack, before anything is built.
 // @ts-check
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { readServiceFolders, variableOf } from './service-folders.mjs';
 
 /** The file of a data folder in which its local stack notes how its parts are reached, while it runs. */
 export const NOTE = 'running.json';
 
+const services = readServiceFolders();
+
 /** The variables that say how another stack is reached. */
-export const VARIABLES = [
-  'USERS_URL',
-  'PRODUCTS_URL',
-  'ORDERS_URL',
-  'USERS_DATABASE_URL',
-  'PRODUCTS_DATABASE_URL',
-  'ORDERS_DATABASE_URL',
-];
+const VARIABLES = /** @type {const} */ (['URL', 'DATABASE_URL']).flatMap((suffix) =>
+  services.map(({ name }) => variableOf(name, suffix)),
+);
 
 /** Whether the environment names a stack, if only in part. */
 export const namesStack = (env = process.env) => VARIABLES.some((name) => env[name] || env[`${name}_FILE`]);
 
 /**
- * Why there is no stack to look after; null when there may be one.
+ * Why the operators' commands find no stack; null when there may be one.
  *
  * @param {string} dataDir
  */

@@ -3,9 +3,10 @@
 // clone that was never built.
 // @ts-check
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import * as module from 'node:module';
 import { build, isBuilt } from './build.mjs';
+import { portKeyOf, readFolderNames, readServiceFolders, variableOf } from './service-folders.mjs';
 import { missingStack } from './stack.mjs';
 
 /** @import { Command as CommanderCommand } from 'commander' */
@@ -39,8 +40,9 @@ const PLAIN_ERRORS = new Set([
   'EventsDeletedError',
 ]);
 
-/** The services of the clone, by the names of their folders. */
-const services = servicesIn(new URL('../../subgraphs/', import.meta.url));
+const services = readServiceFolders();
+/** A copy or read models are rebuilt by the name of a service. */
+const serviceNames = readFolderNames();
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'];
 
 /** Commands that run what is in the clone now: those that write do not do so by old rules. The others need any build. */
@@ -82,16 +84,11 @@ const dataDir = () =>
   valueOption('--data-dir <folder>', 'where the data is kept', 'DATA_DIR', '.data', 'a folder', (text) => text);
 
 /** @param {string} name @param {string} description */
-const stackCommand = (name, description) =>
-  program
-    .command(name)
-    .description(description)
-    .addOption(dataDir())
-    .addOption(portOption('gateway', 4000))
-    .addOption(portOption('users', 4001))
-    .addOption(portOption('products', 4002))
-    .addOption(portOption('orders', 4003))
-    .addOption(portOption('postgres', 0))
+function stackCommand(name, description) {
+  const command = program.command(name).description(description).addOption(dataDir());
+  for (const { name, port } of [{ name: 'gateway', port: 4000 }, ...services, { name: 'postgres', port: 0 }])
+    command.addOption(portOption(name, port));
+  return command
     .addOption(
       valueOption(
         '--scale <n>',
@@ -115,8 +112,9 @@ const stackCommand = (name, description) =>
         (text) => LOG_LEVELS.includes(text) && text,
       ),
     );
+}
 
-stackCommand('start', 'Start PostgreSQL, the three services and the gateway, with the Superstore data.').action(
+stackCommand('start', 'Start PostgreSQL, the services and the gateway, with the Superstore data.').action(
   async (/** @type {StartOptions} */ options) => (await import('../dist/start.js')).runStart(options, problems),
 );
 
@@ -184,9 +182,9 @@ operator(sagas, 'resolve', 'Record that what failed was resolved by hand; the re
   );
 
 operator(program, 'rebuild', 'Rebuild a copy or a read model from its events, while the old one is served.')
-  .argument('<model>', `${services.join(', ')}: a copy of that service's data, or its read models`, (text) => {
+  .argument('<model>', `${serviceNames.join(', ')}: a copy of that service's data, or its read models`, (text) => {
     // Where several services have a copy, it is named after them, too: "orders/users".
-    oneOf(services, 'model', text.slice(text.indexOf('/') + 1));
+    oneOf(serviceNames, 'model', text.slice(text.indexOf('/') + 1));
     return text;
   })
   .action(async (/** @type {string} */ model, /** @type {OperateOptions} */ options) =>
@@ -237,9 +235,9 @@ async function describeError(error) {
   const { syscall, port } = /** @type {NodeJS.ErrnoException & { port?: number }} */ (error);
   if (syscall !== 'listen') return error.stack;
   // Taken since the ports were checked.
-  const [option = 'gatewayPort'] = Object.entries(given).find(([, value]) => value === port) ?? [];
+  const names = ['postgres', ...services.map(({ name }) => name)];
   const { startProblem } = await import('@tributary/server');
-  return startProblem(error, option.replace(/Port$/, '')) ?? error.stack;
+  return startProblem(error, names.find((name) => given[portKeyOf(name)] === port) ?? 'gateway') ?? error.stack;
 }
 
 /**
@@ -261,13 +259,13 @@ async function checkBuild() {
   if (!(await build())) process.exit(1);
 }
 
-/** @param {string} service @param {number} preset */
-function portOption(service, preset) {
-  const meaning = preset === 0 ? `port of ${service}; 0 picks a free one` : `port of ${service} (0: a free one)`;
+/** @param {string} program @param {number | undefined} preset undefined: the port in the service's definition, which is not loaded yet */
+function portOption(program, preset) {
+  const meaning = preset === 0 ? `port of ${program}; 0 picks a free one` : `port of ${program} (0: a free one)`;
   return valueOption(
-    `--${service}-port <port>`,
+    `--${program}-port <port>`,
     meaning,
-    `${service.toUpperCase()}_PORT`,
+    variableOf(program, 'PORT'),
     preset,
     'a port, 0-65535',
     (text) => /^\d{1,5}$/.test(text) && Number(text) <= 65_535 && Number(text),
@@ -277,7 +275,7 @@ function portOption(service, preset) {
 /**
  * An option whose value is checked, and which a variable may give, too.
  *
- * @param {string} flags @param {string} meaning @param {string} variable @param {number | string} preset
+ * @param {string} flags @param {string} meaning @param {string} variable @param {number | string | undefined} preset
  * @param {string} expected for the message @param {(text: string) => number | string | false} parse false or '' for a wrong one
  */
 function valueOption(flags, meaning, variable, preset, expected, parse) {
@@ -289,13 +287,8 @@ function valueOption(flags, meaning, variable, preset, expected, parse) {
       if (value !== false && value !== '') return value;
       const given = process.env[variable] === text ? `${variable} (${flags.split(' ')[0]})` : flags.split(' ')[0];
       problems.push(`${given}: expected ${expected}; got "${text}"`);
-      return preset;
+      return preset ?? 0;
     });
-}
-
-/** @param {URL} folder */
-function servicesIn(folder) {
-  return existsSync(folder) ? readdirSync(folder).sort() : [];
 }
 
 /** @param {readonly string[]} choices @param {string} name @param {string} text */

@@ -1,9 +1,10 @@
 import { checkFiles, readConfig as readGatewayConfig } from '@tributary/gateway';
 import { type ConfigurationError, refuseUnusableAddress, settingOf, startProblem } from '@tributary/server';
+import { portKeyOf } from '../bin/service-folders.mjs';
 import { DataFolder } from './data-folder.js';
 import type { LocalDataOptions } from './local-stack.js';
-import { findServices } from './services.js';
-import { KNOWN, type Listener, portProblems } from './used-ports.js';
+import { findServices, type PortOptions } from './services.js';
+import { type Listener, listenersOf, portProblems } from './used-ports.js';
 import { UserError } from './user-error.js';
 
 /** Settings of programs that a stack has no use for, or other values of. */
@@ -22,24 +23,28 @@ const UNUSED = {
  */
 export async function checkSettings(
   command: 'start' | 'dev',
-  options: LocalDataOptions,
+  options: LocalDataOptions & PortOptions,
   problems: readonly string[],
 ): Promise<{ readonly ignored: Readonly<Record<string, string>>; readonly explorer: boolean }> {
   const services = await findServices();
-  const configs = services.map(({ name, readConfig }) => [name, readConfig] as const);
+  const listeners = listenersOf(services);
   const ownNames = setByTheStack(services.map(({ name }) => name));
   const unused = [...Object.keys(ownNames), ...UNUSED[command]].flatMap((name) => [name, `${name}_FILE`]);
   const given = unused.filter((name) => process.env[name]);
   if (given.length > 0) process.stderr.write(`Warning: ${command} ignores ${given.join(', ')}.\n`);
   const ignored = Object.fromEntries(unused.map((name) => [name, '']));
-  const environment = { ...process.env, ...ignored, ...ownNames, ...portsOf(options), LOG_LEVEL: 'warn' };
+  const environment = {
+    ...process.env,
+    ...ignored,
+    ...ownNames,
+    ...checkedPorts(listeners, options),
+    LOG_LEVEL: 'warn',
+  };
 
   const ofSettings = new Set<string>();
-  const listeners: Listener[] = [...KNOWN];
-  for (const [name, readConfig] of [['gateway', readGatewayConfig] as const, ...configs]) {
+  for (const readConfig of [readGatewayConfig, ...services.map((service) => service.readConfig)]) {
     try {
-      const port = Number((readConfig(environment) as Record<string, unknown>)[settingOf(name, 'PORT')]);
-      if (!KNOWN.some((known) => known.name === name)) listeners.push({ name, port });
+      readConfig(environment);
     } catch (error) {
       // By name: a service may come with a copy of the class from its own dependencies.
       if ((error as Error).name !== 'ConfigurationError') throw error;
@@ -76,8 +81,10 @@ function setByTheStack(services: readonly string[]): Record<string, string> {
   };
 }
 
-/** Ports that options say are checked as such. */
-const portsOf = (options: object) =>
+/** The variables of ports that options give, with a value that is well-formed: the options are checked as such. */
+const checkedPorts = (listeners: readonly Listener[], options: PortOptions) =>
   Object.fromEntries(
-    KNOWN.filter(({ name }) => `${name}Port` in options).map(({ name }) => [settingOf(name, 'PORT'), '0']),
+    listeners
+      .filter(({ name }) => options[portKeyOf(name)] !== undefined)
+      .map(({ name }) => [settingOf(name, 'PORT'), '0']),
   );

@@ -6,7 +6,7 @@ import { DevStack } from './dev/dev-stack.js';
 import { LocalSupergraph } from './dev/local-supergraph.js';
 import { freePort } from './free-port.js';
 import { startLocalData } from './local-stack.js';
-import { environmentOf, findServices, portOf } from './services.js';
+import { environmentOf, findServices, portsOf } from './services.js';
 import type { StartOptions } from './start.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
 import { welcome } from './welcome.js';
@@ -28,8 +28,7 @@ export async function runDev(options: StartOptions, problems: readonly string[])
   const data = await unlessStopped(stopped, startLocalData(services, options, say, stopped));
   if (!data) process.exit(0);
 
-  const ports = new Map<string, number>();
-  for (const service of services) ports.set(service.name, portOf(service, options) || (await freePort()));
+  const ports = await portsOf(services, options);
   const gatewayPort = options.gatewayPort || (await freePort());
   const url = `http://localhost:${gatewayPort}`;
   const subgraphs = services.map(({ name }) => ({ name, url: `http://localhost:${ports.get(name)}/graphql` }));

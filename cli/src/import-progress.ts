@@ -53,7 +53,7 @@ export function describeImport(report: ImportReport): string {
       (copies > 1 ? `; ${copies} copies of each` : ''),
     `${count(report.customers)} customers, ${count(report.products)} products, ` +
       `${count(report.orders)} orders with ${count(report.orderLines)} lines`,
-    `mended: ${report.productsWithSeveralNames.length} products with several names (kept the most used), ` +
+    `repaired: ${report.productsWithSeveralNames.length} products with several names (kept the most used), ` +
       `${report.postalCodesPadded} postal codes without their leading zero, ` +
       `${count(report.salesRounded)} sales rounded to cents (${report.salesRoundingDifference} in all)`,
     `kept as they are: ${report.ordersListingAProductTwice.length} orders that list a product twice`,

@@ -5,5 +5,5 @@ export { EmbeddedPostgres } from './postgres/embedded-postgres.js';
 export { createServiceDatabases } from './postgres/service-databases.js';
 export { identifyProcess } from './process-identity.js';
 export { findConnections } from './running-stack.js';
-export { findServices } from './services.js';
+export { environmentOf, findServices, portsOf, subgraphsOf } from './services.js';
 export { startLocalStack } from './start.js';

@@ -1,7 +1,8 @@
 import type { OrdersAdmin } from '@tributary/orders';
+import { settingOf } from '@tributary/server';
 import type { Admin } from '@tributary/subgraph';
 import { pino } from 'pino';
-import { findVariables } from './running-stack.js';
+import { findConnections } from './running-stack.js';
 import { findServices } from './services.js';
 import { UserError } from './user-error.js';
 
@@ -16,18 +17,18 @@ export type SagaAdmin = Admin & {
   [Name in 'audit' | 'sagas' | 'findPlacement' | 'retrySaga' | 'resolveSaga']: OrdersAdmin[Name];
 };
 
-/** Runs a command on every service of the stack whose database is known, and closes their connections. */
+/** Runs a command on every service of the stack whose database is given, and closes their connections. */
 export async function withAdmins(
   { dataDir }: OperateOptions,
   run: (admins: readonly Admin[]) => Promise<void>,
 ): Promise<void> {
-  const variables = findVariables(dataDir);
+  const variables = findConnections(dataDir);
   const logger = pino({ level: 'silent' });
   const admins: Admin[] = [];
   try {
     for (const service of await findServices()) {
-      const isKnown = variables[`${service.name.toUpperCase().replaceAll('-', '_')}_DATABASE_URL`];
-      if (isKnown) admins.push(await service.openAdmin(variables, logger));
+      const databaseUrl = variables[settingOf(service.name, 'DATABASE_URL')];
+      if (databaseUrl) admins.push(await service.openAdmin(variables, logger));
     }
     await run(admins);
   } finally {

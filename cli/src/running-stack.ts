@@ -1,23 +1,17 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ConfigurationError, databaseUrl, readEnvironment, urlSetting } from '@tributary/server';
+import { type ConfigurationError, databaseUrl, readEnvironment, settingOf, urlSetting } from '@tributary/server';
 import { z } from 'zod';
+import { readServiceFolders } from '../bin/service-folders.mjs';
 import { NOTE, namesStack, noStack } from '../bin/stack.mjs';
 import { UserError } from './user-error.js';
 
 const HTTP = ['http', 'https'];
-const CONNECTIONS = {
-  USERS_URL: urlSetting(HTTP, 'http://localhost:4001'),
-  PRODUCTS_URL: urlSetting(HTTP, 'http://localhost:4002'),
-  ORDERS_URL: urlSetting(HTTP, 'http://localhost:4003'),
-  USERS_DATABASE_URL: databaseUrl,
-  PRODUCTS_DATABASE_URL: databaseUrl,
-  ORDERS_DATABASE_URL: databaseUrl,
-  INTERNAL_SECRET: z.string().optional(),
-};
 
 /** Where the parts of a running stack are reached; the names are those of the environment variables. */
-export type Connections = z.infer<z.ZodObject<typeof CONNECTIONS>>;
+export type Connections = Readonly<Record<string, string | undefined>>;
+
+const notedSchema = z.record(z.string(), z.string());
 
 /** Notes where a local stack is reached, for commands beside it; readable for its owner only. */
 export function noteConnections(folder: string, connections: Readonly<Record<string, string>>): void {
@@ -29,21 +23,12 @@ export function forgetConnections(folder: string): void {
 }
 
 /**
- * Where the stack is: what the environment names, else the local one of the data folder.
- *
- * @throws UserError when neither is there, and when the environment names a stack in part
- */
-export function findConnections(dataDir: string, env: NodeJS.ProcessEnv = process.env): Connections {
-  return z.object(CONNECTIONS).parse(findVariables(dataDir, env));
-}
-
-/**
- * The base URL of every service of the stack, by name: of each whose URL and database are known.
+ * The base URL of every service of the stack, by name: of each whose URL and database are given.
  *
  * @throws UserError when there is no stack
  */
 export function findServiceUrls(dataDir: string, env: NodeJS.ProcessEnv = process.env): Record<string, string> {
-  const variables = findVariables(dataDir, env);
+  const variables = findConnections(dataDir, env);
   const services = Object.entries(variables).flatMap(([name, url]) => {
     const prefix = /^([A-Z0-9_]+)_URL$/.exec(name)?.[1];
     const isService = prefix !== undefined && variables[`${prefix}_DATABASE_URL`] !== undefined;
@@ -53,28 +38,30 @@ export function findServiceUrls(dataDir: string, env: NodeJS.ProcessEnv = proces
 }
 
 /**
- * The environment variables that lead to the services of the stack, also those of services that were added.
+ * Where the stack is: what the environment names, else the local one of the data folder.
  *
- * @throws UserError when there is no stack, and when the environment names one in part
+ * @throws UserError when neither is there, and when the environment names a stack in part
  */
-export function findVariables(
-  dataDir: string,
-  env: NodeJS.ProcessEnv = process.env,
-): Readonly<Record<string, string | undefined>> {
-  if (namesStack(env)) {
-    const connections = readConnections(env);
-    // Those of services that were added, too.
-    return { ...connections, ...env, ...connections };
-  }
-  const local = z.looseObject(CONNECTIONS).safeParse(readJson(join(dataDir, NOTE)));
-  if (local.success) return local.data as Record<string, string>;
+export function findConnections(dataDir: string, env: NodeJS.ProcessEnv = process.env): Connections {
+  // The services read more of the environment, such as secrets of their own.
+  if (namesStack(env)) return { ...env, ...readConnections(env) };
+  const noted = notedSchema.safeParse(readJson(join(dataDir, NOTE)));
+  if (noted.success) return noted.data;
   throw new UserError(noStack(dataDir));
 }
 
 /** All of them or none: with some, an operator would look at one stack and change another. */
 function readConnections(env: NodeJS.ProcessEnv): Connections {
+  const services = readServiceFolders();
+  const shape = {
+    ...Object.fromEntries(
+      services.map(({ name, port = 80 }) => [settingOf(name, 'URL'), urlSetting(HTTP, `http://localhost:${port}`)]),
+    ),
+    ...Object.fromEntries(services.map(({ name }) => [settingOf(name, 'DATABASE_URL'), databaseUrl])),
+    INTERNAL_SECRET: z.string().optional(),
+  };
   try {
-    return readEnvironment(CONNECTIONS, env);
+    return readEnvironment(shape, env) as Connections;
   } catch (error) {
     const lines = (error as ConfigurationError).problems.map(({ setting, problem }) => `  ${setting}: ${problem}`);
     throw new UserError(

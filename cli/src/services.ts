@@ -1,7 +1,10 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { settingOf } from '@tributary/server';
 import type { SubgraphDefinition } from '@tributary/subgraph';
+import { isServiceName, portKeyOf, readFolderNames, readServiceFolders } from '../bin/service-folders.mjs';
+import { freePort } from './free-port.js';
 import { UserError } from './user-error.js';
 
 export const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
@@ -9,14 +12,11 @@ export const PROJECT = resolve(fileURLToPath(import.meta.url), '../../..');
 /**
  * Finds the services of the graph: every folder of `subgraphs/` that is built, in the order of their ports. Their code is not loaded yet.
  *
- * @throws UserError for a folder whose `src/index.ts` does not export its definition
+ * @throws UserError for a folder that cannot be a service's, whose `src/index.ts` does not export its definition, or whose package.json
+ * declares another port
  */
 export async function findServices(): Promise<SubgraphDefinition[]> {
-  const folder = join(PROJECT, 'subgraphs');
-  // What was built once may be left over from a service that is not there any more.
-  const names = readdirSync(folder).filter(
-    (name) => existsSync(join(folder, name, 'package.json')) && existsSync(entryOf(name)),
-  );
+  const names = readFolderNames().filter((name) => existsSync(entryOf(name)));
   const definitions = await Promise.all(names.map(load));
   return definitions.sort((a, b) => a.port - b.port);
 }
@@ -29,19 +29,39 @@ export async function loadServices(services: readonly SubgraphDefinition[]): Pro
 const entryOf = (name: string) => join(PROJECT, 'subgraphs', name, 'dist/index.js');
 
 async function load(name: string): Promise<SubgraphDefinition> {
+  if (!isServiceName(name))
+    throw new UserError(
+      `subgraphs/${name}: expected a name of lower-case letters and digits, with hyphens between them, other than gateway and postgres.`,
+    );
   const { definition } = (await import(pathToFileURL(entryOf(name)).href)) as { definition?: SubgraphDefinition };
-  if (definition?.name === name) return definition;
-  throw new UserError(`subgraphs/${name}/src/index.ts must export a "definition" whose name is "${name}".`);
+  if (definition?.name !== name)
+    throw new UserError(`subgraphs/${name}/src/index.ts must export a "definition" whose name is "${name}".`);
+  const declared = readServiceFolders().find((folder) => folder.name === name)?.port ?? definition.port;
+  if (declared === definition.port) return definition;
+  throw new UserError(
+    `subgraphs/${name}/package.json: "tributary.port" must be ${definition.port}, the port in src/index.ts; got ${declared}.`,
+  );
 }
 
-/** The port of a service: what the options say, or its variable, or else its own. */
-export function portOf({ name, port }: Pick<SubgraphDefinition, 'name' | 'port'>, options: object): number {
-  const chosen =
-    (options as Record<string, number | undefined>)[`${name}Port`] ?? process.env[`${prefixOf(name)}_PORT`];
-  return Number(chosen ?? port);
+/** The ports of programs by the keys of their options: `usersPort`, `myReviewsPort`. */
+export interface PortOptions {
+  readonly [option: `${string}Port`]: number | undefined;
 }
 
-const prefixOf = (name: string) => name.toUpperCase().replaceAll('-', '_');
+/** The port of a program: what the options say, or its variable, or else its own. */
+export function portOf({ name, port }: Pick<SubgraphDefinition, 'name' | 'port'>, options: PortOptions): number {
+  return Number(options[portKeyOf(name)] ?? process.env[settingOf(name, 'PORT')] ?? port);
+}
+
+/** The port of every service, by name: as {@link portOf}, or a free one where that is 0. */
+export async function portsOf(
+  services: readonly SubgraphDefinition[],
+  options: PortOptions,
+): Promise<ReadonlyMap<string, number>> {
+  const ports = new Map<string, number>();
+  for (const service of services) ports.set(service.name, portOf(service, options) || (await freePort()));
+  return ports;
+}
 
 /** The environment variables that lead every service to the others. */
 export function environmentOf(
@@ -50,11 +70,10 @@ export function environmentOf(
   databaseUrls: Readonly<Record<string, string>>,
 ): Record<string, string> {
   const entries = services.flatMap(({ name }) => {
-    const prefix = prefixOf(name);
     return [
-      [`${prefix}_PORT`, String(ports.get(name))],
-      [`${prefix}_URL`, `http://localhost:${ports.get(name)}`],
-      [`${prefix}_DATABASE_URL`, databaseUrls[name] as string],
+      [settingOf(name, 'PORT'), String(ports.get(name))],
+      [settingOf(name, 'URL'), `http://localhost:${ports.get(name)}`],
+      [settingOf(name, 'DATABASE_URL'), databaseUrls[name] as string],
     ] as const;
   });
   return Object.fromEntries(entries);

@@ -5,9 +5,8 @@ import { type HttpService, handleUnexpectedErrors, logOutput, privateLogs } from
 import type { SubgraphDefinition } from '@tributary/subgraph';
 import { type Logger, pino } from 'pino';
 import { checkSettings } from './check-settings.js';
-import { freePort } from './free-port.js';
 import { type LocalData, type LocalDataOptions, since, startLocalData } from './local-stack.js';
-import { environmentOf, findServices, loadServices, portOf, subgraphsOf } from './services.js';
+import { environmentOf, findServices, loadServices, type PortOptions, portsOf, subgraphsOf } from './services.js';
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
 import { welcome } from './welcome.js';
 
@@ -18,11 +17,9 @@ const STOP_MS = 4500;
 /** How long the start waits for copies that are behind, but were in sync once. */
 const CATCH_UP_MS = 5000;
 
-export interface StartOptions extends LocalDataOptions {
+/** A service's port is `<name>Port`, such as `usersPort`; left out, it is that of its variable or its definition. */
+export interface StartOptions extends LocalDataOptions, PortOptions {
   readonly gatewayPort: number;
-  readonly usersPort: number;
-  readonly productsPort: number;
-  readonly ordersPort: number;
   readonly logLevel: string;
 }
 
@@ -112,8 +109,7 @@ async function startServices(
   const logger = await createLocalLogger(options.logLevel);
   const bus = new InProcessBus();
   // They want to know where the others will be before these are there.
-  const ports = new Map<string, number>();
-  for (const service of services) ports.set(service.name, portOf(service, options) || (await freePort()));
+  const ports = await portsOf(services, options);
   const environment = environmentOf(services, ports, data.databaseUrls);
   const common = { ...process.env, ...ignored, LOG_LEVEL: options.logLevel };
   const ofServices = {

@@ -1,29 +1,27 @@
 import { createServer } from 'node:net';
-import { settingOf } from '@tributary/server';
 import type { SubgraphDefinition } from '@tributary/subgraph';
-import { portOf } from './services.js';
+import { type PortOptions, portOf } from './services.js';
 
-/** A program with a port, as far as it is known before any code of a service is loaded. */
+/** A program with a port. */
 export type Listener = Pick<SubgraphDefinition, 'name' | 'port'>;
 
-/** Every part of the stack that has an option for its port. */
-export const KNOWN: readonly Listener[] = [
+/** Every program of the stack that listens, each with the port that it has by default. */
+export const listenersOf = (services: readonly Listener[]): readonly Listener[] => [
   { name: 'gateway', port: 4000 },
-  { name: 'users', port: 4001 },
-  { name: 'products', port: 4002 },
-  { name: 'orders', port: 4003 },
+  ...services,
   { name: 'postgres', port: 0 },
 ];
 
 /** A line for each program whose port another one has, too, or something else uses. */
-export async function portProblems(listeners: readonly Listener[], options: object): Promise<string[]> {
+export async function portProblems(listeners: readonly Listener[], options: PortOptions): Promise<string[]> {
   const owners = new Map<number, string>();
   const problems: string[] = [];
   for (const listener of listeners) {
     const { name } = listener;
     const port = portOf(listener, options);
-    if (port === 0) continue;
-    const setting = `${name}Port` in options ? `--${name}-port` : settingOf(name, 'PORT');
+    // 0 picks a free one; a variable that is not a number is reported with the other settings.
+    if (!port) continue;
+    const setting = `--${name}-port`;
     const owner = owners.get(port);
     if (owner !== undefined) problems.push(`${setting}: expected a port of its own; got ${port}, the port of ${owner}`);
     else {

@@ -1,6 +1,5 @@
 // How fast orders catches up with users after an outage, what that costs and how much memory it takes. Each round starts a stack of its own on
 // the built code, with NATS where `nats-server` is installed; with --base another built tree takes turns with this one.
-//   node test/bench/catch-up.mjs [events] [rounds] [--base PATH]
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,12 +7,25 @@ import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { freePort } from '@tributary/cli';
+import { environmentOf, freePort, portsOf } from '@tributary/cli';
 import { connect } from 'nats';
 import pg from 'pg';
-import { readCommandLine, readNumber } from '../command-line.mjs';
+import { readCommandLine, readNumber, refuse } from '../command-line.mjs';
+import { freePorts } from './stacks.mjs';
 
-const { values, positionals } = readCommandLine({ options: { base: { type: 'string' } }, allowPositionals: true });
+const { values, positionals } = readCommandLine({
+  options: { base: { type: 'string' }, help: { type: 'boolean', short: 'h', default: false } },
+  allowPositionals: true,
+});
+if (values.help) {
+  process.stdout.write(`node test/bench/catch-up.mjs [events] [rounds] [--base PATH]
+
+  events       changes of users that orders catches up with (100000)
+  rounds       how often each tree is measured, in turns (2)
+  --base PATH  another built tree, to compare this one with\n`);
+  process.exit(0);
+}
+if (positionals.length > 2) refuse('expected at most these arguments: events, rounds');
 const events = readNumber('events', positionals[0] ?? '100000', { whole: true });
 const rounds = readNumber('rounds', positionals[1] ?? '2', { whole: true });
 const trees = [fileURLToPath(new URL('../../', import.meta.url))];
@@ -52,13 +64,16 @@ async function measure(tree) {
     load('cli/dist/local-stack.js'),
     load('cli/dist/services.js'),
   ]);
+  const services = await findServices();
   const data = await startLocalData(
-    await findServices(),
+    services,
     { dataDir: join(folder, 'data'), postgresPort: 0, scale: 0.05, fresh: false },
     () => undefined,
     new AbortController().signal,
   );
-  const [natsPort, users, products, orders] = await Promise.all(Array.from({ length: 4 }, freePort));
+  const natsPort = await freePort();
+  const ports = await portsOf(services, freePorts(services));
+  const orders = `http://localhost:${ports.get('orders')}`;
   const nats =
     withNats &&
     spawn('nats-server', ['-a', '127.0.0.1', '-p', String(natsPort), '-js', '-sd', join(folder, 'nats')], {
@@ -71,15 +86,7 @@ async function measure(tree) {
     ...(nats && { NATS_URL: `nats://127.0.0.1:${natsPort}` }),
     INTERNAL_SECRET: data.internalSecret,
     AUTH_SECRET: data.tokenSecret,
-    USERS_URL: `http://localhost:${users}`,
-    PRODUCTS_URL: `http://localhost:${products}`,
-    ORDERS_URL: `http://localhost:${orders}`,
-    USERS_PORT: users,
-    PRODUCTS_PORT: products,
-    ORDERS_PORT: orders,
-    USERS_DATABASE_URL: data.databaseUrls.users,
-    PRODUCTS_DATABASE_URL: data.databaseUrls.products,
-    ORDERS_DATABASE_URL: data.databaseUrls.orders,
+    ...environmentOf(services, ports, data.databaseUrls),
   };
   const run = (name) =>
     spawn(process.execPath, [join(tree, `subgraphs/${name}/dist/main.js`)], {
@@ -89,7 +96,7 @@ async function measure(tree) {
   const owners = [run('users'), run('products')];
   const away = run('orders');
   await again(async () => {
-    if (!(await fetch(`http://localhost:${orders}/health/ready`)).ok) throw new Error('not ready');
+    if (!(await fetch(`${orders}/health/ready`)).ok) throw new Error('not ready');
   });
   await end(away);
 
@@ -113,7 +120,7 @@ async function measure(tree) {
   const startedAt = performance.now();
   const consumer = run('orders');
   await again(async () => {
-    const copies = await (await fetch(`http://localhost:${orders}/copies`)).json();
+    const copies = await (await fetch(`${orders}/copies`)).json();
     if (copies.users.position < target) throw new Error('it catches up');
   }, 20);
   const seconds = (performance.now() - startedAt) / 1000;
@@ -133,7 +140,7 @@ async function emptied(url) {
   const manager = await connection.jetstreamManager();
   await again(async () => {
     const { num_pending, num_ack_pending } = await manager.consumers.info('tributary_users', 'orders_from_users');
-    if (num_pending + num_ack_pending > 0) throw new Error('events are under way');
+    if (num_pending + num_ack_pending > 0) throw new Error('events are in flight');
   });
   await connection.close();
 }

@@ -1,22 +1,27 @@
 // How fast a change reaches orders' copy, and how fast a copy catches up. Starts a stack of its own, on the built code.
-//   npm run bench:copies -- [changes per second] [seconds] [events to catch up]
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findConnections, startLocalStack } from '@tributary/cli';
+import { findConnections, findServices, startLocalStack } from '@tributary/cli';
 import pg from 'pg';
 import { readNumbers } from '../command-line.mjs';
+import { freePorts } from './stacks.mjs';
 
-const [rate, seconds, backlog] = readNumbers({ rate: 200, seconds: 60, backlog: 50_000 });
+const [rate, seconds, backlog] = readNumbers(
+  { rate: 200, seconds: 60, backlog: 50_000 },
+  `npm run bench:copies -- [rate] [seconds] [backlog]
+
+  rate     changes of users per second (200)
+  seconds  how long users are changed, while the delay until orders shows a change is measured (60)
+  backlog  events that orders catches up with afterwards (50000)`,
+);
 const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
 const options = {
   dataDir: folder,
   gatewayPort: 0,
-  usersPort: 0,
-  productsPort: 0,
-  ordersPort: 0,
+  ...freePorts(await findServices()),
   postgresPort: 0,
   scale: 1,
   fresh: false,

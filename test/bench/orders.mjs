@@ -1,16 +1,25 @@
 // How many orders are placed per second through the gateway, and how long each takes until it is settled, as clients grow.
 // Starts a stack of its own, on the built code.
-//   npm run bench:orders -- [--processes] [seconds per step] [clients,clients,…]
-// Without --processes: one process, as `npm start` runs it. With it: a process per service, events over NATS.
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { readCommandLine, readNumber, refuse } from '../command-line.mjs';
 import { startProcesses, startWhole } from './stacks.mjs';
 
 const { values, positionals } = readCommandLine({
-  options: { processes: { type: 'boolean', default: false } },
+  options: {
+    processes: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
   allowPositionals: true,
 });
+if (values.help) {
+  say(`npm run bench:orders -- [--processes] [seconds] [clients,clients,…]
+
+  seconds      how long each number of clients places orders (10)
+  clients,…    numbers of clients, one step each (1,5,10,25,50,100)
+  --processes  a process per service, and events over NATS (nats-server must be installed); else all in one, as npm start runs it`);
+  process.exit(0);
+}
 const { processes } = values;
 if (positionals.length > 2) refuse('expected at most these arguments: seconds, clients');
 const seconds = readNumber('seconds', positionals[0] ?? '10');

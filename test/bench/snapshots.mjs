@@ -1,5 +1,5 @@
 // When a snapshot pays off: the time to load an order by the length of its stream, from all of its events and from a snapshot
-// of all but the last, in turns.  npm run bench:snapshots
+// of all but the last, in turns.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,13 @@ import { definition as orders } from '@tributary/orders';
 import { openDatabase } from '@tributary/postgres';
 import { sql } from 'kysely';
 import { OrderEventStore } from '../../subgraphs/orders/dist/order/event-store.js';
+import { readCommandLine } from '../command-line.mjs';
 
+const { values: options } = readCommandLine({ options: { help: { type: 'boolean', short: 'h', default: false } } });
+if (options.help) {
+  process.stdout.write('npm run bench:snapshots\n\nTakes no options. Starts a PostgreSQL of its own.\n');
+  process.exit(0);
+}
 const LENGTHS = [2, 5, 10, 20, 50, 100, 200, 500, 1000];
 const ROUNDS = 300;
 const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));

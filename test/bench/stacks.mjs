@@ -5,15 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { findServices, freePort, startLocalData } from '@tributary/cli';
+import { environmentOf, findServices, freePort, portsOf, startLocalData, subgraphsOf } from '@tributary/cli';
 import { connect } from 'nats';
+import { portKeyOf } from '../../cli/bin/service-folders.mjs';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** The whole stack in one process, as `npm start` runs it. */
 export async function startWhole({ scale = 1, env = {} } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
-  const ports = ['gateway', 'users', 'products', 'orders'].flatMap((name) => [`--${name}-port`, '0']);
+  const names = ['gateway', ...(await findServices()).map(({ name }) => name)];
+  const ports = names.flatMap((name) => [`--${name}-port`, '0']);
   const child = run('cli/bin/tributary.mjs', ['start', '--data-dir', folder, '--scale', String(scale), ...ports], env);
   const url = await printed(child, /Graph +(http:\S+)\/graphql/);
   return {
@@ -30,9 +32,11 @@ export async function startWhole({ scale = 1, env = {} } = {}) {
 /** A process per service, events over NATS (`nats-server` must be installed). */
 export async function startProcesses() {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-bench-'));
-  const [natsPort, users, products, orders, gateway] = await Promise.all(Array.from({ length: 5 }, freePort));
+  const services = await findServices();
+  const [natsPort, gateway] = await Promise.all([freePort(), freePort()]);
+  const ports = await portsOf(services, freePorts(services));
   const data = await startLocalData(
-    await findServices(),
+    services,
     { dataDir: join(folder, 'data'), postgresPort: 0, scale: 1, fresh: false },
     () => undefined,
     new AbortController().signal,
@@ -45,21 +49,13 @@ export async function startProcesses() {
   const shared = {
     NATS_URL,
     LOG_LEVEL: 'warn',
-    USERS_URL: `http://localhost:${users}`,
-    PRODUCTS_URL: `http://localhost:${products}`,
-    ORDERS_URL: `http://localhost:${orders}`,
-    USERS_PORT: users,
-    PRODUCTS_PORT: products,
-    ORDERS_PORT: orders,
-    USERS_DATABASE_URL: data.databaseUrls.users,
-    PRODUCTS_DATABASE_URL: data.databaseUrls.products,
-    ORDERS_DATABASE_URL: data.databaseUrls.orders,
+    ...environmentOf(services, ports, data.databaseUrls),
     GATEWAY_PORT: gateway,
-    SUBGRAPHS: `users=http://localhost:${users}/graphql,products=http://localhost:${products}/graphql,orders=http://localhost:${orders}/graphql`,
+    SUBGRAPHS: subgraphsOf(services, ports),
   };
-  const entries = ['subgraphs/users', 'subgraphs/products', 'subgraphs/orders', 'gateway'];
+  const entries = [...services.map(({ name }) => `subgraphs/${name}`), 'gateway'];
   const children = entries.map((entry) => run(`${entry}/dist/main.js`, [], shared));
-  for (const port of [users, products, orders, gateway]) {
+  for (const port of [...ports.values(), gateway]) {
     await again(async () => {
       if (!(await fetch(`http://localhost:${port}/health/ready`)).ok) throw new Error('not ready');
     });
@@ -68,11 +64,7 @@ export async function startProcesses() {
     url: `http://localhost:${gateway}`,
     natsUrl: NATS_URL,
     /** Where the services answer, by name. */
-    subgraphs: {
-      users: `http://localhost:${users}/graphql`,
-      products: `http://localhost:${products}/graphql`,
-      orders: `http://localhost:${orders}/graphql`,
-    },
+    subgraphs: Object.fromEntries([...ports].map(([name, port]) => [name, `http://localhost:${port}/graphql`])),
     async stop() {
       await Promise.all(children.map(end));
       await end(nats);
@@ -81,6 +73,9 @@ export async function startProcesses() {
     },
   };
 }
+
+/** The options that give every service a free port. */
+export const freePorts = (services) => Object.fromEntries(services.map(({ name }) => [portKeyOf(name), 0]));
 
 function run(entry, args, env) {
   return spawn(process.execPath, [PROJECT + entry, ...args], {

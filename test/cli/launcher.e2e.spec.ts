@@ -12,9 +12,9 @@ const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8
 
 /** A clone after "npm ci": nothing is built, and what the build needs is missing, so that one that is tried fails. */
 beforeAll(() => {
-  for (const folder of ['shared', 'gateway', 'subgraphs']) rmSync(join(copy, folder), { recursive: true });
+  for (const folder of ['shared', 'gateway']) rmSync(join(copy, folder), { recursive: true });
   for (const service of ['users', 'products', 'orders'])
-    mkdirSync(join(copy, 'subgraphs', service), { recursive: true });
+    rmSync(join(copy, 'subgraphs', service, 'src'), { recursive: true });
 });
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
@@ -62,6 +62,46 @@ describe('in a clone that was never built', () => {
     expect(output).toMatch(/^Building \(once, about 20 s\) …\n/);
     expect(output).not.toMatch(/ {4}at /);
     expect(status).toBe(1);
+  });
+});
+
+describe('any folder in subgraphs/ is a service, also before it is built', () => {
+  const added = { 'gift-cards': { tributary: { port: 4010 } }, reviews: {} };
+  beforeAll(() => {
+    for (const [name, manifest] of Object.entries(added)) {
+      mkdirSync(join(copy, 'subgraphs', name));
+      writeFileSync(join(copy, 'subgraphs', name, 'package.json'), JSON.stringify(manifest));
+    }
+  });
+  afterAll(() => {
+    for (const name of Object.keys(added)) rmSync(join(copy, 'subgraphs', name), { recursive: true });
+  });
+
+  test('--help has an option for its port, with the default that its package.json declares', async () => {
+    const { output } = await tributary('start', '--help');
+    const words = output.replace(/\s+/g, ' ');
+    expect(words).toContain(
+      '--gift-cards-port <port> port of gift-cards (0: a free one) (default: 4010, env: GIFT_CARDS_PORT)',
+    );
+    expect(words).toContain('--reviews-port <port> port of reviews (0: a free one) (env: REVIEWS_PORT)');
+  });
+
+  test('its port is checked, in the option and in the variable', async () => {
+    const env = { GIFT_CARDS_PORT: 'x' };
+    const { status, output } = await tributaryWith(env, 'start', '--reviews-port=-1');
+    expect(output).toContain('GIFT_CARDS_PORT (--gift-cards-port): expected a port, 0-65535; got "x"\n');
+    expect(output).toContain('--reviews-port: expected a port, 0-65535; got "-1"\n');
+    expect(status).toBe(1);
+  });
+
+  test("the operators' commands name its variables, and rebuild takes its name", async () => {
+    const { output } = await tributary('lag', `--data-dir=${copy}`);
+    expect(output).toContain(
+      'set USERS_URL, PRODUCTS_URL, ORDERS_URL, GIFT_CARDS_URL, REVIEWS_URL, USERS_DATABASE_URL, ',
+    );
+    expect((await tributary('rebuild', '--help')).output.replace(/\s+/g, ' ')).toContain(
+      'gift-cards, orders, products, reviews, users:',
+    );
   });
 });
 

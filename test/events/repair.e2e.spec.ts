@@ -179,14 +179,14 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     for (const command of ['retry', 'rebuild', 'repair', 'discard']) {
       await refuse(random.pick(users));
       await until(letters, (found) => found.length > 2);
-      // Nothing is mended yet, so nothing is applied, and it all stays.
+      // Nothing is repaired yet, so nothing is applied, and it all stays.
       expect((await operations.retryDeadLetters()).map(({ applied }) => applied)).not.toContain(1);
       await accept();
       const [first] = await letters();
       if (command === 'discard') await operations.discardDeadLetter('users', first?.position as number);
       if (command === 'rebuild') await operations.rebuild('users');
       if (command === 'repair') await operations.verify(true);
-      // What follows was parked until the cause was mended.
+      // What follows was dead-lettered until the cause was removed.
       await operations.retryDeadLetters();
     }
     going = false;

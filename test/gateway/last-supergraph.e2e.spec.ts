@@ -104,7 +104,7 @@ describe('a gateway that starts while a subgraph is down', () => {
       () => second.readiness(),
       ({ body }) => body.status === 'ready',
     );
-    expect(lines(second, /composed of what all/)).toEqual([]);
+    expect(lines(second, /current schemas of all/)).toEqual([]);
   });
 
   test('and hangs, does not wait for it', async () => {
@@ -141,8 +141,8 @@ describe('a gateway that starts while a subgraph is down', () => {
       () => ask(started.url, 'query Page { a b }'),
       ({ data }) => data?.b === 'b',
     );
-    expect(lines(started, /not composed of what all subgraphs say/)).toHaveLength(1);
-    expect(lines(started, /is composed of what all subgraphs say/)).toHaveLength(1);
+    expect(lines(started, /does not include the current schemas of all subgraphs/)).toHaveLength(1);
+    expect(lines(started, /includes the current schemas of all subgraphs/)).toHaveLength(1);
     const [, added] = lines(started, /serving a new supergraph/);
     expect(added).toMatchObject({ added: ['Query.b'], removed: [] });
   });

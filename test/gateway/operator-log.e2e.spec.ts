@@ -184,7 +184,7 @@ test('a schema that does not compose is one line with every reason, and one when
   await until(polls, (count) => count >= before + 3);
   expect(lines('warn')).toMatchObject([
     {
-      msg: 'the supergraph is not composed of what all subgraphs say now',
+      msg: 'the supergraph does not include the current schemas of all subgraphs',
       cause: expect.stringMatching(
         /Type of field "Query\.review" is incompatible.*; Non-shareable field "Query\.review"/,
       ),
@@ -193,7 +193,7 @@ test('a schema that does not compose is one line with every reason, and one when
   catalog.serve('type Query { stock: Int }');
   const found = await until(
     async () => lines('info'),
-    (all) => all.some(({ msg }) => msg === 'the supergraph is composed of what all subgraphs say now'),
+    (all) => all.some(({ msg }) => msg === 'the supergraph includes the current schemas of all subgraphs'),
   );
   expect(found).toHaveLength(3);
 });

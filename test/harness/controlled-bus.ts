@@ -5,42 +5,42 @@ import type { InvalidationListener, Invalidations } from '@tributary/consistency
 export interface Link {
   /** By how much the senders' clocks are ahead of the receiver's, in milliseconds. */
   aheadMs: number;
-  /** How long heads and invalidations take, in milliseconds. */
+  /** How long end positions and invalidations take, in milliseconds. */
   delayMs: number;
 }
 
-/** One process's connection to a bus within this process, whose heads and invalidations a test can delay, hold and let go one by one. */
+/** One process's connection to a bus within this process, whose end positions and invalidations a test can delay, hold and release one by one. */
 export class ControlledBus implements EventBus {
   readonly #bus: InProcessBus;
   readonly link: Link = { aheadMs: 0, delayMs: 0 };
-  #held: { readonly invalidations: Invalidations; readonly hear: () => void }[] | null = null;
+  #held: { readonly invalidations: Invalidations; readonly deliver: () => void }[] | null = null;
 
   constructor(bus: InProcessBus) {
     this.#bus = bus;
   }
 
-  /** From now on no invalidation is heard here until it is let go. */
+  /** Holds every further invalidation until it is released. */
   hold(): void {
     this.#held ??= [];
   }
 
-  /** Lets the next held message be heard. @returns what it was, if there was one */
+  /** Delivers the oldest held message. @returns it, if there was one */
   letGo(): Invalidations | undefined {
     const next = this.#held?.shift();
-    next?.hear();
+    next?.deliver();
     return next?.invalidations;
   }
 
-  /** Loses what is held. @returns what it was */
+  /** Drops the held messages. @returns them */
   lose(): readonly Invalidations[] {
     return (this.#held?.splice(0) ?? []).map(({ invalidations }) => invalidations);
   }
 
-  /** Lets what is held be heard, and holds nothing more. */
+  /** Delivers the held messages, and holds no further ones. */
   resume(): void {
     const held = this.#held ?? [];
     this.#held = null;
-    for (const { hear } of held) hear();
+    for (const { deliver } of held) deliver();
   }
 
   publish: EventBus['publish'] = (source, events) => this.#bus.publish(source, events);
@@ -58,7 +58,7 @@ export class ControlledBus implements EventBus {
   ): Promise<() => Promise<void>> {
     return this.#bus.subscribe(source, consumer, {
       onEvents,
-      onEndPosition: (head) => this.#carry<EndPosition>(head, onEndPosition),
+      onEndPosition: (position) => this.#carry<EndPosition>(position, onEndPosition),
     });
   }
 
@@ -66,9 +66,9 @@ export class ControlledBus implements EventBus {
     return this.#bus.subscribeToInvalidations(source, {
       onInvalidations: (_source, invalidations) =>
         this.#carry<Invalidations>(invalidations, (late) => {
-          const hear = () => listener.onInvalidations(source, late);
-          if (this.#held) this.#held.push({ invalidations, hear });
-          else hear();
+          const deliver = () => listener.onInvalidations(source, late);
+          if (this.#held) this.#held.push({ invalidations, deliver });
+          else deliver();
         }),
     });
   }

@@ -553,7 +553,7 @@ const ROWS: readonly Row[] = [
   refused('bench', '--seconds none', 2, '--seconds: expected a number above 0; got "none"'),
   refused('bench:growth', 'x', 2, 'seconds: expected a number above 0; got "x"'),
   refused('bench:copies', '1 2 3 4', 2, 'expected at most these arguments: rate, seconds, backlog'),
-  refused('bench:orders', '--proceses', 2, "Unknown option '--proceses'."),
+  refused('bench:orders', '--proceses', 2, "Unknown option '--proceses'. --help lists the options."),
   refused('bench:freshness', '--peers some', 2, '--peers: expected one of on, off; got "some"'),
   refused('bench:sizes', '--scales 1,big', 2, '--scales: expected a number above 0; got "big"'),
   refused('bench:parts', '--requests 0', 2, '--requests: expected a whole number above 0; got "0"'),

@@ -17,7 +17,8 @@ const MAX_QUOTED = 60;
 
 const DEFER = new GraphQLDirective({
   name: 'defer',
-  description: 'Marks a fragment that could be delivered later; the gateway delivers it with the rest of the response.',
+  description:
+    'Accepted on fragments that may be delivered later; the gateway delivers them with the rest of the response.',
   locations: [DirectiveLocation.FRAGMENT_SPREAD, DirectiveLocation.INLINE_FRAGMENT],
   args: { if: { type: new GraphQLNonNull(GraphQLBoolean), defaultValue: true }, label: { type: GraphQLString } },
 });
@@ -25,7 +26,7 @@ const DEFER = new GraphQLDirective({
 const MAX_STALENESS = new GraphQLDirective({
   name: 'maxStaleness',
   description:
-    'Maximum staleness of the response, such as "500ms"; "0" reads every field from the service that owns it.',
+    'The maximum staleness of the response, such as "500ms"; "0" bypasses the cache and reads from the owning services only.',
   locations: [DirectiveLocation.QUERY],
   args: { of: { type: new GraphQLNonNull(GraphQLString) } },
 });

@@ -57,7 +57,7 @@ export class OutageDetector {
     });
     this.#circuit = new Fault({
       logger,
-      began: 'the circuit of a subgraph opened: it is asked again now and then, and requests for it fail at once',
+      began: 'the circuit of a subgraph opened: requests for it fail at once, and the gateway probes it at intervals',
       ended: 'the circuit of the subgraph closed',
       details,
       level: 'info',

@@ -97,8 +97,8 @@ export class IntrospectingSource implements SupergraphSource {
     this.#time = time;
     this.#fault = new Fault({
       logger,
-      began: 'the supergraph is not composed of what all subgraphs say now',
-      ended: 'the supergraph is composed of what all subgraphs say now',
+      began: 'the supergraph does not include the current schemas of all subgraphs',
+      ended: 'the supergraph includes the current schemas of all subgraphs',
       patienceMs: FAULT_PATIENCE_MS,
     });
   }

@@ -1,8 +1,10 @@
 import type { Invalidations } from '@tributary/consistency';
 import { connect } from 'nats';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { ManualTime } from '../../../test/harness/manual-time.ts';
 import { haveNats, startNats, type TestNats } from '../../../test/harness/nats.ts';
+import { startTcpProxy, through } from '../../../test/harness/tcp-proxy.ts';
 import { until } from '../../../test/harness/until.ts';
 import type { LoggedEvent } from '../src/event.js';
 import type { EventBus } from '../src/event-bus.js';
@@ -346,5 +348,42 @@ describe('over NATS, the bus', () => {
     await stop();
     await carrier.close();
     expect(performance.now() - stoppedAt).toBeLessThan(5000);
+  });
+});
+
+describe('over NATS that does not answer, in virtual time,', () => {
+  const openThroughProxy = async (skip: (why: string) => void) => {
+    if (!nats) skip('nats-server is not installed');
+    const { url } = nats as TestNats;
+    const proxy = await startTcpProxy('127.0.0.1', Number(new URL(url).port));
+    const time = new ManualTime();
+    const carrier = new NatsBus({ url: through(proxy, url), name: 'test', logger: pino({ level: 'silent' }), time });
+    onTestFinished(async () => {
+      await proxy.close();
+      await carrier.close();
+    });
+    return { proxy, time, carrier };
+  };
+
+  test('a publisher waits 2 s for a connection', async ({ skip }) => {
+    const { proxy, time, carrier } = await openThroughProxy(skip);
+    proxy.pause();
+    const source = newSource();
+    const refused = expect(carrier.publish(source, events(source, 1, 1))).rejects.toThrow('NATS cannot be reached');
+    await time.advance(2000);
+    await refused;
+  });
+
+  test('a subscription that is not confirmed within 2 s is a problem once it lasts 2 s more', async ({ skip }) => {
+    const { proxy, time, carrier } = await openThroughProxy(skip);
+    const source = newSource();
+    await carrier.publish(source, events(source, 1, 1));
+    proxy.pause();
+    await carrier.subscribeToInvalidations(source, { onInvalidations: () => undefined });
+    await time.advance(0);
+    await time.advance(3999);
+    expect(carrier.problem()).toBeNull();
+    await time.advance(1);
+    expect(carrier.problem()).toMatch(`invalidations of ${source} cannot be received: `);
   });
 });

@@ -1,6 +1,6 @@
 import { type EventBus, InProcessBus, type LoggedEvent, NatsBus, reportBus } from '@tributary/bus';
 import { openDatabase, type StatementListener } from '@tributary/postgres';
-import { type HttpService, settledWithin, systemTime } from '@tributary/server';
+import { type HttpService, settledWithin, systemTime, type Time } from '@tributary/server';
 import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import { ConsumerMetrics } from './consumer/consumer-metrics.js';
@@ -44,6 +44,8 @@ export interface ServiceEventsOptions {
   readonly logger: Logger;
   /** The entities of the graph with a field, in this service, that an event may have changed: `Type:id`. */
   readonly invalidatedBy: (event: LoggedEvent) => readonly string[];
+  /** The system's time by default. */
+  readonly time?: Time;
 }
 
 /**
@@ -54,7 +56,7 @@ export interface ServiceEventsOptions {
  */
 export function publishEvents(
   service: HttpService,
-  { name, databaseUrl, settings, bus, logger, invalidatedBy }: ServiceEventsOptions,
+  { name, databaseUrl, settings, bus, logger, invalidatedBy, time = systemTime }: ServiceEventsOptions,
   views: Readonly<Record<string, StateSource>>,
   checks: readonly AuditCheck[] = [],
 ): void {
@@ -69,10 +71,11 @@ export function publishEvents(
     invalidatedBy,
     retentionMs: settings.EVENT_LOG_RETENTION,
     consumers: settings.EVENT_LOG_CONSUMERS ?? [],
+    time,
   });
   measureUnpublishedEvents(db, service.metrics);
   reportBus(service, bus);
-  reportPositions(service.app, { source: name, db, bus, invalidatedBy });
+  reportPositions(service.app, { source: name, db, bus, invalidatedBy, time });
   serveEventLog(service.app, name, db, views, settings.INTERNAL_SECRET, { databaseUrl, checks });
   service.app.addHook('onListen', async () => relay.start());
   service.onClose('relay', async () => {
@@ -99,7 +102,7 @@ export function consumeEvents<Tables>(
   service: HttpService,
   subscriptions: readonly EventSubscription<Tables>[],
   copies: readonly VerifiableCopy<Tables>[],
-  { name, databaseUrl, settings, bus, logger }: ServiceEventsOptions,
+  { name, databaseUrl, settings, bus, logger, time = systemTime }: ServiceEventsOptions,
   audit?: Audit<Tables>,
 ): ServiceConsumers {
   const cut = new AbortController();
@@ -111,11 +114,12 @@ export function consumeEvents<Tables>(
       new EventConsumer<Tables>({
         name,
         subscription,
-        store: databaseConsumerStore(db, name, subscription.source, systemTime),
+        store: databaseConsumerStore(db, name, subscription.source, time),
         bus,
         pollIntervalMs,
         logger,
         metrics,
+        time,
       }),
   );
   for (const [i, { source }] of subscriptions.entries()) {
@@ -125,6 +129,7 @@ export function consumeEvents<Tables>(
   waitForCopies(
     service.app,
     new Map(consumers.map((consumer, i) => [(subscriptions[i] as EventSubscription<Tables>).source, consumer])),
+    time,
   );
   for (const [i, { source }] of subscriptions.entries()) {
     const consumer = consumers[i] as EventConsumer<Tables>;
@@ -151,20 +156,29 @@ export function consumeEvents<Tables>(
     metrics: service.metrics,
     health: service.health,
     audit,
+    time,
   });
   // Before it listens, so that a service that may serve is ready at once.
   service.app.addHook('onReady', async () => {
     await Promise.all(consumers.map((consumer) => consumer.recall()));
   });
   const { metrics: registry, health } = service;
-  const deadLetters = new DeadLetterWatch({ db, consumer: name, subscriptions, logger, metrics: registry, health });
+  const deadLetters = new DeadLetterWatch({
+    db,
+    consumer: name,
+    subscriptions,
+    logger,
+    metrics: registry,
+    health,
+    time,
+  });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));
     deadLetters.start();
   });
   service.onClose('consumers', async () => {
     const stops = [deadLetters.stop(), verification.stop(), ...consumers.map((consumer) => consumer.stop())];
-    await settledWithin(STOP_MS, stops);
+    await settledWithin(STOP_MS, stops, time);
     // Work that still hangs loses its connection.
     cut.abort();
     await db.destroy();

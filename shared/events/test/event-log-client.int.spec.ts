@@ -2,6 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { eventLogClient } from '@tributary/events';
 import { afterEach, expect, test } from 'vitest';
+import { ManualTime } from '../../../test/harness/manual-time.ts';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -44,4 +45,24 @@ test('reads the event log of an owner of the release before under /ledger', asyn
 test('names the address and the status when neither path is served', async () => {
   const { client } = await startOwner([]);
   await expect(client.read(0, 1)).rejects.toThrow(/^http:\/\/127\.0\.0\.1:\d+\/ledger answered 404\.$/);
+});
+
+test('ends a request to an owner that does not answer, by the time it is given', async () => {
+  let onRequest: () => void = () => undefined;
+  const requested = new Promise<void>((resolve) => {
+    onRequest = resolve;
+  });
+  const server = createServer(() => onRequest());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanUps.push(() => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  const { port } = server.address() as AddressInfo;
+  const time = new ManualTime();
+  const reading = eventLogClient(`http://127.0.0.1:${port}`, undefined, time).read(0, 1);
+  const refused = expect(reading).rejects.toThrow('cannot be reached: no answer within 5 s');
+  await requested;
+  await time.advance(5000);
+  await refused;
 });

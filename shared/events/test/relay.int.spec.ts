@@ -326,6 +326,75 @@ test('a leader that is cut off from its database is replaced within 3 s, and sen
   expect(performance.now() - endsAt).toBeLessThan(1500);
 });
 
+test('a relay sends nothing while one of the release before leads, and goes on from there afterwards', async () => {
+  const databases = await createItems();
+  const bus = new InProcessBus();
+  const sent: Invalidations[] = [];
+  const stop = await bus.subscribeToInvalidations('items', {
+    onInvalidations: (_source, invalidations) => sent.push(invalidations),
+  });
+  cleanUps.push(async () => stop());
+  const events: LoggedEvent[] = [];
+  await bus.subscribe('items', 'listener', {
+    onEvents: async (batch) => void events.push(...batch),
+    onEndPosition: () => undefined,
+  });
+  const owner = await startOwner(databases, { bus });
+  const leads = (expected: boolean) =>
+    until(
+      () => isLeading(owner),
+      (isNow) => isNow === expected,
+    );
+  await leads(true);
+  await change(owner, 'i0');
+  await until(
+    async () => sent.at(-1)?.to,
+    (to) => to === 1,
+  );
+
+  // A leading relay of that release holds this lock, and looks for it without waiting.
+  const former = new pg.Client(databases.urls.items);
+  await former.connect();
+  cleanUps.push(() => former.end());
+  const takeFormerLock = () =>
+    until(
+      async () => (await former.query('select pg_try_advisory_lock(7402113) as locked')).rows[0].locked as boolean,
+      (locked) => locked,
+    );
+  await takeFormerLock();
+  await leads(false);
+  const before = sent.length;
+  await change(owner, 'i0');
+  await change(owner, 'i1');
+  expect(sent.length).toBe(before);
+  expect(events.map(({ position }) => position)).toEqual([1]);
+
+  await former.query('select pg_advisory_unlock(7402113)');
+  await until(
+    async () => sent.at(-1)?.to,
+    (to) => to === 3,
+  );
+  expect(sent.slice(before).flatMap(({ touched }) => touched.map(({ position }) => position))).toEqual(
+    expect.arrayContaining([2, 3]),
+  );
+  await until(
+    async () => events.at(-1)?.position,
+    (position) => position === 3,
+  );
+  await leads(true);
+
+  // One that holds the lock and publishes nothing is not waited for.
+  await takeFormerLock();
+  await leads(false);
+  await insertEvents(databases, 1);
+  await query(databases, "update outbox set recorded_at = now() - interval '4 seconds' where position is null");
+  await until(
+    async () => sent.at(-1)?.to,
+    (to) => to === 4,
+  );
+  await leads(false);
+});
+
 test('a relay takes the lead although the clock of the database was set back', async () => {
   const databases = await createItems();
   const owner = await startOwner(databases, { bus: new InProcessBus() });

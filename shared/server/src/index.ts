@@ -56,6 +56,7 @@ export { causeOf, privateLogs } from './process/log-privacy.js';
 export { repeat } from './process/repeat.js';
 export { settingOf, startProblem } from './process/start-problem.js';
 export { type Clock, systemTime, type Time, type Timer, type Timers } from './process/time.js';
+export { timeoutSignal } from './process/timeout-signal.js';
 export { settledWithin, Turns } from './process/turns.js';
 export { handleUnexpectedErrors } from './process/unexpected-errors.js';
 export { unlessAborted } from './process/unless-aborted.js';

@@ -1,4 +1,4 @@
-import { systemTime, type Time } from '@tributary/server';
+import { systemTime, type Time, timeoutSignal } from '@tributary/server';
 import { describe, expect, test } from 'vitest';
 import { ManualTime } from '../../../test/harness/manual-time.ts';
 
@@ -69,6 +69,16 @@ describe.each(Object.entries(subjects))('%s', (_name, open) => {
     const sleeping = time.sleep(10_000, during.signal);
     during.abort();
     await expect(sleeping).rejects.toMatchObject({ name: 'AbortError' });
+  });
+
+  test('a timeout signal is aborted after its time, unless it was ended before', async () => {
+    const { time, pass } = open();
+    const [timeout, ended] = [timeoutSignal(5, time), timeoutSignal(5, time)];
+    ended.end();
+    expect(timeout.signal.aborted).toBe(false);
+    await pass(30);
+    expect(timeout.signal.reason).toMatchObject({ name: 'TimeoutError' });
+    expect(ended.signal.aborted).toBe(false);
   });
 });
 

@@ -155,7 +155,7 @@ export function connectionOf<T extends object>(node: () => ClassType<T>, name: s
     @Field(() => [NodeEdge]) edges!: NodeEdge[];
     @Field(() => [node()]) nodes!: T[];
     @Field(() => PageInfo) pageInfo!: PageInfo;
-    @Field(() => Int, { description: 'All that match, not only this page. Counted only when asked for.' })
+    @Field(() => Int, { description: 'The number of all matches, not only of this page. Counted only when selected.' })
     totalCount!: number;
   }
 

@@ -82,7 +82,7 @@ export interface ImportReport {
   readonly ordersWithContradictions: readonly string[];
 }
 
-/** The Superstore history, mended and split by the service that owns it. */
+/** The Superstore history, repaired and split by the service that owns it. */
 export interface Superstore {
   readonly customers: readonly Customer[];
   readonly products: readonly CatalogueProduct[];

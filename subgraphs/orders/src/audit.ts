@@ -92,8 +92,8 @@ const EXPECTED_STOCK: RawBuilder<unknown> = sql`
 `;
 
 /**
- * Checks money and stock: within each service, and between orders and what users charged and products sold for them. What is
- * under way is no fault: an order counts when its saga is over, and a difference between two services when it stays.
+ * Checks money and stock: within each service, and between orders and what users charged and products sold for them. Work in
+ * progress is no finding: an order counts when its saga is over, and a difference between two services when it persists.
  *
  * @param copies lead to the other services
  * @throws IncompleteAuditError when a part of it fails, for instance because a service does not answer; the others are done
@@ -164,7 +164,7 @@ const pieces = ({ status, quantities }: z.infer<typeof stockSchema>) => {
   return `${lines.map(([id, quantity]) => `${quantity} of ${id}`).join(', ')} ${status.toLowerCase()}`;
 };
 
-/** Looks several times: only what is found each time, with the same words, is no matter of events under way. */
+/** Compares several times: only a finding that is the same each time does not come from events in flight. */
 async function crossCheck(
   db: Kysely<OrdersTables>,
   check: CrossCheck,
@@ -187,7 +187,7 @@ async function crossCheck(
   return findings;
 }
 
-/** What is wrong with orders whose checksums differ, at most 1,000 of them; those that are under way are left out first. */
+/** Finds what is wrong with orders whose checksums differ, at most 1,000 of them; leaves out orders in progress first. */
 async function explain(
   db: Kysely<OrdersTables>,
   check: CrossCheck,

@@ -49,7 +49,7 @@ export async function rebuildReadModels(databaseUrl: string): Promise<number> {
 
 /** How often sagas that wait for an answer are looked at. */
 const OVERDUE_INTERVAL_MS = 250;
-/** How long the end of the sagas waits for what is under way. */
+/** How long the end of the sagas waits for running work. */
 const STOP_MS = 800;
 
 export function createParts(

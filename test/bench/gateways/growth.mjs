@@ -1,4 +1,4 @@
-// npm run bench:growth [-- seconds]: what a request costs as answers, lists, subgraphs and operations grow; one client, no deduplication.
+// npm run bench:growth: what a request costs as answers, lists, subgraphs and operations grow; one client, no deduplication.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,12 @@ import { typeDefs } from './growth-subgraphs.mjs';
 import { CONTENDERS, installPeers, pinSelf, startNode } from './peers.mjs';
 import { answering, compose } from './workload.mjs';
 
-const [seconds] = readNumbers({ seconds: 3 });
+const [seconds] = readNumbers(
+  { seconds: 3 },
+  `npm run bench:growth -- [seconds]
+
+  seconds  how long each case is measured, per gateway (3)`,
+);
 const OURS = 'Tributary, no deduplication';
 const STOCK = '@apollo/gateway';
 

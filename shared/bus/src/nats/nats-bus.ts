@@ -1,5 +1,5 @@
 import type { InvalidationListener, Invalidations } from '@tributary/consistency';
-import { Fault, systemTime, type Time } from '@tributary/server';
+import { Fault, systemTime, type Time, timeoutSignal } from '@tributary/server';
 import type { JetStreamClient, JetStreamManager, Msg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { LoggedEvent } from '../event.js';
@@ -203,7 +203,7 @@ export class NatsBus implements EventBus {
       }
     };
     return this.#begin(what, (connection, working, signal) =>
-      receiveSubject(connection, subject, onMessage, working, signal),
+      receiveSubject(connection, { subject, onMessage, timers: this.#time }, working, signal),
     );
   }
 
@@ -221,10 +221,13 @@ export class NatsBus implements EventBus {
   async #openConnection(): Promise<NatsConnection> {
     if (this.#closed.signal.aborted) throw new Error('The event bus is closed.');
     if (this.#connections.problem !== null) throw new Error(this.#connections.problem);
+    const timeout = timeoutSignal(CONNECTION_TIMEOUT_MS, this.#time);
     try {
-      return await this.#connections.open(AbortSignal.timeout(CONNECTION_TIMEOUT_MS));
+      return await this.#connections.open(timeout.signal);
     } catch (error) {
       throw new Error('NATS cannot be reached', { cause: error });
+    } finally {
+      timeout.end();
     }
   }
 

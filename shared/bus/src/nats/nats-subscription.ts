@@ -1,4 +1,4 @@
-import { Fault, settledWithin, type Time, unlessAborted } from '@tributary/server';
+import { Fault, settledWithin, type Time, type Timers, timeoutSignal, unlessAborted } from '@tributary/server';
 import type { Msg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { type NatsConnectionKeeper, PATIENCE_MS } from './nats-connection.js';
@@ -72,11 +72,17 @@ export class NatsSubscription {
   }
 }
 
+export interface SubjectOptions {
+  readonly subject: string;
+  readonly onMessage: (message: Msg) => void;
+  /** Limit how long the server may take to confirm the subscription. */
+  readonly timers: Timers;
+}
+
 /** Receives the messages of a subject, those that are sent while it listens. A part of `NatsSubscriptionOptions.receive`. */
 export async function receiveSubject(
   connection: NatsConnection,
-  subject: string,
-  onMessage: (message: Msg) => void,
+  { subject, onMessage, timers }: SubjectOptions,
   working: () => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -91,14 +97,17 @@ export async function receiveSubject(
       else if (!signal.aborted) onMessage(message);
     },
   });
+  const timeout = timeoutSignal(CONFIRM_TIMEOUT_MS, timers);
   try {
     const over = Promise.race([subscription.closed, connection.closed(), refused]);
     // When this is answered, the server has taken the subscription.
-    const confirmed = unlessAborted(connection.flush(), AbortSignal.timeout(CONFIRM_TIMEOUT_MS));
+    const confirmed = unlessAborted(connection.flush(), timeout.signal);
     await unlessAborted(Promise.race([confirmed, over]), signal);
+    timeout.end();
     working();
     await unlessAborted(over, signal);
   } finally {
+    timeout.end();
     subscription.unsubscribe();
   }
 }

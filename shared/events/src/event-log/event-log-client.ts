@@ -1,5 +1,5 @@
 import { loggedEventSchema } from '@tributary/bus';
-import { anySignal } from '@tributary/server';
+import { anySignal, systemTime, type Timers, timeoutSignal } from '@tributary/server';
 import { z } from 'zod';
 import { type AggregateState, aggregateStateSchema, type RangeChecksum, rangeSchema } from '../copies/aggregates.js';
 import { AUDIT_TIMEOUT_MS, type Finding, findingSchema } from '../copies/audit.js';
@@ -39,21 +39,22 @@ export interface EventLogClient extends EventLog {
 }
 
 /** Reads the event log of the service at `url` over HTTP. */
-export function eventLogClient(url: string, secret: string | undefined): EventLogClient {
+export function eventLogClient(url: string, secret: string | undefined, timers: Timers = systemTime): EventLogClient {
   /** @returns the answer's body; undefined when it has none */
   const call = async (path: string, init: RequestInit = {}, timeoutMs = TIMEOUT_MS): Promise<unknown> => {
     const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const either = anySignal(init.signal ? [init.signal, timeout] : [timeout]);
+    const timeout = timeoutSignal(timeoutMs, timers);
+    const either = anySignal(init.signal ? [init.signal, timeout.signal] : [timeout.signal]);
     try {
       const response = await fetch(url + path, { ...init, headers, signal: either.signal }).catch((error: unknown) => {
-        throw unreachable(url, error, timeout.aborted ? timeoutMs : null);
+        throw unreachable(url, error, timeout.signal.aborted ? timeoutMs : null);
       });
       if (response.status === 410)
         throw new EventsDeletedError(((await response.json()) as { message: string }).message);
       if (!response.ok) throw new UnexpectedStatusError(url + path, response.status);
       return response.status === 204 ? undefined : await response.json();
     } finally {
+      timeout.end();
       either.end();
     }
   };

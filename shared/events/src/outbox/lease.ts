@@ -1,10 +1,15 @@
 import { type Kysely, sql } from 'kysely';
+import { oldestUnpublishedMs } from './unpublished-events.js';
 
 /**
  * How long a relay leads without renewing its lease: a leader that hangs or cannot reach the database is replaced after this time and a
  * tick of another relay. Shorter would make a slow moment of the database a change of leaders.
  */
 const LEASE_MS = 2000;
+/** The advisory lock that a leading relay of the release before leases holds for as long as its session lasts. */
+const FORMER_LOCK = 7_402_113;
+/** A relay that holds that lock while an event waits for longer than this hangs, or its machine is gone: it does not count as a leader. */
+const FORMER_PATIENCE_MS = 3000;
 
 /**
  * A migration step: who leads the relays of a service, in which term and until when, by the database's clock.
@@ -97,13 +102,21 @@ export interface Claim {
 /**
  * Claims or renews the lead, and assigns positions to what is committed.
  *
+ * During an upgrade, a relay of the release before leads until it stops. Two leaders would send the same invalidations at different times:
+ * a gateway of that release applies one that arrives late over a newer one, and then serves what the newer one has invalidated.
+ *
  * @param candidate the same for all claims of a relay, and of no other
  * @param limit how many events are given positions at most
  * @returns null while another relay leads
  */
 export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, limit: number): Promise<Claim | null> {
+  // The function depends on a row of the subquery, and `offset 0` keeps that apart: it is not called before the lock is looked at.
   const { rows } = await sql<{ term: number | null; remaining_ms: number; numbered: number; head: number }>`
-    select * from lead_outbox(${candidate}, make_interval(secs => ${LEASE_MS / 1000}), ${limit})
+    select claim.* from (
+      select make_interval(secs => ${LEASE_MS / 1000}) as lease
+      where pg_try_advisory_xact_lock_shared(${FORMER_LOCK}) or ${oldestUnpublishedMs()} > ${FORMER_PATIENCE_MS}
+      offset 0
+    ) as unless_former_leads, lead_outbox(${candidate}, lease, ${limit}) as claim
   `.execute(db);
   const [row] = rows;
   if (!row || row.term === null) return null;

@@ -45,7 +45,7 @@ export const DateTime = new GraphQLScalarType<Date, string>({
   name: 'DateTime',
   specifiedByURL: `${SPECIFICATION}date-time`,
   description:
-    'A moment in time, RFC 3339: "2016-11-08T00:00:00.000Z", in the years 0001 to 9999 (UTC). Answers are always in UTC.',
+    'A moment in time, RFC 3339: "2016-11-08T00:00:00.000Z", in the years 0001 to 9999 (UTC). Responses are always in UTC.',
   serialize(value) {
     const date = value instanceof Date ? value : new Date(String(value));
     return date.toISOString();

@@ -21,8 +21,8 @@ interface Wanted {
 }
 
 /**
- * Asks the owners for users and products that the copies do not have, and adds what they know to the copies. At most one
- * look-up per owner is under way; ids that are asked for meanwhile share the next ones, 100 ids each.
+ * Reads users and products that the copies do not have from their owners, and adds them to the copies. At most one look-up
+ * per owner runs at a time; ids that are requested meanwhile share the next ones, 100 ids each.
  */
 export class OwnerLookup {
   readonly #loaders: ReadonlyMap<string, DataLoader<Wanted, boolean>>;

@@ -42,7 +42,7 @@ export interface AppendedOrder {
   readonly recorded: readonly RecordedOrderEvent[];
 }
 
-/** Somebody else added to the order meanwhile: load it again and decide anew. Nothing was written. */
+/** Another transaction appended to the order meanwhile. Nothing was written: load the order again and repeat the decision. */
 export class AppendConflictError extends Error {
   override readonly name = 'AppendConflictError';
 }

@@ -59,8 +59,8 @@ interface NotPlaced {
 }
 
 /**
- * Places and cancels orders. Orders that are placed at the same time share a transaction: while one is under way, the next ones
- * gather, and go together in the following one.
+ * Places and cancels orders. Orders that are placed at the same time share a transaction: while one runs, the next ones
+ * gather, and share the following one.
  */
 export class Placement {
   readonly #db: Kysely<OrdersTables>;
@@ -127,8 +127,8 @@ export class Placement {
   }
 
   /**
-   * Takes an order back, whether it is confirmed or still being placed, and waits a little until stock and money are back.
-   * Doing it twice is the same as once.
+   * Cancels an order, whether it is confirmed or still being placed, and waits a little until stock and money are back.
+   * Cancelling it twice has the effect of once.
    *
    * @param mayWaitMs how long it waits at most
    * @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (ORDER_REJECTED)

@@ -51,7 +51,7 @@ export class SagaStore {
     return rows.map(readSaga);
   }
 
-  /** Locks sagas that waited long enough for an answer; those that somebody else is busy with are left out. */
+  /** Locks sagas that waited long enough for an answer; leaves out those that another process has locked. */
   async lockDue(limit: number): Promise<StoredSaga[]> {
     const rows = await this.#db
       .selectFrom('placement_sagas')
@@ -123,7 +123,7 @@ export class SagaStore {
     return new Map(rows.map((row) => [keyOf(row), row]));
   }
 
-  /** Makes an overdue saga due again later, unless somebody moved it on meanwhile. */
+  /** Makes an overdue saga due again later, unless another process advanced it meanwhile. */
   async postpone(orderId: string, byMs: number): Promise<void> {
     await sql`
       update placement_sagas set due_at = now() + ${byMs}::float8 * interval '1 ms'

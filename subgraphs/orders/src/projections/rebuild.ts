@@ -12,9 +12,9 @@ const SHADOW = 'rebuild';
  * Makes the read models anew from the events, while the old ones are read and kept up: into tables beside them; then, in one
  * transaction, what was recorded meanwhile is added and the tables change places. Orders wait for that last step only.
  *
- * @param onEvents told how many events were replayed, as it goes
+ * @param onEvents called repeatedly with the number of events that were replayed
  * @returns how many events were replayed
- * @throws AlreadyRunningError while another rebuild is under way
+ * @throws AlreadyRunningError while another rebuild runs
  */
 export function rebuild(db: Kysely<OrdersTables>, onEvents?: (count: number) => void): Promise<number> {
   return exclusively(db, 'rebuild orders', () => rebuildThroughShadow(db, onEvents));

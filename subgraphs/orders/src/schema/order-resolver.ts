@@ -41,7 +41,7 @@ export class OrderResolver {
     @Arg('number', () => String, { nullable: true }) number: string | null | undefined,
     @Arg('asOf', () => DateTime, {
       nullable: true,
-      description: 'The order as it stood then, replayed from its events.',
+      description: 'Returns the state of the order at this time, replayed from its events.',
     })
     asOf: Date | null | undefined,
     @Ctx() context: OrdersContext,
@@ -68,7 +68,10 @@ export class OrderResolver {
   }
 
   @Directive('@provides(fields: "name email")')
-  @FieldResolver(() => User, { description: 'A customer who is gone, or not known yet, reads as "Unknown user".' })
+  @FieldResolver(() => User, {
+    description:
+      'A customer that does not exist, or that this service has no copy of yet, has the name "Unknown user".',
+  })
   async customer(@Root() order: Order, @Ctx() context: OrdersContext): Promise<User> {
     const copy = await context.userCopy.load(order.customerId);
     const { name, email } = copy ?? UNKNOWN_USER;

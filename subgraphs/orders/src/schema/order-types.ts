@@ -64,10 +64,13 @@ export class ProductSales {
 @ObjectType({ simpleResolvers: true })
 export class OrderItem {
   @Directive('@provides(fields: "sku name")')
-  @Field(() => Product, { description: 'A product that is gone, or not known yet, reads as "Unknown product".' })
+  @Field(() => Product, {
+    description:
+      'A product that does not exist, or that this service has no copy of yet, has the name "Unknown product".',
+  })
   product!: Product;
   @Field(() => Int) quantity!: number;
-  @Field(() => Money, { description: 'For one piece, before the discount.' }) unitPrice!: Money;
+  @Field(() => Money, { description: 'The price of one unit, before the discount.' }) unitPrice!: Money;
   @Field(() => Decimal, { description: 'A share of the price: "0.2" is 20 %.' }) discount!: string;
   @Field(() => Money, { description: 'What the line costs, after the discount.' }) lineTotal!: Money;
 }
@@ -102,7 +105,7 @@ export class SagaStep {
   })
   outcome!: string;
   @Field(() => Int, { description: 'How often the command was sent.' }) attempts!: number;
-  @Field(() => DateTime, { description: 'When the outcome became what it is.' }) at!: Date;
+  @Field(() => DateTime, { description: 'The time of the present outcome.' }) at!: Date;
   @Field(() => String, { nullable: true }) error!: string | null;
 }
 
@@ -127,7 +130,7 @@ export class Order {
   @Field(() => DateTime) placedAt!: Date;
   @Field(() => DateTime) updatedAt!: Date;
   @Field(() => Int) version!: number;
-  @Field(() => String, { nullable: true, description: 'Why it was rejected, in words for a customer.' })
+  @Field(() => String, { nullable: true, description: 'Why the order was rejected, as a text for the customer.' })
   rejection!: string | null;
 
   /** Not a field: who ordered. */
@@ -154,7 +157,7 @@ export class PlaceOrderInput {
     nullable: true,
     defaultValue: 2000,
     description:
-      'How long to wait for the order to be settled, in milliseconds; at most 4000 for all fields of a request together, however much is asked for.',
+      'The longest time to wait for the final status of the order, in milliseconds. All fields of a request together wait at most 4000 ms; a larger value has the effect of 4000.',
   })
   waitMs!: number | null;
 }

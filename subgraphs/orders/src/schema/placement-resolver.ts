@@ -19,7 +19,7 @@ export class PlacementResolver {
 
   @Mutation(() => Order, {
     description:
-      'Reserves the stock, charges the account and confirms the order. It answers when that is done, or with a PENDING order when `waitMs` is over. The same key places one order.',
+      'Reserves the stock, charges the account and confirms the order. Returns when that is done, or with a PENDING order when `waitMs` have passed. A repetition with the same key returns the same order.',
   })
   async placeOrder(
     @Arg('input', () => PlaceOrderInput) { customerId, items, waitMs }: PlaceOrderInput,
@@ -33,7 +33,7 @@ export class PlacementResolver {
 
   @Mutation(() => Order, {
     description:
-      'Takes an order back: its stock is released and its payment refunded. Doing it twice is the same as once.',
+      'Cancels an order, releases its stock and refunds its payment. Cancelling it twice has the effect of once.',
   })
   async cancelOrder(
     @Arg('id', () => ID) id: string,

@@ -112,7 +112,7 @@ export class ProductResolver {
     return showProduct(await this.#products.changePrice(id, price, origin));
   }
 
-  @Mutation(() => Product, { description: 'Takes pieces into stock. The same key never counts twice.' })
+  @Mutation(() => Product, { description: 'Adds units to the stock. A repetition with the same key has no effect.' })
   async restock(
     @Arg('id', () => ID) id: string,
     @Arg('quantity', () => Int) quantity: number,
@@ -122,7 +122,7 @@ export class ProductResolver {
     return showProduct(await this.#products.restock(id, quantity, idempotencyKey, origin));
   }
 
-  @Mutation(() => Product, { description: 'Takes a product out of the range; it stays visible in past orders.' })
+  @Mutation(() => Product, { description: 'Removes a product from sale. It remains visible in past orders.' })
   async discontinueProduct(@Arg('id', () => ID) id: string, @Ctx() { origin }: ProductsContext): Promise<Product> {
     return showProduct(await this.#products.discontinue(id, origin));
   }

@@ -20,7 +20,7 @@ registerEnumType(ProductSort, { name: 'ProductSort' });
 @ObjectType({ simpleResolvers: true })
 export class Stock {
   @Field(() => Int) onHand!: number;
-  @Field(() => Int, { description: 'Held for orders under way.' }) reserved!: number;
+  @Field(() => Int, { description: 'Reserved for orders in progress.' }) reserved!: number;
   @Field(() => Int, { description: 'onHand - reserved' }) available!: number;
 }
 
@@ -41,7 +41,8 @@ export class Product {
   @Field(() => ProductStatus) status!: ProductStatus;
   @Field(() => DateTime) createdAt!: Date;
   @Field(() => DateTime) updatedAt!: Date;
-  @Field(() => Int, { description: 'Grows by one at every change; stock moves without it.' }) version!: number;
+  @Field(() => Int, { description: 'Increases by one with every change, except changes of the stock.' })
+  version!: number;
 }
 
 export const ProductConnection = connectionOf(() => Product, 'Product');
@@ -64,7 +65,7 @@ export class ProductFilter {
   @Field(() => String, {
     nullable: true,
     description:
-      'Full-text search in name, category and SKU: words, "a phrase", -without, this or that. At most 200 characters and 20 words; without a word to search for it limits nothing.',
+      'Full-text search in name, category and SKU: words, "a phrase", -without, this or that. At most 200 characters and 20 words; a text without a word does not filter.',
   })
   text?: string | null;
 }

@@ -39,7 +39,9 @@ export class AccountResolver {
     );
   }
 
-  @Mutation(() => Account, { description: 'Puts money on an account. The same key never counts twice.' })
+  @Mutation(() => Account, {
+    description: 'Deposits money in an account. A repetition with the same key has no effect.',
+  })
   async deposit(
     @Arg('userId', () => ID) userId: string,
     @Arg('amount', () => Decimal) amount: string,

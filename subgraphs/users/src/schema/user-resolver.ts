@@ -24,7 +24,10 @@ export class UserResolver {
   }
 
   @Directive('@cacheControl(scope: "PRIVATE")')
-  @Query(() => User, { nullable: true, description: 'Whoever the bearer token names; null without a token.' })
+  @Query(() => User, {
+    nullable: true,
+    description: 'The user that the bearer token identifies; null without a token.',
+  })
   async me(@Ctx() context: UsersContext): Promise<User | null> {
     const viewer = await context.viewer();
     return viewer ? findUser(context, viewer.userId) : null;
@@ -39,7 +42,7 @@ export class UserResolver {
   @Directive('@cacheControl(of: ["User"])')
   @Query(() => UserConnection, {
     description:
-      'By name; deleted users are left out. `search` finds users by the starts of words in their names and e-mail addresses: at most 200 characters and 20 words; without a letter or digit it finds everybody.',
+      'By name; deleted users are left out. `search` finds users by the starts of words in their names and e-mail addresses: at most 200 characters and 20 words; a search without a letter or digit does not filter.',
   })
   async users(
     @Arg('first', () => Int, { nullable: true, defaultValue: 20 }) first: number | null,
@@ -86,7 +89,9 @@ export class UserResolver {
     return showUser(await this.#users.update(id, input, origin));
   }
 
-  @Mutation(() => User, { description: 'Erases what is personal; the id stays, because orders refer to it.' })
+  @Mutation(() => User, {
+    description: 'Erases the personal data of a user. The id remains, because orders refer to it.',
+  })
   async deleteUser(@Arg('id', () => ID) id: string, @Ctx() { origin }: UsersContext): Promise<User> {
     return showUser(await this.#users.delete(id, origin));
   }

@@ -19,7 +19,7 @@ export class Address {
   @Field(() => String, { nullable: true }) region!: string | null;
 }
 
-@ObjectType({ simpleResolvers: true, description: 'One movement of money on an account.' })
+@ObjectType({ simpleResolvers: true, description: 'A credit to an account, or a debit from it.' })
 export class AccountEntry {
   @Field(() => ID) id!: string;
   @Field(() => Money, { description: 'Above zero when money came in.' }) amount!: Money;
@@ -30,7 +30,7 @@ export class AccountEntry {
 
 export const AccountEntryConnection = connectionOf(() => AccountEntry, 'AccountEntry');
 
-@ObjectType({ description: 'What orders are paid from.' })
+@ObjectType({ description: "The account that pays for a user's orders." })
 export class Account {
   /** Not a field: whose account it is. */
   userId!: string;
@@ -51,7 +51,7 @@ export class User {
   @Field(() => String, { nullable: true, description: 'Consumer, Corporate, Home Office' }) segment!: string | null;
   @Field(() => DateTime) createdAt!: Date;
   @Field(() => DateTime) updatedAt!: Date;
-  @Field(() => Int, { description: 'Grows by one at every change.' }) version!: number;
+  @Field(() => Int, { description: 'Increases by one with every change.' }) version!: number;
 }
 
 export const UserConnection = connectionOf(() => User, 'User');
