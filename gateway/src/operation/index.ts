@@ -7,7 +7,7 @@ export { byClientNames, coerceVariables, type NormalizedVariables } from './coer
 // Validation of the services' scalars.
 export { validateCustomScalars } from './custom-scalars.js';
 // Where operations and documents are cached. New ones pass parse-and-validate (with document-rules), normalize-operation (with
-// normalize-literals) and create-operation (with rename-conflicts, introspection, count-fields).
+// normalize-arguments, normalize-literals) and create-operation (with rename-conflicts, introspection, count-fields).
 export { DocumentCache } from './document-cache.js';
 export { fragmentsOf } from './fragments.js';
 export type { ClientDocument, Operation, ValidationResult } from './operation.js';
