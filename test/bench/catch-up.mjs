@@ -133,7 +133,7 @@ async function emptied(url) {
   const manager = await connection.jetstreamManager();
   await again(async () => {
     const { num_pending, num_ack_pending } = await manager.consumers.info('tributary_users', 'orders_from_users');
-    if (num_pending + num_ack_pending > 0) throw new Error('events are under way');
+    if (num_pending + num_ack_pending > 0) throw new Error('events are in flight');
   });
   await connection.close();
 }

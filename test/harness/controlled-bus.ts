@@ -5,29 +5,29 @@ import type { InvalidationListener, Invalidations } from '@tributary/consistency
 export interface Link {
   /** By how much the senders' clocks are ahead of the receiver's, in milliseconds. */
   aheadMs: number;
-  /** How long heads and invalidations take, in milliseconds. */
+  /** How long end positions and invalidations take, in milliseconds. */
   delayMs: number;
 }
 
-/** One process's connection to a bus within this process, whose heads and invalidations a test can delay, hold and let go one by one. */
+/** One process's connection to a bus within this process, whose end positions and invalidations a test can delay, hold and let go one by one. */
 export class ControlledBus implements EventBus {
   readonly #bus: InProcessBus;
   readonly link: Link = { aheadMs: 0, delayMs: 0 };
-  #held: { readonly invalidations: Invalidations; readonly hear: () => void }[] | null = null;
+  #held: { readonly invalidations: Invalidations; readonly deliver: () => void }[] | null = null;
 
   constructor(bus: InProcessBus) {
     this.#bus = bus;
   }
 
-  /** From now on no invalidation is heard here until it is let go. */
+  /** From now on no invalidation is delivered here until it is released. */
   hold(): void {
     this.#held ??= [];
   }
 
-  /** Lets the next held message be heard. @returns what it was, if there was one */
+  /** Delivers the next held message. @returns the message, if there was one */
   letGo(): Invalidations | undefined {
     const next = this.#held?.shift();
-    next?.hear();
+    next?.deliver();
     return next?.invalidations;
   }
 
@@ -36,11 +36,11 @@ export class ControlledBus implements EventBus {
     return (this.#held?.splice(0) ?? []).map(({ invalidations }) => invalidations);
   }
 
-  /** Lets what is held be heard, and holds nothing more. */
+  /** Delivers what is held, and holds nothing more. */
   resume(): void {
     const held = this.#held ?? [];
     this.#held = null;
-    for (const { hear } of held) hear();
+    for (const { deliver } of held) deliver();
   }
 
   publish: EventBus['publish'] = (source, events) => this.#bus.publish(source, events);
@@ -58,7 +58,7 @@ export class ControlledBus implements EventBus {
   ): Promise<() => Promise<void>> {
     return this.#bus.subscribe(source, consumer, {
       onEvents,
-      onEndPosition: (head) => this.#carry<EndPosition>(head, onEndPosition),
+      onEndPosition: (end) => this.#carry<EndPosition>(end, onEndPosition),
     });
   }
 
@@ -66,22 +66,22 @@ export class ControlledBus implements EventBus {
     return this.#bus.subscribeToInvalidations(source, {
       onInvalidations: (_source, invalidations) =>
         this.#carry<Invalidations>(invalidations, (late) => {
-          const hear = () => listener.onInvalidations(source, late);
-          if (this.#held) this.#held.push({ invalidations, hear });
-          else hear();
+          const deliver = () => listener.onInvalidations(source, late);
+          if (this.#held) this.#held.push({ invalidations, deliver });
+          else deliver();
         }),
     });
   }
 
-  /** The bus itself is closed by who made it. */
+  /** Leaves the bus open: its creator closes it. */
   async close(): Promise<void> {
     this.#held = null;
   }
 
-  #carry<T extends { readonly at: number }>(message: T, deliver: (message: T) => void): void {
+  #carry<T extends { readonly at: number }>(message: T, onMessage: (message: T) => void): void {
     const { aheadMs, delayMs } = this.link;
     const late = { ...message, at: message.at > 0 ? message.at + aheadMs : 0 };
-    if (delayMs === 0) deliver(late);
-    else setTimeout(() => deliver(late), delayMs);
+    if (delayMs === 0) onMessage(late);
+    else setTimeout(() => onMessage(late), delayMs);
   }
 }
