@@ -6,7 +6,7 @@ import { type Answer, buildCase, cacheFor, type FederatedCase } from './graphs/f
 import { HARDER_CASES } from './graphs/harder-cases.ts';
 import { QueryWriter, type RandomQuery } from './graphs/random-query.ts';
 
-// Random queries over graphs cut into subgraphs have the same data, and errors at the same places, as on one schema that knows
+// Random queries over graphs cut into subgraphs have the same data, and errors at the same places, as on one schema that has
 // everything: named operations, several at once, with and without a cache. ENGINE_QUERIES is how many for each graph; ENGINE_SEED is
 // where the random numbers begin.
 const QUERIES = Number(process.env.ENGINE_QUERIES ?? 100);
@@ -18,8 +18,8 @@ type Nulls = Pick<Answer, 'errors'> & { readonly data?: unknown };
 type Graph = ReturnType<typeof buildCase>;
 
 /**
- * The nulls that errors explain. Of several errors below one null, an executor may tell any; and a subgraph may fail at a field
- * that was asked of an object only because it does not know the types of an interface, which is told of the object.
+ * The nulls that errors explain. Of several errors below one null, an executor may report any; and a subgraph may fail at a field
+ * that was selected on an object only because it does not have the types of an interface, which is reported at the object.
  */
 function explainedNulls({ data, errors = [] }: Nulls): string[] {
   const nulls = errors.flatMap(pathsOf).flatMap((path) => {
@@ -47,7 +47,7 @@ const locationsOf = ({ errors = [] }: Nulls) =>
 const fails = ({ entities }: FederatedCase) =>
   entities.some((entity) => Object.values(entity).some((value) => value instanceof Error));
 
-/** What only the gateway and subgraphs know. */
+/** Names that only the gateway and subgraphs use. */
 const INTERNAL = /_entities|representations|__alias_/;
 
 const plainJson = (value: unknown) => JSON.parse(JSON.stringify(value ?? null));
@@ -88,7 +88,7 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
   test(`${QUERIES} random named queries, ${AT_ONCE} at once, with and without a cache (seed ${SEED})`, {
     timeout: TIMEOUT,
   }, async () => {
-    const { cache, hear } = cacheFor(federated);
+    const { cache, reportUnchanged } = cacheFor(federated);
     const graphs = [buildCase(federated), buildCase({ ...federated, cacheable: true }, { cache })] as const;
     const [graph, cached] = graphs;
     let compared = 0;
@@ -96,7 +96,7 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
       const expected = await Promise.all(batch.map(({ query, variables }) => graph.expected(query, variables)));
       // What is asked again comes from the cache, as far as it is cacheable.
       for (const each of [graph, cached, cached]) {
-        hear();
+        reportUnchanged();
         const actual = await Promise.all(batch.map(({ query, variables }) => each.run(query, variables)));
         batch.forEach((query, i) => {
           const [is, should] = [actual[i] as Answer, expected[i] as Nulls];
@@ -109,7 +109,7 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
             expect(found.length, what).toBeGreaterThan(0);
             const there = locations.get(path);
             if (!there) continue;
-            // Of an object that is null, the engine does not know the type: it names the fields of all types that it may have.
+            // The engine does not have the type of an object that is null: it names the fields of all types that it may have.
             expect(found, what).toEqual(expect.arrayContaining([...there]));
             if (found.length === there.length) compared += 1;
           }
@@ -124,13 +124,13 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
 
   const some = Math.ceil(QUERIES * 0.45);
 
-  test(`${some} random queries send as much whatever their name is (seed ${SEED})`, { timeout: TIMEOUT }, async () => {
+  test(`${some} random queries send the same with any name (seed ${SEED})`, { timeout: TIMEOUT }, async () => {
     const anonymous = buildCase(settled(federated));
     const named = buildCase(settled(federated));
-    const { cache, hear } = cacheFor(federated);
+    const { cache, reportUnchanged } = cacheFor(federated);
     const cached = buildCase({ ...settled(federated), cacheable: true }, { cache });
     const run = async (graph: Graph, { query, variables }: RandomQuery, name: string) => {
-      hear();
+      reportUnchanged();
       const count = counter(graph);
       await graph.run(query.replace(/^query \w*/, `query ${name}`), variables);
       return count();
@@ -176,14 +176,14 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
     timeout: TIMEOUT,
   }, async () => {
     const absent: FederatedCase['absent'] = (subgraph, type, reference) => isFailing(subgraph, type, reference, SEED);
-    const { cache, hear } = cacheFor(federated);
+    const { cache, reportUnchanged } = cacheFor(federated);
     const apart = buildCase({ ...settled(federated), absent }, { mergeFetches: false, shareFetches: false });
     const merged = buildCase({ ...settled(federated), absent });
     const cached = buildCase({ ...settled(federated), absent, cacheable: true }, { cache });
     for (const batch of batches(apart, SEED + 3, some, (i) => `Operation${i}`)) {
       const expected = await Promise.all(batch.map(({ query, variables }) => apart.run(query, variables)));
       for (const each of [merged, cached, cached]) {
-        hear();
+        reportUnchanged();
         const actual = await Promise.all(batch.map(({ query, variables }) => each.run(query, variables)));
         batch.forEach((query, i) => {
           const what = described(query, actual[i] as Answer);
@@ -195,7 +195,7 @@ describe.each([...CASES, ...HARDER_CASES])('$name', (federated) => {
   });
 });
 
-/** The graph with every progressive `@override` in force: otherwise each request draws which subgraph it asks. */
+/** The graph with every progressive `@override` in force: otherwise each request draws which subgraph it fetches from. */
 function settled(federated: FederatedCase): FederatedCase {
   const subgraphs = Object.entries(federated.subgraphs).map(([name, sdl]) => [
     name,

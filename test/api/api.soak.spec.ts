@@ -17,12 +17,12 @@ const COMMANDS = Number(process.env.API_COMMANDS ?? 2000);
 const SEED = Number(process.env.API_SEED ?? 14);
 const CLIENTS = 16;
 
-/** What a client may be told of what it sent; anything else is a fault of ours. */
+/** The error codes that the random requests may get; any other one is a fault of ours. */
 const EXPECTED_CODES = new Set<string>(['BAD_USER_INPUT', 'NOT_FOUND', 'CONFLICT', 'COST_LIMIT']);
 
 /** The commands that were sent with one idempotency key. */
 interface Keyed {
-  /** The one that was carried out, as far as its client knows. */
+  /** The one that was executed, as far as its client has seen. */
   accepted: Command | null;
   /** Those that failed beside another field: they may have been carried out. */
   readonly uncertain: Command[];
@@ -126,9 +126,9 @@ class Clients {
       if (!value) return;
       orders.push(value.id);
       const key = JSON.stringify([input.customerId, args.idempotencyKey?.[1]]);
-      const known = this.#placed.get(key);
-      if (known !== undefined && known !== value.id)
-        this.faults.push(`the key ${key} stands for ${known} and ${value.id}`);
+      const before = this.#placed.get(key);
+      if (before !== undefined && before !== value.id)
+        this.faults.push(`the key ${key} stands for ${before} and ${value.id}`);
       this.#placed.set(key, value.id);
     } else if (field === 'deposit' || field === 'restock') {
       const scope = (args.userId ?? args.id)?.[1];
@@ -140,7 +140,7 @@ class Clients {
     }
   }
 
-  /** Sends again, alone, what its client does not know the outcome of; afterwards it is either accepted or was refused. */
+  /** Sends again, alone, each command with an unknown outcome; afterwards it is either accepted or was refused. */
   async settle(random: Random): Promise<void> {
     for (const keyed of [...this.keyed.values()]) {
       for (const command of [...keyed.uncertain]) if (!keyed.accepted) await this.send([command], random);
@@ -189,7 +189,7 @@ test(`${COMMANDS} random commands by ${CLIENTS} clients (seed ${SEED})`, {
     const fromOwners = await readWholeGraph(graph.urls.gateway, { 'x-max-staleness': '0' });
     expect(differencesOf(fromCopies, fromOwners).slice(0, 5)).toEqual([]);
     expect(contradictionsIn(fromCopies).slice(0, 10)).toEqual([]);
-    expectWhatClientsKnow(clients, before, fromOwners);
+    expectWhatClientsSaw(clients, before, fromOwners);
     await expectVerified(graph);
     expect(logged.slice(0, 5)).toEqual([]);
     const outcomes = Object.fromEntries(
@@ -231,8 +231,8 @@ function differencesOf(one: WholeGraph, other: WholeGraph): string[] {
   });
 }
 
-/** What clients were told has happened, once and no more than once. */
-function expectWhatClientsKnow(clients: Clients, before: WholeGraph, after: WholeGraph): void {
+/** Every change that a client got a response for has happened exactly once. */
+function expectWhatClientsSaw(clients: Clients, before: WholeGraph, after: WholeGraph): void {
   const listed = new Set(after.users.map(({ id }) => id));
   const gone = [...clients.registered].filter(
     (id) => !listed.has(id) && !clients.deleted.has(id) && !clients.perhapsDeleted.has(id),
@@ -246,12 +246,12 @@ function expectWhatClientsKnow(clients: Clients, before: WholeGraph, after: Whol
 
   const deposited = totals(clients, 'deposit', 'userId', 'amount');
   const wrongAccounts = after.users.flatMap(({ id, account }) => {
-    const known = before.users.find((user) => user.id === id);
+    const earlier = before.users.find((user) => user.id === id);
     const deposits = (nodes: typeof account.entries.nodes) =>
       nodes
         .filter(({ reason }) => reason === 'deposit')
         .reduce((all, { amount }) => all.plus(amount.amount), new Big(0));
-    const added = deposits(account.entries.nodes).minus(known ? deposits(known.account.entries.nodes) : 0);
+    const added = deposits(account.entries.nodes).minus(earlier ? deposits(earlier.account.entries.nodes) : 0);
     return added.eq(deposited.get(id) ?? 0)
       ? []
       : [`${id}: ${added} was added, and ${deposited.get(id) ?? 0} was deposited`];
@@ -266,7 +266,7 @@ function expectWhatClientsKnow(clients: Clients, before: WholeGraph, after: Whol
   }
   const wrongStock = after.products.flatMap(({ id, stock }) => {
     const initial = before.products.find((product) => product.id === id)?.stock.onHand ?? clients.created.get(id);
-    // Created beside a field that was refused: no client knows of it.
+    // Created beside a field that was refused: its client got no id.
     if (initial === undefined) return [];
     const due = Number(restocked.get(id) ?? 0) + initial - (soldSince.get(id) ?? 0);
     return stock.onHand === due ? [] : [`${id}: ${stock.onHand} on hand, and ${due} are left of what came in`];

@@ -69,7 +69,7 @@ const DATES: readonly unknown[] = [
 
 const IDS: readonly unknown[] = ['', ' ', 'unknown', '0', '*', 'a'.repeat(5000), '\ud800', '\u0000', 7, null];
 
-/** A JSON value with so many lists in each other. */
+/** A JSON value of nested lists. */
 function nested(depth: number): unknown {
   let value: unknown = 1;
   for (let i = 0; i < depth; i++) value = [value];

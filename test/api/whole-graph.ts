@@ -216,7 +216,10 @@ export function contradictionsIn({ users, products, orders }: WholeGraph): strin
       sales.unitsSold === units && revenue.eq(sales.revenue.amount) && sales.orderCount === theirs.size,
       `${id}: sales ${JSON.stringify(sales)}, sold ${units} for ${revenue} in ${theirs.size} orders`,
     );
-    check(stock.reserved === 0 && stock.onHand >= 0, `${id}: stock ${JSON.stringify(stock)}, and nothing is under way`);
+    check(
+      stock.reserved === 0 && stock.onHand >= 0,
+      `${id}: stock ${JSON.stringify(stock)}, and nothing is in progress`,
+    );
     check(stock.available === stock.onHand - stock.reserved, `${id}: stock ${JSON.stringify(stock)}`);
   }
   return [...new Set(found)];

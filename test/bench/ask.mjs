@@ -1,7 +1,7 @@
 // Asks a graph. Cheaper than fetch: the load runs on the cores that it measures.
 import http from 'node:http';
 
-/** @param connections kept at most, for each address */
+/** @param connections most connections that are kept alive, for each address */
 export function askOf(connections) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
   return (url, operation, given = {}) => {

@@ -54,7 +54,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** What the mix asks for: the first are asked for most. */
+/** The keys that the mix uses: the first ones most often. */
 async function readShop() {
   const list = await ask(stack.url, {
     query: '{ products(first: 100) { nodes { id } } orders(first: 100) { nodes { number } } }',
@@ -123,11 +123,11 @@ async function compareOnMix(shop) {
 }
 
 async function measureMix(url, shop) {
-  const before = await figures(url);
+  const before = await readCounters(url);
   const times = await load(url, shop, seconds);
-  const after = await figures(url);
-  const per = (figure) => ((after[figure] - before[figure]) / times.length).toFixed(2);
-  const [hits, misses] = ['hits', 'misses'].map((figure) => after[figure] - before[figure]);
+  const after = await readCounters(url);
+  const per = (counter) => ((after[counter] - before[counter]) / times.length).toFixed(2);
+  const [hits, misses] = ['hits', 'misses'].map((counter) => after[counter] - before[counter]);
   const share = hits + misses > 0 ? `${Math.round((100 * hits) / (hits + misses))} %` : '';
   return [Math.round(times.length / seconds), ...percentiles(times), per('fetches'), per('statements'), share];
 }
@@ -195,8 +195,8 @@ async function start({ command, env }) {
   return { url, stop: gateway.stop };
 }
 
-/** What was counted so far: hits by the gateway, if it counts, and the rest by the services. */
-async function figures(url) {
+/** Reads the counters: hits from the gateway, if it has them, and the rest from the services. */
+async function readCounters(url) {
   const text = async (address) => (await fetch(address)).text();
   const metrics = await text(`${url}/metrics`).catch(() => '');
   const services = await Promise.all(

@@ -13,7 +13,7 @@ if (options.help) {
 
   --requests N  of each kind, after a tenth of that to warm up
 
-Reads processor times from /proc, so it wants Linux.`);
+Reads processor times from /proc, so it needs Linux.`);
   process.exit(0);
 }
 if (process.platform !== 'linux') refuse('bench:parts: expected Linux, as processor times are read from /proc');
@@ -21,7 +21,7 @@ const requests = readNumber('--requests', options.requests, { whole: true });
 const CLIENTS = 4;
 /** Jiffies are hundredths of a second. */
 const JIFFY_MS = 10;
-/** What the system tells of a process by its command line, in the order in which they are looked for. */
+/** Recognizes a process by its command line; the first match counts. */
 const PARTS = [
   ['gateway', /gateway\/dist\/main\.js/],
   ['users', /users\/dist\/main\.js/],

@@ -7,7 +7,7 @@ import { percentile } from '../load/client.mjs';
 import { startWhole } from './stacks.mjs';
 
 const say = (line) => process.stdout.write(`${line}\n`);
-const tell = (text) => process.stderr.write(text);
+const log = (text) => process.stderr.write(text);
 const { values: options } = readCommandLine({
   options: {
     scales: { type: 'string', default: '1,10' },
@@ -37,7 +37,7 @@ const QUERIES = {
     `query Q($number: String!) { order(number: $number) { ${PAGE} } }`,
     { number: random(numbers) },
   ],
-  "a customer's figures and latest orders": ({ customers }) => [
+  "a customer's statistics and latest orders": ({ customers }) => [
     `query Q($id: ID!) { user(id: $id) { name orderStats { orderCount } orders(first: 10) { totalCount nodes { ${PAGE} } } } }`,
     { id: random(customers) },
   ],
@@ -74,22 +74,22 @@ for (const scale of scales) columns.push(await measure(scale));
 report();
 
 async function measure(scale) {
-  tell(`scale ${scale}: importing… `);
+  log(`scale ${scale}: importing… `);
   const began = performance.now();
   const stack = await startWhole({
     scale,
     env: { CACHE: 'off', CLIENT_QUERY_SHARING: 'off', SUBGRAPH_FETCH_SHARING: 'off' },
   });
-  const figures = { 'until everything answers, s': Math.round((performance.now() - began) / 1000) };
+  const measured = { 'until everything answers, s': Math.round((performance.now() - began) / 1000) };
   try {
     const keys = await sampleKeys(stack.url);
-    tell('asking… ');
+    log('asking… ');
     for (const [name, next] of Object.entries(QUERIES))
-      figures[name] = await timesOf(() => ask(stack.url, ...next(keys)));
-    figures['memory of the process at its most, MB'] = peakMemoryMB(stack.pid);
-    figures['data on disk, MB'] = diskMB(stack.folder);
-    tell('done\n');
-    return figures;
+      measured[name] = await timesOf(() => ask(stack.url, ...next(keys)));
+    measured['memory of the process at its most, MB'] = peakMemoryMB(stack.pid);
+    measured['data on disk, MB'] = diskMB(stack.folder);
+    log('done\n');
+    return measured;
   } finally {
     await stack.stop();
   }

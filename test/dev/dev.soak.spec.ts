@@ -12,7 +12,7 @@ const SEED = Number(process.env.DEV_SEED ?? 14);
 const [SHORTEST_MS, LONGEST_MS] = [200, 5000];
 /** In a pause. */
 const WITHIN_MS = 10_000;
-/** Every so many edits, on average, there is a pause. */
+/** The average number of edits between pauses. */
 const PAUSE_EVERY = 3;
 
 /** What is edited: a text in a file, and where clients of the gateway see it. */
@@ -90,7 +90,7 @@ test(
 
     const edit = (n: number) => {
       const how = random.pick(['in place', 'by rename'] as const);
-      // One of three makes an error; while there is one, two of three mend it.
+      // One of three makes an error; while there is one, two of three repair it.
       if (random.next() < (fault ? 2 / 3 : 1 / 3)) {
         if (fault) {
           session.save(fault.file, session.read(fault.file).replace(fault.text, ''), how);

@@ -152,7 +152,7 @@ async function startGateway(port: number, PROCESSES: string) {
     PORT: String(port),
     PROCESSES,
     SUBGRAPHS: `users=${graph.urls.users}/graphql`,
-    ...preload(`process.on('SIGPIPE', () => { throw new Error('nobody catches this'); });`),
+    ...preload(`process.on('SIGPIPE', () => { throw new Error('this is uncaught'); });`),
   });
   running.push(program);
   const [, pid, url = ''] = await program.printed(/"pid":(\d+)[^\n]*"url":"(http:[^"]+)"[^\n]*gateway listens/);

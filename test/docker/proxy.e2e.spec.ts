@@ -11,7 +11,7 @@ import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { over, subgraph } from '../harness/test-gateway.ts';
 import { until } from '../harness/until.ts';
 
-// docker/haproxy.cfg, with HAProxy itself, gateways on addresses of their own (as containers have), and a DNS server that knows them.
+// docker/haproxy.cfg, with HAProxy itself, gateways on addresses of their own (as containers have), and a DNS server with their names.
 
 const CONFIG = readFileSync(fileURLToPath(new URL('../../docker/haproxy.cfg', import.meta.url)), 'utf8');
 
@@ -53,7 +53,7 @@ test('gateways come and go behind the proxy under load, and no request is lost',
   cleanUps.push(() => dns.stop());
   const port = await freePort();
   const gateways = new Map<string, RunningProgram>();
-  const known = () => dns.addresses.set('gateway', [...gateways.keys()]);
+  const register = () => dns.addresses.set('gateway', [...gateways.keys()]);
   const start = async (address: string) => {
     const env = { ...over({ a }), HOST: address, PORT: String(port), SHUTDOWN_DELAY: '2s' };
     const program = runProgram('gateway/dist/main.js', [], env);
@@ -63,7 +63,7 @@ test('gateways come and go behind the proxy under load, and no request is lost',
     });
     await program.printed(/serving a new supergraph/);
     gateways.set(address, program);
-    known();
+    register();
   };
   /** Until the proxy sends it requests. */
   const isAsked = (address: string) =>
@@ -80,11 +80,11 @@ test('gateways come and go behind the proxy under load, and no request is lost',
     program.kill('SIGTERM');
     expect(await program.ended).toBe(0);
     gateways.delete(address);
-    known();
+    register();
   };
 
   for (const name of ['users', 'products', 'orders']) dns.addresses.set(name, []);
-  known();
+  register();
   const url = await startProxy(port, dns.port);
   const status = () => fetch(`${url}/health/ready`).then((response) => response.status, String);
   await start('127.0.0.11');

@@ -8,7 +8,7 @@ import { afterAll, expect, test } from 'vitest';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { copyProject } from '../harness/project-copy.ts';
 
-// Follows docs/tutorial.md in a copy of the project: makes its files, applies its differences, asks its questions.
+// Follows docs/tutorial.md in a copy of the project: creates its files, applies its differences, sends its queries.
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -112,7 +112,7 @@ test('a service is added, with a database, events and fields of its own', async 
 test('a copy is added: the service answers alone, and follows changes', async () => {
   const [before, change, after] = await follow(section('A copy'));
   expect([before, change]).toEqual([['reviews'], ['products']]);
-  // Asked too soon, the copy is behind what the gateway knows, and the owner is asked as well.
+  // Read too soon, the copy is behind the gateway's watermark, and the gateway also reads from the owner.
   expect(after?.[0]).toBe('reviews');
 }, 120_000);
 

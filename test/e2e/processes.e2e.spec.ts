@@ -32,7 +32,7 @@ async function urlOf(program: RunningProgram): Promise<string> {
   return (await program.printed(/"url":"(http:[^"]+)"/))[1] as string;
 }
 
-test.each(haveNats() ? ['the ledgers alone', 'NATS'] : ['the ledgers alone'])(
+test.each(haveNats() ? ['polling', 'NATS'] : ['polling'])(
   'set up, serve, follow changes by %s, stop on SIGTERM',
   async (carrier) => {
     const nats = carrier === 'NATS' ? await startNats() : undefined;
@@ -106,7 +106,7 @@ test.each([
   ],
   ['gateway/dist/main.js', { SUBGRAPHS: 'nonsense' }, 'SUBGRAPHS: expected name=url pairs such as'],
   ['gateway/dist/main.js', { SUPERGRAPH_PATH: '/no/such/file', PORT: '0' }, '/no/such/file'],
-])('%s says what is wrong with %j and ends', async (entry, env, words) => {
+])('%s reports what is wrong with %j and ends', async (entry, env, words) => {
   const program = run(entry, env);
   expect(await program.ended).toBe(1);
   expect(program.output()).toContain(words);

@@ -92,21 +92,21 @@ test.skipIf(!haveNats())(
     expect([await isLeading(first), await isLeading(second)]).toEqual([true, false]);
 
     const connection = await connect({ servers: nats.url });
-    const heard: { subject: string; term: number; position: number }[] = [];
+    const received: { subject: string; term: number; position: number }[] = [];
     const codec = JSONCodec<{ term: number; position?: number; to?: number }>();
     for (const subject of ['tributary.heads.orders', 'tributary.touches.orders']) {
       connection.subscribe(subject, {
         callback: (_error, message) => {
           const { term, position, to } = codec.decode(message.data);
-          heard.push({ subject, term, position: position ?? to ?? 0 });
+          received.push({ subject, term, position: position ?? to ?? 0 });
         },
       });
     }
     await until(
-      async () => heard.length,
+      async () => received.length,
       (length) => length > 0,
     );
-    const term = heard[0]?.term as number;
+    const term = received[0]?.term as number;
 
     first.program.kill('SIGSTOP');
     const stoppedAt = performance.now();
@@ -120,19 +120,19 @@ test.skipIf(!haveNats())(
     expect(await placeOrder(second, 'then')).toBe('CONFIRMED');
 
     first.program.kill('SIGCONT');
-    // Asked again and again, from its first moment: it never says that it leads.
+    // Repeated from its first moment: it never reports that it leads.
     const leads: boolean[] = [];
     for (let i = 0; i < 5; i++) leads.push(await isLeading(first));
     expect(leads).toEqual([false, false, false, false, false]);
     expect(await placeOrder(first, 'after')).toBe('CONFIRMED');
-    const [head] = await databases.query('orders', 'select head::int from ledger');
+    const [log] = await databases.query('orders', 'select head::int from ledger');
     await until(
-      async () => heard.at(-1)?.position,
-      (position) => position !== undefined && position >= (head?.head as number),
+      async () => received.at(-1)?.position,
+      (position) => position !== undefined && position >= (log?.head as number),
     );
     await connection.close();
     for (const subject of ['tributary.heads.orders', 'tributary.touches.orders']) {
-      const terms = heard.filter((message) => message.subject === subject).map((message) => message.term);
+      const terms = received.filter((message) => message.subject === subject).map((message) => message.term);
       expect(terms).toEqual(terms.toSorted((a, b) => a - b));
       expect(new Set(terms).size).toBe(2);
       expect(terms[0]).toBe(term);

@@ -83,7 +83,7 @@ test('a new process that cannot serve leaves the old ones in place', async () =>
   await a.down();
   program.kill('SIGHUP');
   await program.printed(/replaces its processes/);
-  // The new one waits for its subgraph, so it is not asked, and nobody is retired.
+  // The new one waits for its subgraph, so it gets no request, and no process is retired.
   await program.printed(/"a\\" cannot be reached/);
   expect(JSON.parse(await askOnce(url, false)).errors[0].message).toContain('a');
   await a.up();

@@ -93,19 +93,22 @@ test.skipIf(!haveNats())(
   },
 );
 
-test.skipIf(!haveNats())('every process knows how far the copies are, whoever brought them there', async () => {
-  const change = await ask('mutation { updateUser(id: "CG-12520", input: { name: "Claire" }) { version } }', {});
-  expect(change.errors).toBeUndefined();
-  const copies = async () => {
-    const response = await fetch(`${ordersUrl}/copies`, { headers: { connection: 'close' } });
-    return ((await response.json()) as Record<string, { position: number; head: number; ageMs: number }>).users;
-  };
-  const all = await until(
-    () => Promise.all(Array.from({ length: 8 }, copies)),
-    (answers) => answers.every((users) => users && users.position === users.head && users.ageMs < 1000),
-  );
-  expect(new Set(all.map((users) => users?.position)).size).toBe(1);
-});
+test.skipIf(!haveNats())(
+  'every process reports the positions of the copies, whichever process applied the events',
+  async () => {
+    const change = await ask('mutation { updateUser(id: "CG-12520", input: { name: "Claire" }) { version } }', {});
+    expect(change.errors).toBeUndefined();
+    const copies = async () => {
+      const response = await fetch(`${ordersUrl}/copies`, { headers: { connection: 'close' } });
+      return ((await response.json()) as Record<string, { position: number; head: number; ageMs: number }>).users;
+    };
+    const all = await until(
+      () => Promise.all(Array.from({ length: 8 }, copies)),
+      (answers) => answers.every((users) => users && users.position === users.head && users.ageMs < 1000),
+    );
+    expect(new Set(all.map((users) => users?.position)).size).toBe(1);
+  },
+);
 
 test.skipIf(!haveNats())('orders are placed and settled across processes, also while these are replaced', async () => {
   const before = await ask('{ user(id: "CG-12520") { orders { totalCount } } }', {});
@@ -131,7 +134,7 @@ test.skipIf(!haveNats())('orders are placed and settled across processes, also w
   expect(after.data.user.orders.totalCount - before.data.user.orders.totalCount).toBe(answers.length);
 });
 
-test.skipIf(!haveNats())('a gauge of several processes says what one of them says, not the sum', async () => {
+test.skipIf(!haveNats())('a gauge of several processes has the value of one of them, not the sum', async () => {
   const figure = (metrics: string, name: string) =>
     Number(new RegExp(`^${name}\\{source="users"[^}]*\\} (.+)$`, 'm').exec(metrics)?.[1]);
   const [metrics, copies] = await until(

@@ -14,7 +14,7 @@ import { until } from '../harness/until.ts';
 const CHANGES = Number(process.env.FAULT_CHANGES ?? 1500);
 const SEED = Number(process.env.FAULT_SEED ?? 14);
 const CLIENTS = 8;
-/** On average a kill for so many changes. */
+/** The average number of changes between kills. */
 const CHANGES_PER_KILL = Math.max(100, Math.floor(CHANGES / 60));
 
 /** Node options that set a process's clock back by an hour. */
@@ -101,7 +101,7 @@ test(`after ${CHANGES} random changes under random kills (seed ${SEED}) every co
   );
   const deposited = new Map<string, number>();
   let done = 0;
-  /** Sends a command until somebody answers; a command that may be repeated is the same each time. */
+  /** Sends a command until a service answers; a command that may be repeated is the same each time. */
   const insist = async (services: (keyof typeof ports)[], query: string) => {
     for (let attempt = 0; ; attempt++) {
       const answer = await ask(url(services[attempt % services.length] as keyof typeof ports), query).catch(() => null);
@@ -194,11 +194,11 @@ test(`after ${CHANGES} random changes under random kills (seed ${SEED}) every co
     ['users', 1],
     ['products', 1],
   ] as const) {
-    const [ledger] = await databases.query(
+    const [log] = await databases.query(
       service,
       'select count(*)::int as count, min(position)::int as first, max(position)::int as last from outbox',
     );
-    expect(ledger).toEqual({ count: ledger?.last, first, last: ledger?.last });
+    expect(log).toEqual({ count: log?.last, first, last: log?.last });
   }
   for (const [user, count] of deposited) {
     const [account] = await databases.query('users', 'select balance from accounts where user_id = $1', [user]);

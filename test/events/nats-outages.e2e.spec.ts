@@ -52,13 +52,13 @@ async function startFlow(url: string) {
   const [sender, receiver] = ['sender', 'receiver'].map((name) => new NatsBus({ url, name, logger: logTo(log) }));
   if (!sender || !receiver) throw new Error('unreachable');
   cleanUps.push(() => Promise.all([sender.close(), receiver.close()]));
-  const got = { events: 0, heads: 0, invalidations: 0 };
+  const got = { events: 0, ends: 0, invalidations: 0 };
   await receiver.subscribe('users', 'reader', {
     onEvents: async (events) => {
       got.events = Math.max(got.events, ...events.map(({ position }) => position));
     },
     onEndPosition: ({ position }) => {
-      got.heads = position;
+      got.ends = position;
     },
   });
   await receiver.subscribeToInvalidations('users', {
@@ -77,7 +77,7 @@ async function startFlow(url: string) {
         sender.publishInvalidations('users', { from: sent - 1, to: sent, at: Date.now(), touched: [] });
         return got;
       },
-      ({ events, heads, invalidations }) => events === sent && heads === sent && invalidations === sent,
+      ({ events, ends, invalidations }) => events === sent && ends === sent && invalidations === sent,
       BACK_WITHIN_MS,
     );
   };

@@ -110,7 +110,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
       await sessions("wait_event_type = 'Lock'");
       way.pause();
       await holder.query('commit');
-      // It has the position, and asks the owner.
+      // It has the position, and reads from the owner.
       await sessions("state = 'idle in transaction'");
       repair.kill('SIGSTOP');
       await rename('AA-10480', 'Renamed meanwhile');
@@ -179,14 +179,14 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     for (const command of ['retry', 'rebuild', 'repair', 'discard']) {
       await refuse(random.pick(users));
       await until(letters, (found) => found.length > 2);
-      // Nothing is repaired yet, so nothing is applied, and it all stays.
+      // The cause is not repaired yet, so nothing is applied, and all dead letters stay.
       expect((await operations.retryDeadLetters()).map(({ applied }) => applied)).not.toContain(1);
       await accept();
       const [first] = await letters();
       if (command === 'discard') await operations.discardDeadLetter('users', first?.position as number);
       if (command === 'rebuild') await operations.rebuild('users');
       if (command === 'repair') await operations.verify(true);
-      // What follows was dead-lettered until the cause was removed.
+      // The events that follow were dead letters until the cause was repaired.
       await operations.retryDeadLetters();
     }
     going = false;
@@ -196,7 +196,7 @@ describe.runIf(NATS_IS_HERE)("repairs by the operators' commands, beside a graph
     expect(changes).toBeGreaterThan(10);
   });
 
-  test('a copy that was put back behind the deleted part of the event log is repaired and goes on', async () => {
+  test('a copy that was restored to before the deleted part of the event log is repaired and continues', async () => {
     await renamed('CG-12520', 'Before the backup');
     await renamed('DV-13045', 'Before the backup');
     // As it was in the backup, and the events since then are deleted.

@@ -12,7 +12,7 @@ export const HEALTHY_WITHIN_MS = 10_000;
 /** How long it is watched beyond that, to say when it was well after all. Then everything is restarted, as an operator would. */
 const GIVE_UP_MS = 45_000;
 const CALM_MS = 120_000;
-/** How often two faults are under way at the same time. */
+/** The share of rounds in which two faults overlap. */
 const TOGETHER = 0.4;
 /** What a program may log of one round of faults, at `warn` and above, in lines, besides what it logs of single requests. */
 const MAX_LOG_LINES = 100;

@@ -21,7 +21,7 @@ export interface FaultWorld {
   readonly earlierRelease: string | undefined;
 }
 
-/** A fault that is under way. */
+/** A fault in progress. */
 interface RunningFault {
   /** What is hurt, such as `ordersA`. */
   readonly target: string;
@@ -35,7 +35,7 @@ interface RunningFault {
 
 export interface FaultKind {
   readonly name: string;
-  /** Two faults of one area are never under way at the same time. Null: no other fault is, whatever its area. */
+  /** Two faults of one area never overlap. Null: no other fault overlaps with this one, whatever its area. */
   readonly area: 'programs' | 'databases' | 'nats' | 'redis' | null;
   /** Resolves when the fault is in force. */
   readonly begin: () => Promise<RunningFault>;

@@ -15,7 +15,7 @@ export interface FaultRun {
 
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
 
-/** One line about a round, for whoever watches. */
+/** One line about a round, for the terminal. */
 export function describeRound({ faults, healthyAfterMs, failures, load }: Round): string {
   const what = faults.map(({ kind, target, lastsMs }) => `${kind} (${target}, ${seconds(lastsMs)})`).join(' with ');
   const outcome = healthyAfterMs === null ? 'never healthy, restarted' : `healthy after ${seconds(healthyAfterMs)}`;
@@ -57,7 +57,7 @@ ${failures.length > 0 ? `Not as it should be:\n\n\`\`\`\n${failures.map(describe
 order's status now (or it was cancelled at the client's wish); every account's balance is the sum of its entries and not below 0;
 every confirmed order was charged exactly once, to the cent, and every other order was refunded what it was charged; every
 product's stock is what was received less what was sold, nothing is reserved, and what was sold is what confirmed orders say; every
-ledger is without a gap; no event is parked; every copy equals its owner; the read models that are made anew from the
-events equal those that were kept; and \`tributary verify\` finds nothing.
+event log is without a gap; there is no dead letter; every copy equals its owner; the read models that are rebuilt from the
+events equal the maintained ones; and \`tributary verify\` finds nothing.
 `;
 }

@@ -17,7 +17,7 @@ import { type ClientOrder, OrderClients } from './order-clients.ts';
 // and leaves nothing behind: no process, no session of the database, no connection to NATS, and no event that was not published.
 const STARTS = Number(process.env.STARTS ?? 20);
 const SEED = Number(process.env.FAULT_SEED ?? 14);
-/** How long a program may take to end: 5 s, and the requests under way, which wait for an order for at most 2 s. */
+/** How long a program may take to end: 5 s, and the requests in flight, which wait for an order for at most 2 s. */
 const END_MS = 7000;
 /** One that was killed cannot say goodbye: its peers notice by themselves. */
 const NOTICE_MS = 5000;

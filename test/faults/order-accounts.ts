@@ -20,7 +20,7 @@ interface OrderFacts {
   readonly total: string;
 }
 
-/** Asks the databases and the gateway whether every piece and every cent is where the orders say. */
+/** Checks in the databases and through the gateway that every unit and every cent is where the orders say. */
 export async function expectOrdersInOrder(stack: Stack, clientOrders: readonly ClientOrder[]): Promise<void> {
   await expectWhatClientsSaw(stack, clientOrders);
   const orders = await stack.query<OrderFacts>(
@@ -50,8 +50,8 @@ export async function unsettled(
     ['orders', 'products'],
   ] as const) {
     const [applied] = await query(consumer, 'select position from consumer_positions where source = $1', [source]);
-    const [ledger] = await query(source, 'select count(*) as count from outbox');
-    behind += Number(ledger?.count) - Number(applied?.position);
+    const [log] = await query(source, 'select count(*) as count from outbox');
+    behind += Number(log?.count) - Number(applied?.position);
   }
   return Number(sagas?.count) + behind;
 }
@@ -132,11 +132,11 @@ async function expectStock(stack: Stack): Promise<void> {
 
 async function expectWholeLedgers(stack: Stack): Promise<void> {
   for (const service of ['users', 'products', 'orders'] as const) {
-    const [ledger] = await stack.query<{ count: number; first: number; last: number }>(
+    const [log] = await stack.query<{ count: number; first: number; last: number }>(
       service,
       'select count(*)::int as count, min(position)::int as first, max(position)::int as last from outbox',
     );
-    expect(ledger).toEqual({ count: ledger?.last, first: 1, last: ledger?.last });
+    expect(log).toEqual({ count: log?.last, first: 1, last: log?.last });
   }
 }
 
@@ -167,7 +167,7 @@ async function expectRebuiltEqual(stack: Stack): Promise<void> {
   expect(await readModels()).toEqual(live);
 }
 
-/** As an operator asks: copies, money and stock. */
+/** Verifies copies, money and stock with the operator's command. */
 async function expectVerified({ databaseUrls, urls, internalSecret }: Stack): Promise<void> {
   const verify = runProgram('cli/bin/tributary.mjs', ['verify'], {
     USERS_URL: urls.users,

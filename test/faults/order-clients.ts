@@ -5,12 +5,12 @@ import { Random } from '../harness/random.ts';
 const FINAL = new Set(['CONFIRMED', 'REJECTED', 'CANCELLED']);
 const PLACE =
   'mutation ($input: PlaceOrderInput!, $key: ID!) { placeOrder(input: $input, idempotencyKey: $key) { id status } }';
-/** How long a client that waits for a final status asks again, before it leaves and looks later. */
+/** How long a client polls for a final status before it leaves and checks later. */
 const PATIENCE_MS = 15_000;
 /** How long a client repeats a request that is not answered. */
 const INSIST_MS = 240_000;
 
-/** What a client knows of an order that it placed. */
+/** An order as the client that placed it has seen it. */
 export interface ClientOrder {
   readonly key: string;
   id: string | null;
@@ -31,7 +31,7 @@ export interface Shop {
   readonly products: readonly string[];
 }
 
-/** Clients that place orders until there are enough, repeat what was not answered, and remember what they were told. */
+/** Clients that place orders until there are enough, repeat what was not answered, and record the responses. */
 export class OrderClients {
   readonly orders: ClientOrder[] = [];
   /** How many orders are done with, as far as their client is concerned. */
@@ -50,7 +50,7 @@ export class OrderClients {
   }
 
   /**
-   * Resolves when so many orders were placed, or it was stopped, and every order that was begun was answered.
+   * Resolves when `orders` orders were placed, or it was stopped, and every order that was begun was answered.
    *
    * @param clients how many at the same time
    * @param restMs how long a client rests after an order
@@ -180,7 +180,7 @@ export class OrderClients {
   }
 }
 
-/** Remembers what the client was told of its order. */
+/** Records the response that the client got for its order. */
 function note(order: ClientOrder, { id, status }: { readonly id: string; readonly status: string }): void {
   if (order.id !== null && order.id !== id) {
     throw new Error(`The key ${order.key} stands for two orders: ${order.id} and ${id}.`);

@@ -2,7 +2,7 @@ import type { FaultStack, Program, ProgramName } from '../harness/fault-stack.ts
 
 /** A copy that is further behind is not healthy. */
 const MAX_LAG_SECONDS = 1;
-/** What is cached of a service that was not heard of for longer is not served. */
+/** A gateway serves nothing from its cache of a service whose last message is older. */
 const MAX_SOURCE_AGE_SECONDS = 1.5;
 
 /** One value of a Prometheus metric. */
@@ -74,8 +74,8 @@ function problemOfSample({ metric, labels, value }: Sample): string | null {
   return isWrong ? `${metric}{${labels}} is ${value}` : null;
 }
 
-/** A gateway caches nothing of a service that it never heard of. */
+/** A gateway caches nothing of a service before its first message. */
 function problemOfSources(metrics: readonly Sample[]): string | null {
-  const heard = metrics.filter(({ metric }) => metric === 'gateway_cache_source_age_seconds').length;
-  return heard === 3 ? null : `hears of ${heard} of 3 services`;
+  const sources = metrics.filter(({ metric }) => metric === 'gateway_cache_source_age_seconds').length;
+  return sources === 3 ? null : `receives messages of ${sources} of 3 services`;
 }

@@ -15,7 +15,7 @@ import { haveNats, startNats } from '../harness/nats.ts';
 import { startTcpProxy, type TcpProxy, through } from '../harness/tcp-proxy.ts';
 import { until } from '../harness/until.ts';
 
-// A copy, or a cached entry, is never said to be fresher than it can be: not when its owner's word takes long, not when clocks differ.
+// The reported age of a copy or a cached entry is never too low: not when the owner's messages are slow, not when clocks differ.
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -55,9 +55,9 @@ const CHANGE = 'mutation Test($id: ID!) { change(id: $id) { version } }';
 const SHELF = 'query Test($id: ID!) { shelf(id: $id) { item { version } } }';
 
 /**
- * Changes an item again and again and asks for the copy all the time.
+ * Changes an item repeatedly, and reads the copy all the time.
  *
- * @returns the answers that said that the copy was fresher than it was, by more than is allowed
+ * @returns the responses whose age of the copy was too low, by more than is allowed
  */
 async function wrongAges(
   itemsUrl: string,
@@ -140,7 +140,7 @@ test("an owner's clock that is ahead makes no copy look fresher than it is", asy
     (positions) => (readPositions(positions).get('items')?.ageMs ?? 1000) < 250,
   );
   link.link.delayMs = 300;
-  // What the fastest message took cannot be told from a difference of the clocks.
+  // The delay of the fastest message cannot be distinguished from an offset of the clocks.
   expect(await wrongAges(owner.url, shelves.url, committedAt, { changes: 150, allowedMs: 150 })).toEqual([]);
 });
 

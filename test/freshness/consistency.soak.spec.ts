@@ -16,7 +16,7 @@ import { haveRedis, startRedis, type TestRedis } from '../harness/redis.ts';
 import { startTcpProxy, type TcpProxy, through } from '../harness/tcp-proxy.ts';
 import { until } from '../harness/until.ts';
 
-// Clients read and write through two gateways that share a Redis and hear of changes over NATS. Each gateway has an instance of each
+// Clients read and write through two gateways that share a Redis and receive invalidations over NATS. Each gateway has an instance of each
 // service of its own, with the real outbox, relay, consumer and position headers on PostgreSQL. Everything between these is slow, and
 // is held up, cut and killed now and then. FRESHNESS_OPERATIONS is how many operations; FRESHNESS_SEED repeats what is chosen (not how it
 // interleaves).
@@ -164,8 +164,8 @@ interface Reading {
   readonly version: number;
   /** By `performance.now()`. */
   readonly startedAt: number;
-  /** The last event that the gateway had heard of. */
-  readonly heard: number;
+  /** The gateway's watermark. */
+  readonly watermark: number;
   /** The version that the session has written; 0: none. */
   readonly own: number;
   readonly boundMs: number | null;
@@ -190,7 +190,7 @@ async function post(url: string, body: unknown, headers: Record<string, string>)
 class Violations {
   readonly #found = new Map<string, string[]>();
 
-  add(kind: 'own response' | 'heard of' | 'session' | 'bound', what: string): void {
+  add(kind: 'own response' | 'watermark' | 'session' | 'bound', what: string): void {
     this.#found.set(kind, [...(this.#found.get(kind) ?? []), what]);
   }
 
@@ -223,7 +223,7 @@ test.skipIf(!needed)(
     const start = () => startNode(random, databases, nats, redis, onCommit);
     const nodes = [await start(), await start()];
     const proxies = nodes.flatMap(proxiesOf);
-    // Both gateways hear of both services: from now on they keep what they read.
+    // Both gateways receive invalidations of both services: from now on they cache what they read.
     await until(
       () => Promise.all(nodes.map(async ({ url }) => (await fetch(`${url}/metrics`)).text())),
       (metrics) =>
@@ -271,7 +271,7 @@ test.skipIf(!needed)(
         const used = session !== null && random.next() < 0.6 ? session : null;
         const boundMs = random.next() < 0.4 ? random.pick(BOUNDS_MS) : null;
         const before = {
-          heard: node.gateway.watermark('items'),
+          watermark: node.gateway.watermark('items'),
           own: used?.versions.get(id) ?? 0,
           startedAt: performance.now(),
         };
@@ -334,7 +334,7 @@ test.skipIf(!needed)(
         if (nats.pid) process.kill(nats.pid, 'SIGCONT');
       },
     ];
-    /** Breaks one thing after the other, and mends it. */
+    /** Breaks one thing after the other, and repairs it. */
     const trouble = async () => {
       for (let next = BREAK_EVERY; next < OPERATIONS; next += BREAK_EVERY) {
         await until(
@@ -362,10 +362,10 @@ test.skipIf(!needed)(
     }
 
     const versionAt = versionsByPosition(changes);
-    for (const { operationName, id, version, startedAt, heard, own, boundMs } of readings) {
+    for (const { operationName, id, version, startedAt, watermark, own, boundMs } of readings) {
       const what = `${operationName} of ${id}: version ${version}`;
-      const known = versionAt(id, heard);
-      if (version < known) violations.add('heard of', `${what}, and ${known} was heard of before`);
+      const invalidated = versionAt(id, watermark);
+      if (version < invalidated) violations.add('watermark', `${what}, and the watermark includes ${invalidated}`);
       if (version < own) violations.add('session', `${what}, and the session wrote ${own}`);
       const staleMs = startedAt - (committedAt.get(id)?.[version + 1] ?? Number.POSITIVE_INFINITY);
       if (boundMs !== null && staleMs > boundMs)
@@ -380,7 +380,7 @@ test.skipIf(!needed)(
   },
 );
 
-/** @returns the newest version of an item that events up to a position tell of */
+/** @returns the newest version of an item in the events up to a position */
 function versionsByPosition(changes: readonly { position: number; id: string; version: number }[]) {
   const byItem = new Map<string, { position: number; version: number }[]>();
   for (const { id, ...change } of changes) byItem.set(id, [...(byItem.get(id) ?? []), change]);

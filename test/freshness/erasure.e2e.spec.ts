@@ -68,7 +68,7 @@ async function start() {
       return { ...started, connection };
     },
     /** All that Redis holds, and for how long. */
-    async kept(): Promise<string> {
+    async stored(): Promise<string> {
       const values = await Promise.all(
         (await client.keys('*')).map((key) => client.get(key).then((value) => `${key}: ${value}`)),
       );
@@ -83,16 +83,16 @@ const ONE = 'query One($id: ID!) { user(id: $id) { name } }';
 const ALL = 'query All { users { name } }';
 
 /** Reads until the answers are in the caches of the gateway and in Redis. */
-async function warm({ url }: TestGateway, { subgraph, say, position, kept }: Started) {
+async function warm({ url }: TestGateway, { subgraph, say, position, stored }: Started) {
   await until(
     async () => {
       const before = subgraph.requests.length;
       for (const id of Object.keys(NAMES)) await ask(url, ONE, { id });
       await ask(url, ALL);
       if (subgraph.requests.length > before) return false;
-      const text = await kept();
+      const text = await stored();
       if (text.includes('Claire Gute') && text.includes('Darrin')) return true;
-      // Redis was busy when it should have taken them: they are read anew.
+      // Redis was busy when the gateway wrote them: they are read again.
       say([{ position: position() + 1, entities: Object.keys(NAMES).map((id) => `User:${id}`) }]);
       return false;
     },
@@ -103,7 +103,7 @@ async function warm({ url }: TestGateway, { subgraph, say, position, kept }: Sta
 /** How many bytes a gateway holds in memory. */
 const bytes = ({ metric }: TestGateway) => metric(/^gateway_cache_bytes/).then((value) => value ?? -1);
 
-const gone = ({ kept }: Started) => until(kept, (text) => !text.includes('Claire'), GONE_WITHIN_MS);
+const gone = ({ stored }: Started) => until(stored, (text) => !text.includes('Claire'), GONE_WITHIN_MS);
 
 test.skipIf(!needed)(`what was erased is gone from memory and from Redis, and the rest stays${without}`, async () => {
   const graph = await start();
@@ -126,10 +126,10 @@ test.skipIf(!needed)(`what was erased is gone from memory and from Redis, and th
   expect(JSON.stringify(running.logs)).not.toContain('Claire');
 });
 
-test.skipIf(!needed)(`what was read before an erasure, and comes after it, is not kept${without}`, async () => {
+test.skipIf(!needed)(`what was read before an erasure, and arrives after it, is not cached${without}`, async () => {
   const graph = await start();
   const running = await graph.gateway();
-  // It has heard of the source: what it reads is kept.
+  // It has received invalidations of the source: what it reads is cached.
   await until(
     () => running.metric(/^gateway_cache_source_age_seconds/),
     (age) => age !== undefined,
@@ -148,15 +148,15 @@ test.skipIf(!needed)(`what was read before an erasure, and comes after it, is no
   );
   graph.subgraph.answer();
   expect((await late).data.user.name).toBe('Claire Gute');
-  // Whatever it left behind would be there by now: what was read after it is.
+  // If the late response had been cached, it would be there by now: what was read after it is.
   await until(
     async () => {
       await ask(running.url, ONE, { id: 'u2' });
-      return graph.kept();
+      return graph.stored();
     },
     (text) => text.includes('Darrin'),
   );
-  expect(await graph.kept()).not.toContain('Claire');
+  expect(await graph.stored()).not.toContain('Claire');
 });
 
 test.skipIf(!needed)(`what was erased while no gateway ran is gone soon after one starts${without}`, async () => {
@@ -165,13 +165,13 @@ test.skipIf(!needed)(`what was erased while no gateway ran is gone soon after on
   await warm(first, graph);
   await first.gateway.close();
   graph.erase('u1');
-  expect(await graph.kept()).toContain('Claire');
+  expect(await graph.stored()).toContain('Claire');
   await graph.gateway();
   await gone(graph);
 });
 
 test.skipIf(!needed)(
-  `a gateway that starts leaves what another one has kept up to date${without}`,
+  `a gateway that starts leaves what another one has updated${without}`,
   { timeout: 60_000 },
   async () => {
     const graph = await start();
@@ -180,10 +180,10 @@ test.skipIf(!needed)(
     graph.erase('u1');
     await gone(graph);
     await until(
-      () => graph.kept(),
+      () => graph.stored(),
       (text) => text.includes(`users: ${graph.position()}`),
     );
-    const kept = (await graph.kept()).split('Darrin').length;
+    const entries = (await graph.stored()).split('Darrin').length;
     const second = await graph.gateway();
     // It looks three times, a second apart.
     const startedAt = performance.now();
@@ -191,13 +191,13 @@ test.skipIf(!needed)(
       async () => performance.now() - startedAt,
       (passed) => passed > 4000,
     );
-    expect((await graph.kept()).split('Darrin')).toHaveLength(kept);
+    expect((await graph.stored()).split('Darrin')).toHaveLength(entries);
     expect(second.logs.filter(({ level }) => level > 30)).toEqual([]);
   },
 );
 
 test.skipIf(!needed)(
-  `what was erased while a gateway was cut off is gone soon after it hears again${without}`,
+  `what was erased while a gateway was cut off is gone soon after it is reconnected${without}`,
   async () => {
     const graph = await start();
     const running = await graph.gateway();
@@ -210,7 +210,7 @@ test.skipIf(!needed)(
       async () => running.connection.lose(),
       (invalidations) => invalidations.some(({ touched }) => touched.length > 0),
     );
-    expect(await graph.kept()).toContain('Claire');
+    expect(await graph.stored()).toContain('Claire');
     running.connection.resume();
     await gone(graph);
     await until(

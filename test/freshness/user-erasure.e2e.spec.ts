@@ -20,12 +20,12 @@ test.skipIf(!needed)(
       await graph.stop();
       await redis.kill();
     });
-    const kept = async () => {
+    const stored = async () => {
       const keys = (await client.keys('*')).filter((key) => !key.endsWith(':lease'));
       return keys.length === 0 ? [] : await client.mget(keys);
     };
-    const holding = async () => (await kept()).filter((value) => value?.includes(NAME)).length;
-    // As the owner has it, and as an order shows it from its copy. Each attempt asks for it under another name.
+    const holding = async () => (await stored()).filter((value) => value?.includes(NAME)).length;
+    // As the owner has it, and as an order shows it from its copy. Each attempt uses another alias.
     let attempts = 0;
     await until(
       async () => {

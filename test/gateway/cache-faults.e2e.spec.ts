@@ -105,16 +105,16 @@ test.skipIf(!needed)(
       );
       expect(await failures(), what).toBeGreaterThan(before);
       for (let i = 0; i < 20; i++) await read();
-      const told = () => logs.filter(({ msg }) => msg.startsWith('Redis'));
-      expect(told(), what).toMatchObject([{ level: 40, cause: expect.any(String) }]);
+      const logged = () => logs.filter(({ msg }) => msg.startsWith('Redis'));
+      expect(logged(), what).toMatchObject([{ level: 40, cause: expect.any(String) }]);
       await end(client, redis);
       await until(
-        async () => told(),
+        async () => logged(),
         (lines) => lines.length === 2,
       );
       expect((await readiness()).body.degraded?.Redis, what).toBeUndefined();
       expect(
-        told().map(({ level }) => level),
+        logged().map(({ level }) => level),
         what,
       ).toEqual([40, 30]);
     });
@@ -169,7 +169,7 @@ test.skipIf(!needed)(
 );
 
 test.skipIf(!needed)(
-  `what is large is kept in memory alone, and an erasure goes through what is large in Redis all the same${without}`,
+  `a large entry is cached in memory only, and an erasure still searches large entries in Redis${without}`,
   { timeout: 60_000 },
   async () => {
     const { bus, client, clock, items, read, url } = await start();
@@ -229,7 +229,7 @@ test.skipIf(!needed)(
 );
 
 test.skipIf(!needed)(
-  `a source of which nothing is cached is told at /health/ready, and logged once${without}`,
+  `a source of which nothing is cached is reported at /health/ready, and logged once${without}`,
   { timeout: 60_000 },
   async () => {
     const faults: [reason: RegExp, begin: (clock: { aheadMs: number; speaks: boolean }) => void][] = [

@@ -13,7 +13,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Whether the gateway asks on its own. */
+/** Whether the gateway sends it by itself. */
 const isPoll = (query: string) => /_service|^\{ ?__typename/.test(query);
 
 async function closesSoon({ gateway: running, logs }: TestGateway): Promise<void> {

@@ -24,7 +24,7 @@ function path(): string {
 }
 
 describe('a gateway that starts while a subgraph is down', () => {
-  test('serves the supergraph that it served last, says so, and goes on with the subgraph when that is back', async () => {
+  test('serves the supergraph that it served last, reports it, and continues with the subgraph when that is back', async () => {
     const { a, b } = await pair();
     const env = { SUPERGRAPH_FALLBACK: path() };
     const first = await gatewayOver({ a, b }, env);
@@ -204,7 +204,7 @@ describe('a gateway that starts while a subgraph is down', () => {
     const first = await gatewayOver({ a, b }, env);
     const text = await until(
       async () => readFileSync(env.SUPERGRAPH_FALLBACK, { encoding: 'utf8', flag: 'a+' }),
-      (kept) => kept.length > 0,
+      (stored) => stored.length > 0,
     );
     await first.gateway.close();
     await b.down();

@@ -21,9 +21,9 @@ export function askOnce(url: string, agent: Agent | false): Promise<string> {
   });
 }
 
-/** Clients that ask all the time until they are stopped: some keep their connections, some make a new one each time. */
+/** Clients that send requests until they are stopped: some keep their connections alive, some open one for each request. */
 export function startClients(url: string) {
-  const kept = new Agent({ keepAlive: true, maxSockets: 8 });
+  const keepAliveAgent = new Agent({ keepAlive: true, maxSockets: 8 });
   const answers = new Map<string, number>();
   let stopped = false;
   const client = async (agent: Agent | false) => {
@@ -32,7 +32,11 @@ export function startClients(url: string) {
       answers.set(answer, (answers.get(answer) ?? 0) + 1);
     }
   };
-  const clients = Promise.all([...Array.from({ length: 8 }, () => client(kept)), client(false), client(false)]);
+  const clients = Promise.all([
+    ...Array.from({ length: 8 }, () => client(keepAliveAgent)),
+    client(false),
+    client(false),
+  ]);
   const count = () => [...answers.values()].reduce((all, n) => all + n, 0);
   return {
     count,
@@ -40,7 +44,7 @@ export function startClients(url: string) {
     async stop() {
       stopped = true;
       await clients;
-      kept.destroy();
+      keepAliveAgent.destroy();
       return answers;
     },
     async more(n: number) {

@@ -9,7 +9,7 @@ export interface Link {
   delayMs: number;
 }
 
-/** One process's connection to a bus within this process, whose end positions and invalidations a test can delay, hold and release one by one. */
+/** One process's connection to a bus within this process, whose end positions and invalidations a test can delay, hold and let go one by one. */
 export class ControlledBus implements EventBus {
   readonly #bus: InProcessBus;
   readonly link: Link = { aheadMs: 0, delayMs: 0 };
@@ -19,12 +19,12 @@ export class ControlledBus implements EventBus {
     this.#bus = bus;
   }
 
-  /** Holds every further invalidation until it is released. */
+  /** From now on no invalidation is delivered here until it is released. */
   hold(): void {
     this.#held ??= [];
   }
 
-  /** Delivers the oldest held message. @returns it, if there was one */
+  /** Delivers the next held message. @returns the message, if there was one */
   letGo(): Invalidations | undefined {
     const next = this.#held?.shift();
     next?.deliver();
@@ -36,7 +36,7 @@ export class ControlledBus implements EventBus {
     return (this.#held?.splice(0) ?? []).map(({ invalidations }) => invalidations);
   }
 
-  /** Delivers the held messages, and holds no further ones. */
+  /** Delivers what is held, and holds nothing more. */
   resume(): void {
     const held = this.#held ?? [];
     this.#held = null;
@@ -58,7 +58,7 @@ export class ControlledBus implements EventBus {
   ): Promise<() => Promise<void>> {
     return this.#bus.subscribe(source, consumer, {
       onEvents,
-      onEndPosition: (position) => this.#carry<EndPosition>(position, onEndPosition),
+      onEndPosition: (end) => this.#carry<EndPosition>(end, onEndPosition),
     });
   }
 
@@ -73,15 +73,15 @@ export class ControlledBus implements EventBus {
     });
   }
 
-  /** The bus itself is closed by who made it. */
+  /** Leaves the bus open: its creator closes it. */
   async close(): Promise<void> {
     this.#held = null;
   }
 
-  #carry<T extends { readonly at: number }>(message: T, deliver: (message: T) => void): void {
+  #carry<T extends { readonly at: number }>(message: T, onMessage: (message: T) => void): void {
     const { aheadMs, delayMs } = this.link;
     const late = { ...message, at: message.at > 0 ? message.at + aheadMs : 0 };
-    if (delayMs === 0) deliver(late);
-    else setTimeout(() => deliver(late), delayMs);
+    if (delayMs === 0) onMessage(late);
+    else setTimeout(() => onMessage(late), delayMs);
   }
 }

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 
-/** A DNS server that knows a few names, as that of a network of containers does. */
+/** A DNS server with a few names, like that of a network of containers. */
 export interface TestDns {
   readonly port: number;
   /** The IPv4 addresses of each name; may be changed while it runs. */
@@ -33,12 +33,12 @@ function answer(query: Buffer, addresses: ReadonlyMap<string, readonly string[]>
   }
   const type = query.readUInt16BE(at + 1);
   const question = query.subarray(HEADER_BYTES, at + 5);
-  const known = addresses.get(labels.join('.'));
-  const found = type === A ? (known ?? []) : [];
+  const listed = addresses.get(labels.join('.'));
+  const found = type === A ? (listed ?? []) : [];
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt16BE(query.readUInt16BE(0), 0);
   // An answer, with authority; "no such name" where there is none.
-  header.writeUInt16BE(known ? 0x8580 : 0x8583, 2);
+  header.writeUInt16BE(listed ? 0x8580 : 0x8583, 2);
   header.writeUInt16BE(1, 4);
   header.writeUInt16BE(found.length, 6);
   const records = found.map((address) => {

@@ -66,7 +66,7 @@ export interface FaultStack {
   readonly gateways: readonly string[];
   readonly urls: Readonly<Record<ServiceName, string>>;
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
-  /** Lets one read the services' event logs, where they want it. */
+  /** The secret that the services require for their event logs, if any. */
   readonly internalSecret?: string | undefined;
   query<Row>(service: ServiceName, sql: string, values?: unknown[]): Promise<Row[]>;
   stop(): Promise<void>;

@@ -9,7 +9,7 @@ import { definition as users } from '@tributary/users';
 import type { TestProject } from 'vitest/node';
 
 const PASSWORD = 'tests-only';
-/** Set: a binary that a test wants and that is missing is a failure, not something left out. */
+/** Set: a missing binary that a test needs fails the run; otherwise the test is skipped. */
 const REQUIRE_SERVICES = process.env.REQUIRE_SERVICES === '1';
 
 declare module 'vitest' {

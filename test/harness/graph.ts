@@ -55,7 +55,7 @@ export async function startGraph({
   const statements: TestGraph['statements'] = { users: [], products: [], orders: [] };
   const record = (service: ServiceName) => (query: CompiledQuery) => statements[service].push(query);
   const bus = givenBus ?? new InProcessBus();
-  // The others want to know where orders will be before it is there.
+  // The other services need the URL of orders before it starts.
   const ordersPort = await freePort();
   const ORDERS_URL = `http://localhost:${ordersPort}`;
   const usersService = await userService.create(

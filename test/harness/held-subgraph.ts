@@ -23,7 +23,7 @@ export interface HeldSubgraph {
   stop(): Promise<void>;
 }
 
-/** @param resolvers told when a request comes, not when it is answered */
+/** @param resolvers called when a request arrives, not when it is answered */
 export async function startHeldSubgraph(sdl: string, resolvers: Record<string, unknown>): Promise<HeldSubgraph> {
   const schema = buildSubgraphSchema({ typeDefs: parse(LINK + sdl), resolvers: resolvers as never });
   const requests: string[] = [];

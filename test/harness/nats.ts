@@ -22,7 +22,7 @@ export interface TestNats {
   readonly monitorUrl: string;
   /** The process number of the server, while it runs. */
   readonly pid: number | undefined;
-  /** @param args in place of `-js`: a login that it asks for, or no JetStream; then it is waited for until it takes connections */
+  /** @param args in place of `-js`: a login that it requires, or no JetStream; resolves when it accepts connections */
   start(args?: readonly string[]): Promise<void>;
   /** kill -9 */
   kill(): Promise<void>;

@@ -28,20 +28,20 @@ export function runProgram(entry: string, args: readonly string[] = [], env: Nod
   });
   let output = '';
   const listeners = new Set<() => void>();
-  const tell = () => {
+  const notify = () => {
     for (const listener of listeners) listener();
   };
-  const hear = (chunk: Buffer) => {
+  const append = (chunk: Buffer) => {
     output += chunk;
-    tell();
+    notify();
   };
-  child.stdout?.on('data', hear);
-  child.stderr?.on('data', hear);
+  child.stdout?.on('data', append);
+  child.stderr?.on('data', append);
   let over = false;
   const ended = new Promise<number | NodeJS.Signals | null>((resolve) =>
     child.once('close', (status, signal) => {
       over = true;
-      tell();
+      notify();
       resolve(signal ?? status);
     }),
   );

@@ -4,7 +4,7 @@ import { createServer, connect as openSocket, type Socket } from 'node:net';
 /** Carries TCP connections to a server, and can make them slow, hold them up, cut them and swallow what they carry. */
 export interface TcpProxy {
   readonly port: number;
-  /** How many milliseconds the next piece of data takes, either way; pieces of a connection stay in order. */
+  /** How many milliseconds the next chunk of data takes, either way; chunks of a connection stay in order. */
   delay: () => number;
   /** Lets nothing through until it is resumed. */
   pause(): void;
@@ -12,11 +12,11 @@ export interface TcpProxy {
   /** Breaks every connection; new ones are taken. */
   cut(): void;
   /**
-   * Carries nothing any more over the connections that exist, and tells neither side, as a firewall does that lost its state.
+   * Carries nothing any more over the connections that exist, and closes neither side, as a firewall does that lost its state.
    * New ones work.
    */
   swallow(): void;
-  /** The server gives up on the connections that were swallowed and ends them; the client still hears nothing. */
+  /** The server gives up on the connections that were swallowed and ends them; the client still receives nothing. */
   endSwallowed(): void;
   /** Breaks every connection; new ones go to another port of the same host. */
   redirect(port: number): void;
@@ -34,7 +34,7 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
 
   const carry = (from: Socket, to: Socket) => {
     let last = 0;
-    // What waits for its time, oldest first. Timers may fire late or out of order; pieces stay in order.
+    // What waits for its time, oldest first. Timers may fire late or out of order; chunks stay in order.
     const waiting: (() => void)[] = [];
     const release = () => {
       const send = waiting.shift();
@@ -49,7 +49,7 @@ export async function startTcpProxy(host: string, port: number, delay: () => num
       if (last <= now && waiting.length === 1) release();
       else setTimeout(release, last - now);
     };
-    from.on('data', (piece) => later(() => !swallowed.has(from) && void to.write(piece)));
+    from.on('data', (chunk) => later(() => !swallowed.has(from) && void to.write(chunk)));
     from.on('end', () => later(() => !swallowed.has(from) && void to.end()));
     from.on('error', () => !swallowed.has(from) && to.destroy());
     from.on('close', () => {

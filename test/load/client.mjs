@@ -1,10 +1,10 @@
-// The load: clients that wait for each answer (closed loop), or requests that come at a rate, whoever is still waited for (open loop).
+// The load: clients that wait for each answer (closed loop), or requests at a fixed rate, however many are still waiting (open loop).
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const TIMEOUT_MS = 15_000;
-/** Requests under way at most in the open loop; what would come beyond is counted as dropped. */
-const MAX_UNDER_WAY = 2000;
+/** Most requests in flight in the open loop; those beyond are counted as dropped. */
+const MAX_IN_FLIGHT = 2000;
 
 export class Load {
   /** Of every request: when it began, how long it took, whether it failed, in milliseconds since the load began. */
@@ -39,7 +39,7 @@ export class Load {
       if (due > begun + ms) break;
       const wait = due - performance.now();
       if (wait > 1) await sleep(wait);
-      if (pending.size >= MAX_UNDER_WAY) this.dropped += 1;
+      if (pending.size >= MAX_IN_FLIGHT) this.dropped += 1;
       else {
         // From when it was due: a late start is waiting, too.
         const one = this.#one(due).finally(() => pending.delete(one));
@@ -70,9 +70,9 @@ export class Load {
     const tookMs = performance.now() - begun;
     this.samples.push({ at: begun - this.startedAt, tookMs, failed: code !== null });
     if (code !== null) this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
-    const known = this.byOperation.get(name) ?? [];
-    known.push(tookMs);
-    this.byOperation.set(name, known);
+    const times = this.byOperation.get(name) ?? [];
+    times.push(tookMs);
+    this.byOperation.set(name, times);
   }
 }
 

@@ -25,10 +25,10 @@ const HELP = `Puts a running stack under load, and says how it does. Start one f
   --scenario NAME
 ${names.join('\n')}
   --duration S     seconds of load, after two of warming up
-  --clients N      so many clients, each waits for its answer (the default: 32)
-  --rate N         so many requests a second, however long answers take
+  --clients N      number of clients, each waits for its response (the default: 32)
+  --rate N         requests per second, however long responses take
   --ramp           more and more clients, five seconds each, until more of them gain nothing
-  --url URL        the gateway; the services' figures are read from this machine's usual ports, or from
+  --url URL        the gateway; the services' metrics are read from this machine's usual ports, or from
   --services URLS  with commas
   --report FILE    the report with its charts (load-report.html)
   --allow-remote   the target may be another machine than this one
@@ -138,26 +138,26 @@ function report(load, seconds, before, after) {
   const count = times.length;
   const gained = (figure) =>
     after[figure] === null || before[figure] === null ? null : after[figure] - before[figure];
-  const per = (figure) => (gained(figure) === null ? 'not known' : (gained(figure) / count).toFixed(2));
+  const per = (figure) => (gained(figure) === null ? 'unknown' : (gained(figure) / count).toFixed(2));
   const looked = (gained('hits') ?? 0) + (gained('misses') ?? 0);
   const errors = [...load.errors].map(([code, many]) => `${code} ${many}`).join(', ') || 'none';
   const summary = [
     ['figure', ''],
     [
       'requests',
-      `${count}${load.dropped > 0 ? `, and ${load.dropped} that were not sent: too many were under way` : ''}`,
+      `${count}${load.dropped > 0 ? `, and ${load.dropped} that were not sent: too many were in flight` : ''}`,
     ],
     ['requests/s', (count / seconds).toFixed(1)],
     ['p50, p95, p99', [0.5, 0.95, 0.99].map((share) => ms(percentile(times, share))).join(', ')],
     ['errors', errors],
-    ['requests that the gateway counted', gained('requests') ?? 'not known'],
+    ['requests that the gateway counted', gained('requests') ?? 'unknown'],
     ['fetches from services, a request', per('fetches')],
     ['SQL statements, a request', per('statements')],
     [
       'from the cache',
       looked === 0 ? 'nothing was looked for' : `${((100 * gained('hits')) / looked).toFixed(1)} % of ${looked}`,
     ],
-    ['copies behind their owners', after.lagSeconds === null ? 'not known' : `${after.lagSeconds.toFixed(1)} s`],
+    ['copies behind their owners', after.lagSeconds === null ? 'unknown' : `${after.lagSeconds.toFixed(1)} s`],
   ];
   const operations = [
     ['operation', 'requests', 'p50', 'p95', 'p99'],
@@ -206,7 +206,7 @@ function readUrl(name, text) {
   return refuse(`${name}: expected a URL such as http://localhost:4000; got ${JSON.stringify(text)}`);
 }
 
-/** Better known before the load than after it. */
+/** Fails before the load, not after it. */
 function refuseUnwritableReport() {
   try {
     accessSync(`${dirname(resolve(options.report))}/`, constants.W_OK);

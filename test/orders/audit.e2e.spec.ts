@@ -127,7 +127,7 @@ test('a service audits by itself, and reports what it found last', async () => {
   }
 });
 
-/** Holds a table so that nobody reads it, until the function that it returns is called. */
+/** Locks a table against all reads, until the function that it returns is called. */
 async function hold(databaseUrl: string, table: string): Promise<() => Promise<void>> {
   const client = new pg.Client(databaseUrl);
   await client.connect();
@@ -135,7 +135,7 @@ async function hold(databaseUrl: string, table: string): Promise<() => Promise<v
   return () => client.end();
 }
 
-/** Waits until so many statements wait for the table, and returns the sessions that they run in. */
+/** Waits until `count` statements wait for the table. @returns the sessions that they run in */
 const waitingFor = (service: ServiceName, table: string, count: number, databases = graph.databases) =>
   until(
     () =>
@@ -216,7 +216,7 @@ describe('comparing with large tables', () => {
     expect(status).toBe(1);
   });
 
-  test('a service that audits by itself says that a part failed', async () => {
+  test('a service that audits at intervals reports that a part failed', async () => {
     const scheduled = await startGraph({ ordersEnv: { VERIFY_INTERVAL: '50ms' } });
     const metric = async (name: string) =>
       new RegExp(`^${name}\\{.*\\} (\\d+)`, 'm').exec(
@@ -266,7 +266,7 @@ test('orders in progress do not hide later findings', async () => {
     'orders',
     `with orders as (
        insert into orders_read select new.* from orders_read as model, generate_series(1, 1100) as n,
-         jsonb_populate_record(model, jsonb_build_object('id', ' under way ' || n, 'number', 'UW-' || n)) as new
+         jsonb_populate_record(model, jsonb_build_object('id', ' in progress ' || n, 'number', 'UW-' || n)) as new
        where model.id = $1 returning id
      )
      insert into placement_sagas select new.* from placement_sagas as model, orders,
@@ -280,13 +280,13 @@ test('orders in progress do not hide later findings', async () => {
       { check: 'payments against orders', id },
     ]);
   } finally {
-    await sql('orders', "delete from placement_sagas where order_id like ' under way %'");
-    await sql('orders', "delete from orders_read where id like ' under way %'");
+    await sql('orders', "delete from placement_sagas where order_id like ' in progress %'");
+    await sql('orders', "delete from orders_read where id like ' in progress %'");
     await sql('orders', 'update orders_read set total = 10.00 where id = $1', [id]);
   }
 });
 
-test('a stranger cannot ask for an audit, nor look up aggregates, where there is a secret', async () => {
+test('without the secret of the services, a client cannot run an audit or read aggregates', async () => {
   const INTERNAL_SECRET = 'a secret of sixteen characters';
   const env = { INTERNAL_SECRET };
   const guarded = await startGraph({ usersEnv: env, ordersEnv: env, productsEnv: env });

@@ -115,11 +115,11 @@ async function deliverAgain(orderId: string, type: string, times: number): Promi
 }
 
 async function applied(service: 'users' | 'products'): Promise<void> {
-  const [ledger] = await graph.databases.query('orders', 'select count(*)::int as count from outbox');
+  const [events] = await graph.databases.query('orders', 'select count(*)::int as count from outbox');
   await until(
     async () =>
       ((await (await fetch(`${graph.urls[service]}/copies`)).json()) as Record<string, { position: number }>).orders,
-    (orders) => (orders?.position ?? 0) >= Number(ledger?.count),
+    (orders) => (orders?.position ?? 0) >= Number(events?.count),
   );
 }
 
@@ -255,7 +255,7 @@ describe('a compensation that keeps failing', () => {
     expect(await metric('sagas_stuck')).toBe('1');
     expect(await metric('sagas_open')).toBe('1');
     expect((await look(id)).status).toBe('PENDING');
-    // An operator knows the order by the number that its customer names.
+    // An operator finds the order by the number that its customer gives.
     const { number } = (await graph.ask('query Number($id: ID!) { order(id: $id) { number } }', { id })).data.order;
     expect(number).toMatch(/^TR-\d{4}-\d{6}$/);
     const listed = await sagas('list');

@@ -9,7 +9,7 @@ import { isAlive, type RunningProgram, runProgram } from '../harness/process.ts'
 import { startTcpProxy, type TcpProxy, through } from '../harness/tcp-proxy.ts';
 import { until } from '../harness/until.ts';
 
-// Every program ends within 5 s of SIGTERM, besides SHUTDOWN_DELAY and requests under way, whatever hangs.
+// Every program ends within 5 s of SIGTERM, besides SHUTDOWN_DELAY and requests in flight, whatever hangs.
 
 const END_MS = 5000;
 

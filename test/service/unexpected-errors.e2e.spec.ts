@@ -13,10 +13,10 @@ import { until } from '../harness/until.ts';
 
 // What a running program does with an error that none of its code expects.
 
-/** SIGUSR2 rejects a promise that nobody handles; SIGPIPE throws where nobody catches; at SIGWINCH a minute has passed. */
+/** SIGUSR2 causes an unhandled rejection, SIGPIPE an uncaught exception; SIGWINCH advances the monotonic clock by a minute. */
 const FAULTY = preload(`
-  process.on('SIGUSR2', () => { Promise.reject(new Error('nobody handles this')); });
-  process.on('SIGPIPE', () => { throw new Error('nobody catches this'); });
+  process.on('SIGUSR2', () => { Promise.reject(new Error('this is unhandled')); });
+  process.on('SIGPIPE', () => { throw new Error('this is uncaught'); });
   process.on('SIGWINCH', () => { const now = performance.now.bind(performance); performance.now = () => now() + 61_000; });
 `);
 
@@ -63,9 +63,9 @@ const logged = (program: RunningProgram, pattern: RegExp) =>
 test('a rejected promise is logged and counted, and the process continues', async () => {
   const { program, url } = await startUsers();
   program.kill('SIGUSR2');
-  await program.printed(/nobody handles this/);
-  const [line] = logged(program, /nobody handles this/);
-  expect(line).toMatchObject({ level: 50, err: { type: 'Error', message: 'nobody handles this' } });
+  await program.printed(/this is unhandled/);
+  const [line] = logged(program, /this is unhandled/);
+  expect(line).toMatchObject({ level: 50, err: { type: 'Error', message: 'this is unhandled' } });
   expect(line.err.stack).toContain('at process');
   const metrics = await (await fetch(`${url}/metrics`)).text();
   expect(metrics).toMatch(/^unexpected_errors_total\{[^}]*kind="rejection"[^}]*\} 1$/m);
@@ -125,20 +125,20 @@ test('after an exception a process answers its requests and ends with status 1; 
   const { errors } = (await response.json()) as { errors: unknown[] };
   expect(errors).toHaveLength(1);
   expect(await alone.program.ended).toBe(1);
-  expect(logged(alone.program, /nobody catches this/)).toMatchObject([{ level: 60, err: { type: 'Error' } }]);
+  expect(logged(alone.program, /this is uncaught/)).toMatchObject([{ level: 60, err: { type: 'Error' } }]);
 
   // Meanwhile the other was replaced.
   await until(
     async () => pids().length,
     (n) => n === 3,
   );
-  expect(logged(several.program, /nobody catches this/)).toHaveLength(1);
+  expect(logged(several.program, /this is uncaught/)).toHaveLength(1);
   expect((await ask(several.url, '{ users(first: 1) { nodes { id } } }')).errors).toBeUndefined();
 }, 60_000);
 
 test('a process whose log is no longer read still ends after exceptions, and on SIGTERM', async () => {
   const faults = preload(`
-    const fail = () => { throw new Error('nobody catches this'); };
+    const fail = () => { throw new Error('this is uncaught'); };
     process.on('SIGPIPE', () => { for (let i = 0; i < 3; i++) setImmediate(fail); });
   `);
   const [faulty, sound] = await Promise.all([startUsers(faults), startUsers()]);
@@ -149,7 +149,7 @@ test('a process whose log is no longer read still ends after exceptions, and on 
   expect(await sound.program.ended).toBe(0);
 }, 60_000);
 
-/** A POST whose body the test sends, and whose response it reads, as slowly as it wants. */
+/** A POST whose body the test sends, and whose response it reads, as slowly as it chooses. */
 function post(url: string) {
   const sent = request(`${url}/graphql`, {
     method: 'POST',

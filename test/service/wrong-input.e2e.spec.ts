@@ -477,7 +477,7 @@ const ROWS: readonly Row[] = [
   operator('rebuild orders', {}, databaseAway('orders')),
   operator(
     'verify',
-    // A port that Node asks nothing of, so that it is always the first to fail.
+    // `fetch` of Node refuses this port at once, so that it is always the first to fail.
     { USERS_URL: 'http://localhost:1', PRODUCTS_URL: 'http://localhost:1' },
     `it could not be checked how far users has read orders: ${databaseAway('users')}`,
     `it could not be checked how far products has read orders: ${databaseAway('products')}`,

@@ -83,13 +83,13 @@ test('a LISTEN connection that is silent is replaced within seconds', async () =
   const { proxy, direct, url } = await openThroughProxy();
   const db = openDatabase({ url: direct, applicationName: 'test' });
   cleanUps.push(() => db.destroy());
-  const heard: string[] = [];
+  const received: string[] = [];
   let listening = 0;
   const stop = listenToNotifications({
     url,
     applicationName: 'test-listener',
     channel: 'tested',
-    onPayload: (payload) => heard.push(payload),
+    onPayload: (payload) => received.push(payload),
     onListening: () => {
       listening++;
     },
@@ -103,7 +103,7 @@ test('a LISTEN connection that is silent is replaced within seconds', async () =
   await until(
     async () => {
       await sql`select pg_notify('tested', 'hello')`.execute(db);
-      return heard;
+      return received;
     },
     (payloads) => payloads.includes('hello'),
     10_000,
@@ -116,7 +116,7 @@ test('a LISTEN connection that is silent is replaced within seconds', async () =
   expect(performance.now() - begunAt).toBeLessThan(5000);
 });
 
-test('a pool closes within 5 s whatever its statements wait for', async () => {
+test('a pool closes within 5 s while a statement hangs', async () => {
   const { proxy, url } = await openThroughProxy();
   const db = openDatabase({ url, applicationName: 'test-closing' });
   const waiting = sql`select pg_sleep(60)`.execute(db).catch((error: Error) => error);
@@ -177,8 +177,8 @@ test('a database that does not respond shows in metrics and in one log line, whe
   proxy.resume();
   await isUp(1);
   await until(read, ({ errors }) => errors === undefined);
-  const told = lines.filter(({ msg }) => /^the database /.test(msg)).map(({ msg }) => msg);
-  expect(told).toEqual([
+  const messages = lines.filter(({ msg }) => /^the database /.test(msg)).map(({ msg }) => msg);
+  expect(messages).toEqual([
     'the database does not answer',
     'the database answers again',
     'the database does not answer',

@@ -177,7 +177,7 @@ interface PlanNode {
 /** Tables that grow with the orders. */
 const BIG_TABLES = ['orders_read', 'order_items_read', 'order_events'];
 
-/** Tables with one row per kind of thing, which nobody would look up by an index. */
+/** Tables with one row per kind of thing, which need no index. */
 const SMALL_TABLES = ['category_counts', 'row_counts'];
 
 function scannedWhole(node: PlanNode): string[] {

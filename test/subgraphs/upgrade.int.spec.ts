@@ -170,7 +170,7 @@ describe('a charge and a refund that a stranger blocked with a deposit under the
     expect(await balanceOf('DV-13045')).toBe(stranger);
   });
 
-  test('an answer that is repeated says of a refused charge that nothing was paid back', async () => {
+  test('a repeated reply to the refund of a refused charge has the amount 0', async () => {
     const answers = await databases.query(
       'users',
       "select data ->> 'amount' as amount from outbox where type = 'PaymentRefunded' and aggregate_id = $1",
@@ -181,18 +181,18 @@ describe('a charge and a refund that a stranger blocked with a deposit under the
 });
 
 describe('attributes that are nested too deep to be read', () => {
-  test('are replaced and kept aside, and the product is listed, in its events, and can be ordered', async () => {
+  test('are replaced and stored in replaced_attributes, and the product is listed, in its events, and can be ordered', async () => {
     const { data, errors } = await graph.ask(
       'query Newest($sort: ProductSort) { products(first: 100, sort: $sort) { nodes { id attributes version } } }',
       { sort: 'NEWEST' },
     );
     expect(errors).toBeUndefined();
     expect(data.products.nodes).toContainEqual({ id: 'deep', attributes: {}, version: 2 });
-    const [kept] = await databases.query(
+    const [replaced] = await databases.query(
       'products',
       "select attributes::text as attributes from replaced_attributes where product_id = 'deep' and version = 1",
     );
-    expect(String(kept?.attributes).replaceAll(' ', '')).toBe(DEEP.replaceAll(' ', ''));
+    expect(String(replaced?.attributes).replaceAll(' ', '')).toBe(DEEP.replaceAll(' ', ''));
 
     let after = 0;
     for (let head = 1; after < head; after += 500) {

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { CachePolicy } from '../../src/cache/index.js';
 import { SupergraphSchema } from '../../src/lib/supergraph-schema.js';
 
-// Whose events end what was read of an entity: its own service's only, or those of whoever owns a copy in it.
+// Which events invalidate what was read of an entity: only those of its own service, or also those of the owner of a copied field.
 
 const LINK = `
   extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@external", "@provides", "@shareable", "@composeDirective"])

@@ -6,7 +6,7 @@ import { until } from '../../../test/harness/until.ts';
 let graph: TestGraph;
 beforeAll(async () => {
   graph = await startGraph();
-  // The gateway has heard of every service: from now on it keeps what it reads.
+  // The gateway has received invalidations of every service: from now on it caches what it reads.
   await until(
     async () => (await fetch(`${graph.urls.gateway}/metrics`)).text(),
     (metrics) =>
@@ -47,7 +47,7 @@ describe('what was read', () => {
     expect(Object.values(graph.statements).map((statements) => statements.length)).toEqual([0, 0, 0]);
   });
 
-  test('is asked for again as soon as it changed, wherever it is shown', async () => {
+  test('is fetched again as soon as it changed, wherever it is selected', async () => {
     const order =
       '{ order(number: "CA-2016-152156") { items { product { name price { amount } } } customer { name } } }';
     await warm(PRODUCT);
@@ -58,7 +58,7 @@ describe('what was read', () => {
     expect((await explained(order, seen)).data.order.items[0].product.price.amount).toBe('77.00');
   });
 
-  test('and of which only a part is there, is asked for in part', async () => {
+  test('of which only a part is cached is fetched in part', async () => {
     const names = (first: number) => `{ orders(first: ${first}) { nodes { number items { product { category } } } } }`;
     await warm(names(2));
     const { sources } = await explained(names(3));
@@ -66,7 +66,7 @@ describe('what was read', () => {
   });
 });
 
-test('a change ends what it touched, and nothing else, at once', async () => {
+test('a change invalidates what it affects, and nothing else, at once', async () => {
   const other = '{ product(id: "FUR-CH-10000454") { name price { amount } sales { unitsSold } } }';
   for (let i = 0; i < 20; i++) {
     await warm(PRODUCT);
@@ -147,7 +147,7 @@ describe('a session', () => {
     }
   });
 
-  test('is kept in a cookie that scripts cannot read, when that is asked for', async () => {
+  test('is stored in a cookie that scripts cannot read, when the client requests it', async () => {
     const response = await change('changePrice(id: "FUR-BO-10001798", price: "78.00")', {
       'x-consistency-cookie': 'true',
     });
@@ -180,7 +180,7 @@ describe('a session', () => {
 describe('a bound on staleness', () => {
   const order = '{ order(number: "CA-2016-152156") { customer { name email } items { product { name } } } }';
 
-  test('of 0 asks owners only, in a header or in the query', async () => {
+  test('of 0 reads from owners only, in a header or in the query', async () => {
     await warm(order);
     const byHeader = await explained(order, { 'x-max-staleness': '0' });
     expect(byHeader.switched).toBe(true);
@@ -202,7 +202,7 @@ describe('a bound on staleness', () => {
   });
 });
 
-test('who asks is told how fresh his answer is', async () => {
+test('x-freshness adds the freshness of the response', async () => {
   const query = '{ order(number: "CA-2016-152156") { customer { name } items { product { category } } } }';
   await warm(query);
   const hit = await graph.ask(query, {}, { 'x-freshness': 'yes' });
@@ -234,7 +234,7 @@ test('who asks is told how fresh his answer is', async () => {
   });
 });
 
-test('what is private is kept for each client apart', async () => {
+test('private data is cached for each client separately', async () => {
   const query = '{ user(id: "CG-12520") { account { balance { amount } } } }';
   const one = { authorization: 'Bearer one' };
   await until(
@@ -244,7 +244,7 @@ test('what is private is kept for each client apart', async () => {
   expect((await explained(query, { authorization: 'Bearer two' })).sources).toEqual(['users:asked']);
 });
 
-test('nobody is given what was kept for somebody else, whatever he sends', async () => {
+test('no client gets what was cached for another one, whatever it sends', async () => {
   const bearer = async (id: string) => ({ authorization: `Bearer ${await signToken(TOKEN_SECRET, id)}` });
   const [one, two] = [await bearer('CG-12520'), await bearer('DV-13045')];
   const query = 'query Me($x: Boolean = true) { me { id name @include(if: $x) account { balance { amount } } } }';

@@ -28,7 +28,7 @@ async function startGateway(subgraphs: Record<string, string>, bus: ControlledBu
   return { gateway, url };
 }
 
-test('an invalidation that comes late does not bring back what a later one has ended', async () => {
+test('a late invalidation does not bring back what a later one has invalidated', async () => {
   const databases = await createItemDatabases(1);
   cleanUps.push(() => databases.drop());
   const bus = new InProcessBus();
@@ -69,14 +69,14 @@ test('an invalidation that comes late does not bring back what a later one has e
     ({ cached }) => cached,
   );
 
-  // The gateway and the second instance hear nothing for a while; the first one changes the item, and is read from.
+  // The gateway and the second instance receive nothing for a while; the first one changes the item, and the gateway reads from it.
   connection.hold();
   second.connection.hold();
   expect((await change(first.url)).errors).toBeUndefined();
   await until(first.positions, (position) => position === 1);
   expect((await read({ 'x-max-staleness': '0' })).version).toBe(1);
   expect(await read()).toEqual({ version: 1, cached: true });
-  // The second one changes it again. Its answer tells the gateway of both changes.
+  // The second one changes it again. Its response carries the invalidations of both changes.
   way.redirect(Number(new URL(second.url).port));
   const changed = await until(
     () => change(url),
@@ -92,7 +92,7 @@ test('an invalidation that comes late does not bring back what a later one has e
   expect((await read()).version).toBe(version);
 });
 
-/** Keeps a source of a gateway's known to be quiet. */
+/** Reports to the gateway at intervals that a source has no new events. */
 function heartbeats(bus: InProcessBus, source: string): { position: number } {
   const state = { position: 5 };
   const beat = () =>
@@ -105,7 +105,7 @@ function heartbeats(bus: InProcessBus, source: string): { position: number } {
 
 const ITEM = 'type Item @key(fields: "id") @cacheControl { id: ID! version: Int! }';
 
-test('who asks after a gap in the invalidations is not given what was asked before it', async () => {
+test('a request after a gap in the invalidations does not get what was fetched before the gap', async () => {
   let version = 1;
   const subgraph = await startHeldSubgraph(`type Query { item(id: ID!): Item @cacheControl } ${ITEM}`, {
     Query: { item: (_: unknown, { id }: { id: string }) => ({ id, version }) },
@@ -116,7 +116,7 @@ test('who asks after a gap in the invalidations is not given what was asked befo
   const { gateway, url } = await startGateway({ items: subgraph.url }, bus);
   const source = heartbeats(bus, 'items');
   const read = () => ask(url, 'query Read($id: ID!) { item(id: $id) { version } }', { id: 'a' });
-  // Known from now on.
+  // From now on the gateway has a position of the source.
   expect((await ask(url, 'query Read($id: ID!) { item(id: $id) { version } }', { id: 'b' })).data.item.version).toBe(1);
   const before = subgraph.requests.length;
   subgraph.holds = () => true;
@@ -125,7 +125,7 @@ test('who asks after a gap in the invalidations is not given what was asked befo
     async () => subgraph.requests.length,
     (length) => length === before + 1,
   );
-  // What happened is lost; that something did is seen by the position of the next word.
+  // The invalidation is lost; the position of the next message shows that there was one.
   version = 2;
   source.position = 9;
   subgraph.positions = 'items=9';
@@ -139,7 +139,7 @@ test('who asks after a gap in the invalidations is not given what was asked befo
   expect((await first).errors).toBeUndefined();
 });
 
-test('messages of no known time say nothing of a clock, and a new leader has a clock of its own', async () => {
+test('messages without a time do not affect the clock offset, and a new leader has a clock of its own', async () => {
   const subgraph = await startHeldSubgraph(`type Query { item(id: ID!): Item @cacheControl } ${ITEM}`, {
     Query: { item: (_: unknown, { id }: { id: string }) => ({ id, version: 1 }) },
   });
@@ -150,22 +150,22 @@ test('messages of no known time say nothing of a clock, and a new leader has a c
     const metrics = await (await fetch(`${url}/metrics`)).text();
     return Number(new RegExp(`^${name}\\{source="items".*\\} (.*)$`, 'm').exec(metrics)?.[1] ?? 0);
   };
-  const tell = (from: number, to: number, at: number, term: number) =>
+  const invalidate = (from: number, to: number, at: number, term: number) =>
     bus.publishInvalidations('items', { from, to, at, term, touched: [] });
-  for (let i = 0; i < 41; i++) tell(i, i + 1, 0, 5);
+  for (let i = 0; i < 41; i++) invalidate(i, i + 1, 0, 5);
   expect(await read('clock_offset_seconds')).toBe(0);
-  tell(41, 41, Date.now() + 20_000, 5);
+  invalidate(41, 41, Date.now() + 20_000, 5);
   expect(await read('clock_offset_seconds')).toBeGreaterThan(19);
   // The clock was set right, and the process started again.
-  tell(41, 41, Date.now(), 6);
+  invalidate(41, 41, Date.now(), 6);
   expect(await read('clock_offset_seconds')).toBeLessThan(1);
   // Terms are lower after the owner's database was restored; the bus accepts them after a while.
-  tell(41, 42, Date.now(), 4);
+  invalidate(41, 42, Date.now(), 4);
   expect(gateway.watermark('items')).toBe(42);
 });
 
 describe('what one request fetches and another one waits for', () => {
-  test('is there as soon as it was fetched, whatever else the first one waits for', async () => {
+  test('is available as soon as it was fetched, whatever else the first request waits for', async () => {
     const items = await startHeldSubgraph(`type Query { item(id: ID!): Item } ${ITEM}`, {
       Item: { __resolveReference: ({ id }: { id: string }) => ({ id, version: 1 }) },
     });

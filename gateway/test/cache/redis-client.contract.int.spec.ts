@@ -71,7 +71,7 @@ describe.each(SERVERS)('%s', (_name, start) => {
     expect(await client.getMany(['b', 'none', 'a', 'b'])).toEqual(['ü"\n', null, '1', 'ü"\n']);
   });
 
-  test('writes in order, and only if absent where that is asked', async () => {
+  test('writes in order, and only if absent where the command requires it', async () => {
     const client = await connect();
     const lease = { ...set('lease', ''), ifAbsent: true };
     expect(await client.write([lease])).toEqual([true]);

@@ -86,7 +86,7 @@ test.skipIf(!needed)(
       );
       await change('70.00');
 
-      // Paused: nobody waits for it long, nor for long.
+      // Paused: each request waits for it briefly, and soon no request waits at all.
       redis.signal('SIGSTOP');
       const times: number[] = [];
       for (let i = 0; i < 10; i++) {
@@ -174,7 +174,7 @@ test.skipIf(!needed)(
         );
         expect(read.ageMs).toBeGreaterThanOrEqual(0);
       }
-      // The reader hears nothing any more: beyond the bound it asks the owner, whatever the entry's own time says.
+      // The reader receives no more invalidations: beyond the bound it fetches from the owner, whatever time the entry has.
       quiet.hold();
       const heldAt = performance.now();
       await ask(items.url, 'mutation Change($id: ID!) { change(id: $id) { version } }', { id: 'i0' });

@@ -14,7 +14,7 @@ const order: Entity = {
   lines: ['1', '404'].map((id) => ({ __typename: 'Line', product: products.find((each) => each.id === id) })),
 };
 const shop: FederatedCase = {
-  name: 'orders whose products another subgraph knows',
+  name: 'orders whose products another subgraph has',
   entities: [...products, order],
   roots: { order: () => order, hero: () => products[1], lost: () => products[2] },
   failing: (_subgraph, type, { id }) => type === 'Product' && id === '404',
@@ -54,11 +54,11 @@ describe('a fetch that fails in a batch costs no other', () => {
     expect(placesOf(errors)).toEqual(['lost.stock']);
   });
 
-  test('also with a cache, of which a part of the batch comes', async () => {
-    const { cache, hear } = cacheFor(shop);
+  test('also when a part of the batch comes from the cache', async () => {
+    const { cache, reportUnchanged } = cacheFor(shop);
     const graph = buildCase({ ...shop, cacheable: true }, { cache });
     await graph.run('query First { hero { stock } }');
-    hear();
+    reportUnchanged();
     const before = graph.sent.length;
     const { data, errors } = await graph.run(named('hero { stock } lost { stock } order(id: $id) { paid }'));
     expect(data).toEqual({ hero: { stock: 20 }, lost: { stock: null }, order: { paid: true } });
@@ -68,7 +68,7 @@ describe('a fetch that fails in a batch costs no other', () => {
     expect(asked.map(({ query }) => query.match(/stock|paid/g)?.join())).toEqual(['stock,paid', 'stock', 'paid']);
   });
 
-  test('and each is asked again once, not more', async () => {
+  test('and each is fetched again once, not more', async () => {
     const failing = () => true;
     const graph = buildCase({ ...shop, failing });
     const { data, errors } = await graph.run(named('order(id: $id) { paid } hero { stock } lost { weight }'));
@@ -143,7 +143,7 @@ describe('a fetcher that breaks its contract', () => {
   });
 });
 
-test('an error below a root that is reached again in a list is told in each element', async () => {
+test('an error below a root that is reached again in a list is reported in each element', async () => {
   const items = ['1', '2'].map((id) => ({ __typename: 'Item', id, q: {} }));
   const graph = buildCase({
     name: 'a root in a list',

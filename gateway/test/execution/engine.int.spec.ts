@@ -6,7 +6,7 @@ import { buildCase, type FederatedCase } from '../graphs/federated-case.ts';
 const shop = CASES[0] as FederatedCase;
 const QUERY = '{ users { name reviews { product { title inStock } } } }';
 
-describe('requests that want the same at the same time', () => {
+describe('equal requests at the same time', () => {
   test('share their fetches, and each has the whole answer for itself', async () => {
     const alone = buildCase(shop);
     const [whole] = [await alone.run(QUERY)];
@@ -16,7 +16,7 @@ describe('requests that want the same at the same time', () => {
     for (const answer of answers) expect(answer.data).toEqual(whole.data);
   });
 
-  test('do not share when their credentials differ, whatever else is the same', async () => {
+  test('do not share when their credentials differ', async () => {
     const alone = buildCase(shop);
     await alone.run(QUERY);
     const graph = buildCase(shop);
@@ -100,7 +100,7 @@ describe('a request with a bound on staleness joins what began', () => {
     ['0: nothing', 0, 2],
     ['a millisecond: nothing that began earlier', 1, 2],
     ['a minute: what began within it', 60_000, 1],
-    ['none: whatever is under way', Number.POSITIVE_INFINITY, 1],
+    ['none: any fetch in flight', Number.POSITIVE_INFINITY, 1],
   ])('%s', async (_name, bound, expected) => {
     const graph = slowGraph();
     const first = graph.run(Number.POSITIVE_INFINITY);
@@ -119,7 +119,7 @@ describe('a request with a bound on staleness joins what began', () => {
   });
 });
 
-describe('an entity that is wanted at several places is asked for once', () => {
+describe('an entity that is selected at several paths is fetched once', () => {
   test.each([
     ['', '{ a: product(id: "1") { inStock } b: product(id: "1") { inStock } }'],
     ['in a named query', 'query Two { a: product(id: "1") { inStock } b: product(id: "1") { inStock } }'],
@@ -160,7 +160,7 @@ test('names that every object has by inheritance are names like others', async (
   );
 });
 
-test('of several errors, each is told at its own place', async () => {
+test('each of several errors is reported at its own path', async () => {
   const graph = buildCase(shop);
   const { errors } = await graph.run('{ reviews { product { notes } } a: product(id: "2") { notes } }');
   expect(errors?.map(({ message, path }) => [message, path])).toEqual(
@@ -173,7 +173,7 @@ test('of several errors, each is told at its own place', async () => {
 
 test('a null that must not be, and that no subgraph explained, has an error of its own', async () => {
   const graph = buildCase({
-    name: 'an entity that one of two subgraphs does not know',
+    name: 'an entity that one of two subgraphs does not have',
     entities: [],
     roots: { thing: () => ({ __typename: 'Thing', id: '1' }) },
     subgraphs: {

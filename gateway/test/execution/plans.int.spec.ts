@@ -56,7 +56,7 @@ describe('the name of an operation', () => {
     expect(asked[0]?.variables.representations).toHaveLength(3);
   });
 
-  test('keeps no fetches of other operations under way apart', async () => {
+  test('does not keep a fetch from joining one in flight of another operation', async () => {
     const alone = buildCase(shop);
     const [one, two] = ['Home', 'Page'].map(
       (name) => `query ${name} { users { name reviews { product { title inStock } } } }`,
@@ -95,7 +95,7 @@ describe('the name of an operation', () => {
   });
 });
 
-test('an entity below two owners is asked for with the context of each', async () => {
+test('an entity below two owners is fetched with the context of each', async () => {
   const graph = buildCase(forum);
   const { data } = await graph.run('{ people { posts { id greeting } } }');
   expect(data?.people).toEqual([
@@ -117,7 +117,7 @@ test('an entity below two owners is asked for with the context of each', async (
 test.each([
   ['on', 1, 'stock'],
   ['off', 0, 'old'],
-])('a label of a progressive @override that is %s decides who is asked', async (_name, share, subgraph) => {
+])('a label of a progressive @override that is %s selects the subgraph', async (_name, share, subgraph) => {
   const graph = buildCase(moving, { labels: new Map([['new-stock', share]]) });
   const { data } = await graph.run('{ items { stock } }');
   expect(data?.items).toHaveLength(3);
@@ -125,7 +125,7 @@ test.each([
   expect(asked?.subgraph).toBe(subgraph);
 });
 
-test('mutations run one after the other, in the order of the operation, whoever runs them', async () => {
+test('mutations run one after the other, in the order of the operation, in any subgraph', async () => {
   const log: string[] = [];
   const step = (name: string) => () => {
     log.push(name);
@@ -145,7 +145,7 @@ test('mutations run one after the other, in the order of the operation, whoever 
   expect(data).toEqual({ one: 1, two: 2, three: 3, four: 4, five: 5 });
 });
 
-test('@defer is heard, and answered with everything at once', async () => {
+test('@defer is accepted, and everything comes in one response', async () => {
   const graph = buildCase(shop);
   const { data, errors } = await graph.run('{ me { name ... @defer(label: "later") { reviews { stars } } } }');
   expect(errors).toBeUndefined();
@@ -199,7 +199,7 @@ describe('an operation that is too large is refused, with the limit that it brok
   });
 });
 
-test('when the client is gone, nothing more is asked for', async () => {
+test('when the client has disconnected, nothing more is fetched', async () => {
   const graph = buildCase(shop);
   const query = '{ users { name reviews { product { title inStock } } } }';
   await graph.run(query);
@@ -215,7 +215,7 @@ test('when the client is gone, nothing more is asked for', async () => {
   expect(graph.fetches()).toBeLessThan(2 * whole);
 });
 
-test('who asks is told the plan, and what was fetched for what', async () => {
+test('an explained response has the plan, and what was fetched at which path', async () => {
   const graph = buildCase(shop);
   const query = 'query Explained { a: users { reviews { stars } } b: me { reviews { stars } } }';
   const result = await graph.engine.run({ query, clientHeaders: EXPLAIN });
@@ -232,7 +232,7 @@ test('who asks is told the plan, and what was fetched for what', async () => {
   expect(again).toMatchObject({ extensions: { explanation: { planning: { cached: true } } } });
 });
 
-test('a mutation that took effect is not told as refused when the one beside it is', async () => {
+test('a mutation that took effect is not reported as refused when the one beside it is', async () => {
   let done = 0;
   const { run } = smallGraph({
     a: {

@@ -6,7 +6,7 @@ const byId = (entities: readonly Entity[], type: string, id: unknown) =>
   entities.find((each) => each.__typename === type && each.id === id) ?? null;
 const all = (entities: readonly Entity[], type: string) => entities.filter((each) => each.__typename === type);
 
-/** Ids that random queries ask for; some are nobody's. */
+/** Ids that random queries use; some do not exist. */
 export const IDS = ['1', '2', '3', '4', 'nobody'];
 
 function shop(): FederatedCase {

@@ -45,7 +45,7 @@ export interface FederatedCase {
   readonly labels?: ReadonlyMap<string, number>;
   /** References that a subgraph's resolver throws at: its whole answer is lost with them, as `@apollo/subgraph` has it. */
   readonly failing?: (subgraph: string, type: string, reference: Readonly<Record<string, unknown>>) => boolean;
-  /** References that a subgraph knows nothing of. */
+  /** References that a subgraph does not have. */
   readonly absent?: (subgraph: string, type: string, reference: Readonly<Record<string, unknown>>) => boolean;
   /** Every entity type and root field is declared cacheable. */
   readonly cacheable?: boolean;
@@ -74,7 +74,7 @@ const CACHE_CONTROL = `
     @composeDirective(name: "@cacheControl")
   directive @cacheControl(scope: String! = "PUBLIC", of: [String!]! = []) on OBJECT | FIELD_DEFINITION\n`;
 
-/** The graph, run by the engine over its subgraphs, and by graphql-js on one schema that knows everything. */
+/** The graph, run by the engine over its subgraphs, and by graphql-js on one schema that has everything. */
 export function buildCase(federated: FederatedCase, options: Partial<GraphOptions> = {}) {
   const names = Object.keys(federated.subgraphs);
   const typeDefs = new Map(
@@ -173,18 +173,18 @@ function isEntity({ directives = [] }: ObjectTypeDefinitionNode): boolean {
   return names.includes('key') && !names.includes('interfaceObject');
 }
 
-/** A cache in memory that is in sync with every subgraph; `hear` says that nothing changed until now. */
+/** A cache in memory that is in sync with every subgraph; `reportUnchanged` reports that nothing changed until now. */
 export function cacheFor({ subgraphs }: FederatedCase) {
   const metrics = new Registry();
   const logger = pino({ level: 'silent' });
   const log = new InvalidationLog(metrics, logger, systemTime);
-  const hear = () => {
+  const reportUnchanged = () => {
     for (const name of Object.keys(subgraphs))
       log.onInvalidations(name, { from: 1, to: 1, at: Date.now(), touched: [] });
   };
-  hear();
+  reportUnchanged();
   const store = new TieredStore({ maxBytes: 50_000_000, redis: null, logger, metrics, time: systemTime });
-  return { cache: new EntityCache(store, log, metrics, systemTime), hear };
+  return { cache: new EntityCache(store, log, metrics, systemTime), reportUnchanged };
 }
 
 /** An answer as a client has it. */
@@ -273,9 +273,9 @@ function isExternal(
   return external.includes(`${subgraph}.${type}.${field}`) || external.includes(`${subgraph}.${__typename}.${field}`);
 }
 
-function sameKey(have: unknown, wanted: unknown): boolean {
-  if (typeof wanted !== 'object' || wanted === null) return have === wanted;
-  return Object.entries(wanted).every(
+function sameKey(have: unknown, expected: unknown): boolean {
+  if (typeof expected !== 'object' || expected === null) return have === expected;
+  return Object.entries(expected).every(
     ([field, value]) => field === '__typename' || sameKey((have as Entity | null)?.[field], value),
   );
 }

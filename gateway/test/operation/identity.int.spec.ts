@@ -44,7 +44,7 @@ async function isPlanned(query: string, variables: Record<string, unknown> = {},
     .cached;
 }
 
-describe('what is invalid is refused, whatever others sent before', () => {
+describe('an invalid operation is refused, whatever was sent before', () => {
   test('a field of an input object that is given twice', async () => {
     await graph.run('query Search { search(f: { a: 7 }) { id } }');
     const { data, errors } = await graph.run('query Search { search(f: { a: 3, a: 2 }) { id } }');
@@ -76,7 +76,7 @@ describe('what is invalid is refused, whatever others sent before', () => {
   });
 });
 
-describe('nobody spoils the operation of another', () => {
+describe('no request affects the operation of another', () => {
   const NAMED = 'query Named {\n  item(id: "1") { id stock }\n}';
   const DATA = { data: { item: { id: '1', stock: 30 } } };
 
@@ -116,7 +116,7 @@ describe('nobody spoils the operation of another', () => {
       'a fragment that is defined twice',
       '{ item(id: "1") { ...F } } fragment F on Item { id } fragment F on Item { id }',
     ],
-  ])('%s is refused, also when the rest of the operation is known', async (_what, query) => {
+  ])('%s is refused, also when the rest of the operation is cached', async (_what, query) => {
     await graph.run('query ($a: ID!) { item(id: $a) { id stock } }', { variables: { a: '1' } });
     await graph.run('{ item(id: "1") { ...F } } fragment F on Item { id }');
     expect((await graph.run(query, { variables: { a: '1', v0: '1' } })).errors?.length).toBeGreaterThan(0);

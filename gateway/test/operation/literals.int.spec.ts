@@ -86,7 +86,7 @@ describe('what a literal means, it means as a variable', () => {
     await isAsExpected(query, {});
   });
 
-  test(`whatever is written (LITERALS_SEED=${SEED})`, async () => {
+  test(`random literals (LITERALS_SEED=${SEED})`, async () => {
     const value = fc.oneof(
       fc.record({ name: fc.constant('s'), text: fc.string().map((text) => JSON.stringify(text)) }),
       fc.record({ name: fc.constant('n'), text: fc.integer().map(String) }),
@@ -103,7 +103,7 @@ describe('what a literal means, it means as a variable', () => {
   });
 });
 
-describe('what is wrong is told of what was written', () => {
+describe('errors refer to the document as the client wrote it', () => {
   test.each([
     '{ echo(n: "text") }',
     '{ echo(n: 99999999999) }',

@@ -134,7 +134,7 @@ const media = (social: string) => ({
   },
 });
 
-test('an entity whose key the plan does not ask for is not sent to a subgraph', async () => {
+test('an entity whose key the plan does not select is not sent to a subgraph', async () => {
   const graph = smallGraph(
     media(`type Media @interfaceObject @key(fields: "id") {
       id: ID! title: String @external summary: String @requires(fields: "title") }`),
@@ -149,7 +149,7 @@ test('an entity whose key the plan does not ask for is not sent to a subgraph', 
 test.each([
   ['an inline fragment', 'query Feed { feed { ... on Hit { __typename } } }'],
   ['a fragment', 'query Feed { feed { ...F } } fragment F on Hit { __typename ... on Media { __typename } }'],
-])('%s on a union that the subgraph of the field does not know', async (_what, query) => {
+])('%s on a union that the subgraph of the field does not have', async (_what, query) => {
   const graph = smallGraph(
     media('type Query { feed: [Media] } type Media @interfaceObject @key(fields: "id") { id: ID! likes: Int }'),
   );

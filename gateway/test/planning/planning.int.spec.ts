@@ -84,7 +84,7 @@ describe('the memory of operations', () => {
       { maxOperationsWeight: 20_000_000 },
     );
 
-  test('is bounded by weight, whatever is counted', async () => {
+  test('is bounded by weight, whatever the count', async () => {
     const { engine } = graph();
     for (let i = 0; i < 12; i++) {
       await engine.run({ query: large(i) });

@@ -102,7 +102,7 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
     ['an unknown product', 'mutation { discontinueProduct(id: "nothing") { id } }', 'NOT_FOUND', 'nothing'],
     ['a negative quantity', restock(-5), 'BAD_USER_INPUT', 'from 1 to'],
     ['a quantity of zero', restock(0), 'BAD_USER_INPUT', 'from 1 to'],
-    ['a fraction of a piece', restock('1.5'), 'GRAPHQL_VALIDATION_FAILED', 'Int'],
+    ['a fraction of a unit', restock('1.5'), 'GRAPHQL_VALIDATION_FAILED', 'Int'],
     ['a quantity beyond Int', restock('99999999999'), 'GRAPHQL_VALIDATION_FAILED', 'Int'],
     ['an empty idempotency key', restock(1, ' '), 'BAD_USER_INPUT', 'idempotencyKey'],
     ['a negative price', price('"-1"'), 'BAD_USER_INPUT', 'above 0'],
@@ -122,7 +122,7 @@ describe('is answered with a code, without a stack trace, and changes nothing:',
       'at most',
     ],
     [
-      'money for nobody',
+      'money for an unknown user',
       'mutation { deposit(userId: "nobody", amount: "5", idempotencyKey: "k") { balance { amount } } }',
       'NOT_FOUND',
       'nobody',
@@ -303,18 +303,21 @@ describe('HTTP', () => {
     expect(refused.headers.get('allow')).toBe('POST, OPTIONS');
   });
 
-  test.each(['gateway', 'users', 'products', 'orders'] as const)('%s says which methods it has', async (door) => {
-    for (const [path, allow] of [
-      ['/graphql', 'GET, POST, HEAD, OPTIONS'],
-      ['/health/ready', 'GET, HEAD, OPTIONS'],
-    ] as const) {
-      const send = (method: string) => fetch(graph.urls[door] + path, { method });
-      const [refused, options] = [await send('DELETE'), await send('OPTIONS')];
-      expect([refused.status, refused.headers.get('allow')]).toEqual([405, allow]);
-      expect([options.status, options.headers.get('allow')]).toEqual([204, allow]);
-      expect((await send('HEAD')).status).toBe((await send('GET')).status);
-    }
-  });
+  test.each(['gateway', 'users', 'products', 'orders'] as const)(
+    '%s names the methods that it supports',
+    async (door) => {
+      for (const [path, allow] of [
+        ['/graphql', 'GET, POST, HEAD, OPTIONS'],
+        ['/health/ready', 'GET, HEAD, OPTIONS'],
+      ] as const) {
+        const send = (method: string) => fetch(graph.urls[door] + path, { method });
+        const [refused, options] = [await send('DELETE'), await send('OPTIONS')];
+        expect([refused.status, refused.headers.get('allow')]).toEqual([405, allow]);
+        expect([options.status, options.headers.get('allow')]).toEqual([204, allow]);
+        expect((await send('HEAD')).status).toBe((await send('GET')).status);
+      }
+    },
+  );
 
   test('a path that is not there is 404 in JSON', async () => {
     const response = await fetch(`${graph.urls.gateway}/nowhere?secret=1`);

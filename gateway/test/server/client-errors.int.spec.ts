@@ -7,7 +7,7 @@ import { until } from '../../../test/harness/until.ts';
 
 // Errors of subgraphs, as a client gets them: about its own text, variables, aliases and fields.
 
-/** A scalar that only the subgraphs know: what is no amount is refused. */
+/** A scalar that only the subgraphs validate: they refuse what is no amount. */
 const Money = () => {
   const read = (value: unknown, nodes?: ValueNode) => {
     if (/^\d+$/.test(String(value))) return value;
@@ -182,7 +182,7 @@ describe('a value that only the subgraph can judge is refused in terms of the cl
     }
   });
 
-  test('and the other fields of the request say that they are lost with it', async () => {
+  test('and the other fields of the request report that they failed with it', async () => {
     const { url } = await shop();
     const query =
       'mutation Both { good: changePrice(id: "1", price: "2") { id } bad: changePrice(id: "1", price: "x") { id } }';
@@ -200,7 +200,7 @@ describe('what is internal to the gateway is in no error:', () => {
     ['its variable', { message: 'Variable "$representations" of required type "[_Any!]!" was not provided.' }],
     ['its type', { message: 'Expected _Entity.' }],
     ['an alias of the gateway', { message: 'id_1 is broken', path: ['_entities', 0, 'id_1'] }],
-    ['a field that clients may not know of', { message: 'Cannot return null for non-nullable field Product.secret.' }],
+    ['a field that is hidden from clients', { message: 'Cannot return null for non-nullable field Product.secret.' }],
     [
       'such a field that the plan needs',
       {
@@ -237,7 +237,7 @@ describe('what is internal to the gateway is in no error:', () => {
     },
   );
 
-  test('and what a subgraph adds to an error is kept, within bounds', async () => {
+  test('and the extensions that a subgraph adds to an error are passed on, within bounds', async () => {
     const { url, stock } = await shop();
     const small = { code: 'MINE', reason: 'R', details: { a: [1] }, requestId: 'theirs' };
     const answers = [small, { ...small, details: 'x'.repeat(100_000), stacktrace: ['at /src/secret.ts'] }];
@@ -281,7 +281,7 @@ describe('a message that a subgraph means for clients may quote anything:', () =
     expect(errors?.map(({ message }) => message)).toEqual(messages);
   });
 
-  test("and a resolver's without a code shows no other argument, and no name that clients may not know of", async () => {
+  test("and a resolver's message without a code shows no other argument, and no name that is hidden from clients", async () => {
     const { url, catalogue } = await shop();
     const messages = ['No "$v1".', 'No "Product.secret".', 'No "Product.other".'];
     const aliases = ['a', 'b', 'c'];

@@ -167,7 +167,7 @@ describe('graphql-request', () => {
   });
 });
 
-test('a request with a hash and its query is executed, as some clients know no other way back', async () => {
+test('a request with a hash and its query is executed, because some clients send both after a refused hash', async () => {
   const { url } = await endpoint();
   const extensions = { persistedQuery: { version: 1, sha256Hash: sha256(HELLO) } };
   const body = { query: HELLO, variables: { name: 'a' }, extensions };

@@ -23,7 +23,7 @@ async function endpoint(env: NodeJS.ProcessEnv = {}): Promise<string> {
   return `${url}/graphql`;
 }
 
-/** As a browser asks: fetch of Node says these headers itself. */
+/** Sends the headers of a browser; Node's `fetch` sets these headers itself. */
 function status(url: string, headers: Record<string, string>): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     get(url, { headers }, (response) => {
@@ -52,7 +52,7 @@ test('every audit of GraphQL over HTTP passes', async () => {
 const JSON_HEADERS = { 'content-type': 'application/json' };
 const HELLO = { method: 'POST', headers: JSON_HEADERS, body: '{"query":"{ hello }"}' };
 
-describe('is refused with BAD_REQUEST and words that say what to do:', () => {
+describe('is refused with BAD_REQUEST and a message that explains what to do:', () => {
   const post = (body: string, headers: Record<string, string> = {}) => ({
     method: 'POST',
     headers: { ...JSON_HEADERS, ...headers },
@@ -264,7 +264,7 @@ test('a GET with the hash of a persisted query and an empty query receives PERSI
   expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED' } }] });
 });
 
-test('an expectation that is not known is ignored', async () => {
+test('an unknown expectation is ignored', async () => {
   const headers = { ...JSON_HEADERS, expect: 'bogus' };
   const response = await send(await endpoint(), { method: 'POST', headers }, HELLO.body);
   expect([response.statusCode, response.headers['x-request-id']]).toEqual([200, expect.any(String)]);

@@ -124,7 +124,7 @@ describe('JSON', () => {
   });
 
   test.each(['gateway', 'products'] as const)(
-    'texts that only look like escapes are kept as they are (%s)',
+    'texts that only look like escapes are stored unchanged (%s)',
     async (door) => {
       const attributes = { path: 'C:\\udata', text: '\\u0000', 'key\\ud800': '\ud83d\ude00' };
       const { data, errors } = await createProduct(door, JSON.stringify(attributes));
@@ -262,7 +262,7 @@ describe('a wrong literal of a scalar', () => {
 describe('an id that is too long to exist', () => {
   const LONG = 'x'.repeat(100_000);
 
-  test('is null in a query, and does not disturb what is asked beside it', async () => {
+  test('is null in a query, and does not affect the fields beside it', async () => {
     for (const headers of [{}, { 'x-max-staleness': '0' }] as Record<string, string>[]) {
       const { data, errors } = await graph.ask(
         `query Find($long: ID!, $sku: String, $id: ID!) {
@@ -340,7 +340,7 @@ describe('trace headers', () => {
     return event;
   }
 
-  test.each(['gateway', 'products'] as const)('a valid traceparent is kept with the event (%s)', async (door) => {
+  test.each(['gateway', 'products'] as const)('a valid traceparent is stored with the event (%s)', async (door) => {
     expect(await traceOf(door, { traceparent: VALID })).toMatchObject({ traceparent: VALID });
   });
 
@@ -378,7 +378,7 @@ describe('HTTP', () => {
     expect((await fetch(mutation, { method: 'HEAD' })).status).toBe(405);
   });
 
-  test('what may be kept says that it depends on the accepted type, whose quality counts', async () => {
+  test('a cacheable response varies with the accepted type, whose quality counts', async () => {
     const get = (accept: string) => fetch(url('gateway'), { headers: { accept } });
     const json = await get('application/graphql-response+json;q=0.1, application/json;q=0.9');
     expect(json.headers.get('content-type')).toBe('application/json; charset=utf-8');
@@ -446,7 +446,7 @@ describe('a search', () => {
     }
   });
 
-  test('takes vowel signs and other marks for parts of a word', async () => {
+  test('counts vowel signs and other marks as parts of a word', async () => {
     const query = `query Find($text: String) {
       users(search: $text) { totalCount } products(filter: { text: $text }) { totalCount }
     }`;
@@ -456,7 +456,7 @@ describe('a search', () => {
     expect(codesOf(await graph.ask(query, { text: text(21) }))).toEqual(['BAD_USER_INPUT', 'BAD_USER_INPUT']);
   });
 
-  test('without a word to search for limits nothing', async () => {
+  test('without a word to search for does not filter', async () => {
     const count = async (text: string | null) => {
       const { data } = await graph.ask(
         'query Find($text: String) { users(search: $text) { totalCount } products(filter: { text: $text }) { totalCount } }',

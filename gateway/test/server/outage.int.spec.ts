@@ -13,7 +13,7 @@ afterAll(() => graph?.stop());
 
 // In this order: products goes down in the middle and stays down.
 
-test('a request under way is answered before a service closes', async () => {
+test('a request in flight is answered before a service closes', async () => {
   const query = (first: number) =>
     `{ products(first: ${first}, sort: BEST_SELLING) { nodes { name stock { available } } } }`;
   // Planned before, the request reaches products before the next one does.
@@ -41,7 +41,7 @@ test('with products down, orders are answered whole from their copy', async () =
   ]);
 });
 
-test('what only products knows is null with SUBGRAPH_UNAVAILABLE, and the rest of the answer stands', async () => {
+test('a field that only products has is null with SUBGRAPH_UNAVAILABLE, and the rest of the response is complete', async () => {
   const answer = await graph.ask(`{
     order(number: "CA-2016-152156") { customer { name segment } items { product { name } } }
     product(id: "FUR-BO-10001798") { name price { amount } }
@@ -55,7 +55,7 @@ test('what only products knows is null with SUBGRAPH_UNAVAILABLE, and the rest o
   });
 });
 
-test('a non-null field that only products knows takes its order with it, and says where', async () => {
+test('a non-null field that only products has makes its order null, with the path of the field', async () => {
   const answer = await graph.ask(
     '{ order(number: "CA-2016-152156") { items { product { name stock { available } } } } user(id: "CG-12520") { name } }',
   );
@@ -70,7 +70,7 @@ test('a non-null field that only products knows takes its order with it, and say
   });
 });
 
-test('health and metrics tell it', async () => {
+test('health and metrics show the outage', async () => {
   const ready = await fetch(`${graph.urls.users}/health/ready`);
   expect(await ready.json()).toMatchObject({ status: 'ready', service: 'users', database: 'up' });
   const { status, body } = await until(
@@ -96,7 +96,7 @@ test('health and metrics tell it', async () => {
   );
 });
 
-test('with the database of users down, what only users knows is SUBGRAPH_UNAVAILABLE, and comes back with it', async () => {
+test('with the database of users down, its fields are SUBGRAPH_UNAVAILABLE until the database is back', async () => {
   const [{ name }] = (await graph.databases.query('users', 'select current_database() as name')) as [{ name: string }];
   const client = new pg.Client(graph.databases.urls.users);
   await client.connect();

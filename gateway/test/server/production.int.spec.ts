@@ -112,7 +112,7 @@ describe('suggestions', () => {
     return answers.map(({ errors }) => errors?.map(({ message: each }) => each).join(' '));
   };
 
-  test('are in no message in production, and say what is wrong all the same', async () => {
+  test('are in no message in production; the messages still explain what is wrong', async () => {
     const messages = await messagesWith(PRODUCTION);
     expect(messages.filter((message) => !message || /did you mean|secret/i.test(message))).toEqual([]);
   });

@@ -15,7 +15,7 @@ const ENV = {
   CIRCUIT_BREAKER_FAILURES: '0',
 };
 
-/** A gateway over a subgraph that is honest, and has the things, and one that is not, and has what is to know of them. */
+/** A gateway over an honest subgraph, which has the things, and a hostile one, which has their fields. */
 async function graph(env: NodeJS.ProcessEnv = {}) {
   const honest = await subgraph('type Query { things: [Thing] } type Thing @key(fields: "id") { id: ID! }');
   const hostile = await subgraph(`
@@ -315,7 +315,7 @@ describe('a subgraph that answers with', () => {
   });
 });
 
-test('a subgraph that does not answer is asked for no client until it answers a probe', async () => {
+test("a subgraph that does not answer gets no client's request until it answers a probe", async () => {
   const { url, hostile } = await graph({
     CIRCUIT_BREAKER_FAILURES: '3',
     CIRCUIT_BREAKER_RESET: '300ms',
@@ -341,7 +341,7 @@ test('a subgraph that does not answer is asked for no client until it answers a 
   expect(data.things[0].size).toBe(1);
 });
 
-test('memory stays where it is, whatever a subgraph sends', async () => {
+test('memory does not grow with what a subgraph sends', async () => {
   const { url, hostile } = await graph();
   const body = `{"data":{"_entities":[${`{"note":"${'x'.repeat(90_000)}"},`.repeat(2).slice(0, -1)}]}}`;
   hostile.answerWith((response) => json(response, body));

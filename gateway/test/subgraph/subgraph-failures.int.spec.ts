@@ -41,7 +41,7 @@ describe('the circuit of a subgraph', () => {
   test.each<[string, Answer]>([
     ['a proxy that has no server (503 in HTML)', html(503)],
     ['a page (200 in HTML)', html(200)],
-    ['a proxy that knows no such path (404)', html(404)],
+    ['a proxy without such a path (404)', html(404)],
     ['JSON that is no GraphQL result', (response) => response.end('[1]')],
     ['a broken encoding', (response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end('no gzip')],
   ])('opens when it answers as %s, and is logged once', async (_what, answer) => {
@@ -60,7 +60,7 @@ describe('the circuit of a subgraph', () => {
     expect((await started.readiness()).body.degraded?.['subgraph b']).toContain('"b" answered with');
   });
 
-  test('closes when the subgraph answers again, though no client asks', async () => {
+  test("closes when the subgraph answers again, without a client's request", async () => {
     const { a, b } = await pair();
     const started = await gatewayOver({ a, b }, { ...ENV, CIRCUIT_BREAKER_RESET: '200ms' });
     b.answerWith(html(500));
@@ -149,7 +149,7 @@ describe('a subgraph that fails', () => {
       { subgraph: 'b', msg: expect.stringMatching(/circuit of a subgraph opened/) },
     ]);
     expect((await started.readiness()).body.degraded?.['subgraph b']).toContain('did not answer');
-    // Nobody asks it any more: nothing says that it fails.
+    // No request is sent to it any more, so nothing reports that it fails.
     await until(
       () => started.readiness(),
       ({ body }) => body.status === 'ready',

@@ -11,7 +11,7 @@ const ENV = { CIRCUIT_BREAKER_FAILURES: '0', SUPERGRAPH_POLL_INTERVAL: '1h', SUB
 const QUERY = 'query Page { text }';
 const BODY = JSON.stringify({ data: { text: 'é"\\'.repeat(2000) } });
 
-/** A gateway over one subgraph that answers as it is told. */
+/** A gateway over one subgraph that answers as the test defines. */
 async function graph(answer: Answer, env: NodeJS.ProcessEnv = {}) {
   const a = await subgraph('type Query { text: String number: Int }');
   const { url } = await gatewayOver({ a }, { ...ENV, ...env });
@@ -47,7 +47,7 @@ describe('a compressed response', () => {
   test.each([
     ['gzip', gzipSync],
     ['br', brotliCompressSync],
-  ])('in %s that becomes larger than is read is given up', async (encoding, compress) => {
+  ])('in %s that becomes larger than the limit fails', async (encoding, compress) => {
     const bomb = compress(`{"data":{"text":"${'x'.repeat(200 * MAX_BYTES)}"}}`);
     expect(bomb.length).toBeLessThan(MAX_BYTES);
     const { url } = await graph((response) => json(response, bomb, 200, { 'content-encoding': encoding }));
@@ -62,7 +62,7 @@ describe('a compressed response', () => {
     ['gzip', gzipSync(BODY).subarray(0, 50)],
     ['br', '\u0000\u0001'],
     ['gzip', ''],
-  ])('that is not as it says (%s) costs its own fields', async (encoding, body) => {
+  ])('with a wrong content-encoding (%s) makes only its own fields null', async (encoding, body) => {
     const { url, a } = await graph((response) => json(response, body, 200, { 'content-encoding': encoding }));
     const { data, errors } = await ask(url, QUERY);
     expect(data).toEqual({ text: null });
@@ -71,7 +71,7 @@ describe('a compressed response', () => {
     expect((await ask(url, QUERY)).errors).toBeUndefined();
   });
 
-  test('is asked for by nobody, and accepted', async () => {
+  test('is accepted, though an uncompressed response is preferred', async () => {
     const seen: TestRequest[] = [];
     const { url } = await graph((response, request) => {
       seen.push(request);
@@ -89,7 +89,7 @@ describe('a subgraph that refuses the caller', () => {
     [401, '{"message":"no token"}', 'UNAUTHENTICATED'],
     [401, '{"errors":[{"message":"no token"}]}', 'UNAUTHENTICATED'],
     [403, '{"errors":[{"message":"no","extensions":{"code":"NOT_YOURS"}}]}', 'NOT_YOURS'],
-  ])('with %i %s says so to the client', async (status, body, code) => {
+  ])('with %i %s is reported to the client', async (status, body, code) => {
     const { url } = await graph((response) => json(response, body, status));
     const { status: answered, data, errors } = await ask(url, 'query Page { text number }');
     expect(answered).toBe(200);
@@ -137,7 +137,7 @@ describe('credentials in the URL of a subgraph', () => {
   });
 });
 
-describe('errors of a subgraph that are not as they should be are told, not lost', () => {
+describe('malformed errors of a subgraph are reported, not lost', () => {
   test.each([
     ['a list of texts', '{"data":{"text":null,"number":1},"errors":["boom"]}', ['text']],
     ['an object', '{"data":{"text":null,"number":1},"errors":{"message":"boom"}}', ['text']],
@@ -207,7 +207,7 @@ describe('a batch of fetches', () => {
     return { run, asked, b };
   }
 
-  test('that took too long is asked for again one by one, so that the fast one answers', async () => {
+  test('that timed out is split and retried, so that the fast part succeeds', async () => {
     const { run, asked } = await twoEntities(
       (response, { query }) => {
         if (!query.includes('Slow')) json(response, entity('Fast'));
@@ -220,7 +220,7 @@ describe('a batch of fetches', () => {
     expect(asked).toHaveLength(3);
   });
 
-  test('that is too large is asked for again one by one', async () => {
+  test('whose response is too large is split and retried', async () => {
     const { run } = await twoEntities((response, { query }) =>
       json(response, query.includes('Slow') ? `"${'x'.repeat(MAX_BYTES)}"` : entity('Fast')),
     );
@@ -238,7 +238,7 @@ describe('a batch of fetches', () => {
       'RATE_LIMITED',
     ],
     ['a subgraph that refuses the caller', (response) => response.writeHead(401).end(), 'UNAUTHENTICATED'],
-  ])('of %s is not asked for again, and each place has the error', async (_name, answer, code) => {
+  ])('that fails because of %s is not retried, and each path has the error', async (_name, answer, code) => {
     const { run, asked } = await twoEntities(answer);
     const { data, errors } = await run();
     expect(data).toEqual({ fast: { x: null }, slow: { y: null } });
@@ -250,7 +250,7 @@ describe('a batch of fetches', () => {
     expect(new Set(asked).size).toBe(1);
   });
 
-  test('of a subgraph that is down is not asked for again', async () => {
+  test('to a subgraph that is down is not retried', async () => {
     const { run, b } = await twoEntities(() => undefined);
     await b.down();
     const { errors } = await run();
@@ -261,7 +261,7 @@ describe('a batch of fetches', () => {
   });
 });
 
-test("a client's response under way is joined only by who sets no bound on staleness", async () => {
+test("only a request without a staleness bound joins another client's fetch in flight", async () => {
   const waiting: ServerResponse[] = [];
   const { url } = await graph((response) => void waiting.push(response), { SUBGRAPH_TIMEOUT: '20s' });
   const answerAll = () => {
@@ -282,15 +282,15 @@ test("a client's response under way is joined only by who sets no bound on stale
     async () => waiting.length,
     (count) => count === 1,
   );
-  // Each sends its own, also where another with the same bound is under way.
+  // Each sends its own, also while another with the same bound is in flight.
   const bounded = 'query Page @maxStaleness(of: "0") { number }';
-  const asks = [
+  const requests = [
     () => ask(url, query, {}, { 'x-max-staleness': '0' }),
     () => ask(url, query, {}, { 'x-max-staleness': '0' }),
     () => ask(url, bounded),
     () => ask(url, bounded),
   ];
-  for (const [i, each] of asks.entries()) {
+  for (const [i, each] of requests.entries()) {
     answers.push(each());
     await until(
       async () => waiting.length,

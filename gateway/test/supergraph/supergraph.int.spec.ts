@@ -19,7 +19,7 @@ async function readiness(url: string) {
 }
 
 describe('over running subgraphs', () => {
-  test('it listens at once, says what it waits for, and is ready when the last subgraph is up', async () => {
+  test('it listens at once, reports what it waits for, and is ready when the last subgraph is up', async () => {
     const a = await subgraph('type Query { a: String }');
     const b = await subgraph('type Query { b: String }');
     await b.down();
@@ -72,7 +72,7 @@ describe('over running subgraphs', () => {
     expect(asked).toBeGreaterThan(50);
   });
 
-  test('what does not compose is not served: the last good supergraph stays, and the reason is told', async () => {
+  test('subgraphs that do not compose are not served: the last good supergraph stays, and the reason is reported', async () => {
     const a = await subgraph('type Query { a: String } type T @shareable { x: Int }');
     const b = await subgraph('type Query { b: T } type T @shareable { x: Int }');
     const { url, gateway: running } = await gateway(over({ a, b }));
@@ -315,7 +315,7 @@ describe('over a supergraph file', () => {
     );
   });
 
-  test('whatever may break clients is named in the line of a new supergraph', async () => {
+  test('the log line of a new supergraph names every change that may break clients', async () => {
     const a = await subgraph('type Query { a: String }');
     const path = supergraphFile(
       {

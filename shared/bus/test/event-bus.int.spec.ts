@@ -117,26 +117,26 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
   test('announces end positions, and delivers nothing after the subscription ended', async ({ skip }) => {
     const carrier = bus(skip);
     const source = newSource();
-    const heads: number[] = [];
+    const ends: number[] = [];
     const taken: number[] = [];
     const stop = await carrier.subscribe(source, 'reader', {
       onEvents: async (batch) => void taken.push(...batch.map(({ position }) => position)),
-      onEndPosition: ({ position }) => heads.push(position),
+      onEndPosition: ({ position }) => ends.push(position),
     });
     await until(
       async () => {
         carrier.announce(source, { position: 41, at: Date.now() });
-        return heads.length;
+        return ends.length;
       },
       (length) => length > 0,
     );
-    expect(heads[0]).toBe(41);
+    expect(ends[0]).toBe(41);
     await stop();
-    // Another one, on the same connection, hears what comes after: by then the first would have heard it, too.
+    // Another one, on the same connection, receives what comes after: by then the first would have received it, too.
     const later: string[] = [];
     const stopOther = await carrier.subscribe(source, 'other', {
       onEvents: async (batch) => void later.push(...batch.map(({ position }) => `event ${position}`)),
-      onEndPosition: ({ position }) => later.push(`head ${position}`),
+      onEndPosition: ({ position }) => later.push(`end ${position}`),
     });
     await carrier.publish(source, events(source, 1, 1));
     await until(
@@ -144,10 +144,10 @@ describe.each(['in-process', 'NATS'])('the %s bus', (kind) => {
         carrier.announce(source, { position: 42, at: Date.now() });
         return later;
       },
-      (heard) => heard.includes('event 1') && heard.includes('head 42'),
+      (received) => received.includes('event 1') && received.includes('end 42'),
     );
     await stopOther();
-    expect(heads).not.toContain(42);
+    expect(ends).not.toContain(42);
     expect(taken).toEqual([]);
   });
 
@@ -232,15 +232,15 @@ describe('over NATS, the bus', () => {
   test('splits invalidations by size, and leaves a gap where those of one position do not fit', async ({ skip }) => {
     const carrier = openNats(skip);
     const source = newSource();
-    const heard: Invalidations[] = [];
+    const received: Invalidations[] = [];
     await carrier.subscribeToInvalidations(source, {
-      onInvalidations: (_source, invalidations) => heard.push(invalidations),
+      onInvalidations: (_source, invalidations) => received.push(invalidations),
     });
     const at = Date.now();
     await until(
       async () => {
         carrier.publishInvalidations(source, { from: 100, to: 100, at, touched: [] });
-        return heard.length;
+        return received.length;
       },
       (length) => length > 0,
     );
@@ -253,10 +253,10 @@ describe('over NATS, the bus', () => {
     ];
     carrier.publishInvalidations(source, { from: 100, to: 160, at, touched });
     await until(
-      async () => heard.at(-1)?.to,
+      async () => received.at(-1)?.to,
       (to) => to === 160,
     );
-    const parts = heard.filter(({ to }) => to > 100);
+    const parts = received.filter(({ to }) => to > 100);
     const before = parts.filter(({ to }) => to <= 150);
     expect(before.length).toBeGreaterThan(2);
     expect(before.map(({ from }) => from)).toEqual([100, ...before.slice(0, -1).map(({ to }) => to)]);
@@ -266,20 +266,20 @@ describe('over NATS, the bus', () => {
       { from: 151, to: 159, at: 0, touched: [touched[51]] },
       { from: 160, to: 160, at, touched: [] },
     ]);
-    // Until everything was told, nothing is known of the time.
+    // Before the last part, the invalidations are not complete up to any time.
     expect(parts.slice(0, -1).every((part) => part.at === 0)).toBe(true);
   });
 
   test('ignores messages of a relay of an earlier term', async ({ skip }) => {
     const carrier = openNats(skip);
     const source = newSource();
-    const heads: number[] = [];
-    const told: number[] = [];
+    const ends: number[] = [];
+    const invalidatedTo: number[] = [];
     await carrier.subscribe(source, 'reader', {
       onEvents: async () => undefined,
-      onEndPosition: ({ position }) => heads.push(position),
+      onEndPosition: ({ position }) => ends.push(position),
     });
-    await carrier.subscribeToInvalidations(source, { onInvalidations: (_source, { to }) => told.push(to) });
+    await carrier.subscribeToInvalidations(source, { onInvalidations: (_source, { to }) => invalidatedTo.push(to) });
     const send = (position: number, term?: number) => {
       carrier.announce(source, { position, at: Date.now(), ...(term && { term }) });
       carrier.publishInvalidations(source, {
@@ -293,7 +293,7 @@ describe('over NATS, the bus', () => {
     await until(
       async () => {
         send(1, 7);
-        return Math.min(heads.length, told.length);
+        return Math.min(ends.length, invalidatedTo.length);
       },
       (length) => length > 0,
     );
@@ -301,10 +301,13 @@ describe('over NATS, the bus', () => {
     send(3);
     send(4, 7);
     await until(
-      async () => [heads.at(-1), told.at(-1)],
+      async () => [ends.at(-1), invalidatedTo.at(-1)],
       (last) => last.every((position) => position === 4),
     );
-    expect([heads, told].map((positions) => new Set(positions))).toEqual([new Set([1, 3, 4]), new Set([1, 3, 4])]);
+    expect([ends, invalidatedTo].map((positions) => new Set(positions))).toEqual([
+      new Set([1, 3, 4]),
+      new Set([1, 3, 4]),
+    ]);
   });
 
   test('skips a message that is not an event', async ({ skip }) => {

@@ -84,7 +84,7 @@ const isReady = ({ status }: { readonly status: string }) => status === 'ready';
 
 test('a service can be stopped while its copy is catching up', async () => {
   const { way, startCopy, change, changeOften, published } = await startOwner();
-  // These are in the event log only, for nobody listens yet; they are more than one page of it.
+  // These are in the event log only, because no consumer listens yet; they are more than one page.
   await changeOften(1200);
   await published();
   way.pause();
@@ -181,7 +181,7 @@ test('a service that starts while the owner is down is ready, and reports the ag
   expect(said.map(({ level }) => level)).toEqual([40, 30]);
   expect(said[0]?.cause).toMatch(/cannot be reached: no answer within 5 s$/);
 
-  // A position that was put back, or a time that is still to come, tells nothing of the age.
+  // With a position that was set back, or a time in the future, the age is unknown.
   await second.stop();
   way.pause();
   for (const change of ['position = position - 1', "in_sync_at = now() + interval '1 hour', in_sync_position = 0"]) {

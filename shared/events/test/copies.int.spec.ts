@@ -189,7 +189,7 @@ describe.each(NATS_IS_HERE ? ['in-process', 'NATS'] : ['in-process'])('copies fe
       ]);
     expect(await traces()).not.toMatch(/darrin|secret|van huff/i);
 
-    // Every event comes once more, from the first on, and an old one that somebody had kept.
+    // Every event comes once more, from the first on, and then an old one.
     await graph.databases.query('orders', 'update consumer_positions set position = 0');
     await rename('CG-12520', `Claire again ${kind}`);
     await until(
@@ -411,10 +411,10 @@ test('retention deletes only old events that every consumer has applied', async 
   const events = async () =>
     (await graph.databases.query('users', 'select count(*)::int as count from outbox'))[0]?.count;
   await until(events, (count) => count === 0);
-  const [kept] = await graph.databases.query('users', 'select position::int from ledger_consumers');
-  expect(kept?.position).toBe(1586);
+  const [consumer] = await graph.databases.query('users', 'select position::int from ledger_consumers');
+  expect(consumer?.position).toBe(1586);
 
-  // A consumer that stands still, or was never heard of again, holds back what it has not applied.
+  // A consumer that has stopped holds back the events that it has not applied.
   await graph.databases.query('users', "insert into ledger_consumers (name, position) values ('another', 1587)");
   for (const name of ['One', 'Two', 'Three'])
     await graph.ask(`mutation { updateUser(id: "CG-12520", input: { name: "${name}" }) { id } }`);
@@ -445,8 +445,8 @@ test('an event log requires the secret', async () => {
   });
   for (const path of ['/ledger?after=0', '/aggregates/User', '/aggregates/User?range=7']) {
     expect((await fetch(graph.urls.users + path)).status).toBe(403);
-    const known = await fetch(graph.urls.users + path, { headers: { authorization: `Bearer ${secret}` } });
-    expect(known.status).toBe(200);
+    const authorized = await fetch(graph.urls.users + path, { headers: { authorization: `Bearer ${secret}` } });
+    expect(authorized.status).toBe(200);
   }
   await graph.stop();
 });
@@ -466,10 +466,10 @@ test('copies are compared with their owners at intervals, and differences are re
 test('without NATS copies follow their owners by polling the event logs', async () => {
   const bus = new NatsBus({ url: 'nats://127.0.0.1:1', name: 'test', logger: pino({ level: 'silent' }) });
   const graph = await startGraph({ bus, ordersEnv: { EVENT_POLL_INTERVAL: '100ms' } });
-  await graph.ask('mutation { updateUser(id: "CG-12520", input: { name: "Read from the ledger" }) { id } }');
+  await graph.ask('mutation { updateUser(id: "CG-12520", input: { name: "Read from the event log" }) { id } }');
   await until(
     async () => (await graph.ask('{ order(number: "CA-2016-152156") { customer { name } } }')).data.order.customer.name,
-    (name) => name === 'Read from the ledger',
+    (name) => name === 'Read from the event log',
   );
   expect(await (await fetch(`${graph.urls.users}/metrics`)).text()).toMatch(
     /relay_backlog_events\{service="users"\} [1-9]/,

@@ -94,7 +94,7 @@ async function query(databases: ItemDatabases, sql: string, values: unknown[] = 
   }
 }
 
-/** Many events of one item, which no command has told of. */
+/** Inserts many events of one item, without a command. */
 const insertEvents = (databases: ItemDatabases, count: number, data: object = {}) =>
   query(
     databases,
@@ -143,36 +143,38 @@ test.skipIf(!NATS_IS_HERE).each(untellable)(
     const owner = await startOwner(databases, { bus: openNats('items'), invalidatedBy });
     const listening = openNats('listener');
     cleanUps.push(() => listening.close());
-    const heard: Invalidations[] = [];
+    const received: Invalidations[] = [];
     cleanUps.push(
       await listening
-        .subscribeToInvalidations('items', { onInvalidations: (_source, invalidations) => heard.push(invalidations) })
+        .subscribeToInvalidations('items', {
+          onInvalidations: (_source, invalidations) => received.push(invalidations),
+        })
         .then((stop) => async () => stop()),
     );
     const copy = await startCopy(databases, owner, openNats('shelves'));
     await change(owner, 'i0');
     await until(
-      async () => heard.at(-1)?.to,
+      async () => received.at(-1)?.to,
       (to) => to === 1,
     );
-    // The second is the one that cannot be told.
+    // The second is the one whose invalidation cannot be sent.
     await change(owner, 'i1');
     await change(owner, 'i0');
     await change(owner, 'i1');
     await copyReaches(copy, 4);
     await until(
-      async () => heard.at(-1)?.to,
+      async () => received.at(-1)?.to,
       (to) => to === 4,
     );
-    let position = heard[0]?.to as number;
+    let position = received[0]?.to as number;
     const gaps: number[] = [];
-    for (const { from, to } of heard) {
+    for (const { from, to } of received) {
       if (from > position) gaps.push(to);
       position = Math.max(position, to);
     }
     // Whatever the bus split and the relay put together: after either of them listeners were shown a gap.
     expect(gaps.length).toBeGreaterThan(0);
-    expect(heard.flatMap(({ touched }) => touched).map(({ position: at }) => at)).toEqual(
+    expect(received.flatMap(({ touched }) => touched).map(({ position: at }) => at)).toEqual(
       expect.arrayContaining([1, 3]),
     );
     expect(owner.lines.filter(({ msg }) => msg.includes('events wait in the outbox'))).toEqual([]);
@@ -288,10 +290,10 @@ test.skipIf(!NATS_IS_HERE)('a relay gives up the lead when it stops, though the 
 test('a leader that is cut off from its database is replaced within 3 s, and sends nothing more', async () => {
   const databases = await createItems();
   const bus = new InProcessBus();
-  const heads: EndPosition[] = [];
+  const ends: EndPosition[] = [];
   await bus.subscribe('items', 'listener', {
     onEvents: async () => undefined,
-    onEndPosition: (head) => heads.push(head),
+    onEndPosition: (end) => ends.push(end),
   });
   const first = await startOwner(databases, { bus });
   await until(
@@ -310,11 +312,11 @@ test('a leader that is cut off from its database is replaced within 3 s, and sen
   expect(await isLeading(first)).toBe(false);
   for (let i = 0; i < 3; i++) await change(second, 'i0');
   await until(
-    async () => heads.at(-1)?.position,
-    (head) => head === 3,
+    async () => ends.at(-1)?.position,
+    (position) => position === 3,
   );
   expect([await isLeading(first), await isLeading(second)]).toEqual([false, true]);
-  const terms = heads.map(({ term = 0 }) => term);
+  const terms = ends.map(({ term = 0 }) => term);
   expect(terms).toEqual(terms.toSorted((a, b) => a - b));
   expect(new Set(terms).size).toBe(2);
 
@@ -443,14 +445,14 @@ test('a relay whose database was restored continues in a new term', async () => 
   const databases = await createItems();
   const bus = new InProcessBus();
   const published: number[] = [];
-  const heads: EndPosition[] = [];
-  const told: Invalidations[] = [];
+  const ends: EndPosition[] = [];
+  const invalidations: Invalidations[] = [];
   await bus.subscribe('items', 'listener', {
     onEvents: async (events) => void published.push(...events.map(({ position }) => position)),
-    onEndPosition: (head) => heads.push(head),
+    onEndPosition: (end) => ends.push(end),
   });
   await bus.subscribeToInvalidations('items', {
-    onInvalidations: (_source, invalidations) => told.push(invalidations),
+    onInvalidations: (_source, each) => invalidations.push(each),
   });
   const owner = await startOwner(databases, { bus });
   for (let i = 0; i < 3; i++) await change(owner, 'i0');
@@ -460,19 +462,19 @@ test('a relay whose database was restored continues in a new term', async () => 
       ([ledger]) => ledger?.published === count,
     );
   await isNoted(3);
-  const before = heads.at(-1);
+  const before = ends.at(-1);
   await query(databases, `update ledger set head = 1, published = 1`);
   await query(databases, `delete from outbox where position > 1`);
   await until(
-    async () => heads.at(-1),
-    (head) => head?.position === 1 && (head.term as number) > (before?.term as number),
+    async () => ends.at(-1),
+    (end) => end?.position === 1 && (end.term as number) > (before?.term as number),
   );
   published.length = 0;
-  told.length = 0;
+  invalidations.length = 0;
   await insertEvents(databases, 1);
   await isNoted(2);
   expect(published).toContain(2);
-  expect(told.flatMap(({ touched }) => touched)).toEqual([{ position: 2, entities: ['Item:i1'] }]);
+  expect(invalidations.flatMap(({ touched }) => touched)).toEqual([{ position: 2, entities: ['Item:i1'] }]);
 });
 
 test('a process that does not lead reports that no relay publishes', async () => {
@@ -546,10 +548,10 @@ test('retention waits for a position of every declared consumer, then deletes wh
     async () => (await health(owner)).degraded?.retention,
     (reason) => reason?.includes('EVENT_LOG_CONSUMERS has "warehouse"') === true,
   );
-  const kept = async () => (await query(databases, 'select count(*)::int as count from outbox'))[0].count as number;
-  expect(await kept()).toBe(2500);
+  const logged = async () => (await query(databases, 'select count(*)::int as count from outbox'))[0].count as number;
+  expect(await logged()).toBe(2500);
   await report('warehouse', 2400);
-  await until(kept, (count) => count === 100);
+  await until(logged, (count) => count === 100);
   expect(await query(databases, 'select deleted_to::int from ledger')).toEqual([{ deleted_to: 2400 }]);
   await until(
     () => health(owner),

@@ -38,7 +38,7 @@ const repriced = (n: number): OrderEvent => ({
 });
 const loadOne = async (id: string) => (await store.load([id])).get(id) ?? null;
 
-test('of two decisions on the same version of an order, one is appended and the other is told', async () => {
+test('of two decisions on the same version of an order, one is appended and the other gets a conflict', async () => {
   await store.append([{ orderId: 'race', before: null, events: [placed] }], new Date());
   const before = await loadOne('race');
   const cancelled: OrderEvent = { type: 'OrderCancelled', data: { reason: 'no' } };
@@ -110,7 +110,7 @@ describe('what an older release stored', () => {
     await databases.query('orders', "delete from order_events where order_id = 'new'");
   });
 
-  test('a database of the release before orders could be placed is brought up, with its orders and what others hear of them', async () => {
+  test('a database of the release before orders could be placed is migrated, with its orders and an event of each', async () => {
     const older = await databasesBeforePlacement();
     const url = older.urls.orders;
     await orders.setUp({ databaseUrl: url, scale: 0, readHistory });

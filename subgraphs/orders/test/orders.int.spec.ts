@@ -119,7 +119,7 @@ test('filters and totals agree', async () => {
   const { data } = await graph.ask(`{
     pending: orders(filter: { status: PENDING }) { totalCount nodes { id } }
     hers: orders(filter: { customerId: "CG-12520", status: CONFIRMED }) { totalCount nodes { number } }
-    nobodys: orders(filter: { customerId: "nobody" }) { totalCount nodes { id } }
+    unknown: orders(filter: { customerId: "nobody" }) { totalCount nodes { id } }
     user(id: "CG-12520") { orders(first: 2) { totalCount pageInfo { hasNextPage } nodes { number } } orderStats { lastOrderAt } }
     product(id: "FUR-BO-10001798") { sales { unitsSold orderCount revenue { amount } } }
   }`);
@@ -128,7 +128,7 @@ test('filters and totals agree', async () => {
     totalCount: 3,
     nodes: [{ number: 'CA-2017-164098' }, { number: 'CA-2016-152156' }, { number: 'US-2015-123918' }],
   });
-  expect(data.nobodys).toEqual({ totalCount: 0, nodes: [] });
+  expect(data.unknown).toEqual({ totalCount: 0, nodes: [] });
   expect(data.user).toEqual({
     orders: {
       totalCount: 3,
@@ -140,7 +140,7 @@ test('filters and totals agree', async () => {
   expect(data.product.sales.unitsSold).toBe(12);
 });
 
-test('the figures of all products together are those of all customers together', async () => {
+test('the sales of all products together equal the purchases of all customers together', async () => {
   const [users] = await graph.databases.query(
     'orders',
     'select sum(total_spent) as money, sum(order_count) as orders from user_order_stats',
@@ -170,7 +170,7 @@ describe('rebuilding the read models from the events', () => {
     expect(await readModels()).toEqual(before);
   });
 
-  test('knows rejected and cancelled orders, and counts only confirmed ones', async () => {
+  test('has rejected and cancelled orders, and counts only confirmed ones', async () => {
     const lines = [
       { productId: 'FUR-BO-10001798', quantity: 2, unitPrice: '10.00', discount: '0', lineTotal: '20.00' },
     ];
@@ -244,7 +244,7 @@ describe('what a client may send', () => {
     expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', field: 'after', reason: 'CURSOR' } }]);
   });
 
-  test('an empty customer id is nobody: no orders, none counted', async () => {
+  test('an empty customer id matches no customer: no orders, none counted', async () => {
     const { data, errors } = await graph.ask(
       `query Nobodys($filter: OrderFilter) {
         orders(filter: $filter) { totalCount nodes { id } }

@@ -76,7 +76,7 @@ async function stockOf(productId: string) {
 const outcomes = (order: { saga: { steps: { name: string; outcome: string }[] } }) =>
   order.saga.steps.map(({ name, outcome }) => `${name} ${outcome}`);
 
-test('an order is placed across three services: stock taken, account charged, order confirmed', async () => {
+test('an order is placed across three services: stock reserved, account charged, order confirmed', async () => {
   const [customer, lamp, desk] = await Promise.all([registerUser(), createProduct('10.00'), createProduct('19.99')]);
   const { data, errors } = await place(customer, [
     { productId: lamp, quantity: 2 },
@@ -199,7 +199,7 @@ describe('an order that cannot be is refused', () => {
   test.each([
     ['no items', { customerId: 'CG-12520', items: [] }, 'items', '"items" must have at least one item.'],
     [
-      'no pieces',
+      'no units',
       { customerId: 'CG-12520', items: [{ productId: 'x', quantity: 0 }] },
       'items[0].quantity',
       'from 1 to 10000',
@@ -273,7 +273,7 @@ describe('an idempotency key', () => {
   });
 });
 
-test('who does not wait gets a PENDING order, which is confirmed soon', async () => {
+test('without waiting, the response has a PENDING order, which is confirmed soon', async () => {
   const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
   const { data } = await place(customer, [{ productId: lamp, quantity: 1 }], randomUUID(), 0);
   expect(data.placeOrder.status).toBe('PENDING');
@@ -289,7 +289,7 @@ test('the price is the one that the products service has when it reserves the st
     () => graph.databases.query('orders', 'select price from products_copy where id = $1', [lamp]),
     ([copy]) => copy?.price === '10.00',
   );
-  // What the owner tells of its change comes late here: its event is taken away before it is published.
+  // Here the owner's change never arrives as an event: the update in SQL records none.
   await graph.databases.query('products', 'update products set price = 12.50 where id = $1', [lamp]);
   const { data } = await place(customer, [{ productId: lamp, quantity: 2 }]);
   expect(data.placeOrder).toMatchObject({
@@ -384,7 +384,7 @@ describe('cancelling', () => {
 });
 
 describe('money and stock are guarded by their owners', () => {
-  test('of twenty orders for three pieces at once, three are confirmed', async () => {
+  test('of twenty orders for three units at once, three are confirmed', async () => {
     const [customer, lamp] = await Promise.all([registerUser('1000'), createProduct('10.00', 3)]);
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => place(customer, [{ productId: lamp, quantity: 1 }])),
@@ -414,7 +414,7 @@ describe('money and stock are guarded by their owners', () => {
   });
 });
 
-test('read models are made anew while orders are placed, and none is missing or counted twice', async () => {
+test('read models are rebuilt while orders are placed, and none is missing or counted twice', async () => {
   const [customer, lamp] = await Promise.all([registerUser('1000'), createProduct('1.00', 1000)]);
   let placing = true;
   const clients = Array.from({ length: 4 }, async () => {
@@ -481,7 +481,7 @@ describe('each field of a mutation returns the state after itself', () => {
     again: placeOrder(input: $settled, idempotencyKey: $key) { ${STATE} }
   }`;
 
-  test.each(['the gateway', 'the subgraph'])('asked through %s', async (where) => {
+  test.each(['the gateway', 'the subgraph'])('through %s', async (where) => {
     const [customer, lamp] = await Promise.all([registerUser(), createProduct()]);
     const items = [{ productId: lamp, quantity: 1 }];
     const url = where === 'the gateway' ? graph.urls.gateway : graph.urls.orders;

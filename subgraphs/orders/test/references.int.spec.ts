@@ -196,7 +196,7 @@ test.each([
 });
 
 describe('what the copies do not have yet', () => {
-  test('is asked of its owner: a user and a product that were made a moment ago can be ordered for and ordered', async () => {
+  test('is read from its owner: an order can refer to a user and a product that were created a moment ago', async () => {
     const release = await holdCopies();
     const [customer, lamp] = await Promise.all([registerUser('Grace Hopper'), createProduct('12.34')]);
     expect(await graph.databases.query('orders', 'select from users_copy where id = $1', [customer])).toEqual([]);
@@ -216,8 +216,8 @@ describe('what the copies do not have yet', () => {
   });
 
   test('cannot be ordered while its owner does not answer: SUBGRAPH_UNAVAILABLE in good time, and nothing is stored', async () => {
-    const [known, lamp] = await Promise.all([registerUser(), createProduct()]);
-    await copied('users_copy', known);
+    const [customerInCopy, lamp] = await Promise.all([registerUser(), createProduct()]);
+    await copied('users_copy', customerInCopy);
     await copied('products_copy', lamp);
     await holdCopies();
     const customer = await registerUser();
@@ -228,8 +228,8 @@ describe('what the copies do not have yet', () => {
     const started = performance.now();
     const order = [];
     const refused = place(customer, [lamp], { key }).finally(() => order.push('refused'));
-    // Orders of known customers do not wait for the owner.
-    const placed = await place(known, [lamp], { waitMs: 0 });
+    // Orders of customers in the copy do not wait for the owner.
+    const placed = await place(customerInCopy, [lamp], { waitMs: 0 });
     order.push('placed');
     expect(placed.data.placeOrder.status).toBe('PENDING');
     const { data, errors } = await refused;
@@ -242,13 +242,15 @@ describe('what the copies do not have yet', () => {
     expect(await stored()).toMatchObject({ orders: String(Number(before?.orders) + 1) });
 
     // What was placed under a key before is answered all the same.
-    const [row] = await graph.databases.query('orders', 'delete from users_copy where id = $1 returning *', [known]);
+    const [row] = await graph.databases.query('orders', 'delete from users_copy where id = $1 returning *', [
+      customerInCopy,
+    ]);
     const key2 = randomUUID();
     await graph.databases.query('orders', 'update placement_sagas set idempotency_key = $2 where order_id = $1', [
       placed.data.placeOrder.id,
       key2,
     ]);
-    const again = await place(known, [lamp], { key: key2, waitMs: 0 });
+    const again = await place(customerInCopy, [lamp], { key: key2, waitMs: 0 });
     expect(again.data.placeOrder.id).toBe(placed.data.placeOrder.id);
 
     await graph.databases.query(
@@ -263,8 +265,8 @@ describe('what the copies do not have yet', () => {
   });
 
   test('is not waited for beyond the time of the whole request, whose fields wait together', async () => {
-    const [known, lamp] = await Promise.all([registerUser(), createProduct()]);
-    await copied('users_copy', known);
+    const [customerInCopy, lamp] = await Promise.all([registerUser(), createProduct()]);
+    await copied('users_copy', customerInCopy);
     await copied('products_copy', lamp);
     await holdCopies();
     const customer = await registerUser();
@@ -274,11 +276,11 @@ describe('what the copies do not have yet', () => {
     const started = performance.now();
     const { errors } = await ask(
       graph.urls.orders,
-      `mutation Two($known: PlaceOrderInput!, $unknown: PlaceOrderInput!, $one: ID!, $two: ID!) {
-        first: placeOrder(input: $known, idempotencyKey: $one) { status }
+      `mutation Two($inCopy: PlaceOrderInput!, $unknown: PlaceOrderInput!, $one: ID!, $two: ID!) {
+        first: placeOrder(input: $inCopy, idempotencyKey: $one) { status }
         second: placeOrder(input: $unknown, idempotencyKey: $two) { status }
       }`,
-      { known: input(known), unknown: input(customer), one: randomUUID(), two: randomUUID() },
+      { inCopy: input(customerInCopy), unknown: input(customer), one: randomUUID(), two: randomUUID() },
     );
     expect(errors).toMatchObject([{ path: ['second'], extensions: { code: 'SUBGRAPH_UNAVAILABLE' } }]);
     expect(errors?.[0]?.message).toContain('The users service does not answer');
@@ -288,7 +290,7 @@ describe('what the copies do not have yet', () => {
     expect(elapsed).toBeLessThan(5500);
   });
 
-  test('is asked of its owner in one look-up at a time, however many gather', async () => {
+  test('is read from its owner in one look-up at a time, however many gather', async () => {
     let [underWay, most, lookUps] = [0, 0, 0];
     const counting = createServer(async (request, response) => {
       const counts = request.method === 'POST' && request.url === '/aggregates/User';
@@ -470,7 +472,7 @@ describe('in a database of an earlier release', () => {
     }
   }`;
 
-  test('an order that refers to nobody and nothing reads in full, from copies and from owners alike', async () => {
+  test('an order of an unknown customer for an unknown product is complete, from copies and from owners alike', async () => {
     const fromCopies = await graph.ask(LIST, { first: 3 });
     const fromOwners = await graph.ask(LIST, { first: 3 }, { 'x-max-staleness': '0' });
     expect(fromCopies.errors).toBeUndefined();

@@ -70,7 +70,7 @@ test.each([
   [{ minPrice: '1000', maxPrice: '2000' }, 11],
   [{ category: 'Furniture' }, 375],
   [{ category: 'Furniture', subCategory: 'Tables', inStock: false }, 0],
-])('the filter %j leaves as many as the total says', async (filter, expected) => {
+])('the filter %j matches as many as its total', async (filter, expected) => {
   const { nodes, totalCount } = await page('NAME', 100, null, filter);
   if (totalCount <= 100) expect(nodes).toHaveLength(totalCount);
   expect(totalCount).toBe(expected);
@@ -96,7 +96,7 @@ test('the full-text search pages through the best sellers without repeats or hol
 
 const PAGES_SEED = 14;
 
-test(`whatever the sort order and the page sizes, the pages together are the list (seed ${PAGES_SEED})`, async () => {
+test(`the pages together are the list, for every sort order and page size (seed ${PAGES_SEED})`, async () => {
   const random = new Random(PAGES_SEED);
   const filter = { category: 'Technology', subCategory: 'Copiers' };
   for (let run = 0; run < 15; run++) {
@@ -116,7 +116,7 @@ test(`whatever the sort order and the page sizes, the pages together are the lis
   }
 });
 
-test('each order is what its name says', async () => {
+test('each sort order sorts by its field', async () => {
   const names = (await page('NAME', 100, null)).nodes.map((node) => node.name);
   expect(names).toEqual(names.toSorted(new Intl.Collator('und').compare));
   const prices = (await page('PRICE_ASC', 100, null)).nodes.map((node) => Number(node.price.amount));
@@ -237,7 +237,7 @@ describe('counters at the end of their type', () => {
     return data.user.account.balance.amount;
   };
 
-  test('what cannot be counted any more is not sold, and nobody is charged', async () => {
+  test('a product whose sales cannot be counted any more is not sold, and no account is charged', async () => {
     const { id } = await create({ onHand: 10, price: '1' });
     await setStock(id, 'sold', 2_147_483_646);
     const before = await balance();
@@ -247,7 +247,7 @@ describe('counters at the end of their type', () => {
     expect(await graph.databases.query('products', 'select from dead_letters')).toEqual([]);
   });
 
-  test('a stock that is full takes no more by a command, but whatever is returned', async () => {
+  test('a full stock accepts no more units by a command, but every return', async () => {
     const { id } = await create({ onHand: 10, price: '1' });
     const order = await buy(id, 5);
     expect(order.status).toBe('CONFIRMED');

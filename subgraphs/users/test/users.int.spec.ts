@@ -63,7 +63,7 @@ test('a registered user has an account, an address and version 1, is listed, fou
   });
 });
 
-test('an update changes what is given and grows the version; one that changes nothing does not', async () => {
+test('an update changes the given fields and increases the version; one without a change does not', async () => {
   const { id } = (await register({ name: 'Grace Hopper', email: 'grace@navy.test' })).data.registerUser;
   const changed = await update(id, { name: 'Grace Murray Hopper', expectedVersion: 1 });
   expect(changed.data.updateUser).toMatchObject({ name: 'Grace Murray Hopper', email: 'grace@navy.test', version: 2 });
@@ -198,7 +198,7 @@ describe('deposit', () => {
   });
 });
 
-describe('a stranger who deposits under the keys of the system', () => {
+describe('a client that deposits under the keys of the system', () => {
   const hostileDeposit = async (key: string) => {
     const { errors } = await graph.ask(
       'mutation Hostile($key: ID!) { deposit(userId: "DV-13045", amount: "0.01", idempotencyKey: $key) { balance { amount } } }',
@@ -257,7 +257,7 @@ async function paymentCommand(type: string, orderId: string, version: number, da
   );
 }
 
-test('every answer about the refund of a refused charge says that nothing was paid back', async () => {
+test('every reply to the refund of a refused charge has the amount 0', async () => {
   await paymentCommand('ChargeAccount', 'refused-charge', 1, {
     userId: 'AA-10645',
     amount: '5000.00',
@@ -364,7 +364,7 @@ describe('texts', () => {
     expect(twin.errors?.[0]?.extensions).toMatchObject({ code: 'CONFLICT', reason: 'EMAIL_TAKEN' });
   });
 
-  test('names in every script, with emoji, are kept', async () => {
+  test('names in every script, with emoji, are stored unchanged', async () => {
     for (const [i, name] of ['हिन्दी देवी', '山田 太郎', '👩‍👩‍👧', "O'Neill-Ó Súilleabháin"].entries()) {
       const { data } = await register({ name, email: `script-${i}@texts.test` });
       expect(data.registerUser.name).toBe(name.normalize('NFC'));
@@ -438,8 +438,8 @@ describe('a search', () => {
   });
 });
 
-test('a search for letters that the database does not know limits nothing', async () => {
-  // Letters of recent versions of Unicode, a word each.
+test('a search for letters that the database does not recognize does not filter', async () => {
+  // Letters of recent versions of Unicode; each is a word.
   const recent = ['\u{31350}', '\u{2ebf0}', '\u{16d40}', '\u{1e5d0}', '\u{10d4a}', '\u{105c0}', '\u{323b0}'];
   for (const search of recent) {
     if (!/\p{L}/u.test(search)) continue;
@@ -480,7 +480,7 @@ test('every reader is shown the same e-mail address of a deleted user', async ()
 });
 
 describe('me', () => {
-  test('is whoever the token names, and nobody without one', async () => {
+  test('is the user that the token identifies, and null without a token', async () => {
     const token = await signToken(TOKEN_SECRET, 'CG-12520');
     const answer = await graph.ask('{ me { name } }', {}, { authorization: `Bearer ${token}` });
     expect(answer.data.me).toEqual({ name: 'Claire Gute' });

@@ -1,4 +1,4 @@
-// Subgraphs whose answers are as large as they are asked to be: one has things, fifty others know a number of each.
+// Subgraphs whose responses have the requested size: one has things, fifty others have a number of each.
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { graphql, parse } from 'graphql';
 

@@ -102,11 +102,11 @@ async function measureAll(contender) {
     for (const { name, cases } of AXES) {
       for (const [label, queries] of cases) {
         process.stderr.write(`${contender}: ${name}: ${label}… `);
-        // Each operation once, so that all that can be kept is.
+        // Each operation once, to fill the caches.
         for (const query of queries) await ask(query);
         const started = performance.now();
         let asked = 0;
-        // Several times round where operations differ: what is kept shows.
+        // Several rounds where operations differ, so that cached plans count.
         while (asked < 3 || performance.now() - started < seconds * 1000) await ask(queries[asked++ % queries.length]);
         measured.set(`${name} ${label}`, (performance.now() - started) / asked);
         process.stderr.write(`${measured.get(`${name} ${label}`).toFixed(2)} ms\n`);

@@ -7,7 +7,7 @@ import { answer as answerShop } from './shop.mjs';
 const MADE_UP = { shop: answerShop, growth: answerGrowth };
 const { TARGETS } = process.env;
 const targets = TARGETS in MADE_UP ? null : JSON.parse(TARGETS);
-const known = new Map();
+const recorded = new Map();
 let count = 0;
 
 async function answer(subgraph, body) {
@@ -25,8 +25,8 @@ const server = createServer((request, response) => {
     const subgraph = request.url.slice(1);
     const body = Buffer.concat(chunks);
     const key = subgraph + body.toString('latin1');
-    const bytes = known.get(key) ?? Buffer.from(await answer(subgraph, body.toString()));
-    known.set(key, bytes);
+    const bytes = recorded.get(key) ?? Buffer.from(await answer(subgraph, body.toString()));
+    recorded.set(key, bytes);
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes.length });
     response.end(bytes);
   });

@@ -14,7 +14,7 @@ import { QUERIES as SUPERSTORE } from './superstore.mjs';
 import { answering, compose, schemasOf } from './workload.mjs';
 
 const say = (text) => process.stdout.write(`${text}\n`);
-const tell = (text) => process.stderr.write(`${text}\n`);
+const log = (text) => process.stderr.write(`${text}\n`);
 
 const CONNECTIONS = 50;
 const CHART = fileURLToPath(new URL('../../../docs/gateways.svg', import.meta.url));
@@ -41,17 +41,17 @@ Writes docs/gateways.svg, unless --queries or --only leaves something out.`);
   process.exit(0);
 }
 const seconds = readNumber('--seconds', options.seconds);
-const known = [...Object.keys(SHOP), ...Object.keys(SUPERSTORE)];
-const wanted = options.queries.split(',').map((name) => readWord('--queries', name.trim(), known));
+const queryNames = [...Object.keys(SHOP), ...Object.keys(SUPERSTORE)];
+const selected = options.queries.split(',').map((name) => readWord('--queries', name.trim(), queryNames));
 const contenders = Object.entries(CONTENDERS).filter(([name]) => !options.only || name.includes(options.only));
 
 process.stderr.write('Peers from npm… ');
 installPeers();
-tell('ready.');
+log('ready.');
 const folder = mkdtempSync(join(tmpdir(), 'tributary-gateways-'));
 const results = [];
 let pinned = false;
-const hasSuperstore = wanted.some((name) => name in SUPERSTORE);
+const hasSuperstore = selected.some((name) => name in SUPERSTORE);
 const stack = hasSuperstore ? await startProcesses() : null;
 pinned = pinSelf(1);
 try {
@@ -70,7 +70,7 @@ try {
 report();
 
 async function measureWorkload(title, queries, targets, schemas) {
-  const names = Object.keys(queries).filter((name) => wanted.includes(name));
+  const names = Object.keys(queries).filter((name) => selected.includes(name));
   if (names.length === 0) return;
   const port = await freePort();
   const supergraph = join(folder, `${port}.graphql`);
@@ -87,7 +87,7 @@ async function measureWorkload(title, queries, targets, schemas) {
         process.stderr.write(`${query}: ${name}… `);
         const measured = await measure(contender, queries[query], supergraph, port, expected);
         results.push({ title, query, name, ...measured });
-        tell(`${measured.rps} requests/s`);
+        log(`${measured.rps} requests/s`);
       }
     }
   } finally {
@@ -148,7 +148,7 @@ function memoryOf(pid) {
 
 function report() {
   const groups = [];
-  for (const query of wanted) {
+  for (const query of selected) {
     const rows = results.filter((row) => row.query === query);
     const [first] = rows;
     const title = `${query} (${first.title}; ${Math.round(first.bytes / 1024)} kB)`;
@@ -169,7 +169,7 @@ function report() {
   }
   const place = pinned ? 'each on one core of its own' : 'not pinned to cores';
   say(`\n${CONNECTIONS} connections, ${seconds} s each, ${place}; ${cpus()[0]?.model}. All answers were the same.`);
-  if (options.only || wanted.length < Object.keys({ ...SHOP, ...SUPERSTORE }).length) return;
+  if (options.only || selected.length < Object.keys({ ...SHOP, ...SUPERSTORE }).length) return;
   writeFileSync(CHART, chart(`Requests a second, ${CONNECTIONS} connections, ${place}`, groups));
   say(`Wrote ${CHART}`);
 }

@@ -114,8 +114,8 @@ export class InMemoryOutbox {
     if (missing.length > 0) return { more: false, missing };
     const applied = Math.min(this.#published, ...this.#consumers.values(), this.#deletedTo + DELETED_AT_ONCE);
     const deletable = this.#log.slice(0, Math.max(0, applied - this.#deletedTo));
-    const kept = deletable.findIndex(({ recordedAt }) => recordedAt >= this.#clock.now() - retentionMs);
-    const count = kept === -1 ? deletable.length : kept;
+    const firstRecent = deletable.findIndex(({ recordedAt }) => recordedAt >= this.#clock.now() - retentionMs);
+    const count = firstRecent === -1 ? deletable.length : firstRecent;
     this.#log.splice(0, count);
     this.#deletedTo += count;
     return { more: count === DELETED_AT_ONCE, missing };
