@@ -15,7 +15,7 @@ export interface Command {
   readonly selection: string;
 }
 
-/** Ids that commands refer to; a few are used by everybody, so that commands meet. */
+/** Ids that commands refer to; all clients use a few of them, so that commands meet. */
 export class Pools {
   readonly customers: string[];
   readonly products: string[];
@@ -172,8 +172,8 @@ export class CommandWriter {
   #id(pool: readonly string[]): unknown {
     const random = this.#random;
     // Some ids are used much more than others.
-    const known = random.next() < 0.6 ? pool[random.below(Math.min(pool.length, 12))] : random.pick(pool);
-    return this.#or(known, () => nonsense.id(random), 0.08);
+    const used = random.next() < 0.6 ? pool[random.below(Math.min(pool.length, 12))] : random.pick(pool);
+    return this.#or(used, () => nonsense.id(random), 0.08);
   }
 
   #cursor(): unknown {

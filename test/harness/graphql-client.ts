@@ -2,7 +2,7 @@ import { ERROR_CATALOGUE } from '@tributary/server';
 
 /** An answer as a client sees it. `data` is as loose as JSON: tests say what they expect of it. */
 export interface GraphQLAnswer {
-  // biome-ignore lint/suspicious/noExplicitAny: every test asks for another shape
+  // biome-ignore lint/suspicious/noExplicitAny: every test selects other fields
   readonly data: any;
   readonly errors?: readonly {
     readonly message: string;

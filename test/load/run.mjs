@@ -18,7 +18,7 @@ const CLEAR = '\r\x1b[K';
 const say = (line = '') => process.stdout.write(`${line}\n`);
 
 const names = Object.entries(SCENARIOS).map(([name, { title }]) => `    ${name.padEnd(12)}${title}`);
-const HELP = `Puts a running stack under load, and says how it does. Start one first: npm start
+const HELP = `Puts a running stack under load, and reports throughput, latencies and errors. Start one first: npm start
 
   npm run load -- [--scenario storefront] [[--duration 30] [--clients 32 | --rate 200] | --ramp] [--url http://localhost:4000]
 
@@ -195,7 +195,7 @@ function ms(value) {
   return Number.isFinite(value) ? `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ms` : '-';
 }
 
-/** Each of them says in its own way how much load there is. */
+/** Each of these options sets the amount of load. */
 function refuseTogether(...names) {
   const given = names.filter((name) => options[name]);
   if (given.length > 1) refuse(`${given.map((name) => `--${name}`).join(' and ')}: expected only one of them`);

@@ -8,7 +8,7 @@ import { shiftedClock } from '../harness/preload.ts';
 import { type RunningProgram, runProgram } from '../harness/process.ts';
 import { until } from '../harness/until.ts';
 
-// A clock that is off by more than a second is reported by those who depend on it: once in the log, as a metric, and as degraded health.
+// A clock that is off by more than a second is reported by the processes that depend on it: once in the log, as a metric, and as degraded health.
 
 let databases: TestDatabases;
 let nats: TestNats | undefined;
@@ -55,7 +55,7 @@ const offset = async (name: string, source: string) => {
 };
 
 test.skipIf(!haveNats())(
-  'a clock that is ahead or behind is reported by everyone who depends on it',
+  'a clock that is ahead or behind is reported by every process that depends on it',
   async () => {
     const clocksOf = async (name: string) => (await health(name)).degraded?.clocks ?? '';
     // By its own database the clock of a process is found out at once; by the messages of a service that is behind, after some ten seconds.

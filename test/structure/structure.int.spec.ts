@@ -131,7 +131,7 @@ describe('the import rules', () => {
 });
 
 describe('the picture', () => {
-  test('shows who imports whom, and is current once it is written', () => {
+  test('shows the imports between folders, and is current once it is written', () => {
     const root = project();
     expect(structure(root).output).toContain('  server       → consistency\n');
     expect(structure(root, '--check').output).toBe(

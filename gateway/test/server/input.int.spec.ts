@@ -401,20 +401,20 @@ describe('_entities', () => {
     ['users', 'User'],
     ['products', 'Product'],
   ] as const)('what has no id of %s is null or refused, beside what has one', async (door, type) => {
-    const known = { User: 'CG-12520', Product: 'FUR-BO-10001798' }[type];
+    const existing = { User: 'CG-12520', Product: 'FUR-BO-10001798' }[type];
     const answer = await entities(door, [
-      { __typename: type, id: known },
+      { __typename: type, id: existing },
       { __typename: type, id: null },
       { __typename: type },
       { __typename: type, id: { a: 1 } },
       { __typename: type, id: 42 },
       { __typename: type, id: 'x'.repeat(5000) },
-      { __typename: 'Nothing', id: known },
+      { __typename: 'Nothing', id: existing },
       { __typename: 'Money', amount: '1' },
-      { id: known },
+      { id: existing },
       'a text',
       [],
-      { __typename: type, id: known },
+      { __typename: type, id: existing },
     ]);
     // An id that nothing has reads as a placeholder.
     const entity = { __typename: type };

@@ -13,7 +13,7 @@ export enum OrderStatus {
 }
 registerEnumType(OrderStatus, { name: 'OrderStatus' });
 
-/** What orders know of a user: its own figures, and a copy of what an order shows. */
+/** The fields of a user in this service: its statistics, and a copy of what an order shows. */
 @Directive('@key(fields: "id")')
 @Directive('@cacheControl')
 @ObjectType('User', { simpleResolvers: true })
@@ -37,7 +37,7 @@ export class UserOrderStats {
   @Field(() => DateTime, { nullable: true }) lastOrderAt!: Date | null;
 }
 
-/** What orders know of a product: its sales, and a copy of what an order shows. */
+/** The fields of a product in this service: its sales, and a copy of what an order shows. */
 @Directive('@key(fields: "id")')
 @Directive('@cacheControl')
 @ObjectType('Product', { simpleResolvers: true })

@@ -129,8 +129,8 @@ export class ProductResolver {
 }
 
 /**
- * The product that another subgraph refers to, by either key. An id that is not known here reads as a placeholder: an order
- * outlives its products.
+ * The product that another subgraph refers to, by either key. For an unknown id it is a placeholder, because an order outlives
+ * its products.
  */
 export async function resolveProduct(
   context: ProductsContext,

@@ -102,7 +102,7 @@ export async function findUser(context: UsersContext, id: string): Promise<User 
   return row && showUser(row);
 }
 
-/** The user that another subgraph refers to. One that is not known here reads as a placeholder: an order outlives it. */
+/** The user that another subgraph refers to. For an unknown id it is a placeholder, because an order outlives its customer. */
 export async function resolveUser(context: UsersContext, id: string): Promise<User> {
   return (await findUser(context, id)) ?? unknownUser(id);
 }
