@@ -76,7 +76,7 @@ describe('what is invalid is refused, whatever others sent before', () => {
   });
 });
 
-describe('nobody spoils the operation of another', () => {
+describe('a client cannot change the cached operation of another', () => {
   const NAMED = 'query Named {\n  item(id: "1") { id stock }\n}';
   const DATA = { data: { item: { id: '1', stock: 30 } } };
 

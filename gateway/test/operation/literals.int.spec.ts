@@ -103,7 +103,7 @@ describe('what a literal means, it means as a variable', () => {
   });
 });
 
-describe('what is wrong is told of what was written', () => {
+describe('errors are about the literals of the client', () => {
   test.each([
     '{ echo(n: "text") }',
     '{ echo(n: 99999999999) }',

@@ -60,7 +60,7 @@ describe('an error of the request has the code of its kind:', () => {
       [2, 19],
     ],
   ] as const)('%s', async (_what, query, variables, code, [line, column]) => {
-    // Again, for what is refused is kept.
+    // Twice: errors of invalid documents are cached.
     for (let i = 0; i < 2; i++) {
       const { data, errors } = await graph.run(query, { variables });
       expect(data).toBeUndefined();
