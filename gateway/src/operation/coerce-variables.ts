@@ -16,17 +16,22 @@ export interface NormalizedVariables {
 export function coerceVariables(
   schema: GraphQLSchema,
   { variableDefinitions, variableNames, literals }: ClientDocument,
-  given: Readonly<Record<string, unknown>>,
+  clientVariables: Readonly<Record<string, unknown>>,
 ): NormalizedVariables | { readonly errors: readonly GraphQLError[] } {
   if (variableDefinitions.length === 0) return { coerced: {}, sent: literals };
-  const { coerced: values, errors } = getVariableValues(schema, variableDefinitions, given, { maxErrors: MAX_ERRORS });
+  const { coerced: values, errors } = getVariableValues(schema, variableDefinitions, clientVariables, {
+    maxErrors: MAX_ERRORS,
+  });
   if (errors) return { errors: errors.map((error) => withCode(error, 'BAD_USER_INPUT')) };
   const coerced: Record<string, unknown> = {};
   const sent: Record<string, unknown> = { ...literals };
   for (const [name, normalized] of variableNames) {
     if (!Object.hasOwn(values, name)) continue;
     coerced[normalized] = values[name];
-    sent[normalized] = Object.hasOwn(given, name) && given[name] !== undefined ? given[name] : jsonOf(values[name]);
+    sent[normalized] =
+      Object.hasOwn(clientVariables, name) && clientVariables[name] !== undefined
+        ? clientVariables[name]
+        : jsonOf(values[name]);
   }
   return { coerced, sent };
 }

@@ -71,9 +71,9 @@ function responseName({ alias, name }: FieldNode): string {
 }
 
 /** The field and its arguments. */
-function meaningOf({ name, arguments: given = [] }: FieldNode): string {
-  if (given.length === 0) return name.value;
-  return `${name.value}(${given.map(print).sort().join(', ')})`;
+function meaningOf({ name, arguments: list = [] }: FieldNode): string {
+  if (list.length === 0) return name.value;
+  return `${name.value}(${list.map(print).sort().join(', ')})`;
 }
 
 function freshName(name: string, isTaken: (name: string) => boolean): string {

@@ -49,12 +49,12 @@ class ApolloPlanner implements QueryPlanner {
 
   plan(operation: DocumentNode, { conditions, overrides }: PlanningOptions): QueryPlan {
     return this.#limit.apply(() => {
-      const settled = withEvaluatedConditions(operation, conditions);
+      const evaluated = withEvaluatedConditions(operation, conditions);
       try {
-        return this.#plan(settled, overrides);
+        return this.#plan(evaluated, overrides);
       } catch (error) {
         if (!isPlannerFault(error)) throw error;
-        return this.#plan(withConcreteTypes(settled, this.#apiSchema), overrides);
+        return this.#plan(withConcreteTypes(evaluated, this.#apiSchema), overrides);
       }
     });
   }

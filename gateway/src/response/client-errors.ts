@@ -41,11 +41,11 @@ class ErrorConverter {
   readonly #messages: ErrorMessages;
 
   constructor(context: ErrorContext) {
-    const { query, document, variables, given, requestId } = context;
+    const { query, document, variables, clientVariables, requestId } = context;
     const operation = parseClientOperation(query, document);
     this.#requestId = requestId;
     this.#fields = new ClientFields(context, operation, byClientNames(document, variables));
-    this.#locations = new ErrorLocations(query, operation, this.#fields, given);
+    this.#locations = new ErrorLocations(query, operation, this.#fields, clientVariables);
     this.#messages = new ErrorMessages(context, this.#fields);
   }
 

@@ -14,7 +14,7 @@ export interface ErrorContext {
   readonly document: ClientDocument;
   readonly operation: Operation;
   /** The variables as the client sent them. */
-  readonly given: Readonly<Record<string, unknown>>;
+  readonly clientVariables: Readonly<Record<string, unknown>>;
   /** The coerced variables, by normalized name. */
   readonly variables: Readonly<Record<string, unknown>>;
   /** The data, under the plan's response names. */

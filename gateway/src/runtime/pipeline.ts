@@ -56,12 +56,12 @@ export async function runOperation(graph: Graph, request: OperationRequest): Pro
   const positions = type === OperationTypeNode.QUERY ? null : { positions: reached(observed) };
 
   // Complete and serialize in one step, when there is nothing to say but the data.
-  const { write, shape } = prepared.output;
+  const { write, complete } = prepared.output;
   const text = errors.length === 0 && !later ? write?.(data, plain ? enclose : quote) : null;
   if (typeof text === 'string') return { text: `{"data":${text}}`, ...positions };
 
   // Complete; the HTTP layer serializes.
-  const result = completeResult(running, shape ?? introspect(running), executed.context);
+  const result = completeResult(running, complete ?? introspect(running), executed.context);
   if (!later) return { ...result, ...positions };
   const report: ExecutionReport = {
     plan: () => describePlan(executed.plan.plan),

@@ -72,7 +72,7 @@ export class RunningOperation implements PluginOperation {
 /** What completes and writes the result of an operation, compiled for one set of conditions. */
 export interface Output {
   /** Null when it depends on the request, because the operation selects `__schema` or `__type`. */
-  readonly shape: CompleteData | null;
+  readonly complete: CompleteData | null;
   readonly write: JsonWriter | null;
 }
 
@@ -82,9 +82,9 @@ export function compileOutput(
   variables: Readonly<Record<string, unknown>>,
 ): Output {
   const { definition, fragments, responseNames, introspection } = operation;
-  if (introspection) return { shape: null, write: null };
-  const parts = { schema, fragments, variables, responseNames, introspection: null };
-  return { shape: compileCompletion(definition, parts), write: compileJsonWriter(definition, parts) };
+  if (introspection) return { complete: null, write: null };
+  const inputs = { schema, fragments, variables, responseNames, introspection: null };
+  return { complete: compileCompletion(definition, inputs), write: compileJsonWriter(definition, inputs) };
 }
 
 /** Completes data by the schema, and puts errors in the client's names. */
@@ -103,7 +103,7 @@ export function completeResult(
     query: request.query,
     document,
     operation,
-    given: request.variables ?? {},
+    clientVariables: request.variables ?? {},
     variables: variables.coerced,
     data,
     requestId: request.requestId,
@@ -121,8 +121,14 @@ export function introspect(running: RunningOperation): CompleteData {
     if (!introspection) throw new Error('Only an operation that selects the schema is completed by introspection.');
     const { data, errors } = executeSync({ schema, document: introspection, variableValues: variables.sent });
     if (!data) throw errors?.[0] ?? new GraphQLError('The schema could not be read.');
-    const parts = { schema, fragments, variables: variables.coerced, responseNames, introspection: data as JsonObject };
-    return compileCompletion(definition, parts);
+    const inputs = {
+      schema,
+      fragments,
+      variables: variables.coerced,
+      responseNames,
+      introspection: data as JsonObject,
+    };
+    return compileCompletion(definition, inputs);
   } catch (error) {
     return refuse(error, running);
   }
