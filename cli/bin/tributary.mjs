@@ -21,17 +21,17 @@ const { Command, Option } = await import('commander').catch(() => {
 // Node 22.8 and later keep compiled code for the next start.
 if ('enableCompileCache' in module) /** @type {{ enableCompileCache(): void }} */ (module).enableCompileCache();
 
-// Nothing reads the output any more, as when the terminal is closed: a command that handles SIGHUP stops in order.
-let isDeaf = false;
+// When nothing reads the output any more, as when the terminal is closed, a command that handles SIGHUP stops in order.
+let isClosed = false;
 for (const output of [process.stdout, process.stderr]) {
   output.on('error', () => {
-    if (isDeaf) return;
-    isDeaf = true;
+    if (isClosed) return;
+    isClosed = true;
     if (!process.emit('SIGHUP')) process.exit(1);
   });
 }
 
-/** What the person at the keyboard can put right: the message says it all, and a stack trace would hide it. */
+/** Errors that you can fix: the message is complete, and a stack trace would hide it. */
 const PLAIN_ERRORS = new Set([
   'UserError',
   'ConfigurationError',
@@ -45,7 +45,7 @@ const services = readServiceFolders();
 const serviceNames = readFolderNames();
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'];
 
-/** Commands that run what is in the clone now: those that write do not do so by old rules. The others need any build. */
+/** Commands that need a current build, because they write. The others run on any build. */
 const BUILDS = new Set(['start', 'dev', 'rebuild', 'retry', 'discard', 'resolve']);
 
 /** Commands that look after a running stack. @type {Set<CommanderCommand>} */
@@ -54,7 +54,7 @@ const operators = new Set();
 // An empty variable counts as not set; to commander it would be a value.
 for (const [name, value] of Object.entries(process.env)) if (value === '') delete process.env[name];
 
-/** What is wrong with the options; their presets stand in for them, so that everything else is checked, too. @type {string[]} */
+/** Problems of options. Their defaults replace them, so that everything else is checked as well. @type {string[]} */
 const problems = [];
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
@@ -147,7 +147,7 @@ operator(letters, 'retry', 'Apply them again, each aggregate in order.').action(
   async (/** @type {OperateOptions} */ options) => (await import('../dist/dead-letters.js')).retryDeadLetters(options),
 );
 
-operator(letters, 'discard', 'Give one up: it will never take effect.')
+operator(letters, 'discard', 'Discard one: it will never take effect.')
   .argument('<consumer>', 'the service that could not apply it')
   .argument('<source>', 'the service whose event it is')
   .argument('<position>', 'its position in the event log', parsePosition)
@@ -168,13 +168,13 @@ operator(sagas, 'list', 'List them, the oldest first.')
     (await import('../dist/sagas.js')).listSagas(options),
   );
 
-operator(sagas, 'retry', 'Ask the other services once more, now.')
+operator(sagas, 'retry', 'Send the pending commands to the other services again, now.')
   .argument('<order>', 'the number or the id of the order')
   .action(async (/** @type {string} */ order, /** @type {OperateOptions} */ options) =>
     (await import('../dist/sagas.js')).retrySaga(order, options),
   );
 
-operator(sagas, 'resolve', 'Record that what failed was resolved by hand; the rest goes on.')
+operator(sagas, 'resolve', 'Record that a failed step was resolved by hand; the other steps continue.')
   .argument('<order>', 'the number or the id of the order')
   .requiredOption('--note <words>', 'what was done, for the record')
   .action(async (/** @type {string} */ order, /** @type {OperateOptions & { note: string }} */ options) =>
@@ -194,7 +194,7 @@ operator(program, 'rebuild', 'Rebuild a copy or a read model from its events, wh
 operator(program, 'verify', 'Compare every copy with its owner, and check money and stock across the services.')
   .option(
     '--repair',
-    'repair copies that differ, and let services go on after events that were deleted unread; money and stock are never changed',
+    'repair copies that differ, and let services continue after events that were deleted unread; money and stock are never changed',
     false,
   )
   .action(async (/** @type {OperateOptions & { repair: boolean }} */ options) =>
@@ -228,7 +228,7 @@ try {
   process.exit(1);
 }
 
-/** @param {unknown} error @returns {Promise<unknown>} what the person at the keyboard can put right in words, or the trace of a fault */
+/** @param {unknown} error @returns {Promise<unknown>} a plain message for a problem that you can fix, else a stack trace */
 async function describeError(error) {
   if (!(error instanceof Error)) return error;
   if (PLAIN_ERRORS.has(error.name) || error instanceof RangeError) return error.message;

@@ -7,7 +7,7 @@ import { findServices, type PortOptions } from './services.js';
 import { type Listener, listenersOf, portProblems } from './used-ports.js';
 import { UserError } from './user-error.js';
 
-/** Settings of programs that a stack has no use for, or other values of. */
+/** Settings of programs that a local stack ignores or sets itself. */
 const UNUSED = {
   start: ['PROCESSES', 'NATS_URL', 'SHUTDOWN_DELAY'],
   dev: ['PROCESSES', 'EVENT_POLL_INTERVAL', 'SUPERGRAPH_POLL_INTERVAL'],
@@ -17,7 +17,7 @@ const UNUSED = {
  * Checks everything that a stack is started with, before anything is started or written: what its programs read from this process's
  * environment, the ports, and the data folder. Settings that have no effect are named in a warning.
  *
- * @param problems what is wrong with the options, in place of which there are presets
+ * @param problems of options, which defaults replace
  * @returns `ignored`: the settings without effect, empty: to the programs, not set; `explorer`: whether the gateway serves it
  * @throws UserError that has every problem, each in a line
  */
@@ -65,7 +65,7 @@ export async function checkSettings(
   return { ignored, explorer: readGatewayConfig(environment).EXPLORER };
 }
 
-/** What programs are given by the stack, whatever the environment says; here with values that are well-formed. */
+/** The settings that the stack sets itself, whatever the environment has; here with well-formed values. */
 function setByTheStack(services: readonly string[]): Record<string, string> {
   const secret = 'x'.repeat(32);
   const ofServices = services.flatMap((name) => [

@@ -18,7 +18,7 @@ import { z } from 'zod';
 import { FolderLock } from './folder-lock.js';
 import { UserError } from './user-error.js';
 
-/** Says that the folder is ours. It is the first file in it, and the last that goes. */
+/** Marks the folder as ours. It is the first file written, and the last one deleted. */
 const MARK = 'tributary.txt';
 const MARK_TEXT =
   'A local stack of Tributary keeps its data here: "npm start" wrote it, "npm start -- --fresh" deletes it.\n';
@@ -46,7 +46,7 @@ const CLUSTER =
 /** What the system puts into folders by itself, such as a mounted volume. */
 const OF_THE_SYSTEM = ['.DS_Store', 'lost+found'];
 
-/** What is wrong with a path, by the system's code. */
+/** Problems of a path by the system's error code. */
 const REASONS: Readonly<Record<string, string>> = {
   EEXIST: 'it is a file',
   ENOTDIR: 'a part of the path is a file',
@@ -153,14 +153,14 @@ export class DataFolder {
   }
 
   /**
-   * The secrets kept here, with a password for each service; what is missing is created.
+   * Reads the folder's secrets, with a password for each service, and creates those that are missing.
    *
    * @throws UserError when they are lost, though there are databases that need them
    */
   secrets(services: readonly string[]): Secrets {
     const create = () => randomBytes(24).toString('base64url');
-    const kept = secretsSchema.safeParse(readJson(this.file(SECRETS)));
-    if (!kept.success && existsSync(this.file('postgres'))) {
+    const stored = secretsSchema.safeParse(readJson(this.file(SECRETS)));
+    if (!stored.success && existsSync(this.file('postgres'))) {
       throw new UserError(
         `${this.file(SECRETS)} is missing or damaged, and holds the passwords of the databases in ${this.path}: ` +
           'restore it from a backup, or import anew with --fresh.',
@@ -171,9 +171,9 @@ export class DataFolder {
       ...Object.fromEntries(services.map((service) => [service, create()])),
       tokens: create() + create(),
       internal: create(),
-      ...kept.data,
+      ...stored.data,
     };
-    if (Object.keys(secrets).length !== Object.keys(kept.data ?? {}).length) this.#write(SECRETS, secrets);
+    if (Object.keys(secrets).length !== Object.keys(stored.data ?? {}).length) this.#write(SECRETS, secrets);
     return secrets;
   }
 
@@ -298,7 +298,7 @@ function undo(folder: string, created: readonly string[], marked: boolean): void
   }
 }
 
-/** Turns what the system says of a data folder into words; other errors stay as they are. */
+/** Turns a system error on a data folder into a UserError; returns any other error unchanged. */
 export function explainFolderError(error: unknown, folder: string): unknown {
   const { code = '', syscall } = error as NodeJS.ErrnoException;
   const reason = REASONS[code];

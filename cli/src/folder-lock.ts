@@ -51,7 +51,7 @@ export class FolderLock {
         if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
         throw error;
       }
-      // Against a process that looked long ago and created a number that was free again since.
+      // A process that read the folder earlier may have created a lower number that has become free since.
       const others = ownersOf(folder).filter((owner) => owner.name !== name);
       try {
         refuseOthers(folder, others);
@@ -96,7 +96,7 @@ function ownersOf(folder: string): Owner[] {
     });
 }
 
-/** One that cannot be read, or was released meanwhile, is nobody's. */
+/** Reads the owner of a lock. A lock that cannot be read, or was released meanwhile, has none. */
 function readLock(path: string, isLegacy: boolean): { pid: number; startedAt: string | null } {
   try {
     if (isLegacy) return JSON.parse(readFileSync(path, 'utf8'));

@@ -1,11 +1,11 @@
 import { createServer } from 'node:net';
 
-/** Below the range from which systems take the ports of outgoing connections (Linux: 32768 and up), one of which could take it. */
+/** Below the range of ports that systems give to outgoing connections (Linux: 32768 and up), which could take the port first. */
 const FIRST = 12_000;
 const PORTS = 20_000;
 const ATTEMPTS = 100;
 
-/** A port that nothing listens on now, for a part whose address others need before it listens. */
+/** Finds a port that nothing listens on, for a program whose address others need before it listens. */
 export async function freePort(host = 'localhost'): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const port = FIRST + Math.floor(Math.random() * PORTS);

@@ -21,7 +21,7 @@ function bar(label: string, total: number): ImportProgress {
   let rows = 0;
   return {
     advance(more) {
-      // Parts of rows come, too.
+      // The number may be a fraction.
       rows += more;
       shown.update(Math.round(rows));
     },
@@ -43,7 +43,7 @@ function lines(label: string, total: number): ImportProgress {
   };
 }
 
-/** What the import made of the source, for a person to read. */
+/** Describes the result of an import in lines of text. */
 export function describeImport(report: ImportReport): string {
   const { linesRead, linesUsed, linesNotWanted, linesRejected, copies } = report;
   const facts = [
@@ -53,12 +53,12 @@ export function describeImport(report: ImportReport): string {
       (copies > 1 ? `; ${copies} copies of each` : ''),
     `${count(report.customers)} customers, ${count(report.products)} products, ` +
       `${count(report.orders)} orders with ${count(report.orderLines)} lines`,
-    `repaired: ${report.productsWithSeveralNames.length} products with several names (kept the most used), ` +
+    `repaired: ${report.productsWithSeveralNames.length} products with several names (the most used one is imported), ` +
       `${report.postalCodesPadded} postal codes without their leading zero, ` +
       `${count(report.salesRounded)} sales rounded to cents (${report.salesRoundingDifference} in all)`,
-    `kept as they are: ${report.ordersListingAProductTwice.length} orders that list a product twice`,
+    `unchanged: ${report.ordersListingAProductTwice.length} orders that list a product twice`,
     ...(report.ordersWithContradictions.length > 0
-      ? [`${report.ordersWithContradictions.length} orders whose lines disagree (believed the first line)`]
+      ? [`${report.ordersWithContradictions.length} orders whose lines disagree (the first line is imported)`]
       : []),
     ...linesRejected.slice(0, 5).map(({ rowId, reason }) => `left out row ${rowId}: ${reason}`),
   ];

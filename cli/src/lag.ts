@@ -16,7 +16,7 @@ interface Lag {
   readonly source: string;
   /** The last event that took effect. */
   readonly position: number;
-  /** The last event of the source, as far as the consumer knows. */
+  /** The last event of the source that the consumer has seen announced. */
   readonly head: number;
   readonly behind: number;
   readonly lagSeconds: number;
@@ -24,7 +24,7 @@ interface Lag {
   readonly problem: string | null;
 }
 
-/** Prints what every service says of its copies; exit status 1 when one of them does not answer. */
+/** Prints how far each service's copies are; exit status 1 when a service does not respond. */
 export async function showLag(options: OperateOptions): Promise<void> {
   const services = Object.entries(findServiceUrls(options.dataDir));
   const answers = await Promise.allSettled(services.map(([name, url]) => lagOf(name, url)));
@@ -38,7 +38,7 @@ export async function showLag(options: OperateOptions): Promise<void> {
     'lag (s)': lagSeconds.toFixed(1),
     problem,
   }));
-  // Services that do not answer may consume events: that there are none is not known then.
+  // A service that does not respond may consume events, so the empty message would be wrong.
   const isComplete = answers.every(({ status }) => status === 'fulfilled');
   if (options.json || isComplete || rows.length > 0)
     print(found, { ...options, rows, empty: 'No service consumes events.' });

@@ -25,7 +25,7 @@ export interface LocalData {
   readonly tokenSecret: string;
   /** Lets the services of this stack read each other's event logs. */
   readonly internalSecret: string;
-  /** Resolves when PostgreSQL ends, asked to or not. */
+  /** Resolves when PostgreSQL ends, whether it was stopped or failed. */
   readonly ended: Promise<void>;
   /** Notes where the services and their databases answer, for the operators' commands. */
   note(environment: Readonly<Record<string, string>>): void;
@@ -36,9 +36,9 @@ export interface LocalData {
  * Starts PostgreSQL, gives every service its database, brings the schemas up to date and imports the history once.
  *
  * @param services may still be loading, while PostgreSQL starts
- * @param say told each step, in words for a person
- * @param stopped cuts the start short: PostgreSQL is stopped, an import under way leaves nothing
- * @throws UserError or ImportConflictError for what a person can put right
+ * @param say prints a line for each step
+ * @param stopped aborts the start: PostgreSQL is stopped, and an unfinished import is rolled back
+ * @throws UserError or ImportConflictError for a problem that you can fix
  */
 export async function startLocalData(
   services: readonly SubgraphDefinition[] | Promise<readonly SubgraphDefinition[]>,
@@ -48,7 +48,7 @@ export async function startLocalData(
 ): Promise<LocalData> {
   const folder = DataFolder.take(options.dataDir, options.fresh);
   if (options.fresh && folder.foreign.length > 0) {
-    say(`Kept what is not of Tributary in ${folder.path}: ${folder.foreign.join(', ')}`);
+    say(`Files that Tributary did not write stay in ${folder.path}: ${folder.foreign.join(', ')}`);
   }
   let server: EmbeddedPostgres | undefined;
   const cutShort = () => void server?.stop();

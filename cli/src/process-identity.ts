@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** Tells one process from another that got the same number later. */
+/** Distinguishes a process from a later one with the same number. */
 export interface ProcessIdentity {
   readonly startedAt: string;
   readonly command: string;
 }
 
-/** Who has this process number now; null when nobody has, or only one that has ended and was not collected yet. */
+/** Identifies the process that has this number now; null when there is none, or only a zombie. */
 export function identifyProcess(pid: number): ProcessIdentity | null {
   try {
     process.kill(pid, 0);
@@ -32,9 +32,9 @@ function fromProc(pid: number): ProcessIdentity | null {
 }
 
 function fromPs(pid: number): ProcessIdentity {
-  // The time as everybody writes it, whatever their zone and language.
+  // The same text in every time zone and language.
   const env = { ...process.env, TZ: 'UTC', LC_ALL: 'C' };
-  const ask = (field: string) =>
+  const read = (field: string) =>
     execFileSync('ps', ['-o', `${field}=`, '-p', String(pid)], { encoding: 'utf8', env }).trim();
-  return { startedAt: ask('lstart'), command: ask('command') };
+  return { startedAt: read('lstart'), command: read('command') };
 }

@@ -27,7 +27,7 @@ export function retrySaga(order: string, options: OperateOptions): Promise<void>
   return withSagas(options, async (operations) => {
     const done = await operations.retrySaga(await findOrder(operations, order));
     if (!done) throw new UserError(`The placement of order ${order} is over; there is nothing to try again.`);
-    print({ retried: order }, { ...options, rows: [], empty: `Asked again for order ${order}.` });
+    print({ retried: order }, { ...options, rows: [], empty: `Sent the pending commands of order ${order} again.` });
   });
 }
 

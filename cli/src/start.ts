@@ -10,8 +10,8 @@ import { environmentOf, findServices, loadServices, type PortOptions, portsOf, s
 import { aborted, listenForStop, unlessStopped } from './stop-signal.js';
 import { welcome } from './welcome.js';
 
-/** How often somebody who waits is told how far it is. */
-const TELL_MS = 5000;
+/** How often the progress of copies is printed. */
+const PROGRESS_MS = 5000;
 /** How long services and PostgreSQL may take to stop, after the gateway has answered its requests. */
 const STOP_MS = 4500;
 /** How long the start waits for copies that are behind, but were in sync once. */
@@ -30,7 +30,7 @@ export interface LocalStack {
   readonly serviceUrls: Readonly<Record<string, string>>;
   /** Whether the gateway serves the explorer's pages. */
   readonly explorer: boolean;
-  /** Resolves when the database server ends, asked to or not. */
+  /** Resolves when the database server ends, whether it was stopped or failed. */
   readonly databaseEnded: Promise<void>;
   /** Drains the gateway, then the services, then stops PostgreSQL. @returns whether all of it stopped in time */
   stop(): Promise<boolean>;
@@ -39,10 +39,10 @@ export interface LocalStack {
 /**
  * Starts the whole graph in this process.
  *
- * @param say told each step, in words for a person
- * @param stopped cuts the start short
+ * @param say prints a line for each step
+ * @param stopped aborts the start
  * @param problems of options, in place of which there are presets: they end the start
- * @throws UserError for what a person can put right; then, and when cut short, nothing is left running
+ * @throws UserError for a problem that you can fix; then, and when aborted, nothing is left running
  */
 export async function startLocalStack(
   options: StartOptions,
@@ -82,7 +82,7 @@ export async function startLocalStack(
   }
 }
 
-/** The code of what runs here. Loading it holds the event loop up, so it is all there before a database is connected to. */
+/** The code of all programs. Loading it blocks the event loop, so it happens before any database connection. */
 interface Parts {
   readonly services: readonly SubgraphDefinition[];
   readonly createGateway: typeof import('@tributary/gateway').createGateway;
@@ -108,14 +108,14 @@ async function startServices(
 ): Promise<Pick<LocalStack, 'url' | 'serviceUrls'>> {
   const logger = await createLocalLogger(options.logLevel);
   const bus = new InProcessBus();
-  // They want to know where the others will be before these are there.
+  // A service needs the others' URLs before they listen.
   const ports = await portsOf(services, options);
   const environment = environmentOf(services, ports, data.databaseUrls);
   const common = { ...process.env, ...ignored, LOG_LEVEL: options.logLevel };
   const ofServices = {
     ...common,
     ...environment,
-    // Where the others look for them.
+    // The host in the URLs of services.
     HOST: 'localhost',
     INTERNAL_SECRET: data.internalSecret,
     AUTH_SECRET: data.tokenSecret,
@@ -125,7 +125,7 @@ async function startServices(
   for (const { name, create } of services) {
     const service = await create(ofServices, logger.child({ name }), { bus });
     started.push(service);
-    if (service.caughtUp) level.push(Promise.race([service.caughtUp, afterAWhile(service.inSyncOnce)]));
+    if (service.caughtUp) level.push(Promise.race([service.caughtUp, graceAfter(service.inSyncOnce)]));
   }
   // Together, and none before all can: as soon as a service listens, it reads the event logs of the others.
   await Promise.all(started.map(({ app }) => app.ready()));
@@ -142,27 +142,30 @@ async function startServices(
   );
   started.push(gateway);
   const url = await gateway.listen();
-  const telling = setInterval(() => tellHowFar(serviceUrls, say).catch(() => undefined), TELL_MS);
-  await Promise.race([Promise.all([gateway.ready, ...level]), aborted(stopped)]).finally(() => clearInterval(telling));
+  const printing = setInterval(() => printProgress(serviceUrls, say).catch(() => undefined), PROGRESS_MS);
+  await Promise.race([Promise.all([gateway.ready, ...level]), aborted(stopped)]).finally(() => clearInterval(printing));
   stopped.throwIfAborted();
   data.note(environment);
   return { url, serviceUrls };
 }
 
-/** A copy that was in sync before can be shown; it is waited for a moment so that nobody sees the start of its catching up. */
-async function afterAWhile(inSyncOnce: Promise<unknown> | undefined): Promise<void> {
+/** Waits for a copy that was in sync once: it can be served, and has a moment to catch up first. */
+async function graceAfter(inSyncOnce: Promise<unknown> | undefined): Promise<void> {
   await inSyncOnce;
   await sleep(CATCH_UP_MS, undefined, { ref: false });
 }
 
-/** After an import there are many events; who waits for the copies that are made from them wants to know how far they are. */
-async function tellHowFar(serviceUrls: Readonly<Record<string, string>>, say: (line: string) => void): Promise<void> {
+/** Prints how far copies are behind: after an import they read many events. */
+async function printProgress(
+  serviceUrls: Readonly<Record<string, string>>,
+  say: (line: string) => void,
+): Promise<void> {
   for (const [name, url] of Object.entries(serviceUrls)) {
-    const response = await fetch(`${url}/copies`, { signal: AbortSignal.timeout(TELL_MS) }).catch(() => null);
+    const response = await fetch(`${url}/copies`, { signal: AbortSignal.timeout(PROGRESS_MS) }).catch(() => null);
     if (!response?.ok) continue;
     const copies = (await response.json()) as Record<string, Freshness>;
-    for (const [source, { position, head }] of Object.entries(copies)) {
-      if (position < head) say(`  ${name} has read ${position} of ${head} events of ${source}`);
+    for (const [source, { position, head: end }] of Object.entries(copies)) {
+      if (position < end) say(`  ${name} has read ${position} of ${end} events of ${source}`);
     }
   }
 }
@@ -174,7 +177,7 @@ async function createLocalLogger(level: string): Promise<Logger> {
   return pino(options, pretty({ destination: 2, ignore: 'pid,hostname', sync: true }));
 }
 
-/** Starts the stack, says where it is, and runs until it is told to stop. */
+/** Starts the stack, prints its URLs, and runs until a signal stops it. */
 export async function runStart(options: StartOptions, problems: readonly string[]): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
   const failed = new AbortController();
@@ -185,7 +188,7 @@ export async function runStart(options: StartOptions, problems: readonly string[
     say('\nStopped.');
     process.exit(failed.signal.aborted ? 1 : 0);
   }
-  // Since the process began, and so with the check of the build.
+  // Counted from the start of the process, including the check of the build.
   say(welcome(stack, since(0)));
 
   await Promise.race([aborted(stopped), stack.databaseEnded]);
@@ -196,7 +199,7 @@ export async function runStart(options: StartOptions, problems: readonly string[
   if (inTime) say('Stopped.');
   else
     process.stderr.write(
-      'A service or PostgreSQL did not stop in time. PostgreSQL was told to, and may still be running.\n',
+      'A service or PostgreSQL did not stop in time. PostgreSQL was signalled to stop, and may still be running.\n',
     );
   process.exit(lostDatabase || failed.signal.aborted || !inTime ? 1 : 0);
 }

@@ -26,9 +26,9 @@ async function checkUser(userId: string, dataDir: string): Promise<string | null
     });
     const { data } = (await response.json()) as { data?: { user?: { id: string } | null } | null };
     if (data?.user) return null;
-    if (data?.user === null) return `There is no user "${userId}": nobody can use this token.`;
+    if (data?.user === null) return `There is no user "${userId}": this token cannot be used.`;
   } catch {
-    // No stack runs, or users does not answer.
+    // No stack runs, or the users service does not respond.
   }
-  return `It was not checked whether user "${userId}" exists: the users service cannot be reached.`;
+  return `Whether user "${userId}" exists was not checked: the users service cannot be reached.`;
 }

@@ -51,7 +51,7 @@ export function verify(options: OperateOptions & { readonly repair: boolean }): 
   });
 }
 
-/** Whether services can read on in the event logs of which they keep no copy; with `repair`, lets them continue where they cannot. */
+/** Finds consumers without a copy that missed deleted events; with `repair`, lets them continue after these. */
 async function checkConsumersWithoutCopies(
   admins: readonly Admin[],
   repair: boolean,
@@ -75,19 +75,19 @@ async function checkConsumersWithoutCopies(
 const describeGap = ({ consumer, source, after }: Gap) =>
   `${consumer} has stopped at event ${after} of ${source}: ${source} has deleted what follows (EVENT_LOG_RETENTION).`;
 
-/** What an operator has to know of events that a service will never see. */
+/** Describes the consequences of events that a service will never apply. */
 function describeSkip(gap: Gap): string {
   const missing =
     {
-      orders: `Answers to placements may have been among the deleted events. Orders asks again for what is overdue; "sagas list --failed" shows what waits for you, "sagas retry" asks once more.`,
-      users: 'Charges and refunds may have been among the deleted events. Orders asks again for what is overdue.',
+      orders: `Replies to placements may be among the deleted events. The orders service retries overdue commands; "sagas list --failed" shows those that wait for you, "sagas retry" sends them again.`,
+      users: 'Charges and refunds may be among the deleted events. The orders service retries overdue commands.',
       products:
-        'Reservations may have been among the deleted events; orders asks again for what is overdue. Sales that were among them are missing in the order of best-sellers.',
-    }[gap.consumer] ?? 'What these events said is missing.';
+        'Reservations may be among the deleted events; the orders service retries overdue commands. Deleted sales are missing in the order of best-sellers.',
+    }[gap.consumer] ?? 'Their changes are missing.';
   return `${describeGap(gap)} It goes on after event ${gap.upTo}. ${missing}\n`;
 }
 
-/** Audits, and keeps what was found when a part of it fails. */
+/** Audits. When a part of the audit fails, returns the findings of the others. */
 async function auditWith(admin: SagaAdmin) {
   try {
     return { findings: await admin.audit(), failures: [] };

@@ -51,7 +51,7 @@ async function ask(url, query, variables = {}) {
   return data;
 }
 
-/** From the answer of `updateUser` until `{ orders { customer { name } } }` shows the name, asked of the services themselves. */
+/** From the answer of `updateUser` until `{ orders { customer { name } } }` shows the name, queried at the services themselves. */
 async function measureDelay() {
   const { users } = await ask(stack.url, '{ users(first: 100) { nodes { id orders(first: 1) { totalCount } } } }');
   const ids = users.nodes.filter((user) => user.orders.totalCount > 0).map((user) => user.id);

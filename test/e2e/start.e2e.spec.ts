@@ -164,7 +164,7 @@ describe('npm start', () => {
     const fresh = start('sized', '--scale=0.01', '--fresh');
     const url = await graphOf(fresh);
     expect((await ask(url, '{ orders { totalCount } }')).data.orders.totalCount).toBe(50);
-    expect(fresh.output()).toMatch(/^Kept what is not of Tributary in .*sized: notes\.txt$/m);
+    expect(fresh.output()).toMatch(/^Files that Tributary did not write stay in .*sized: notes\.txt$/m);
     for (const kept of [join(folder, 'sized', 'notes.txt'), join(elsewhere, 'old.log')]) {
       expect(readFileSync(kept, 'utf8')).toBe('mine');
     }
@@ -285,7 +285,7 @@ describe('the command line', () => {
     await hers.ended;
     const me = await ask(url, '{ me { name } }', {}, { authorization: `Bearer ${hers.output().trim()}` });
     expect(me.data.me).toEqual({ name: user.name });
-    expect(program.output()).toMatch(/^ey\S+\nThere is no user "someone": nobody can use this token\.\n$/);
+    expect(program.output()).toMatch(/^ey\S+\nThere is no user "someone": this token cannot be used\.\n$/);
   });
 });
 

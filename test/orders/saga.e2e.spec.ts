@@ -260,7 +260,10 @@ describe('a compensation that keeps failing', () => {
     expect(number).toMatch(/^TR-\d{4}-\d{6}$/);
     const listed = await sagas('list');
     expect(listed.output).toMatch(new RegExp(`^order +id +status .*\\n${number} +${id} +FAILED +release-stock `));
-    expect(await sagas('retry', number)).toEqual({ status: 0, output: `Asked again for order ${number}.\n` });
+    expect(await sagas('retry', number)).toEqual({
+      status: 0,
+      output: `Sent the pending commands of order ${number} again.\n`,
+    });
     await release();
     expect(await sagaIs(id, 'COMPENSATED')).toMatchObject({ status: 'REJECTED' });
     await applied('products');

@@ -11,7 +11,7 @@ const MAX_LINES = 20;
 /**
  * Builds the packages that changed since their last build. The output of a package that does not compile stays as it was.
  *
- * @returns what the compilers say; null when everything is built
+ * @returns the compilers' errors; null when everything is built
  * @throws when the signal aborts
  */
 export async function build(packages: readonly Package[], signal: AbortSignal): Promise<string | null> {
@@ -52,7 +52,7 @@ function killGroup(pid: number): void {
   }
 }
 
-/** Shortens what Turborepo prints to what the compilers say, with paths in the project; all of it when no compiler says anything. */
+/** Reduces Turborepo's output to the compilers' errors, with paths in the project; without such errors, to its last lines. */
 function describe(output: string, packages: readonly Package[]): string {
   const lines = output.split('\n').map((line) => line.trimEnd());
   const said = lines.flatMap((line) => {

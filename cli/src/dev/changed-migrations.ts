@@ -7,7 +7,7 @@ import { StartError } from './program.js';
 const TIMEOUT_MS = 60_000;
 
 /**
- * Makes a step that runs a service's migrations when they are other ones than at the time before.
+ * Creates a step that runs a service's migrations if they have changed since it last ran.
  *
  * @param folder the service's, in the project
  * @returns the step; it throws StartError when a migration fails

@@ -28,7 +28,7 @@ export class DevStack {
   readonly #services: readonly Program[];
   readonly #gateway: Program;
   #isReady = false;
-  /** What the compilers said last; null when everything is built. */
+  /** The compilers' last errors; null when everything is built. */
   #buildProblem: string | null = null;
   /** Why the schemas that services have now are not served; null when they are. */
   #schemaProblem: string | null = null;
@@ -87,13 +87,13 @@ export class DevStack {
     const problemBefore = this.#schemaProblem;
     const running = this.#services.filter(({ isRunning }) => isRunning).map(({ name }) => name);
     this.#schemaProblem = await problemOf(supergraph.update(running));
-    // Whatever became of the schemas.
+    // Also when the schemas do not compose.
     if (supergraph.exists) reloaded.push(...(await this.#replace([this.#gateway])));
-    const isAsked = this.#schemaProblem === null && this.#gateway.isRunning;
+    const canServe = this.#schemaProblem === null && this.#gateway.isRunning;
     const wasServed = supergraph.isServed && problemBefore === null;
-    if (isAsked) this.#schemaProblem = await problemOf(supergraph.served());
+    if (canServe) this.#schemaProblem = await problemOf(supergraph.served());
     this.#options.stopped.throwIfAborted();
-    const isLive = isAsked && this.#schemaProblem === null && !wasServed;
+    const isLive = canServe && this.#schemaProblem === null && !wasServed;
     if (!this.#isReady) {
       this.#isReady = this.#schemaProblem === null && [...this.#services, this.#gateway].every((p) => p.isRunning);
       if (this.#isReady) onReady();
@@ -125,15 +125,15 @@ export class DevStack {
     return replaced.flat();
   }
 
-  /** What a change needs that only a new start does. */
+  /** Messages for changes that take effect only when the stack is started again. */
   #hints(paths: readonly string[]): string[] {
     const changed = (pattern: RegExp) => [...new Set(paths.flatMap((path) => pattern.exec(path)?.[1] ?? []))];
-    const known = new Set(this.#packages.map(({ folder }) => folder));
+    const started = new Set(this.#packages.map(({ folder }) => folder));
     const isThere = (folder: string) => existsSync(join(PROJECT, folder, 'package.json'));
     const folders = changed(/^(subgraphs\/[^/]+)\//);
     return [
-      ...folders.filter((folder) => isThere(folder) && !known.has(folder)).map((folder) => `${folder} is new`),
-      ...folders.filter((folder) => !isThere(folder) && known.has(folder)).map((folder) => `${folder} is gone`),
+      ...folders.filter((folder) => isThere(folder) && !started.has(folder)).map((folder) => `${folder} is new`),
+      ...folders.filter((folder) => !isThere(folder) && started.has(folder)).map((folder) => `${folder} is gone`),
       ...changed(/^(cli)\/src\//).map(() => 'The command line (cli) has changed'),
       ...changed(/^((?:.+\/)?package\.json)$/).map((file) => `${file} has changed`),
     ].map((what) => `${what}: start "npm run dev" again for that.`);

@@ -21,7 +21,7 @@ interface Subgraph {
 
 /**
  * The supergraph of the services that run here, in a file that the gateway follows. It is composed each time a service has been replaced,
- * so that there is a moment from which a schema is served; a gateway that polls would notice later, and not say when.
+ * so that the moment from which a schema is served can be reported. A gateway that polls the services would notice later, without reporting it.
  */
 export class LocalSupergraph {
   /** For the gateway's SUPERGRAPH_PATH. */

@@ -26,7 +26,7 @@ const REMEDY = 'If its data is damaged, restore the data folder from a backup, o
 
 /**
  * Runs a program that must not outlive us, even when we are killed: descriptor 3 is a pipe from us, and when it closes
- * the program is told to stop. `exec` keeps the process number, so a signal and an exit status are the program's own.
+ * the program receives SIGINT. `exec` keeps the process number, so a signal and an exit status are the program's own.
  */
 const TIED_TO_US = '(cat <&3 >/dev/null; kill -INT $$) 2>/dev/null & exec "$@" 3<&-';
 
@@ -44,7 +44,7 @@ export interface EmbeddedPostgresOptions {
 /** A PostgreSQL server of our own on 127.0.0.1, stopped when this process ends, however it ends. */
 export class EmbeddedPostgres {
   readonly port: number;
-  /** Resolves when the server has ended, asked to or not. */
+  /** Resolves when the server has ended, whether it was stopped or failed. */
   readonly ended: Promise<void>;
   readonly #process: ChildProcess;
   readonly #password: string;
@@ -58,9 +58,9 @@ export class EmbeddedPostgres {
   }
 
   /**
-   * Makes the cluster at the first start, ends a server that a killed start left behind, and starts the server.
+   * Creates the cluster at the first start, ends a server that a killed start left behind, and starts the server.
    *
-   * @throws UserError when it cannot start; the message holds what the server said
+   * @throws UserError when it cannot start; the message has the server's output
    */
   static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
     const binaries = await findPostgresBinaries();
@@ -181,10 +181,10 @@ async function launch(
   cluster: string,
   { postgres }: PostgresBinaries,
   user: ServerUser,
-  { port: wantedPort, password, durable = true, dataFolder }: EmbeddedPostgresOptions,
+  { port: requestedPort, password, durable = true, dataFolder }: EmbeddedPostgresOptions,
   remedy: string,
 ): Promise<EmbeddedPostgres> {
-  const port = wantedPort === 0 ? await freePort('127.0.0.1') : wantedPort;
+  const port = requestedPort === 0 ? await freePort('127.0.0.1') : requestedPort;
   const settings = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',

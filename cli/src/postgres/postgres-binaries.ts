@@ -34,7 +34,7 @@ export async function findPostgresBinaries(): Promise<PostgresBinaries> {
   };
 }
 
-/** npm packages hold no symbolic links; an install script makes them, but npm may be told to run none. */
+/** npm packages hold no symbolic links. An install script creates them, but npm may be configured not to run it. */
 function restoreLinks(native: string): void {
   const list = join(native, 'pg-symlinks.json');
   if (!existsSync(list)) return;

@@ -102,13 +102,14 @@ async function measureAll(contender) {
     for (const { name, cases } of AXES) {
       for (const [label, queries] of cases) {
         process.stderr.write(`${contender}: ${name}: ${label}… `);
-        // Each operation once, to fill the caches.
+        // Each operation once, so that everything that can be cached is.
         for (const query of queries) await ask(query);
         const started = performance.now();
-        let asked = 0;
-        // Several rounds where operations differ, so that cached plans count.
-        while (asked < 3 || performance.now() - started < seconds * 1000) await ask(queries[asked++ % queries.length]);
-        measured.set(`${name} ${label}`, (performance.now() - started) / asked);
+        let requests = 0;
+        // Repeats the operations where they differ, so that cached plans are used.
+        while (requests < 3 || performance.now() - started < seconds * 1000)
+          await ask(queries[requests++ % queries.length]);
+        measured.set(`${name} ${label}`, (performance.now() - started) / requests);
         process.stderr.write(`${measured.get(`${name} ${label}`).toFixed(2)} ms\n`);
       }
     }
