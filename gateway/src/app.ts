@@ -5,14 +5,9 @@ import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
 import { openCache } from './open-cache.js';
 import { loadGraphs, openGraphs } from './open-graphs.js';
-import { clientQueryDeduplication } from './plugins/client-query-deduplication.js';
-import { explainPlugin } from './plugins/explain.js';
-import { freshnessReport } from './plugins/freshness-report.js';
-import { operationLimits } from './plugins/operation-limits.js';
-import type { GatewayPlugin } from './runtime/plugin.js';
-import { CONSISTENCY_RESPONSE_HEADERS } from './server/consistency-headers.js';
-import { serveExplorerPages } from './server/explorer-pages.js';
-import { GraphQLHandler } from './server/graphql-handler.js';
+import { clientQueryDeduplication, explainPlugin, freshnessReport, operationLimits } from './plugins/index.js';
+import type { GatewayPlugin } from './runtime/index.js';
+import { CONSISTENCY_RESPONSE_HEADERS, GraphQLHandler, serveExplorerPages } from './server/index.js';
 
 /** The gateway: one graph over all subgraphs. It can listen at once, and is ready when it has a supergraph. */
 export interface Gateway extends HttpService {

@@ -9,6 +9,7 @@ export type {
   GatewayPlugin,
   ParsedDocument,
   PluginOperation,
+  RequestChange,
   RunRequest,
-} from './runtime/plugin.js';
+} from './runtime/index.js';
 export { composeLargest, composeSchemas, supergraphId } from './supergraph/index.js';

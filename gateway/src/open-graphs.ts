@@ -4,9 +4,7 @@ import { Gauge } from 'prom-client';
 import type { EntityCache } from './cache/index.js';
 import { unusableSupergraph } from './check-files.js';
 import type { GatewayConfig } from './config.js';
-import { Graph } from './runtime/graph.js';
-import { GraphManager } from './runtime/graph-manager.js';
-import type { GatewayPlugin } from './runtime/plugin.js';
+import { type GatewayPlugin, Graph, GraphManager } from './runtime/index.js';
 import {
   FetchMetrics,
   HttpSubgraph,

@@ -1,7 +1,7 @@
 import { WrittenResult } from '@tributary/server';
 import { OperationTypeNode } from 'graphql';
 import { type Flight, SingleFlight } from '../lib/single-flight.js';
-import type { GatewayPlugin } from '../runtime/plugin.js';
+import type { GatewayPlugin } from '../runtime/index.js';
 
 /**
  * Deduplicates clients' queries in flight: equal queries that may get the same data are executed once. A request with a staleness bound takes

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { explain } from '../execution/index.js';
-import type { GatewayPlugin } from '../runtime/plugin.js';
+import type { GatewayPlugin } from '../runtime/index.js';
 
 const HEADER = 'x-explain';
 

@@ -1,5 +1,5 @@
 import { reportFreshness } from '../execution/index.js';
-import type { GatewayPlugin } from '../runtime/plugin.js';
+import type { GatewayPlugin } from '../runtime/index.js';
 
 const HEADER = 'x-freshness';
 

@@ -1,6 +1,6 @@
 import { ApiError, type ErrorReason } from '@tributary/server';
 import { type DocumentNode, type FragmentDefinitionNode, Kind, type SelectionSetNode, visit } from 'graphql';
-import type { GatewayPlugin } from '../runtime/plugin.js';
+import type { GatewayPlugin } from '../runtime/index.js';
 
 /** How large a document may be. */
 export interface OperationLimits {

@@ -13,10 +13,16 @@ import { causeOf } from '../lib/error-cause.js';
 import { FailedRequests } from '../lib/failed-requests.js';
 import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-controller.js';
 import { credentialsOf } from '../lib/partition-key.js';
-import type { Graph } from '../runtime/graph.js';
-import type { GraphManager, LoadedGraph } from '../runtime/graph-manager.js';
-import { composeOnRequest } from '../runtime/hooks.js';
-import type { ClientRequest, GatewayPlugin, RequestChange, RunRequest } from '../runtime/plugin.js';
+import {
+  type ClientRequest,
+  composeOnRequest,
+  type GatewayPlugin,
+  type Graph,
+  type GraphManager,
+  type LoadedGraph,
+  type RequestChange,
+  type RunRequest,
+} from '../runtime/index.js';
 import { clientKey } from './client-key.js';
 import { ConsistencyHeaders } from './consistency-headers.js';
 

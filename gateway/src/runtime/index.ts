@@ -1,0 +1,20 @@
+// Runtime: the pipeline that every operation passes, and the graph that it runs on.
+
+// One supergraph, ready to run operations by the pipeline (pipeline: parse, normalize, coerce, plan, execute, complete, serialize; with
+// fresh-execution and result).
+export { Graph } from './graph.js';
+// Loads supergraphs, and swaps the graph that is served.
+export { GraphManager, type LoadedGraph } from './graph-manager.js';
+// The hooks of all plug-ins around a request, composed once; those of the stages are composed by the graph.
+export { composeOnRequest } from './hooks.js';
+// The interface of plug-ins.
+export type {
+  ClientRequest,
+  ExecutionHooks,
+  ExecutionReport,
+  GatewayPlugin,
+  ParsedDocument,
+  PluginOperation,
+  RequestChange,
+  RunRequest,
+} from './plugin.js';
