@@ -163,21 +163,17 @@ export function consumeEvents<Tables>(
     await Promise.all(consumers.map((consumer) => consumer.recall()));
   });
   const { metrics: registry, health } = service;
-  const deadLetters = new DeadLetterWatch({
-    db,
-    consumer: name,
-    subscriptions,
-    logger,
-    metrics: registry,
-    health,
-    time,
-  });
+  // A service that consumes nothing has no tables for it.
+  const deadLetters =
+    subscriptions.length === 0
+      ? undefined
+      : new DeadLetterWatch({ db, consumer: name, subscriptions, logger, metrics: registry, health, time });
   service.app.addHook('onListen', async () => {
     await Promise.all(consumers.map((consumer) => consumer.start()));
-    deadLetters.start();
+    deadLetters?.start();
   });
   service.onClose('consumers', async () => {
-    const stops = [deadLetters.stop(), verification.stop(), ...consumers.map((consumer) => consumer.stop())];
+    const stops = [...(deadLetters ? [deadLetters] : []), verification, ...consumers].map((each) => each.stop());
     await settledWithin(STOP_MS, stops, time);
     // Work that still hangs loses its connection.
     cut.abort();

@@ -367,7 +367,7 @@ test('a relay sends nothing while one of the release before leads, and goes on f
     );
   await takeFormerLock();
   await leads(false);
-  const before = sent.length;
+  let before = sent.length;
   const db = openDatabase<unknown>({ url: databases.urls.items, applicationName: 'test', maxConnections: 1 });
   cleanUps.push(() => db.destroy());
   await query(databases, 'update ledger set leader = null, lease_until = null');
@@ -392,11 +392,18 @@ test('a relay sends nothing while one of the release before leads, and goes on f
   );
   await leads(true);
 
-  // One that holds the lock and publishes nothing is not waited for.
+  // One whose bus is away still assigns positions: it works, and no other relay leads beside it.
   await takeFormerLock();
   await leads(false);
+  before = sent.length;
+  await query(databases, "update outbox set recorded_at = now() - interval '11 seconds'");
+  await query(databases, 'update ledger set published = published - 1');
+  expect(await claimLead(db, 'another relay', 10)).toBeNull();
+  expect(sent.length).toBe(before);
+  await query(databases, 'update ledger set published = published + 1');
+  // One that assigns no positions hangs, and is not waited for.
   await insertEvents(databases, 1);
-  await query(databases, "update outbox set recorded_at = now() - interval '4 seconds' where position is null");
+  await query(databases, "update outbox set recorded_at = now() - interval '11 seconds' where position is null");
   await until(
     async () => sent.at(-1)?.to,
     (to) => to === 4,

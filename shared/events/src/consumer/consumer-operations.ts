@@ -39,7 +39,8 @@ export class ConsumerOperations<Tables> {
     this.#databaseUrl = databaseUrl;
   }
 
-  deadLetters(): Promise<DeadLetter[]> {
+  async deadLetters(): Promise<DeadLetter[]> {
+    if (this.#subscriptions.length === 0) return [];
     return this.explained(listDeadLetters(this.db));
   }
 
@@ -49,7 +50,8 @@ export class ConsumerOperations<Tables> {
   }
 
   /** @returns whether there was such a letter */
-  discardDeadLetter(source: string, position: number): Promise<boolean> {
+  async discardDeadLetter(source: string, position: number): Promise<boolean> {
+    if (this.#subscriptions.length === 0) return false;
     return this.explained(discardDeadLetter(this.db, { consumer: this.consumer, source, position }));
   }
 

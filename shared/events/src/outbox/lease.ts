@@ -8,8 +8,13 @@ import { readOldestUnpublishedMs } from './unpublished-events.js';
 const LEASE_MS = 2000;
 /** The advisory lock that a leading relay of the release before leases holds for as long as its session lasts. */
 const FORMER_LOCK = 7_402_113;
-/** A relay that holds that lock while an event waits for longer than this hangs, or its machine is gone: it does not count as a leader. */
-const FORMER_PATIENCE_MS = 3000;
+/**
+ * How long an event may wait for its position while a relay holds that lock, before that relay counts as hung. One that works assigns
+ * positions also while the bus is away, once per attempt to publish, which may take 5 s.
+ */
+const FORMER_PATIENCE_MS = 10_000;
+/** How long an event with a position may wait for its publication until the same: longer than the bus is usually away. */
+const FORMER_PUBLISH_PATIENCE_MS = 60_000;
 
 /**
  * A migration step: who leads the relays of a service, in which term and until when, by the database's clock.
@@ -125,12 +130,23 @@ export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, l
       select ${lease} as lease where pg_try_advisory_xact_lock_shared(${FORMER_LOCK}) offset 0
     ) as unless_former_leads, lead_outbox(${candidate}, lease, ${limit}) as claim
   `.execute(db);
-  if (rows.length === 0 && (await readOldestUnpublishedMs(db)) > FORMER_PATIENCE_MS)
+  if (rows.length === 0 && (await isFormerHung(db)))
     ({ rows } = await sql<ClaimRow>`select * from lead_outbox(${candidate}, ${lease}, ${limit})`.execute(db));
   const [row] = rows;
   if (!row || row.term === null) return null;
   // The clock may be set back between two looks at it.
   return { term: row.term, remainingMs: Math.min(row.remaining_ms, LEASE_MS), numbered: row.numbered, head: row.head };
+}
+
+/** Whether the relay of the release before, which holds its lock, leaves events without positions, or unpublished, for too long. */
+async function isFormerHung<Tables>(db: Kysely<Tables>): Promise<boolean> {
+  const { rows } = await sql<{ age: number }>`
+    select extract(epoch from clock_timestamp() - recorded_at)::double precision * 1000 as age
+    from outbox where position is null order by sequence limit 1
+  `.execute(db);
+  const [unnumbered] = rows;
+  if (unnumbered && unnumbered.age > FORMER_PATIENCE_MS) return true;
+  return (await readOldestUnpublishedMs(db)) > FORMER_PUBLISH_PATIENCE_MS;
 }
 
 /** Gives up the lead, if it is this relay's: another one takes over at once. */
