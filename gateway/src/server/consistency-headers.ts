@@ -4,8 +4,9 @@ import {
   readConsistencyToken,
   writeConsistencyToken,
 } from '@tributary/consistency';
-import { ApiError, type GraphQLRequest } from '@tributary/server';
+import { ApiError, type GraphQLRequest, type ResponseHeaders } from '@tributary/server';
 import type { Logger } from 'pino';
+import { latest } from '../consistency/index.js';
 
 const COOKIE = 'tributary-consistency';
 /** A request with this header gets the token as a cookie, too. */
@@ -22,6 +23,8 @@ interface GivenToken {
   readonly header: string;
 }
 
+const NO_TOKENS: readonly GivenToken[] = [];
+
 /** Reads and writes consistency tokens in HTTP headers and cookies. Logs a warning once when a client uses a name of an earlier release. */
 export class ConsistencyHeaders {
   readonly #logger: Logger;
@@ -31,9 +34,10 @@ export class ConsistencyHeaders {
     this.#logger = logger;
   }
 
-  /** The token that a request carries, in a header or a cookie; undefined without one. */
+  /** The tokens that a request carries, as one text; undefined without a token. Requests that differ in it may need different data. */
   find({ http: { headers } }: GraphQLRequest): string | undefined {
-    return this.#find(headers)?.token;
+    const tokens = this.#find(headers);
+    return tokens.length === 0 ? undefined : tokens.map(({ token }) => token).join();
   }
 
   /**
@@ -42,48 +46,49 @@ export class ConsistencyHeaders {
    * @throws ApiError BAD_USER_INPUT for a token that no gateway has issued
    */
   read({ http: { headers } }: GraphQLRequest): ReadonlyMap<string, number> {
-    const given = this.#find(headers);
-    return given ? decode(given) : new Map();
+    return this.#find(headers).map(decode).reduce(latest, new Map());
   }
 
   /** The headers of a response to a mutation whose changes are at these positions. */
-  write({ http: { headers } }: GraphQLRequest, positions: ReadonlyMap<string, number>): Record<string, string> {
+  write({ http: { headers } }: GraphQLRequest, positions: ReadonlyMap<string, number>): ResponseHeaders {
     const token = writeConsistencyToken(positions);
-    const asksCookie =
-      headers[COOKIE_REQUEST] === 'true' ||
-      headers[FORMER.cookieRequest] === 'cookie' ||
-      (headers.cookie !== undefined && findCookie(headers.cookie) !== undefined);
-    const cookie = `${COOKIE}=${token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400`;
-    return { [HEADER]: token, [FORMER.header]: token, ...(asksCookie && { 'set-cookie': cookie }) };
+    const { cookie: cookies = '' } = headers;
+    const asksFormer = headers[FORMER.cookieRequest] === 'cookie' || findCookie(cookies, FORMER.cookie) !== undefined;
+    const asksCookie = headers[COOKIE_REQUEST] === 'true' || findCookie(cookies, COOKIE) !== undefined;
+    const names = [...(asksFormer || asksCookie ? [COOKIE] : []), ...(asksFormer ? [FORMER.cookie] : [])];
+    const cookie = names.map((name) => `${name}=${token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400`);
+    return { [HEADER]: token, [FORMER.header]: token, ...(cookie.length > 0 && { 'set-cookie': cookie }) };
   }
 
-  #find(headers: GraphQLRequest['http']['headers']): GivenToken | undefined {
+  /** A header counts before cookies. Of cookies both count: during an upgrade, gateways of the earlier release write the former one only. */
+  #find(headers: GraphQLRequest['http']['headers']): readonly GivenToken[] {
     if (headers[FORMER.cookieRequest] === 'cookie')
       this.#warn(`${FORMER.cookieRequest}: cookie`, `${COOKIE_REQUEST}: true`);
     for (const header of [HEADER, FORMER.header]) {
       const token = headers[header];
       if (typeof token !== 'string' || token === '') continue;
       if (header === FORMER.header) this.#warn(header, HEADER);
-      return { token, header };
+      return [{ token, header }];
     }
-    const token = headers.cookie === undefined ? undefined : findCookie(headers.cookie);
-    return token === undefined ? undefined : { token, header: 'cookie' };
+    const { cookie: cookies } = headers;
+    if (cookies === undefined) return NO_TOKENS;
+    return [COOKIE, FORMER.cookie].flatMap((name) => {
+      const token = findCookie(cookies, name);
+      if (token === undefined) return [];
+      if (name === FORMER.cookie) this.#warn(name, COOKIE);
+      return [{ token, header: 'cookie' }];
+    });
   }
 
   #warn(former: string, name: string): void {
     if (this.#warned.has(former)) return;
     this.#warned.add(former);
-    this.#logger.warn({ former, name }, 'a client uses the former name of a header; it still works');
+    this.#logger.warn({ former, present: name }, 'a client uses the former name of a header; it still works');
   }
 }
 
-/** The cookie of an earlier release counts only without the present one. */
-function findCookie(cookies: string): string | undefined {
-  for (const name of [COOKIE, FORMER.cookie]) {
-    const value = new RegExp(`(?:^|;\\s*)${name}=([\\w-]+)`).exec(cookies)?.[1];
-    if (value !== undefined) return value;
-  }
-  return undefined;
+function findCookie(cookies: string, name: string): string | undefined {
+  return new RegExp(`(?:^|;\\s*)${name}=([\\w-]+)`).exec(cookies)?.[1];
 }
 
 function decode({ token, header }: GivenToken): ReadonlyMap<string, number> {

@@ -211,6 +211,7 @@ class RunningRequest implements ClientRequest {
 
   with(change: RequestChange): RunningRequest {
     const { query, operationName, variables } = { ...this, ...change };
+    if (typeof query !== 'string') throw new TypeError('expected with({ query }) to be a string');
     // Deduplication compares texts: equal ones must be equal requests.
     const text = JSON.stringify({ query, operationName, variables });
     const { method, http, onGone } = this;

@@ -1,3 +1,4 @@
+import { POSITIONS_HEADER, writeConsistencyToken } from '@tributary/consistency';
 import { expect, test } from 'vitest';
 import { gatewayOver, subgraph } from '../../../test/harness/test-gateway.ts';
 
@@ -26,7 +27,44 @@ test('the former names of the consistency headers work, and are logged once', as
   }
   expect(await send({ 'x-consistency-token': 'e30', 'x-session-token': 'no' })).toEqual({ data: { text: 'text' } });
   const warnings = logs.filter(({ former }) => former !== undefined);
-  expect(warnings).toMatchObject([{ level: 40, former: 'x-session-token', name: 'x-consistency-token' }]);
+  expect(warnings).toMatchObject([{ level: 40, former: 'x-session-token', present: 'x-consistency-token' }]);
+});
+
+test('with cookies, a client reads its writes through gateways of this release and of the earlier one', async () => {
+  const minPositions: unknown[] = [];
+  const a = await subgraph('type Query { text: String } type Mutation { change: String }');
+  const { url, logs } = await gatewayOver({ a });
+  a.answerWith((response, { headers, query }) => {
+    minPositions.push(headers['x-min-positions']);
+    const isMutation = query.startsWith('mutation');
+    if (isMutation) response.setHeader(POSITIONS_HEADER, 'a=12');
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ data: isMutation ? { change: 'changed' } : { text: 'text' } }));
+  });
+  const token = (position: number) => writeConsistencyToken(new Map([['a', position]]));
+  const send = (query: string, headers: Record<string, string>) =>
+    fetch(`${url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ query }),
+    });
+  const read = (cookie: string) => send('query Text { text }', { cookie });
+  // Each release has written its own cookie last.
+  await read(`tributary-consistency=${token(6)}; tributary-session=${token(9)}`);
+  await read(`tributary-consistency=${token(9)}; tributary-session=${token(6)}`);
+  await read(`tributary-session=${token(3)}`);
+  expect(minPositions).toEqual(['a=9', 'a=9', 'a=3']);
+  expect(logs.filter(({ former }) => former !== undefined)).toMatchObject([
+    { former: 'tributary-session', present: 'tributary-consistency' },
+  ]);
+
+  const cookiesAfter = async (headers: Record<string, string>) =>
+    (await send('mutation Change { change }', headers)).headers.getSetCookie().map((cookie) => cookie.split(';')[0]);
+  const both = [`tributary-consistency=${token(12)}`, `tributary-session=${token(12)}`];
+  expect(await cookiesAfter({ 'x-session': 'cookie' })).toEqual(both);
+  expect(await cookiesAfter({ cookie: `tributary-session=${token(3)}` })).toEqual(both);
+  expect(await cookiesAfter({ 'x-consistency-cookie': 'true' })).toEqual(both.slice(0, 1));
+  expect(await cookiesAfter({})).toEqual([]);
 });
 
 test('scripts of other origins may read the token under both names', async () => {

@@ -36,6 +36,7 @@ export { isCalendarDay } from './graphql/calendar-day.js';
 export {
   type GraphQLRequest,
   RequestRefusedError,
+  type ResponseHeaders,
   serveGraphQL,
   varyWithAccept,
   WrittenResult,

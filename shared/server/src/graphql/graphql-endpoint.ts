@@ -50,13 +50,16 @@ export class RequestRefusedError<Code extends ErrorCode = ErrorCode> extends Api
   }
 }
 
+/** Headers of a response by name; several values are several headers, such as `set-cookie`. */
+export type ResponseHeaders = Readonly<Record<string, string | string[]>>;
+
 /** An answer that is JSON already; `executed` is false when there is no data, because nothing was executed. */
 export class WrittenResult {
   readonly body: string | Buffer;
   readonly executed: boolean;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: ResponseHeaders;
 
-  constructor(body: string | Buffer, executed: boolean, headers: Readonly<Record<string, string>> = {}) {
+  constructor(body: string | Buffer, executed: boolean, headers: ResponseHeaders = {}) {
     this.body = body;
     this.executed = executed;
     this.headers = headers;
@@ -140,7 +143,7 @@ function isUnchanged(reply: FastifyReply, body: string | Buffer, { headers }: Fa
 export function write(
   result: ExecutionResult | readonly GraphQLError[],
   http: FastifyRequest,
-  headers: Readonly<Record<string, string>> = {},
+  headers: ResponseHeaders = {},
 ): WrittenResult {
   const present = (error: GraphQLError) =>
     presentError(error, http.id, (cause, path) =>
