@@ -28,6 +28,13 @@ describe('an error of the request has the code of its kind:', () => {
     ['syntax', 'query Find {\n  search(first: ) { id } }', {}, 'GRAPHQL_PARSE_FAILED', [2, 17]],
     ['syntax that quotes', 'query Find {\n  "more than 1 tokens" }', {}, 'GRAPHQL_PARSE_FAILED', [2, 3]],
     ['an unknown field', 'query Find {\n  search { nam } }', {}, 'GRAPHQL_VALIDATION_FAILED', [2, 12]],
+    [
+      'a type of operation that the schema lacks',
+      'mutation Change { change }',
+      {},
+      'GRAPHQL_VALIDATION_FAILED',
+      [1, 1],
+    ],
     ['a literal', 'query Find {\n  search(first: "ten") { id } }', {}, 'GRAPHQL_VALIDATION_FAILED', [2, 17]],
     ['a reserved name', 'query Find {\n  __proto__: search { id } }', {}, 'GRAPHQL_VALIDATION_FAILED', [2, 3]],
     [
