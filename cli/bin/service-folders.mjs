@@ -8,15 +8,15 @@ import { fileURLToPath } from 'node:url';
 
 const SUBGRAPHS = fileURLToPath(new URL('../../subgraphs', import.meta.url));
 
-/** Programs of the stack that are no services. Each has a port, and so an option of its own. */
-const RESERVED = ['gateway', 'postgres'];
+/** Names whose variables and options mean something else, such as `NATS_URL`. */
+const RESERVED = ['database', 'gateway', 'nats', 'postgres', 'redis'];
 
 /**
  * Whether a service can have this name: options and variables are derived from it (`--my-reviews-port`, `MY_REVIEWS_PORT`).
  *
  * @param {string} name
  */
-export const isServiceName = (name) => /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/.test(name) && !RESERVED.includes(name);
+export const isServiceName = (name) => /^[a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*$/.test(name) && !RESERVED.includes(name);
 
 /** The name of every folder in `subgraphs/` that is a package, in alphabetical order. @returns {string[]} */
 export function readFolderNames() {

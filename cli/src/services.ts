@@ -31,7 +31,7 @@ const entryOf = (name: string) => join(PROJECT, 'subgraphs', name, 'dist/index.j
 async function load(name: string): Promise<SubgraphDefinition> {
   if (!isServiceName(name))
     throw new UserError(
-      `subgraphs/${name}: expected a name of lower-case letters and digits, with hyphens between them, other than gateway and postgres.`,
+      `subgraphs/${name}: expected words of lower-case letters and digits that begin with a letter, with hyphens between them, other than database, gateway, nats, postgres and redis.`,
     );
   const { definition } = (await import(pathToFileURL(entryOf(name)).href)) as { definition?: SubgraphDefinition };
   if (definition?.name !== name)

@@ -37,7 +37,7 @@ test('variables are derived from the names of services', async () => {
   });
 });
 
-test.each(['Reviews', 'gift cards', 'gift--cards', '-reviews', '2nd', 'gateway', 'postgres'])(
+test.each(['Reviews', 'gift cards', 'gift--cards', '-reviews', '2nd', 'gift-2', 'gateway', 'postgres', 'nats', 'redis'])(
   '%j is no name of a service',
   (name) => {
     expect(isServiceName(name)).toBe(false);

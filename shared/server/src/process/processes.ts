@@ -100,7 +100,7 @@ class Processes {
       void this.#end();
     });
     for (let i = 0; i < this.#count; i++) this.#fork();
-    this.#logger.info({ processes: this.#count, pid: process.pid }, 'starts processes');
+    this.#logger.info({ processes: this.#count }, 'starts processes');
   }
 
   #fork(): Worker {
@@ -124,7 +124,7 @@ class Processes {
     }
     countUnexpectedError('exit');
     this.#restartMs = livedMs > WELL_MS ? RESTART_MS : Math.min(this.#restartMs * 2, MAX_RESTART_MS);
-    this.#logger.error({ pid: worker.process.pid, code, signal, restartMs: this.#restartMs }, 'a process has ended');
+    this.#logger.error({ process: worker.process.pid, code, signal, restartMs: this.#restartMs }, 'a process has ended');
     setTimeout(() => {
       if (!this.#ending && this.#workers.size < this.#count) this.#fork();
     }, this.#restartMs);
@@ -191,7 +191,7 @@ class Processes {
     const ended = new Promise((resolve) => worker.once('exit', resolve));
     worker.process.kill('SIGTERM');
     const tooLong = setTimeout(() => {
-      this.#logger.error({ pid: worker.process.pid }, 'a process does not end; it is killed');
+      this.#logger.error({ process: worker.process.pid }, 'a process does not end; it is killed');
       worker.process.kill('SIGKILL');
     }, this.#endMs + KILL_AFTER_MS);
     await ended;
