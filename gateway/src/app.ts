@@ -116,6 +116,6 @@ function pluginsOf(config: GatewayConfig, given: readonly GatewayPlugin[]): Gate
     explainPlugin(config.isProduction ? config.EXPLAIN_TOKEN : null),
     freshnessReport,
   ];
-  const requestHeaders = plugins.flatMap((plugin) => plugin.requestHeaders ?? []);
+  const requestHeaders = plugins.flatMap(({ requestHeaders = [] }) => requestHeaders.map((name) => name.toLowerCase()));
   return config.CLIENT_QUERY_DEDUPLICATION ? [...plugins, clientQueryDeduplication(requestHeaders)] : plugins;
 }

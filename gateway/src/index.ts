@@ -10,6 +10,8 @@ export type {
   ParsedDocument,
   PluginOperation,
   RequestChange,
+  ResultValues,
   RunRequest,
 } from './runtime/index.js';
+export type { SubgraphRequest, SubgraphResult } from './subgraph/index.js';
 export { composeLargest, composeSchemas, supergraphId } from './supergraph/index.js';

@@ -107,6 +107,11 @@ test('a service is added, with a database, events and fields of its own', async 
     ['products', 'reviews'],
     ['products', 'reviews'],
   ]);
+  // Operators' commands include it, and it reports no fault.
+  const args = ['dead-letters', 'list', '--data-dir', join(copy, '.data')];
+  const { stdout } = await promisify(execFile)(process.execPath, [join(copy, 'cli/bin/tributary.mjs'), ...args]);
+  expect(stdout).toContain('There are no dead letters.');
+  expect(stack?.output()).not.toMatch(/dead.letters|"level":[45]0/);
 }, 120_000);
 
 test('a copy is added: the service answers alone, and follows changes', async () => {

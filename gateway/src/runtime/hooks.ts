@@ -1,4 +1,4 @@
-import { masked } from '@tributary/server';
+import { masked, WrittenResult } from '@tributary/server';
 import { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
 import type { Fetcher } from '../subgraph/index.js';
@@ -28,7 +28,7 @@ export function composeHooks(plugins: readonly GatewayPlugin[], logger: Logger):
   const plan = guard(plugins, 'onPlan');
   return {
     onParse: parse && ((parsed) => parse.forEach(({ call }) => void call(parsed))),
-    onValidate: validate && ((parsed) => validate.flatMap(({ call }) => call(parsed) ?? [])),
+    onValidate: validate && ((parsed) => validate.flatMap(({ plugin, call }) => errorsOf(plugin, call(parsed)))),
     onPlan: plan && ((operation) => plan.forEach(({ call }) => void call(operation))),
     onExecute: onExecuteOf(plugins, logger),
   };
@@ -38,20 +38,24 @@ export function composeHooks(plugins: readonly GatewayPlugin[], logger: Logger):
 export function composeOnRequest(plugins: readonly GatewayPlugin[], run: RunRequest): RunRequest {
   return plugins.reduceRight<RunRequest>((next, plugin) => {
     if (!plugin.onRequest) return next;
-    return async (request) => {
-      let failure: unknown;
-      const guardedNext: RunRequest = (...parameters) =>
-        next(...parameters).catch((error: unknown) => {
-          failure = error;
+    return async (request, cancellation) => {
+      let failure: { readonly error: unknown } | undefined;
+      const guardedNext: RunRequest = (changed, own = cancellation) => {
+        if (typeof changed?.with !== 'function')
+          throw new TypeError('expected next(request), or next(request.with({ … }))');
+        return next(changed, own).catch((error: unknown) => {
+          failure = { error };
           throw error;
         });
+      };
       try {
-        return await (plugin.onRequest as NonNullable<GatewayPlugin['onRequest']>)(request, guardedNext);
+        const result = await (plugin.onRequest as NonNullable<GatewayPlugin['onRequest']>)(request, guardedNext);
+        if (!(result instanceof WrittenResult)) throw new TypeError('expected a WrittenResult');
+        return result;
       } catch (error) {
         // What comes from below is no fault of this plug-in.
-        throw error === failure || error instanceof GraphQLError
-          ? error
-          : new PluginError(plugin.name, 'onRequest', error);
+        const isOwn = (!failure || failure.error !== error) && !(error instanceof GraphQLError);
+        throw isOwn ? new PluginError(plugin.name, 'onRequest', error) : error;
       }
     };
   }, run);
@@ -68,16 +72,32 @@ export function composeOnSubgraphFetch(
     if (!plugin.onSubgraphFetch) return next;
     return async (request) => {
       try {
-        return await (plugin.onSubgraphFetch as NonNullable<GatewayPlugin['onSubgraphFetch']>)(request, next, subgraph);
+        const hook = plugin.onSubgraphFetch as NonNullable<GatewayPlugin['onSubgraphFetch']>;
+        const result = await hook(request, next, subgraph);
+        if (!isObject(result) || Symbol.asyncIterator in result) throw new TypeError('expected one result');
+        return result;
       } catch (error) {
+        const reqId = request.headers['x-request-id'];
         if (!(error instanceof GraphQLError))
-          logger.error({ err: new PluginError(plugin.name, 'onSubgraphFetch', error), subgraph }, 'a plug-in failed');
-        const { message, extensions } = error instanceof GraphQLError ? error : masked(undefined);
+          logger.error({ err: new PluginError(plugin.name, 'onSubgraphFetch', error), reqId, subgraph }, FAILED);
+        const { message, extensions } = error instanceof GraphQLError ? error : masked(reqId);
         return { errors: [{ message, extensions: { code: 'INTERNAL_SERVER_ERROR', ...extensions } }], isFinal: true };
       }
     };
   }, send);
 }
+
+/** @throws PluginError when `onValidate` returned something else than GraphQL errors */
+function errorsOf(plugin: string, returned: unknown): readonly GraphQLError[] {
+  const errors: unknown = returned ?? [];
+  if (Array.isArray(errors) && errors.every((error) => error instanceof GraphQLError)) return errors;
+  throw new PluginError(plugin, 'onValidate', new TypeError('expected a list of GraphQL errors'));
+}
+
+const FAILED = 'a plug-in failed';
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+const isPromise = (value: unknown): value is Promise<unknown> =>
+  isObject(value) && 'then' in value && typeof value.then === 'function';
 
 type StageHook = 'onParse' | 'onValidate' | 'onPlan' | 'onExecute';
 type Hook<Name extends StageHook> = NonNullable<GatewayPlugin[Name]>;
@@ -94,7 +114,13 @@ function guard<Name extends StageHook>(plugins: readonly GatewayPlugin[], name: 
     if (!plugin[name]) return [];
     const call = (argument: unknown) => {
       try {
-        return (plugin[name] as (argument: unknown) => unknown)(argument);
+        const result = (plugin[name] as (argument: unknown) => unknown)(argument);
+        if (isPromise(result)) {
+          // Its rejection is not the error to report.
+          result.then(undefined, () => undefined);
+          throw new TypeError('the hook must be synchronous; it returned a promise');
+        }
+        return result;
       } catch (error) {
         throw error instanceof GraphQLError ? error : new PluginError(plugin.name, name, error);
       }
@@ -131,10 +157,15 @@ function guardResult(
     trace: later.trace ?? false,
     onResult(result, report) {
       try {
-        return later.onResult(result, report);
+        const changed = later.onResult(result, report);
+        if (!isObject(changed) || isPromise(changed)) throw new TypeError('expected a result');
+        if (changed.errors?.some((error) => !(error instanceof GraphQLError)))
+          throw new TypeError('expected errors to be GraphQL errors');
+        // Without data, a result would count as that of a request that was not executed.
+        return changed.data === undefined ? { ...changed, data: null } : changed;
       } catch (error) {
         if (error instanceof GraphQLError) return { data: null, errors: [error] };
-        logger.error({ err: new PluginError(plugin, 'onResult', error), reqId: requestId }, 'a plug-in failed');
+        logger.error({ err: new PluginError(plugin, 'onResult', error), reqId: requestId }, FAILED);
         return { data: null, errors: [masked(requestId)] };
       }
     },

@@ -7,6 +7,7 @@ export { Graph } from './graph.js';
 export { GraphManager, type LoadedGraph } from './graph-manager.js';
 // The hooks of all plug-ins around a request, composed once; those of the stages are composed by the graph.
 export { composeOnRequest } from './hooks.js';
+export type { ResultValues } from './operation-request.js';
 // The interface of plug-ins.
 export type {
   ClientRequest,

@@ -10,6 +10,8 @@ import type { ResultValues } from './operation-request.js';
  * the order in which they are registered: `createGateway(config, logger, { plugins })` registers yours before the gateway's own
  * (operation limits, explain, freshness report, client-query deduplication).
  *
+ * `onRequest` and `onSubgraphFetch` may be asynchronous; the other hooks are synchronous, and one that returns a promise fails.
+ *
  * An `ApiError` (or another `GraphQLError`) that a hook throws becomes an error of the response, with its code. Any other error is logged
  * with the plug-in's name, and the client receives INTERNAL_SERVER_ERROR.
  *
@@ -25,14 +27,15 @@ export interface GatewayPlugin {
   /** Names the plug-in in logs. */
   readonly name: string;
   /**
-   * Request headers that change what the plug-in does, in lower case. Requests that differ in one of them are not deduplicated.
+   * Request headers that change what the plug-in does. Requests that differ in one of them are not deduplicated.
    */
   readonly requestHeaders?: readonly string[];
   /**
    * Called for each request before it is parsed. Calls `next` with the request, or with a changed one (see `ClientRequest.with`), and returns
-   * its response or another; a plug-in that does not call `next` responds in the gateway's place. Persisted documents, rate limits, and
-   * rewriting documents for authorization belong here: the text that is passed on is cached, planned and deduplicated as if the client had
-   * sent it.
+   * its response or another; a plug-in that does not call `next` responds in the gateway's place with a `WrittenResult`. Rate limits,
+   * documents by an id that clients send as `query`, and rewriting documents for authorization belong here: the text that is passed on is
+   * cached, planned and deduplicated as if the client had sent it. After a mutation, an error that is thrown here loses its consistency
+   * token.
    */
   onRequest?(request: ClientRequest, next: RunRequest): Promise<WrittenResult>;
   /** Called for each new document after parsing, and not again while the document is cached. An error that it throws is cached, too. */
@@ -87,7 +90,8 @@ export type RequestChange = Partial<Pick<GraphQLRequest, 'query' | 'operationNam
 /**
  * Runs a request and resolves to its response.
  *
- * @param cancellation replaces the request's own, for a response that several clients wait for; aborts the execution
+ * @param cancellation replaces the request's own and aborts the execution, for a response that several clients wait for. It does not abort a
+ *   query that a plug-in below shares with other clients.
  */
 export type RunRequest = (
   request: ClientRequest,

@@ -4,7 +4,7 @@ import { gateway, subgraph } from '../../../test/harness/test-gateway.ts';
 import type { GatewayPlugin } from '../../src/index.js';
 
 const SDL =
-  'type Query { a: String b: String item(id: ID!): Item } type Item @key(fields: "id") { id: ID! name: String }';
+  'type Mutation { change: String } type Query { a: String b: String item(id: ID!): Item } type Item @key(fields: "id") { id: ID! name: String }';
 
 /** A gateway over one subgraph, with plug-ins. */
 async function start(...plugins: GatewayPlugin[]) {
@@ -123,6 +123,43 @@ test.each(FAILING)('an unexpected error in %s is logged with the name of the plu
   expect(JSON.stringify(lines)).toContain('secret 4711');
 });
 
+const wrong = (hooks: object) => ({ name: 'broken', ...hooks }) as GatewayPlugin;
+
+test.each([
+  ['onParse', wrong({ onParse: async () => undefined })],
+  ['onPlan', wrong({ onPlan: () => Promise.reject(new ApiError('FORBIDDEN', 'Not for you.')) })],
+  ['onValidate', wrong({ onValidate: async () => [] })],
+  ['onValidate', wrong({ onValidate: () => [new Error('no code')] })],
+  ['onExecute', wrong({ onExecute: async () => undefined })],
+  ['onResult', wrong({ onExecute: () => ({ onResult: () => undefined }) })],
+  ['onResult', wrong({ onExecute: () => ({ onResult: async () => ({ data: {} }) }) })],
+  ['onResult', wrong({ onExecute: () => ({ onResult: () => ({ data: {}, errors: [{ message: 'plain' }] }) }) })],
+  ['onRequest', wrong({ onRequest: async () => undefined })],
+  ['onRequest', wrong({ onRequest: (request: object, next: (request: object) => unknown) => next({ ...request }) })],
+  ['onRequest', wrong({ onRequest: () => Promise.reject(undefined) })],
+  ['onSubgraphFetch', wrong({ onSubgraphFetch: async () => undefined })],
+])('a hook that does not keep its contract fails the request, and is named: %s %#', async (hook, plugin) => {
+  const outer: GatewayPlugin = { name: 'outer', onRequest: (request, next) => next(request) };
+  const { url, logs } = await start(outer, plugin);
+  const { body } = await send(url, 'mutation Change { change }');
+  expect(body.errors).toMatchObject([{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }]);
+  expect(body.data?.change ?? null).toBeNull();
+  const lines = JSON.stringify(logs.filter(({ level }) => level >= 50));
+  expect(lines).toContain(`the plug-in \\"broken\\" failed in ${hook}`);
+  if (hook !== 'onRequest') expect(lines).toContain(body.errors[0].extensions.requestId);
+});
+
+test('a mutation keeps its token when a plug-in leaves out its data', async () => {
+  const { url } = await start({
+    name: 'closed',
+    onExecute: () => ({ onResult: () => ({ errors: [new ApiError('FORBIDDEN', 'Not for you.')] }) }),
+  });
+  const { status, body } = await send(url, 'mutation Change { change }', {
+    headers: { accept: 'application/graphql-response+json' },
+  });
+  expect([status, body.data]).toEqual([200, null]);
+});
+
 test('a plug-in can respond in the place of the gateway, or change the document', async () => {
   const documents = new Map([['hash-1', '{ a }']]);
   const { url } = await start(
@@ -151,7 +188,7 @@ test('a plug-in can respond in the place of the gateway, or change the document'
 test('requests that differ in a header that a plug-in reads are not deduplicated', async () => {
   const { url } = await start({
     name: 'greeting',
-    requestHeaders: ['x-name'],
+    requestHeaders: ['X-Name'],
     onExecute: ({ clientHeaders }) => ({
       onResult: (result) => ({ ...result, extensions: { hello: clientHeaders['x-name'] } }),
     }),
