@@ -4,7 +4,7 @@ import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { OrdersTables } from '../storage/tables.js';
 
-/** What this service wants of a product's event; the other fields may come and go. */
+/** The fields of a product's event that this service reads; others may be added or removed. */
 const productSchema = z.object({ sku: z.string(), name: z.string(), price: z.string() });
 
 const PRODUCT_COLUMNS = { id: 'text', sku: 'text', name: 'text', price: 'numeric', version: 'integer' };

@@ -13,7 +13,7 @@ export interface PlaceOrder {
   readonly number: string;
   readonly customerId: string;
   readonly items: readonly OrderedItem[];
-  /** Price of one piece by product id, as far as it is known; the products service has the last word. */
+  /** Unit price by product id, from the copy; the prices that the products service reserves at replace it. */
   readonly quotes: ReadonlyMap<string, string>;
 }
 
@@ -95,9 +95,9 @@ function reprice(order: Order, { prices }: RepriceOrder): OrderEvent[] {
   return same ? [] : [{ type: 'OrderRepriced', data: { lines, total: totalOf(lines) } }];
 }
 
-function fromPending(order: Order, wanted: 'CONFIRMED' | 'REJECTED', event: OrderEvent): OrderEvent[] {
-  if (order.status === wanted) return [];
-  requirePending(order, wanted.toLowerCase());
+function fromPending(order: Order, target: 'CONFIRMED' | 'REJECTED', event: OrderEvent): OrderEvent[] {
+  if (order.status === target) return [];
+  requirePending(order, target.toLowerCase());
   return [event];
 }
 
