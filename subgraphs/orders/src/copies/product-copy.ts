@@ -23,6 +23,6 @@ export const copyProductsTo =
     await bulkInsert(transaction as unknown as Kysely<never>, table, PRODUCT_COLUMNS, [...rows.values()], {
       onConflict: sql`on conflict (id) do update set
       sku = excluded.sku, name = excluded.name, price = excluded.price, version = excluded.version
-      where kept.version < excluded.version`,
+      where stored.version < excluded.version`,
     });
   };

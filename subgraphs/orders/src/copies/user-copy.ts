@@ -31,7 +31,7 @@ export const copyUsersTo =
     await bulkInsert(transaction as unknown as Kysely<never>, table, USER_COLUMNS, [...rows.values()], {
       onConflict: sql`on conflict (id) do update set
       name = excluded.name, email = excluded.email, version = excluded.version, deleted = excluded.deleted
-      where not kept.deleted and kept.version < excluded.version`,
+      where not stored.deleted and stored.version < excluded.version`,
     });
   };
 

@@ -29,7 +29,7 @@ export async function writeStatistics(
 
 async function writeCounts(db: Kysely<never>, rows: ReturnType<Statistics['counts']>): Promise<void> {
   await bulkInsert(db, 'order_counts', { customer_id: 'text', status: 'text', count: 'bigint' }, rows, {
-    onConflict: sql`on conflict (customer_id, status) do update set count = kept.count + excluded.count`,
+    onConflict: sql`on conflict (customer_id, status) do update set count = stored.count + excluded.count`,
   });
   // A count of 0 has no row, as in statistics that are rebuilt.
   const fewer = rows.filter(({ count }) => count < 0);
@@ -49,8 +49,8 @@ async function writeUserStats(db: Kysely<never>, rows: ReturnType<Statistics['us
     rows.map(({ fewer: _, ...row }) => row),
     {
       onConflict: sql`on conflict (user_id) do update set
-      order_count = kept.order_count + excluded.order_count, total_spent = kept.total_spent + excluded.total_spent,
-      last_order_at = greatest(kept.last_order_at, excluded.last_order_at)`,
+      order_count = stored.order_count + excluded.order_count, total_spent = stored.total_spent + excluded.total_spent,
+      last_order_at = greatest(stored.last_order_at, excluded.last_order_at)`,
     },
   );
   const fewer = rows.filter((row) => row.fewer).map((row) => row.user_id);
@@ -68,8 +68,8 @@ async function writeProductSales(db: Kysely<never>, rows: ReturnType<Statistics[
   const columns = { product_id: 'text', units_sold: 'bigint', revenue: 'numeric', order_count: 'bigint' };
   await bulkInsert(db, 'product_sales', columns, rows, {
     onConflict: sql`on conflict (product_id) do update set
-      units_sold = kept.units_sold + excluded.units_sold, revenue = kept.revenue + excluded.revenue,
-      order_count = kept.order_count + excluded.order_count`,
+      units_sold = stored.units_sold + excluded.units_sold, revenue = stored.revenue + excluded.revenue,
+      order_count = stored.order_count + excluded.order_count`,
   });
   const fewer = rows.filter(({ order_count: count }) => count < 0).map((row) => row.product_id);
   if (fewer.length === 0) return;
