@@ -47,12 +47,12 @@ export class OrdersAdmin extends SubgraphAdmin<OrdersTables> {
     return this.explained(findPlacement(this.db, order));
   }
 
-  /** Asks the other services once more, now. @returns false when the placement is over; null when there is none */
+  /** Sends the awaited commands again, now. @returns false when the placement is over; null when there is none */
   retrySaga(orderId: string): Promise<boolean | null> {
     return this.explained(dispatchToSaga(this.db, PLACEMENT, orderId, { type: 'Retry' }));
   }
 
-  /** Notes that what failed has been seen to by hand. @returns false when it did not fail; null when there is none */
+  /** Notes that what failed has been resolved by hand. @returns false when it did not fail; null when there is none */
   resolveSaga(orderId: string, note: string): Promise<boolean | null> {
     return this.explained(dispatchToSaga(this.db, PLACEMENT, orderId, { type: 'Resolve', note }));
   }

@@ -56,7 +56,7 @@ export type ReservationEventType =
   | 'StockReleased'
   | 'ReservationExpired';
 
-/** What became of an order's reservation: the answer to the command that asked for it, or that its time was up. */
+/** What became of an order's reservation: the answer to its command, or that its time was up. */
 export function reservationEvent(
   type: ReservationEventType,
   orderId: string,

@@ -114,13 +114,14 @@ export async function createNumbering(db: Kysely<unknown>): Promise<void> {
   await createRelayLease(db);
 }
 
-/** Gives the next positions to what was committed since. @returns how many events, and the last position given */
+/** Assigns positions to committed events. @returns how many events got one, and the last position assigned */
 export async function assignPositions<Tables>(
   db: Kysely<Tables>,
   limit: number,
-): Promise<{ readonly numbered: number; readonly head: number }> {
+): Promise<{ readonly assigned: number; readonly endPosition: number }> {
   const { rows } = await sql<{ numbered: number; head: number }>`select * from number_outbox(${limit})`.execute(db);
-  return rows[0] ?? { numbered: 0, head: 0 };
+  const { numbered: assigned, head: endPosition } = rows[0] ?? { numbered: 0, head: 0 };
+  return { assigned, endPosition };
 }
 
 /** Records events in the transaction of the change that they describe. */

@@ -7,7 +7,7 @@ export interface OrderLine {
   readonly lineTotal: string;
 }
 
-/** A customer asked for an order. Its prices are a quote, until the stock is reserved. */
+/** A customer placed an order. Its prices are a quote, until the stock is reserved. */
 export interface OrderPlaced {
   readonly type: 'OrderPlaced';
   readonly data: {

@@ -167,7 +167,7 @@ function open(before: Order | null, saga: StoredSaga | null): OpenOrder {
   return { before, now: before, events: [], saga, sagaBefore: saga, dueInMs: null, commands: [], origin };
 }
 
-/** A command to another service, as an event of the placement: the how-many-th it is keeps them apart. */
+/** A command to another service, as an event of the placement; its version is the number of the command. */
 function commandEvent(type: SagaCommand, order: Order, commandNumber: number): NewEvent {
   const data = {
     ReserveStock: { lines: order.lines.map(({ productId, quantity }) => ({ productId, quantity })) },

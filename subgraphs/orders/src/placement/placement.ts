@@ -15,7 +15,7 @@ import { type MissingReferences, missingReferences, readReferences } from './ref
 import { isFinished, startSaga } from './saga.js';
 import { keyOf, SagaStore } from './saga-store.js';
 
-/** A request waits no longer than this, all its fields together, whatever it asks for: the gateway has a time-out of its own. */
+/** A request waits no longer than this, all its fields together, whatever `waitMs` says: the gateway has a time-out of its own. */
 export const LONGEST_WAIT_MS = 4000;
 /** How much longer it waits for the owners of customers and products that the copies do not have. */
 const LOOK_UP_GRACE_MS = 500;
@@ -40,7 +40,7 @@ interface NewOrder {
   readonly customerId: string;
   readonly items: readonly OrderedItem[];
   readonly idempotencyKey: string;
-  /** What was asked for, as text. */
+  /** The requested order, as text. */
   readonly request: string;
   readonly origin: Origin;
   /** When owners are not waited for any more. */
@@ -114,7 +114,7 @@ export class Placement {
     for (let attempt = 1; ; attempt++) {
       const placed = await this.#newOrders.load(order);
       if (!('missing' in placed)) return placed;
-      // A copy that is being rebuilt may lose what was added to it; then the owner is asked again.
+      // A copy that is being rebuilt may lose what was added to it; then the owner is queried again.
       if (attempt === ATTEMPTS || performance.now() >= order.deadline) {
         throw new ApiError('SUBGRAPH_UNAVAILABLE', 'The order cannot be placed at the moment; try again.');
       }

@@ -13,7 +13,7 @@ export interface PlacementRequest {
   /** Keys are the customer's own: the same key of another customer is another key. */
   readonly customerId: string;
   readonly idempotencyKey: string;
-  /** What was asked for, as text that is the same for the same request. */
+  /** The requested order, as text that is the same for the same request. */
   readonly request: string;
 }
 
@@ -109,7 +109,7 @@ export class SagaStore {
     return new Map(inserted.map(({ order_id: id, number, year }) => [id, `TR-${year}-${number.padStart(6, '0')}`]));
   }
 
-  /** The orders that keys stand for, and what was asked for under them; by `keyOf`. */
+  /** The orders that were placed under these keys, with their requests; by `keyOf`. */
   async ofKeys(
     keys: readonly PlacementKey[],
   ): Promise<Map<string, { readonly orderId: string; readonly request: string }>> {

@@ -40,7 +40,7 @@ export interface Saga {
   readonly finishedAt: Date | null;
 }
 
-/** What a saga asks of other services, one command for each step. */
+/** A command that a saga sends to another service, one for each step. */
 export type SagaCommand = 'ReserveStock' | 'ChargeAccount' | 'CommitStock' | 'RefundPayment' | 'ReleaseStock';
 
 /** What may happen to a saga. */
@@ -53,9 +53,9 @@ export type SagaInput =
   | { readonly type: 'Due' }
   /** The customer took the order back; products and users receive the event of that themselves. */
   | { readonly type: 'Cancelled' }
-  /** An operator: ask once more, now. */
+  /** An operator: send the awaited commands again, now. */
   | { readonly type: 'Retry' }
-  /** An operator: what could not be undone has been seen to by hand. */
+  /** An operator: what could not be undone has been resolved by hand. */
   | { readonly type: 'Resolve'; readonly note: string };
 
 /** What becomes of a saga. */
@@ -109,7 +109,7 @@ export function startSaga(id: string, now: Date, policy: SagaPolicy, jitter: num
  * What becomes of a saga by what happened. Pure.
  *
  * reserve-stock → charge-account → confirm-stock, and the order is confirmed. A refusal, or no answer for too long before the
- * account was charged, turns it back: refund-account, if a charge was asked for, then release-stock, and the order is rejected.
+ * account was charged, turns it back: refund-account, if a charge was requested, then release-stock, and the order is rejected.
  * Once the account is charged it only goes forward, unless the stock is gone or the customer cancels.
  *
  * An answer to a step that is not awaited any more changes nothing: what it says was done has been undone, or is about to be,
