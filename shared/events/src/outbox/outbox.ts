@@ -7,7 +7,7 @@ import { createRelayLease } from './lease.js';
 /** The channel on which the database notifies of commits to the outbox. */
 export const OUTBOX_CHANNEL = 'outbox';
 /** How many events a reader of the log gives positions at most. */
-const MAX_NUMBERED = 1000;
+const MAX_ASSIGNED = 1000;
 
 /** An event to be, as a command states it. */
 export interface NewEvent {
@@ -217,7 +217,7 @@ export async function readEventLog<Tables>(
 ): Promise<EventLogPage> {
   let { head, deletedTo, more } = await readState(db);
   if (more) {
-    await assignPositions(db, MAX_NUMBERED);
+    await assignPositions(db, MAX_ASSIGNED);
     ({ head, deletedTo, more } = await readState(db));
   }
   if (after < deletedTo) {
