@@ -45,10 +45,10 @@ function lines(label: string, total: number): ImportProgress {
 
 /** Describes the result of an import in lines of text. */
 export function describeImport(report: ImportReport): string {
-  const { linesRead, linesUsed, linesNotWanted, linesRejected, copies } = report;
+  const { linesRead, linesUsed, linesLeftOut, linesRejected, copies } = report;
   const facts = [
     `${count(linesRead)} order lines read: ${count(linesUsed)} imported, ` +
-      (linesNotWanted > 0 ? `${count(linesNotWanted)} left out by --scale, ` : '') +
+      (linesLeftOut > 0 ? `${count(linesLeftOut)} left out by --scale, ` : '') +
       `${count(linesRejected.length)} unusable` +
       (copies > 1 ? `; ${copies} copies of each` : ''),
     `${count(report.customers)} customers, ${count(report.products)} products, ` +

@@ -108,7 +108,7 @@ export const settings = {
     .string()
     .optional()
     .describe(
-      'Where the last supergraph is kept for a start while a subgraph is down: the path of a file, or `redis` (needs `REDIS_URL`). Without it, such a start serves the subgraphs that respond.',
+      'Where the last supergraph is stored, for a start while a subgraph is down: the path of a file, or `redis` (needs `REDIS_URL`). Without it, such a start serves the subgraphs that respond.',
     )
     .meta({ formerly: 'LAST_SUPERGRAPH' }),
   SUBGRAPH_TIMEOUT: duration('5s', { min: '1ms', max: '1h' }).describe(
@@ -173,7 +173,9 @@ export const settings = {
   MAX_OPERATION_DEPTH: count(50).describe('Greatest depth of nested fields in an operation.'),
   MAX_OPERATION_ALIASES: count(1000).describe('Most aliases in an operation.'),
   MAX_OPERATION_FIELDS: count(10_000).describe('Most fields in an operation, with fragments expanded.'),
-  MAX_OPERATIONS: count(10_000).describe('Most operations whose plans are kept: about 20 kB each, and 200 MB in all.'),
+  MAX_OPERATIONS: count(10_000).describe(
+    'Most operations whose plans are cached: about 20 kB each, and 200 MB in total.',
+  ),
   NODE_ENV: z
     .string()
     .default('development')

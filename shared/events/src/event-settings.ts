@@ -14,7 +14,7 @@ export const eventSettings = {
     'Interval at which a service reads the event logs of others if NATS delivers nothing.',
   ),
   EVENT_LOG_RETENTION: duration('0s', { max: '36500d' })
-    .describe('Time for which events are kept after every consumer has applied them; 0 keeps them for ever.')
+    .describe('Time for which events are stored after every consumer has applied them; 0 disables deletion.')
     .meta({ formerly: 'LEDGER_RETENTION' }),
   VERIFY_INTERVAL: duration('1h').describe('Interval at which copies are compared with their sources; 0 disables it.'),
 };

@@ -105,8 +105,8 @@ export function reportPositions(
 /** Assigns a position to every committed event. @returns the last one */
 async function assignAllPositions(db: Kysely<unknown>): Promise<number> {
   for (;;) {
-    const { numbered, head } = await assignPositions(db, BATCH);
-    if (numbered < BATCH) return head;
+    const { assigned, endPosition } = await assignPositions(db, BATCH);
+    if (assigned < BATCH) return endPosition;
   }
 }
 

@@ -116,7 +116,7 @@ describe.each(Object.entries(owners))('outbox and event log: %s', (_name, open) 
     const relay = store();
     await commit(5);
     expect(await relay.readBacklog()).toBe(5);
-    expect(await relay.claimLead(3)).toMatchObject({ numbered: 3, head: 3 });
+    expect(await relay.claimLead(3)).toMatchObject({ assigned: 3, endPosition: 3 });
     expect((await relay.readEvents(0, 3, 500)).map(({ position }) => position)).toEqual([1, 2, 3]);
     expect((await relay.readEvents(1, 3, 1)).map(({ position }) => position)).toEqual([2]);
     const { head, more, events } = await eventLog.read(2, 2);

@@ -6,7 +6,7 @@ const BATCH = 2000;
  * Inserts many rows with one statement and one parameter per batch (rows travel as JSON).
  *
  * @param columns column name → PostgreSQL type, in which the JSON value is read
- * @param options.onConflict what to do with an existing row, `on conflict …`; its alias is `kept`
+ * @param options.onConflict what to do with an existing row, `on conflict …`; its alias is `stored`
  * @param options.onRows called after each batch with its number of rows
  */
 export async function bulkInsert<Row extends object>(
@@ -22,7 +22,7 @@ export async function bulkInsert<Row extends object>(
   for (let start = 0; start < rows.length; start += BATCH) {
     const batch = rows.slice(start, start + BATCH);
     await sql`
-      insert into ${sql.table(table)} as kept (${names})
+      insert into ${sql.table(table)} as stored (${names})
       select ${names} from jsonb_to_recordset(${JSON.stringify(batch)}::jsonb) as batch (${typed})
       ${onConflict}
     `.execute(db);

@@ -62,7 +62,7 @@ function decodeCursor(cursor: string, order: string, shape: readonly PositionTyp
   if (!result.success) throw broken;
   const [cursorOrder, ...position] = result.data;
   if (cursorOrder !== order) {
-    throw badUserInput('after', `"after" is a cursor of another sort order (wanted ${order}).`, 'CURSOR');
+    throw badUserInput('after', `"after" is a cursor of another sort order (expected ${order}).`, 'CURSOR');
   }
   const fits = position.length === shape.length && position.every((value, i) => fitsType(value, shape[i]));
   if (!fits) throw broken;

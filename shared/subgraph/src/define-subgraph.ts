@@ -40,7 +40,7 @@ export type SubgraphConfig<Own extends z.ZodRawShape = z.ZodRawShape> = z.infer<
   EventSettings &
   z.infer<z.ZodObject<typeof serveSettings>>;
 
-/** What is known of a subgraph before its code is loaded. */
+/** The definition of a subgraph, which is read before its code is loaded. */
 export interface SubgraphOptions<Own extends z.ZodRawShape> {
   /** The subgraph's name, as in the supergraph: lower case, with hyphens. Its settings begin with it (`USERS_PORT`). */
   readonly name: string;
@@ -105,7 +105,7 @@ export interface SubgraphParts<Tables, Context> {
 /** A running subgraph. */
 export interface SubgraphService extends HttpService, ServiceConsumers {}
 
-/** A subgraph, as programs know it: what `src/index.ts` of every folder in `subgraphs/` exports as `definition`. */
+/** A subgraph as programs load it: what `src/index.ts` of every folder in `subgraphs/` exports as `definition`. */
 export interface SubgraphDefinition<Own extends z.ZodRawShape = z.ZodRawShape> {
   readonly name: string;
   readonly port: number;

@@ -56,7 +56,7 @@ function isStorable(key: string): boolean {
   return !key.includes('\0') && isWellFormed(key);
 }
 
-/** Something that remembers what it loaded until it is told to forget it. */
+/** A cache of loaded data that `clearAll` empties. */
 export interface Clearable {
   clearAll(): unknown;
 }

@@ -106,7 +106,7 @@ function clearLoadersAfterCommands(schema: GraphQLSchema): void {
 }
 
 /**
- * type-graphql (2.0.0-rc.3) fills its caches anew at every build without emptying them, so that a second schema in one
+ * type-graphql (2.0.0-rc.3) fills its caches again at every build without emptying them, so that a second schema in one
  * process would hand every resolver its arguments twice.
  */
 function forgetEarlierBuilds(): void {

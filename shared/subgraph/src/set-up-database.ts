@@ -9,7 +9,7 @@ export interface SetUpRequest {
   readonly scale: number;
   /** Called only when there is something to import. */
   readonly readHistory: () => Superstore;
-  /** Told how many rows were written, as the import goes. */
+  /** Called with the number of rows written, as the import proceeds. */
   readonly onRows?: (count: number) => void;
 }
 

@@ -18,7 +18,7 @@ export interface SubgraphServiceOptions<Tables, Context> {
   readonly port: number;
   readonly databaseUrl: string;
   readonly logger: Logger;
-  /** Told of every SQL statement, besides the metrics. */
+  /** Called for every SQL statement, besides the metrics. */
   readonly onStatement?: StatementListener | undefined;
   readonly createSchema: (db: Kysely<Tables>) => Promise<GraphQLSchema>;
   /** What the resolvers of one request share: its data loaders, its viewer. */

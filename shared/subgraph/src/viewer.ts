@@ -1,7 +1,7 @@
 import { ApiError } from '@tributary/server';
 import { createRemoteJWKSet, errors, jwtVerify, SignJWT } from 'jose';
 
-/** Who sends a request: the subject of a verified token, or nobody. */
+/** The sender of a request: the subject of a verified token; null without one. */
 export interface Viewer {
   readonly userId: string;
 }

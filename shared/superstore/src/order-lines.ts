@@ -3,13 +3,16 @@ import { createRequire } from 'node:module';
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
 
-const decimal = z.string().regex(/^-?\d+(\.\d+)?$/, 'wants a decimal number');
+const decimal = z.string().regex(/^-?\d+(\.\d+)?$/, 'must be a decimal number');
 const day = z
   .string()
-  .regex(/^\d{4}-\d{2}-\d{2}$/, 'wants a day, YYYY-MM-DD')
+  .regex(/^\d{4}-\d{2}-\d{2}$/, 'must be a day, YYYY-MM-DD')
   .refine((text) => z.iso.date().safeParse(text).success, 'is not a day of the calendar');
 const text = z.string().trim().min(1, 'is empty');
-const fraction = decimal.refine((value) => Number(value) >= 0 && Number(value) < 1, 'wants a share from 0 to below 1');
+const fraction = decimal.refine(
+  (value) => Number(value) >= 0 && Number(value) < 1,
+  'must be a share from 0 to below 1',
+);
 
 const orderLineSchema = z
   .object({
@@ -30,7 +33,7 @@ const orderLineSchema = z
     'Sub-Category': text,
     'Product Name': text,
     Sales: decimal,
-    Quantity: z.string().regex(/^[1-9]\d*$/, 'wants a whole number above 0'),
+    Quantity: z.string().regex(/^[1-9]\d*$/, 'must be a whole number above 0'),
     Discount: fraction,
   })
   .transform((row) => ({

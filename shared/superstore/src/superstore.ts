@@ -32,7 +32,7 @@ export interface CatalogueProduct {
   readonly name: string;
   readonly category: string;
   readonly subCategory: string;
-  /** List price for one piece, exact to the cent. */
+  /** Unit list price, exact to the cent. */
   readonly price: string;
   readonly attributes: Readonly<Record<string, unknown>>;
   readonly createdAt: Date;
@@ -58,23 +58,23 @@ export interface HistoricalOrderLine {
   readonly lineTotal: string;
 }
 
-/** Where every line of the source went. `linesRead = linesUsed + linesNotWanted + linesRejected.length`. */
+/** Where every line of the source went. `linesRead = linesUsed + linesLeftOut + linesRejected.length`. */
 export interface ImportReport {
   readonly linesRead: number;
   readonly linesUsed: number;
   /** Lines of orders that a scale below 1 leaves out. */
-  readonly linesNotWanted: number;
+  readonly linesLeftOut: number;
   readonly linesRejected: readonly RejectedLine[];
   readonly customers: number;
   readonly products: number;
   readonly orders: number;
   readonly orderLines: number;
   readonly copies: number;
-  /** Product ids that carry more than one name; the most used name was kept, the others are in `attributes`. */
+  /** Product ids that carry more than one name; the product has the most used one, the others are in `attributes`. */
   readonly productsWithSeveralNames: readonly string[];
-  /** Orders that list one product more than once; all their lines were kept. */
+  /** Orders that list one product more than once; all their lines are imported. */
   readonly ordersListingAProductTwice: readonly string[];
-  /** Lines whose sales figure has fractions of a cent, and what rounding them changed in all. */
+  /** Lines whose sales amount has fractions of a cent, and what rounding them changed in total. */
   readonly salesRounded: number;
   readonly salesRoundingDifference: string;
   readonly postalCodesPadded: number;
@@ -102,14 +102,14 @@ export function readSuperstore(scale = 1, csv: string = readSuperstoreCsv()): Su
     throw new RangeError(`The scale must be a share between 0 and 1, or a whole number; got ${scale}.`);
   }
   const { lines, rejected } = parseOrderLines(csv);
-  const wanted = scale < 1 ? shareOfOrders(lines, scale) : lines;
+  const used = scale < 1 ? shareOfOrders(lines, scale) : lines;
   const copies = Math.max(1, scale);
 
-  const postalCodesPadded = wanted.filter((line) => postalCode(line) !== line.postalCode).length;
-  const roundedLines = wanted.filter((line) => !new Big(line.sales).eq(lineTotal(line)));
-  const customers = replicate(readCustomers(wanted), copies, copyOfCustomer);
-  const products = readProducts(wanted);
-  const history = readOrders(wanted);
+  const postalCodesPadded = used.filter((line) => postalCode(line) !== line.postalCode).length;
+  const roundedLines = used.filter((line) => !new Big(line.sales).eq(lineTotal(line)));
+  const customers = replicate(readCustomers(used), copies, copyOfCustomer);
+  const products = readProducts(used);
+  const history = readOrders(used);
   const orders = replicate(history.orders, copies, copyOfOrder);
 
   return {
@@ -118,8 +118,8 @@ export function readSuperstore(scale = 1, csv: string = readSuperstoreCsv()): Su
     orders,
     report: {
       linesRead: lines.length + rejected.length,
-      linesUsed: wanted.length,
-      linesNotWanted: lines.length - wanted.length,
+      linesUsed: used.length,
+      linesLeftOut: lines.length - used.length,
       linesRejected: rejected,
       customers: customers.length,
       products: products.catalogue.length,
@@ -141,8 +141,8 @@ export function readSuperstore(scale = 1, csv: string = readSuperstoreCsv()): Su
 
 function shareOfOrders(lines: readonly OrderLine[], share: number): OrderLine[] {
   const ids = [...new Set(lines.map((line) => line.orderId))].sort();
-  const wanted = new Set(ids.filter((_, i) => Math.floor((i + 1) * share) > Math.floor(i * share)));
-  return lines.filter((line) => wanted.has(line.orderId));
+  const selected = new Set(ids.filter((_, i) => Math.floor((i + 1) * share) > Math.floor(i * share)));
+  return lines.filter((line) => selected.has(line.orderId));
 }
 
 function readCustomers(lines: readonly OrderLine[]): Customer[] {
@@ -194,8 +194,8 @@ function readProducts(lines: readonly OrderLine[]) {
     const byUse = groupBy(sold, (line) => cleanText(line.productName)).toSorted(
       ([a, linesOfA], [b, linesOfB]) => linesOfB.length - linesOfA.length || a.localeCompare(b),
     );
-    const [kept, ...others] = byUse as [(typeof byUse)[number], ...typeof byUse];
-    const [name, linesOfName] = kept;
+    const [mostUsed, ...others] = byUse as [(typeof byUse)[number], ...typeof byUse];
+    const [name, linesOfName] = mostUsed;
     if (others.length > 0) withSeveralNames.push(id);
     const latest = linesOfName.reduce((a, b) => (b.orderDay > a.orderDay ? b : a));
     return {

@@ -10,7 +10,7 @@ describe('the Superstore history', () => {
     expect(report).toMatchObject({
       linesRead: 9994,
       linesUsed: 9994,
-      linesNotWanted: 0,
+      linesLeftOut: 0,
       linesRejected: [],
       customers: 793,
       products: 1862,
@@ -59,7 +59,7 @@ describe('scale', () => {
   test('below 1 it keeps a share of the orders, with whole orders and no product unknown', () => {
     const history = readSuperstore(0.1);
     expect(history.orders).toHaveLength(500);
-    expect(history.report.linesUsed + history.report.linesNotWanted).toBe(9994);
+    expect(history.report.linesUsed + history.report.linesLeftOut).toBe(9994);
     const products = new Set(history.products.map((product) => product.id));
     const customers = new Set(history.customers.map((customer) => customer.id));
     expect(history.orders.every((order) => customers.has(order.customerId))).toBe(true);
@@ -123,9 +123,9 @@ describe('dirty lines', () => {
     expect(report.linesRead).toBe(5);
     expect(report.linesUsed).toBe(1);
     expect(report.linesRejected).toEqual([
-      { rowId: '2', reason: 'Sales wants a decimal number' },
+      { rowId: '2', reason: 'Sales must be a decimal number' },
       { rowId: '3', reason: 'Order Date is not a day of the calendar' },
-      { rowId: '4', reason: 'Quantity wants a whole number above 0' },
+      { rowId: '4', reason: 'Quantity must be a whole number above 0' },
       { rowId: '5', reason: 'Customer ID is empty' },
     ]);
     expect(orders[0]?.total).toBe('10.01');

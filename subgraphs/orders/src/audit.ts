@@ -52,7 +52,7 @@ interface AuditedOrder {
   readonly status: OrderStatusName;
   readonly customerId: string;
   readonly total: string;
-  /** Pieces by product. */
+  /** Units by product. */
   readonly quantities: Readonly<Record<string, number>>;
   /** Null for an imported order: nothing of it was ever reserved or charged. */
   readonly saga: { readonly finished: boolean; readonly steps: readonly SagaStep[] } | null;
@@ -150,16 +150,16 @@ function crossChecks(copies: readonly Copy[]): CrossCheck[] {
           aggregateType: 'OrderStock',
           checksumView: EXPECTED_STOCK,
           undo: 'release-stock',
-          found: ({ data }) => pieces(stockSchema.parse(data)),
+          found: ({ data }) => stock(stockSchema.parse(data)),
           expected: ({ status, quantities }) =>
-            status === 'CONFIRMED' ? pieces({ status: 'COMMITTED', quantities }) : null,
+            status === 'CONFIRMED' ? stock({ status: 'COMMITTED', quantities }) : null,
         },
   );
 }
 
 const payment = ({ userId, amount }: z.infer<typeof paidSchema>) => `${amount} charged to user ${userId}`;
 
-const pieces = ({ status, quantities }: z.infer<typeof stockSchema>) => {
+const stock = ({ status, quantities }: z.infer<typeof stockSchema>) => {
   const lines = Object.entries(quantities).sort(([a], [b]) => (a < b ? -1 : 1));
   return `${lines.map(([id, quantity]) => `${quantity} of ${id}`).join(', ')} ${status.toLowerCase()}`;
 };
@@ -200,7 +200,7 @@ async function explain(
     signal?.throwIfAborted();
     const some = ids.slice(start, start + MAX_IDS);
     const before = await readOrders(db, some);
-    const over = some.filter((id) => !underWay(before.get(id), check));
+    const over = some.filter((id) => !isExempt(before.get(id), check));
     if (over.length === 0) continue;
     const states = new Map<string, string[]>();
     for (const state of await eventLog.aggregatesById(aggregateType, over, undefined, signal)) {
@@ -210,12 +210,12 @@ async function explain(
     const orders = await readOrders(db, over);
     for (const id of over) {
       const order = orders.get(id);
-      if (underWay(order, check)) continue;
+      if (isExempt(order, check)) continue;
       const has = states.get(id)?.join(' and ') ?? null;
-      const wanted = order?.saga ? check.expected(order) : null;
-      if (has === wanted) continue;
+      const expected = order?.saga ? check.expected(order) : null;
+      if (has === expected) continue;
       const what = !order ? 'there is no such order' : order.saga ? `the order is ${order.status}` : 'it was imported';
-      const problem = `${what}, so ${service} should have ${wanted ?? 'nothing'} for it; it has ${has ?? 'nothing'}`;
+      const problem = `${what}, so ${service} should have ${expected ?? 'nothing'} for it; it has ${has ?? 'nothing'}`;
       findings.push({ service, check: name, id, problem });
     }
   }
@@ -223,7 +223,7 @@ async function explain(
 }
 
 /** Whether the other service need not agree with an order: its saga is not over, or an operator answers for what it undid. */
-function underWay(order: AuditedOrder | undefined, { undo }: CrossCheck): boolean {
+function isExempt(order: AuditedOrder | undefined, { undo }: CrossCheck): boolean {
   const saga = order?.saga;
   if (!saga) return false;
   return !saga.finished || saga.steps.some((step) => step.name === undo && step.outcome === 'RESOLVED');

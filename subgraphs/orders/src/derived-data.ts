@@ -1,12 +1,12 @@
 import type { DeriveData } from '@tributary/subgraph';
 import { sql } from 'kysely';
 import { projectAll } from './projections/order-projection.js';
-import { recordWhatIsThere } from './publication.js';
+import { recordExistingOrders } from './publication.js';
 import type { OrdersTables } from './storage/tables.js';
 
 /**
  * Derives from the events of orders what a database lacks that was written before orders could be placed: the read models, which its
- * migrations create anew, and the first event of each order for other services.
+ * migrations create empty, and the first event of each order for other services.
  */
 export const deriveMissingData: DeriveData<OrdersTables> = async (transaction) => {
   // Retention deletes events of the outbox, but their positions stay assigned: orders whose events were deleted lack nothing.
@@ -18,5 +18,5 @@ export const deriveMissingData: DeriveData<OrdersTables> = async (transaction) =
   `.execute(transaction);
   const [missing] = rows;
   if (missing?.read_models) await projectAll(transaction);
-  if (missing?.events) await recordWhatIsThere(transaction);
+  if (missing?.events) await recordExistingOrders(transaction);
 };

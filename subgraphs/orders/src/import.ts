@@ -5,7 +5,7 @@ import { type Kysely, sql } from 'kysely';
 import { EVENT_COLUMNS } from './order/event-store.js';
 import { type RecordedOrderEvent, SCHEMA_VERSIONS } from './order/order-events.js';
 import { projectAll } from './projections/order-projection.js';
-import { recordWhatIsThere } from './publication.js';
+import { recordExistingOrders } from './publication.js';
 import type { OrdersTables } from './storage/tables.js';
 
 /**
@@ -23,11 +23,11 @@ export const importOrders: LoadHistory<OrdersTables> = async (transaction, histo
     data,
     at,
   }));
-  // An order has two events here; they are written and projected, and the order is told of: a third of the work each.
+  // An order has two events here; writing them, projecting them and recording its event for other services is a third of the work each.
   await bulkInsert(db, 'order_events', EVENT_COLUMNS, rows, { onRows: (count) => onRows(count / 6) });
   await sql`analyze order_events`.execute(db);
   await projectAll(transaction, (count) => onRows(count / 6));
-  await recordWhatIsThere(transaction, (count) => onRows(count / 3));
+  await recordExistingOrders(transaction, (count) => onRows(count / 3));
   await sql`
     analyze outbox, orders_read, order_items_read, order_counts, user_order_stats, product_sales
   `.execute(db);

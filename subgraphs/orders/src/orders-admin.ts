@@ -2,7 +2,7 @@ import { SubgraphAdmin } from '@tributary/subgraph';
 import { type AuditFinding, audit } from './audit.js';
 import type { Copy } from './copies/copies.js';
 import type { PlacementSettings } from './placement/placement-batch.js';
-import { findPlacement, listOpenSagas, type OpenSaga, tellSaga } from './placement/saga-operations.js';
+import { dispatchToSaga, findPlacement, listOpenSagas, type OpenSaga } from './placement/saga-operations.js';
 import { rebuild as rebuildReadModels } from './projections/rebuild.js';
 import type { OrdersTables } from './storage/tables.js';
 import { subscriptionsOf } from './subscriptions.js';
@@ -47,13 +47,13 @@ export class OrdersAdmin extends SubgraphAdmin<OrdersTables> {
     return this.explained(findPlacement(this.db, order));
   }
 
-  /** Asks the other services once more, now. @returns false when the placement is over; null when there is none */
+  /** Sends the awaited commands again, now. @returns false when the placement is over; null when there is none */
   retrySaga(orderId: string): Promise<boolean | null> {
-    return this.explained(tellSaga(this.db, PLACEMENT, orderId, { type: 'Retry' }));
+    return this.explained(dispatchToSaga(this.db, PLACEMENT, orderId, { type: 'Retry' }));
   }
 
-  /** Notes that what failed has been seen to by hand. @returns false when it did not fail; null when there is none */
+  /** Notes that what failed has been resolved by hand. @returns false when it did not fail; null when there is none */
   resolveSaga(orderId: string, note: string): Promise<boolean | null> {
-    return this.explained(tellSaga(this.db, PLACEMENT, orderId, { type: 'Resolve', note }));
+    return this.explained(dispatchToSaga(this.db, PLACEMENT, orderId, { type: 'Resolve', note }));
   }
 }

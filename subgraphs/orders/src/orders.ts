@@ -2,7 +2,7 @@ import type { PageRequest } from '@tributary/subgraph';
 import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { OrderStatusName } from './order/order.js';
 import { readSaga, type SagaRow, type StoredSaga } from './placement/saga-store.js';
-import { ALL_CUSTOMERS } from './projections/figures.js';
+import { ALL_CUSTOMERS } from './projections/order-statistics.js';
 import type {
   OrderItemRow,
   OrderRow,
@@ -13,7 +13,7 @@ import type {
   UserOrderStatsRow,
 } from './storage/tables.js';
 
-/** Which orders are wanted; what is not given does not limit. */
+/** Which orders to list; a field that is not given does not filter. */
 export interface OrderFilterValues {
   readonly status?: OrderStatusName | null | undefined;
   readonly customerId?: string | null | undefined;
@@ -43,17 +43,17 @@ export class Orders {
     return query.execute();
   }
 
-  /** From the kept counts, unless the filter has dates. */
+  /** From the maintained counts, unless the filter has dates. */
   async count(filter: OrderFilterValues): Promise<number> {
-    // No customer has the id under which the counts of all are kept.
+    // No customer has the id under which the counts of all are stored.
     if (filter.customerId === ALL_CUSTOMERS) return 0;
     if (filter.placedAfter == null && filter.placedBefore == null) {
-      let kept = this.#db
+      let counts = this.#db
         .selectFrom('order_counts')
         .select((eb) => eb.fn.sum<string | null>('count').as('count'))
         .where('customer_id', '=', filter.customerId ?? ALL_CUSTOMERS);
-      if (filter.status != null) kept = kept.where('status', '=', filter.status);
-      return Number((await kept.executeTakeFirstOrThrow()).count ?? 0);
+      if (filter.status != null) counts = counts.where('status', '=', filter.status);
+      return Number((await counts.executeTakeFirstOrThrow()).count ?? 0);
     }
     const counted = await this.#filtered(filter)
       .select((eb) => eb.fn.countAll<number>().as('count'))
@@ -68,10 +68,10 @@ export class Orders {
     const inStatus = status === null ? sql`` : sql`and status = ${status}`;
     const { rows } = await sql<OrderRow>`
       select theirs.*
-      from unnest(${customerIds}::text[]) as wanted (customer_id)
+      from unnest(${customerIds}::text[]) as requested (customer_id)
       cross join lateral (
         select * from orders_read
-        where orders_read.customer_id = wanted.customer_id ${inStatus} ${after}
+        where orders_read.customer_id = requested.customer_id ${inStatus} ${after}
         order by placed_at desc, id desc
         limit ${page.first + 1}
       ) as theirs

@@ -12,7 +12,7 @@ const BATCH = 1000;
 
 const touchingSchema = z.object({ customerId: z.string(), lines: z.array(z.object({ productId: z.string() })) });
 
-/** What other services hear of an order: what happened, and what the order is since, so that the newest alone is enough. */
+/** The event that other services receive: what happened, and the whole order after it, so that the newest event alone is enough. */
 export function orderEvent(type: OrderEvent['type'], before: Order | null, after: Order): NewEvent {
   const { number, customerId, status, currency, lines, total } = after;
   return {
@@ -26,18 +26,18 @@ export function orderEvent(type: OrderEvent['type'], before: Order | null, after
   };
 }
 
-/** What other services hear of the events that were appended. */
+/** The events for other services, one for each event that was appended. */
 export function orderEventsOf({ before, recorded }: AppendedOrder, origin: Origin): NewEvent[] {
   let state = before;
   return recorded.map((event) => {
     const after = evolve(state, event);
-    const told = { ...orderEvent(event.type, state, after), origin };
+    const published = { ...orderEvent(event.type, state, after), origin };
     state = after;
-    return told;
+    return published;
   });
 }
 
-/** An order is in its customer's orders and figures, and in the sales of its products. */
+/** An order's change invalidates the order, its customer (orders and statistics), and its products (sales). */
 export function invalidatedBy({ aggregateType, aggregateId, data }: LoggedEvent): string[] {
   if (aggregateType === 'Placement') return [`Order:${aggregateId}`];
   // An event in another shape must not keep the relay from publishing those after it.
@@ -48,7 +48,7 @@ export function invalidatedBy({ aggregateType, aggregateId, data }: LoggedEvent)
 }
 
 /** Records one event for each order, with its state: for orders of an import, and of a release that published no events. */
-export async function recordWhatIsThere(
+export async function recordExistingOrders(
   transaction: Kysely<OrdersTables>,
   onOrders?: (count: number) => void,
 ): Promise<void> {
@@ -61,12 +61,12 @@ export async function recordWhatIsThere(
     `.execute(transaction);
     if (rows.length === 0) return;
     const orders = await store.load(rows.map((row) => row.order_id));
-    const told = rows.flatMap(({ order_id: id, last_type: type }) => {
+    const events = rows.flatMap(({ order_id: id, last_type: type }) => {
       const order = orders.get(id);
       return order ? [orderEvent(type, null, order)] : [];
     });
-    await recordEvents(transaction, told, NO_ORIGIN);
-    onOrders?.(told.length);
+    await recordEvents(transaction, events, NO_ORIGIN);
+    onOrders?.(events.length);
     last = rows.at(-1)?.order_id ?? last;
   }
 }

@@ -96,7 +96,7 @@ export function createParts(
 export const createAdmin = (databaseUrl: string, config: OrdersConfig) =>
   new OrdersAdmin(databaseUrl, copiesOf(config));
 
-/** Moves overdue sagas on, and tells waiting requests of orders that were settled, here or in another process. @returns how to stop */
+/** Advances overdue sagas, and wakes requests whose orders were settled, in this process or another. @returns how to stop */
 function runSagas(
   service: HttpService,
   databaseUrl: string,
@@ -112,8 +112,8 @@ function runSagas(
         url: databaseUrl,
         applicationName: 'tributary-orders-waiters',
         channel: ORDERS_CHANNEL,
-        onPayload: (payload) => waiters.hear(payload),
-        onListening: () => waiters.tellAll(),
+        onPayload: (payload) => waiters.onNotification(payload),
+        onListening: () => waiters.recheckAll(),
       }),
       repeat({
         name: 'move overdue sagas on',

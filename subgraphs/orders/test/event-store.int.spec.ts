@@ -85,7 +85,7 @@ test('a long stream is read from its snapshot on, and is what all of its events 
   ]);
   expect(await loadOne('long')).toEqual(whole);
   await databases.query('orders', "update order_snapshots set shape = 0 where order_id = 'long'");
-  await expect(loadOne('long')).rejects.toThrow('wanted event 1');
+  await expect(loadOne('long')).rejects.toThrow('expected event 1');
 });
 
 describe('what an older release stored', () => {
@@ -106,7 +106,9 @@ describe('what an older release stored', () => {
       'orders',
       "insert into order_events (order_id, version, type, schema_version, data, at) values ('new', 1, 'OrderPlaced', 99, '{}', now())",
     );
-    await expect(loadOne('new')).rejects.toThrow('OrderPlaced is stored in shape 99; this release knows it up to 2.');
+    await expect(loadOne('new')).rejects.toThrow(
+      'OrderPlaced is stored in schema version 99; this release reads versions up to 2.',
+    );
     await databases.query('orders', "delete from order_events where order_id = 'new'");
   });
 

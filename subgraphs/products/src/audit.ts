@@ -2,7 +2,7 @@ import { type AuditCheck, deadLetterCheck } from '@tributary/events';
 import { sql } from 'kysely';
 
 /**
- * What each order has of the stock: held or sold pieces by product. The orders service makes the same checksums of the
+ * What each order has of the stock: held or sold units by product. The orders service makes the same checksums of the
  * orders that it confirmed.
  */
 export const STOCK_BY_ORDER = sql`

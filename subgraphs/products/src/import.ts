@@ -1,13 +1,13 @@
 import { bulkInsert } from '@tributary/postgres';
 import type { LoadHistory } from '@tributary/subgraph';
 import { type Kysely, sql } from 'kysely';
-import { recordWhatIsThere } from './storage/migrations.js';
+import { recordImportedRows } from './storage/migrations.js';
 import type { ProductsTables } from './storage/tables.js';
 
-/** Pieces of every product that an import puts on the shelf; the source knows no stock. */
+/** Units of every product that an import adds to the stock; the source has no stock. */
 const OPENING_STOCK = 100;
 
-/** Writes the catalogue of the Superstore history, with an opening stock, and the events that tell of it. */
+/** Writes the catalogue of the Superstore history, with an opening stock, and its events for other services. */
 export const importCatalogue: LoadHistory<ProductsTables> = async (transaction, { products }, onRows) => {
   const db = transaction as unknown as Kysely<never>;
   const rows = products.map((product) => ({
@@ -38,6 +38,6 @@ export const importCatalogue: LoadHistory<ProductsTables> = async (transaction, 
     insert into stock_receipts (product_id, quantity, reason)
     select product_id, on_hand, 'opening stock' from stock order by product_id
   `.execute(db);
-  await recordWhatIsThere(transaction as unknown as Kysely<unknown>);
+  await recordImportedRows(transaction as unknown as Kysely<unknown>);
   await sql`analyze outbox, products, stock, stock_receipts, category_counts`.execute(db);
 };

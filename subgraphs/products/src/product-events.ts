@@ -17,7 +17,7 @@ export function productEvent(type: ProductEventType, product: ProductRow): NewEv
   };
 }
 
-/** Pieces came into stock. */
+/** Units were added to the stock. */
 export function stockReceived(
   productId: string,
   stockVersion: number,
@@ -33,7 +33,7 @@ export function stockReceived(
   };
 }
 
-/** Pieces were reserved, sold, released or taken back: what of them there is now. */
+/** Units were reserved, sold, released or taken back; the data is the stock after it. */
 export function stockMoved(
   productId: string,
   stockVersion: number,
@@ -56,7 +56,7 @@ export type ReservationEventType =
   | 'StockReleased'
   | 'ReservationExpired';
 
-/** What became of an order's reservation: the answer to the command that asked for it, or that its time was up. */
+/** What became of an order's reservation: the answer to its command, or that its time was up. */
 export function reservationEvent(
   type: ReservationEventType,
   orderId: string,

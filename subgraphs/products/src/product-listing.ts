@@ -14,7 +14,7 @@ import type { ProductRow, ProductStatusName, ProductsTables } from './storage/ta
 
 export type ProductSortName = 'NAME' | 'PRICE_ASC' | 'PRICE_DESC' | 'NEWEST' | 'BEST_SELLING';
 
-/** Which products are wanted; what is not given does not limit. Prices are decimal strings. */
+/** Which products to list; a field that is not given does not filter. Prices are decimal strings. */
 export interface ProductFilterValues {
   readonly category?: string | null | undefined;
   readonly subCategory?: string | null | undefined;
@@ -103,16 +103,16 @@ export async function listProducts(
   return query.execute();
 }
 
-/** How many products fit: from the kept counts where the filter names categories only, else counted. */
+/** How many products match: from the maintained counts where the filter names categories only, else counted. */
 export async function countProducts(db: Kysely<ProductsTables>, filter: ProductFilterValues): Promise<number> {
   const { category, subCategory, ...rest } = filter;
   if (Object.values(rest).every((value) => value === null || value === undefined)) {
-    let kept = db.selectFrom('category_counts').select((eb) => eb.fn.sum<string | null>('count').as('count'));
-    const wanted = optionalExact('filter.category', category);
-    const wantedBelow = optionalExact('filter.subCategory', subCategory);
-    if (wanted !== null) kept = kept.where('category', '=', wanted);
-    if (wantedBelow !== null) kept = kept.where('sub_category', '=', wantedBelow);
-    return Number((await kept.executeTakeFirstOrThrow()).count ?? 0);
+    let counts = db.selectFrom('category_counts').select((eb) => eb.fn.sum<string | null>('count').as('count'));
+    const inCategory = optionalExact('filter.category', category);
+    const inSubCategory = optionalExact('filter.subCategory', subCategory);
+    if (inCategory !== null) counts = counts.where('category', '=', inCategory);
+    if (inSubCategory !== null) counts = counts.where('sub_category', '=', inSubCategory);
+    return Number((await counts.executeTakeFirstOrThrow()).count ?? 0);
   }
   const counted = await db
     .selectFrom('products')

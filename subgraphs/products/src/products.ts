@@ -104,7 +104,7 @@ export class Products {
 
   /** @throws ApiError NOT_FOUND, BAD_USER_INPUT, or CONFLICT (STALE_VERSION) */
   async update(id: string, changes: ProductChanges, origin: Origin): Promise<ProductRow> {
-    const wanted = {
+    const values = {
       ...(changes.name != null && { name: requireLine('name', changes.name, 300) }),
       ...(changes.category != null && { category: requireLine('category', changes.category, 100) }),
       ...(changes.subCategory != null && { sub_category: requireLine('subCategory', changes.subCategory, 100) }),
@@ -118,7 +118,7 @@ export class Products {
           'expectedVersion',
         );
       }
-      return wanted;
+      return values;
     });
   }
 
@@ -190,16 +190,16 @@ export class Products {
       const before = await lockProduct(transaction, id);
       if (before.version >= MAX_COUNTER)
         throw conflict('VERSION_LIMIT', `Product "${id}" was changed too often.`, 'id');
-      const { attributes, ...wanted } = decide(before);
+      const { attributes, ...values } = decide(before);
       const row = await transaction
         .updateTable('products')
-        .set({ ...wanted, ...(attributes !== undefined && { attributes }) })
+        .set({ ...values, ...(attributes !== undefined && { attributes }) })
         .set({ updated_at: new Date(), version: before.version + 1 })
         .where('id', '=', id)
         .where(sql<SqlBool>`(name, category, sub_category, price, status, attributes) is distinct from (
-          ${wanted.name ?? before.name}, ${wanted.category ?? before.category},
-          ${wanted.sub_category ?? before.sub_category}, ${wanted.price ?? before.price}::numeric,
-          ${wanted.status ?? before.status}, ${attributes ?? JSON.stringify(before.attributes)}::jsonb
+          ${values.name ?? before.name}, ${values.category ?? before.category},
+          ${values.sub_category ?? before.sub_category}, ${values.price ?? before.price}::numeric,
+          ${values.status ?? before.status}, ${attributes ?? JSON.stringify(before.attributes)}::jsonb
         )`)
         .returningAll()
         .executeTakeFirst();

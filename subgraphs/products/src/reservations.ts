@@ -6,7 +6,7 @@ import { LockedStock } from './locked-stock.js';
 import { type ReservationEventType, reservationEvent } from './product-events.js';
 import type { ProductsTables, ReservationRow, ReservedLine } from './storage/tables.js';
 
-/** What this service reads of the command; the other fields may come and go. */
+/** The fields of the command that this service reads; others may be added or removed. */
 const reserveSchema = z.object({
   lines: z.array(z.object({ productId: z.string(), quantity: z.number().int().positive() })).min(1),
 });

@@ -3,7 +3,7 @@ import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { ProductsTables } from './storage/tables.js';
 
-/** What this service wants of an order's event; the other fields may come and go. */
+/** The fields of an order's event that this service reads; others may be added or removed. */
 const orderSchema = z.object({
   lines: z.array(z.object({ productId: z.string(), quantity: z.number().int() })),
   previousStatus: z.string().optional(),
@@ -13,7 +13,7 @@ const orderSchema = z.object({
 export const isSale = ({ type, aggregateType }: LoggedEvent) =>
   aggregateType === 'Order' && (type === 'OrderConfirmed' || type === 'OrderCancelled');
 
-/** Keeps how many pieces of each product confirmed orders sold, to list best-sellers by. Orders own the figure. */
+/** Maintains the units of each product that confirmed orders sold, by which best-sellers are sorted. The orders service owns the number. */
 export async function copySales(transaction: Kysely<ProductsTables>, events: readonly LoggedEvent[]): Promise<void> {
   const sold = new Map<string, number>();
   for (const { type, data } of events.filter(isSale)) {

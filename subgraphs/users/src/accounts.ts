@@ -26,10 +26,10 @@ export class Accounts {
     const [before] = page.after ?? [];
     const { rows } = await sql<AccountEntryRow>`
       select entries.*
-      from unnest(${userIds}::text[]) as wanted (user_id)
+      from unnest(${userIds}::text[]) as requested (user_id)
       cross join lateral (
         select * from account_entries
-        where account_entries.user_id = wanted.user_id
+        where account_entries.user_id = requested.user_id
           and (${before ?? null}::bigint is null or id < ${before ?? null}::bigint)
         order by id desc
         limit ${page.first + 1}

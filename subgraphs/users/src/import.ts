@@ -1,13 +1,13 @@
 import { bulkInsert } from '@tributary/postgres';
 import type { LoadHistory } from '@tributary/subgraph';
 import { type Kysely, sql } from 'kysely';
-import { recordWhatIsThere } from './storage/migrations.js';
+import { recordImportedRows } from './storage/migrations.js';
 import type { UsersTables } from './storage/tables.js';
 
-/** What every imported customer starts with; the source knows no accounts. */
+/** What every imported customer starts with; the source has no accounts. */
 const OPENING_BALANCE = '1000.00';
 
-/** Writes the customers of the Superstore history, with their addresses and an account each, and the events that tell of them. */
+/** Writes the customers of the Superstore history, with their addresses and an account each, and their events for other services. */
 export const importCustomers: LoadHistory<UsersTables> = async (transaction, { customers }, onRows) => {
   const db = transaction as unknown as Kysely<never>;
   const users = customers.map(({ id, name, email, segment, createdAt }) => ({
@@ -52,6 +52,6 @@ export const importCustomers: LoadHistory<UsersTables> = async (transaction, { c
     insert into account_entries (user_id, amount, reason)
     select user_id, balance, 'opening balance' from accounts order by user_id
   `.execute(db);
-  await recordWhatIsThere(transaction as unknown as Kysely<unknown>);
+  await recordImportedRows(transaction as unknown as Kysely<unknown>);
   await sql`analyze outbox, users, addresses, accounts, account_entries`.execute(db);
 };

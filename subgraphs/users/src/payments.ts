@@ -8,7 +8,7 @@ import { z } from 'zod';
 import type { PaymentRow, UserStatusName, UsersTables } from './storage/tables.js';
 import { accountCredited, accountDebited, paymentEvent } from './user-events.js';
 
-/** What this service reads of the command; the other fields may come and go. */
+/** The fields of the command that this service reads; others may be added or removed. */
 const chargeSchema = z.object({ userId: z.string(), amount: z.string(), currency: z.literal('USD') });
 
 type Payment = Omit<PaymentRow, 'created_at' | 'updated_at'>;

@@ -38,7 +38,7 @@ export function accountDebited(userId: string, accountVersion: number, data: Acc
   return accountEvent('AccountDebited', userId, accountVersion, data);
 }
 
-/** What became of an order's payment: the answer to the command that asked for it. */
+/** What became of an order's payment: the answer to its command. */
 export function paymentEvent(
   type: 'PaymentCharged' | 'PaymentRefused' | 'PaymentRefunded',
   orderId: string,

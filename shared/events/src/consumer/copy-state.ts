@@ -30,7 +30,7 @@ export class CopyState {
   /** The last event that took effect. */
   position = 0;
   /** The last known end position of the owner's event log. */
-  head = 0;
+  endPosition = 0;
   /** The copy has everything that its owner had committed at this time; null when there is no such time. */
   inSyncAt: number | null = null;
   /** Whether the copy was ever in sync, in this process or in an earlier one. */
@@ -73,7 +73,7 @@ export class CopyState {
 
   /** The owner's log goes at least as far. */
   sawEndPosition(position: number): void {
-    this.head = Math.max(this.head, position);
+    this.endPosition = Math.max(this.endPosition, position);
   }
 
   moveTo(position: number): void {
@@ -104,11 +104,11 @@ export class CopyState {
 
   /** How fresh the copy is. @param problem why it may be old */
   freshness(problem: string | null): Freshness {
-    const { position, head, inSyncAt, everInSync, unconfirmedMs } = this;
-    const isInSync = inSyncAt !== null && position >= head && unconfirmedMs < END_POSITION_VALID_MS;
+    const { position, endPosition, inSyncAt, everInSync, unconfirmedMs } = this;
+    const isInSync = inSyncAt !== null && position >= endPosition && unconfirmedMs < END_POSITION_VALID_MS;
     return {
       position,
-      head,
+      head: endPosition,
       lagSeconds: isInSync ? 0 : unconfirmedMs / 1000,
       ageMs: inSyncAt === null ? UNKNOWN_AGE_MS : Math.ceil(unconfirmedMs),
       everInSync,
@@ -127,11 +127,11 @@ export class CopyState {
 
   #noteEndPositionsReached(): void {
     for (
-      let head = this.#endPositionsAhead[0];
-      head && head.position <= this.position;
-      head = this.#endPositionsAhead[0]
+      let reached = this.#endPositionsAhead[0];
+      reached && reached.position <= this.position;
+      reached = this.#endPositionsAhead[0]
     ) {
-      this.inSyncAsOf(head.at);
+      this.inSyncAsOf(reached.at);
       this.#endPositionsAhead.shift();
     }
   }

@@ -149,7 +149,7 @@ export class EventConsumer<Tables> {
     const { bus, subscription, name } = this.#options;
     this.#busSubscription = bus.subscribe(subscription.source, name, {
       onEvents: (events) => this.#onEvents(events),
-      onEndPosition: (head) => this.#onEndPosition(head),
+      onEndPosition: (endPosition) => this.#onEndPosition(endPosition),
     });
     this.#polling = this.#poll();
     await this.#busSubscription;
@@ -173,10 +173,10 @@ export class EventConsumer<Tables> {
     return cause === null ? this.#state.describeAge(source) : `${this.#state.describeAge(source)}: ${cause}`;
   }
 
-  #onEndPosition(head: EndPosition): void {
-    this.#state.onEndPosition(head);
+  #onEndPosition(endPosition: EndPosition): void {
+    this.#state.onEndPosition(endPosition);
     this.#noteProgress();
-    if (this.#state.position < head.position) void this.#gaps.check(head.position);
+    if (this.#state.position < endPosition.position) void this.#gaps.check(endPosition.position);
   }
 
   #noteProgress(): void {

@@ -53,19 +53,21 @@ export class EventLogReader<Tables> {
         await database.take(() => progress.load());
         if (state.position >= until || stopped.aborted) return false;
         const page: Page = await (next?.after === state.position ? next.page : this.#readPage(state.position, signal));
-        const { after, requestedAt, head, more, events } = page;
+        const { after, requestedAt, head: endPosition, more, events } = page;
         const last = events.at(-1)?.position ?? after;
-        this.#catchingUp = until === Number.POSITIVE_INFINITY && last < head;
+        this.#catchingUp = until === Number.POSITIVE_INFINITY && last < endPosition;
         // The next page is requested while this one is applied.
         next =
-          last > after && last < Math.min(head, until) ? { after: last, page: this.#readPage(last, signal) } : null;
+          last > after && last < Math.min(endPosition, until)
+            ? { after: last, page: this.#readPage(last, signal) }
+            : null;
         next?.page.catch(() => undefined);
         await applier.apply(events);
-        if (after > head) {
+        if (after > endPosition) {
           this.reportMismatch('the copy is beyond the end of the event log; rebuild it', after);
           return !more;
         }
-        if (state.position >= head) {
+        if (state.position >= endPosition) {
           if (!more) state.inSyncAsOf(requestedAt);
           return !more;
         }
@@ -81,7 +83,7 @@ export class EventLogReader<Tables> {
     if (this.#reportedMismatch) return;
     this.#reportedMismatch = true;
     const { logger, subscription, state } = this.#options;
-    logger.error({ source: subscription.source, position, head: state.head }, message);
+    logger.error({ source: subscription.source, position, head: state.endPosition }, message);
   }
 
   async #readPage(after: number, signal: AbortSignal): Promise<Page> {

@@ -33,8 +33,8 @@ export async function findGap<Tables>(
     if (!(error instanceof EventsDeletedError)) throw error;
   }
   // Nothing follows the greatest of all positions, but the answer says where the event log ends.
-  const { head } = await eventLog.read(Number.MAX_SAFE_INTEGER, 1);
-  return { consumer, source, after, upTo: head };
+  const { head: upTo } = await eventLog.read(Number.MAX_SAFE_INTEGER, 1);
+  return { consumer, source, after, upTo };
 }
 
 /**

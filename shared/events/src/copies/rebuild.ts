@@ -92,9 +92,9 @@ async function rebuildThroughShadow<Tables>(
     }
     // A row that is newer than the shadow's stays: a look-up brought it ahead of its event.
     await sql`
-      delete from ${sql.table(copy.table)} as kept
+      delete from ${sql.table(copy.table)} as current
       where not exists (
-        select from ${sql.table(shadow)} as rebuilt where rebuilt.id = kept.id and rebuilt.version < kept.version
+        select from ${sql.table(shadow)} as rebuilt where rebuilt.id = current.id and rebuilt.version < current.version
       )
     `.execute(transaction);
     await sql`

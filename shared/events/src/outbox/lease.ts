@@ -98,10 +98,10 @@ export interface Claim {
   readonly term: number;
   /** For how many milliseconds, from the moment of the claim, no other relay leads. */
   readonly remainingMs: number;
-  /** How many events were given their positions now. */
-  readonly numbered: number;
-  /** The last position given. */
-  readonly head: number;
+  /** The number of events that this claim assigned positions to. */
+  readonly assigned: number;
+  /** The last position assigned. */
+  readonly endPosition: number;
 }
 
 interface ClaimRow {
@@ -119,7 +119,7 @@ interface ClaimRow {
  * a gateway of that release applies one that arrives late over a newer one, and then serves what the newer one has invalidated.
  *
  * @param candidate the same for all claims of a relay, and of no other
- * @param limit how many events are given positions at most
+ * @param limit the most events that get positions
  * @returns null while another relay leads
  */
 export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, limit: number): Promise<Claim | null> {
@@ -135,7 +135,12 @@ export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, l
   const [row] = rows;
   if (!row || row.term === null) return null;
   // The clock may be set back between two looks at it.
-  return { term: row.term, remainingMs: Math.min(row.remaining_ms, LEASE_MS), numbered: row.numbered, head: row.head };
+  return {
+    term: row.term,
+    remainingMs: Math.min(row.remaining_ms, LEASE_MS),
+    assigned: row.numbered,
+    endPosition: row.head,
+  };
 }
 
 /** Whether the relay of the release before, which holds its lock, leaves events without positions, or unpublished, for too long. */

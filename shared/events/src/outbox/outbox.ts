@@ -7,7 +7,7 @@ import { createRelayLease } from './lease.js';
 /** The channel on which the database notifies of commits to the outbox. */
 export const OUTBOX_CHANNEL = 'outbox';
 /** How many events a reader of the log gives positions at most. */
-const MAX_NUMBERED = 1000;
+const MAX_ASSIGNED = 1000;
 
 /** An event to be, as a command states it. */
 export interface NewEvent {
@@ -114,13 +114,14 @@ export async function createNumbering(db: Kysely<unknown>): Promise<void> {
   await createRelayLease(db);
 }
 
-/** Gives the next positions to what was committed since. @returns how many events, and the last position given */
+/** Assigns positions to committed events. @returns how many events got one, and the last position assigned */
 export async function assignPositions<Tables>(
   db: Kysely<Tables>,
   limit: number,
-): Promise<{ readonly numbered: number; readonly head: number }> {
+): Promise<{ readonly assigned: number; readonly endPosition: number }> {
   const { rows } = await sql<{ numbered: number; head: number }>`select * from number_outbox(${limit})`.execute(db);
-  return rows[0] ?? { numbered: 0, head: 0 };
+  const { numbered: assigned, head: endPosition } = rows[0] ?? { numbered: 0, head: 0 };
+  return { assigned, endPosition };
 }
 
 /** Records events in the transaction of the change that they describe. */
@@ -216,7 +217,7 @@ export async function readEventLog<Tables>(
 ): Promise<EventLogPage> {
   let { head, deletedTo, more } = await readState(db);
   if (more) {
-    await assignPositions(db, MAX_NUMBERED);
+    await assignPositions(db, MAX_ASSIGNED);
     ({ head, deletedTo, more } = await readState(db));
   }
   if (after < deletedTo) {

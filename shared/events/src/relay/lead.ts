@@ -9,7 +9,7 @@ export interface Lead {
   /** By the monotonic clock: no other relay leads before. */
   until: number;
   /** The last position assigned. */
-  head: number;
+  endPosition: number;
   /** The last position published. */
   published: number;
   /** The last position whose invalidations were sent. */
@@ -31,7 +31,7 @@ export function beginLead(term: number, published: number, now: number): Lead {
   return {
     term,
     until: 0,
-    head: 0,
+    endPosition: 0,
     published,
     invalidated: published,
     complete: { position: 0, at: 0 },

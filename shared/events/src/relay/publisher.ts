@@ -58,7 +58,7 @@ export class Publisher {
   /** Starts to publish unless it runs, and announces the end position when nothing is left. @param events the next ones, if they were read already */
   publish(lead: Lead, events: readonly LoggedEvent[]): void {
     const { clock, faults, holds, announceAfterMs } = this.#options;
-    const isDone = lead.published >= lead.head;
+    const isDone = lead.published >= lead.endPosition;
     if (isDone) faults.waits.worked();
     // Consumers read the event log when the bus does not deliver up to an announced position. So it is also announced while the bus accepts nothing.
     const isLate = clock.monotonic() - lead.announcedAt > announceAfterMs;
@@ -88,7 +88,7 @@ export class Publisher {
     do {
       // Read again after a failure: personal data may have been erased since.
       if (events[0]?.position !== lead.published + 1) {
-        events = await store.readEvents(lead.published, lead.head, this.#batch);
+        events = await store.readEvents(lead.published, lead.endPosition, this.#batch);
       }
       const last = events.at(-1);
       if (!last) throw new Error(`the event log has no events after position ${lead.published}`);
@@ -101,7 +101,7 @@ export class Publisher {
       marker.mark(lead);
       this.#announce(lead);
       events = [];
-    } while (lead.published < lead.head);
+    } while (lead.published < lead.endPosition);
   }
 
   #noteTooLarge(causes: readonly string[]): void {
@@ -118,7 +118,7 @@ export class Publisher {
     if (!holds(lead)) return;
     lead.announcedAt = clock.monotonic();
     try {
-      bus.announce(source, { position: lead.head, at: lead.complete.at, term: lead.term });
+      bus.announce(source, { position: lead.endPosition, at: lead.complete.at, term: lead.term });
     } catch (error) {
       logger.debug({ err: error }, 'the end of the event log could not be announced');
     }

@@ -34,7 +34,7 @@ export interface RelayOptions {
   readonly health: Health;
   /** The entities that an event invalidates: `Type:id`. */
   readonly invalidatedBy: InvalidatedBy;
-  /** How long events are kept after every consumer has applied them, in milliseconds; 0 keeps them for ever. */
+  /** How long events are stored after every consumer has applied them, in milliseconds; 0 disables deletion. */
   readonly retentionMs: number;
   /** The declared consumers: nothing is deleted before each of them has reported a position. */
   readonly consumers: readonly string[];
@@ -170,7 +170,7 @@ export class Relay {
       await this.#checkLeader();
       return false;
     }
-    if (this.#lead?.term === claim.term && claim.head < this.#lead.head) {
+    if (this.#lead?.term === claim.term && claim.endPosition < this.#lead.endPosition) {
       // The database was restored to an earlier moment of this term: this relay and its listeners start again in a new term.
       this.#lead = null;
       await this.#store.releaseLead();
@@ -178,10 +178,10 @@ export class Relay {
     }
     const lead = this.#lead?.term === claim.term ? this.#lead : await this.#begin(claim.term);
     lead.until = claimedAt + claim.remainingMs;
-    lead.head = claim.head;
+    lead.endPosition = claim.endPosition;
     // After a full batch there may be more that was committed before.
-    if (claim.numbered < BATCH) lead.complete = { position: claim.head, at };
-    const events = await this.#store.readEvents(lead.invalidated, lead.head, BATCH);
+    if (claim.assigned < BATCH) lead.complete = { position: claim.endPosition, at };
+    const events = await this.#store.readEvents(lead.invalidated, lead.endPosition, BATCH);
     this.#sendInvalidations(lead, events);
     this.#publisher.publish(lead, events);
     this.#eraser.purgeAgain(lead);
@@ -189,7 +189,7 @@ export class Relay {
     this.#publisher.forgetTooLarge();
     // What is committed during the publishing is handled together; but invalidations do not wait for a bus that hangs.
     if (this.#publisher.running !== null) await this.#within(TICK_MS, this.#publisher.running);
-    return this.#publisher.running !== null || claim.numbered === BATCH || events.length === BATCH;
+    return this.#publisher.running !== null || claim.assigned === BATCH || events.length === BATCH;
   }
 
   /** Another relay leads: its faults are its own to report, unless no relay publishes. */

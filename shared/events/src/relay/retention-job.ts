@@ -9,7 +9,7 @@ export interface RetentionJobOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly fault: Fault;
-  /** How long events are kept after every consumer has applied them, in milliseconds; 0 keeps them for ever. */
+  /** How long events are stored after every consumer has applied them, in milliseconds; 0 disables deletion. */
   readonly retentionMs: number;
   /** The declared consumers: nothing is deleted before each of them has reported a position. */
   readonly consumers: readonly string[];

@@ -46,7 +46,7 @@ export class InMemoryOutbox {
         if (this.#leader === relay) this.#leader = null;
       },
       readPublished: async () => Math.max(this.#published, this.#deletedTo),
-      readEvents: async (after, upTo, limit) => this.#read(after, Math.min(upTo, this.#head), limit),
+      readEvents: async (after, upTo, limit) => this.#read(after, Math.min(upTo, this.#endPosition), limit),
       markPublished: async (position, term) => {
         if (term === this.#term) this.#published = Math.max(this.#published, position);
       },
@@ -55,7 +55,7 @@ export class InMemoryOutbox {
         const [oldest] = [...this.#log.slice(Math.max(0, this.#published - this.#deletedTo)), ...this.#unnumbered];
         return oldest ? this.#clock.now() - oldest.recordedAt : 0;
       },
-      readBacklog: async () => this.#head - this.#published + this.#unnumbered.length,
+      readBacklog: async () => this.#endPosition - this.#published + this.#unnumbered.length,
       watchCommits: (onCommit) => {
         this.#listeners.add(onCommit);
         queueMicrotask(onCommit);
@@ -72,7 +72,7 @@ export class InMemoryOutbox {
         this.#assignPositions(Number.POSITIVE_INFINITY);
         if (after < this.#deletedTo)
           throw new EventsDeletedError(`The event log begins after position ${this.#deletedTo}.`);
-        return { head: this.#head, more: false, events: this.#read(after, this.#head, limit) };
+        return { head: this.#endPosition, more: false, events: this.#read(after, this.#endPosition, limit) };
       },
       reportPosition: async (consumer, position, signal) => {
         signal?.throwIfAborted();
@@ -81,14 +81,14 @@ export class InMemoryOutbox {
     };
   }
 
-  get #head(): number {
+  get #endPosition(): number {
     return this.#deletedTo + this.#log.length;
   }
 
   #assignPositions(limit: number): number {
-    const numbered = this.#unnumbered.splice(0, limit);
-    this.#log.push(...numbered);
-    return numbered.length;
+    const assigned = this.#unnumbered.splice(0, limit);
+    this.#log.push(...assigned);
+    return assigned.length;
   }
 
   #claimLead(relay: symbol, limit: number): Awaited<ReturnType<OutboxStore['claimLead']>> {
@@ -98,8 +98,8 @@ export class InMemoryOutbox {
     if (this.#leader !== relay) this.#term = Math.max(this.#term + 1, Math.floor(this.#clock.now()));
     if (this.#leader !== relay || this.#leaseUntil - now <= LEASE_MS * 0.75) this.#leaseUntil = now + LEASE_MS;
     this.#leader = relay;
-    const numbered = this.#assignPositions(limit);
-    return { term: this.#term, remainingMs: this.#leaseUntil - now, numbered, head: this.#head };
+    const assigned = this.#assignPositions(limit);
+    return { term: this.#term, remainingMs: this.#leaseUntil - now, assigned, endPosition: this.#endPosition };
   }
 
   #read(after: number, upTo: number, limit: number): LoggedEvent[] {

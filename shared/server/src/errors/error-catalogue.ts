@@ -1,4 +1,4 @@
-/** What a client should know of a code: the page docs/errors.md is generated from these. */
+/** The description of a code for clients: the page docs/errors.md is generated from these. */
 interface CatalogueEntry {
   /** When it occurs. */
   readonly when: string;

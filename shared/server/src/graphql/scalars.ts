@@ -12,7 +12,7 @@ const FIRST_MOMENT = Date.parse('0001-01-01T00:00:00Z');
 const LAST_MOMENT = Date.parse('9999-12-31T23:59:59.999Z');
 const SHOWN_LENGTH = 100;
 
-/** Where the scalars are specified. The gateway knows by these URLs, which composition keeps, that a scalar is one of these. */
+/** The URLs of the scalars' specifications. Composition preserves them, so the gateway recognizes these scalars by them. */
 const SPECIFICATION = 'https://tributary.dev/scalars/v0.1/';
 
 /** An exact decimal number, always a string on the wire. */

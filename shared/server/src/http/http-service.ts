@@ -55,7 +55,7 @@ export interface HttpService {
    * connection, and then the parts of the service, which takes 3.5 s at most.
    *
    * @param options.delayMs how long it still accepts connections while `/health/ready` fails
-   * @param options.patienceMs how long a client may send one more request on a kept-alive connection
+   * @param options.patienceMs how long a client may send one more request on a keep-alive connection
    */
   close(options?: { readonly delayMs?: number; readonly patienceMs?: number }): Promise<void>;
 }

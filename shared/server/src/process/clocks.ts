@@ -27,7 +27,7 @@ export class Clocks {
     const compared = this.#compared;
     new Gauge({
       name: 'clock_offset_seconds',
-      help: "How far a service's or the database's clock is from this process's clock, in either direction, as far as is known",
+      help: "How far a service's or the database's clock is from this process's clock, in either direction",
       labelNames: ['source'],
       registers: [metrics],
       aggregator: 'max',

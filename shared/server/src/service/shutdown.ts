@@ -3,7 +3,7 @@ import { CLOSE_MS, type HttpService } from '../http/http-service.js';
 import { isOneOfSeveral } from '../process/processes.js';
 import { handleUnexpectedErrors } from '../process/unexpected-errors.js';
 
-/** How long after SIGTERM a client may send one more request on a kept-alive connection. */
+/** How long after SIGTERM a client may send one more request on a keep-alive connection. */
 const PATIENCE_MS = 1000;
 /** One Ctrl-C may arrive twice: from the terminal, and from npm. A second signal is one that comes later than this. */
 const SAME_SIGNAL_MS = 500;

@@ -14,8 +14,8 @@ const LATE = 'the time of the request is up';
 /** The services whose data orders refer to. */
 export type OwnerName = Copy['source'];
 
-/** An id that is asked for, and when nobody waits for the answer any more, as `performance.now()` has it. */
-interface Wanted {
+/** An id to look up, and the time (`performance.now()`) after which no request waits for it. */
+interface LookupKey {
   readonly id: string;
   readonly deadline: number;
 }
@@ -25,25 +25,25 @@ interface Wanted {
  * per owner runs at a time; ids that are requested meanwhile share the next ones, 100 ids each.
  */
 export class OwnerLookup {
-  readonly #loaders: ReadonlyMap<string, DataLoader<Wanted, boolean>>;
+  readonly #loaders: ReadonlyMap<string, DataLoader<LookupKey, boolean>>;
 
   constructor(db: Kysely<OrdersTables>, copies: readonly Copy[], logger: Logger) {
     this.#loaders = new Map(copies.map((copy) => [copy.source, ownerLoader(db, copy, logger)]));
   }
 
   /**
-   * Brings what the owner knows under these ids into the copy.
+   * Adds the owner's data of these ids to the copy.
    *
    * @param deadline when to give up, as `performance.now()` has it
-   * @returns the ids that the owner does not know
+   * @returns the ids that the owner does not have
    * @throws ApiError SUBGRAPH_UNAVAILABLE when the owner does not answer in time
    */
   async fetch(owner: OwnerName, ids: readonly string[], deadline: number): Promise<ReadonlySet<string>> {
     const loader = this.#loaders.get(owner);
     if (!loader) throw new Error(`Orders keeps no copy of ${owner}.`);
     try {
-      const known = await before(deadline, Promise.all(ids.map((id) => loader.load({ id, deadline }))));
-      return new Set(ids.filter((_, i) => !known[i]));
+      const exists = await before(deadline, Promise.all(ids.map((id) => loader.load({ id, deadline }))));
+      return new Set(ids.filter((_, i) => !exists[i]));
     } catch {
       throw new ApiError(
         'SUBGRAPH_UNAVAILABLE',
@@ -68,14 +68,17 @@ async function before<T>(deadline: number, promise: Promise<T>): Promise<T> {
   }
 }
 
-function ownerLoader(db: Kysely<OrdersTables>, copy: Copy, logger: Logger): DataLoader<Wanted, boolean> {
+function ownerLoader(db: Kysely<OrdersTables>, copy: Copy, logger: Logger): DataLoader<LookupKey, boolean> {
   let lookup: Promise<unknown> = Promise.resolve();
   let last: Promise<unknown> = lookup;
-  return new DataLoader<Wanted, boolean>(
-    (wanted) => {
-      const found = lookUp(db, copy, wanted);
+  return new DataLoader<LookupKey, boolean>(
+    (keys) => {
+      const found = lookUp(db, copy, keys);
       lookup = found.catch((error: unknown) => {
-        logger.warn({ owner: copy.source, problem: inOneLine(error) }, 'the owner of a copy could not be asked');
+        logger.warn(
+          { owner: copy.source, problem: inOneLine(error) },
+          'looking up missing data in the owner of a copy failed',
+        );
       });
       return found;
     },
@@ -93,15 +96,15 @@ function ownerLoader(db: Kysely<OrdersTables>, copy: Copy, logger: Logger): Data
   );
 }
 
-/** @returns for each id, whether the owner knows it; an error for those whose deadline has passed */
+/** @returns for each id, whether the owner has it; an error for those whose deadline has passed */
 async function lookUp(
   db: Kysely<OrdersTables>,
   copy: Copy,
-  wanted: readonly Wanted[],
+  keys: readonly LookupKey[],
 ): Promise<readonly (boolean | Error)[]> {
   const now = performance.now();
-  const awaited = wanted.filter(({ deadline }) => deadline > now);
-  const known = new Set<string>();
+  const awaited = keys.filter(({ deadline }) => deadline > now);
+  const found = new Set<string>();
   if (awaited.length > 0) {
     const longestMs = Math.ceil(Math.max(...awaited.map(({ deadline }) => deadline - now)));
     const timeoutMs = Math.min(TIMEOUT_MS, longestMs);
@@ -109,8 +112,8 @@ async function lookUp(
     // One row per statement: several would lock rows in another order than the consumer's batches.
     for (const state of await copy.eventLog.aggregatesById(copy.aggregateType, ids, timeoutMs)) {
       await copy.apply(db, [stateEvent(copy, state)]);
-      known.add(state.id);
+      found.add(state.id);
     }
   }
-  return wanted.map(({ id, deadline }) => (deadline > now ? known.has(id) : new Error(LATE)));
+  return keys.map(({ id, deadline }) => (deadline > now ? found.has(id) : new Error(LATE)));
 }

@@ -4,7 +4,7 @@ import { type Kysely, sql } from 'kysely';
 import { z } from 'zod';
 import type { OrdersTables } from '../storage/tables.js';
 
-/** What this service wants of a product's event; the other fields may come and go. */
+/** The fields of a product's event that this service reads; others may be added or removed. */
 const productSchema = z.object({ sku: z.string(), name: z.string(), price: z.string() });
 
 const PRODUCT_COLUMNS = { id: 'text', sku: 'text', name: 'text', price: 'numeric', version: 'integer' };
@@ -23,6 +23,6 @@ export const copyProductsTo =
     await bulkInsert(transaction as unknown as Kysely<never>, table, PRODUCT_COLUMNS, [...rows.values()], {
       onConflict: sql`on conflict (id) do update set
       sku = excluded.sku, name = excluded.name, price = excluded.price, version = excluded.version
-      where kept.version < excluded.version`,
+      where stored.version < excluded.version`,
     });
   };

@@ -8,7 +8,7 @@ import type { OrdersTables } from '../storage/tables.js';
 
 const personalSchema = z.object({ name: z.string(), email: z.string() });
 const erasedSchema = z.object({ erased: z.literal(true) });
-/** What this service wants of a user's event; the other fields may come and go. */
+/** The fields of a user's event that this service reads; others may be added or removed. */
 const userSchema = z.union([erasedSchema, personalSchema]);
 
 const USER_COLUMNS = { id: 'text', name: 'text', email: 'text', version: 'integer', deleted: 'boolean' };
@@ -31,7 +31,7 @@ export const copyUsersTo =
     await bulkInsert(transaction as unknown as Kysely<never>, table, USER_COLUMNS, [...rows.values()], {
       onConflict: sql`on conflict (id) do update set
       name = excluded.name, email = excluded.email, version = excluded.version, deleted = excluded.deleted
-      where not kept.deleted and kept.version < excluded.version`,
+      where not stored.deleted and stored.version < excluded.version`,
     });
   };
 

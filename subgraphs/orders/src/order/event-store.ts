@@ -17,7 +17,7 @@ export const EVENT_COLUMNS = {
 const COLUMNS = ['position', 'order_id', 'version', 'type', 'schema_version', 'data', 'at'] as const;
 
 /**
- * A snapshot is kept whenever a stream passes a multiple of this: with one, loading such a stream takes half the time, and never
+ * A snapshot is stored whenever a stream passes a multiple of this: with one, loading such a stream takes half the time, and never
  * more than that (docs/performance.md). No order gets there in a life of its own, which is four events.
  */
 export const SNAPSHOT_EVERY = 50;

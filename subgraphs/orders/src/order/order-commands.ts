@@ -7,13 +7,13 @@ import type { OrderEvent, OrderLine } from './order-events.js';
 const MAX_LINES = 100;
 const MAX_QUANTITY = 10_000;
 
-/** What is asked of an order. */
+/** A command to an order. */
 export interface PlaceOrder {
   readonly type: 'PlaceOrder';
   readonly number: string;
   readonly customerId: string;
   readonly items: readonly OrderedItem[];
-  /** Price of one piece by product id, as far as it is known; the products service has the last word. */
+  /** Unit price by product id, from the copy; the prices that the products service reserves at replace it. */
   readonly quotes: ReadonlyMap<string, string>;
 }
 
@@ -45,7 +45,7 @@ export interface CancelOrder {
 export type OrderCommand = PlaceOrder | RepriceOrder | ConfirmOrder | RejectOrder | CancelOrder;
 
 /**
- * What a command makes happen to an order: its next events; none when what it asks for is so already. Pure.
+ * What a command makes happen to an order: its next events; none when the order is in that state already. Pure.
  *
  * @param order null before it is placed
  * @throws ApiError BAD_USER_INPUT, or CONFLICT, with the rule that was broken
@@ -95,9 +95,9 @@ function reprice(order: Order, { prices }: RepriceOrder): OrderEvent[] {
   return same ? [] : [{ type: 'OrderRepriced', data: { lines, total: totalOf(lines) } }];
 }
 
-function fromPending(order: Order, wanted: 'CONFIRMED' | 'REJECTED', event: OrderEvent): OrderEvent[] {
-  if (order.status === wanted) return [];
-  requirePending(order, wanted.toLowerCase());
+function fromPending(order: Order, target: 'CONFIRMED' | 'REJECTED', event: OrderEvent): OrderEvent[] {
+  if (order.status === target) return [];
+  requirePending(order, target.toLowerCase());
   return [event];
 }
 
@@ -109,10 +109,10 @@ function cancel(order: Order, { reason }: CancelOrder): OrderEvent[] {
   return [{ type: 'OrderCancelled', data: { reason: requireText('reason', reason, 500) } }];
 }
 
-function requirePending(order: Order, wish: string): void {
+function requirePending(order: Order, target: string): void {
   if (order.status === 'PENDING') return;
   const is = order.status.toLowerCase();
-  throw conflict(`ORDER_${order.status}`, `The order ${order.number} is ${is} and cannot be ${wish}.`, 'id');
+  throw conflict(`ORDER_${order.status}`, `The order ${order.number} is ${is} and cannot be ${target}.`, 'id');
 }
 
 function priced(line: Pick<OrderLine, 'productId' | 'quantity' | 'discount'>, unitPrice: string): OrderLine {

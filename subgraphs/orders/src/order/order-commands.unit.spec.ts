@@ -12,7 +12,7 @@ const items = fc.array(fc.record({ productId, quantity: fc.integer({ min: 1, max
   minLength: 1,
   maxLength: 10,
 });
-const prices = fc.dictionary(productId, amount).map((known) => new Map(Object.entries(known)));
+const prices = fc.dictionary(productId, amount).map((byId) => new Map(Object.entries(byId)));
 const reason = fc.constantFrom('out of stock', 'changed my mind');
 
 const placing = fc.record({

@@ -7,7 +7,7 @@ export interface OrderLine {
   readonly lineTotal: string;
 }
 
-/** A customer asked for an order. Its prices are a quote, until the stock is reserved. */
+/** A customer placed an order. Its prices are a quote, until the stock is reserved. */
 export interface OrderPlaced {
   readonly type: 'OrderPlaced';
   readonly data: {
@@ -46,7 +46,7 @@ export interface OrderCancelled {
 
 export type OrderEvent = OrderPlaced | OrderRepriced | OrderConfirmed | OrderRejected | OrderCancelled;
 
-/** An event as it is kept: which order, the how-many-th of it, and when it happened. */
+/** An event as it is stored: its order, its version in that order, and when it happened. */
 export type RecordedOrderEvent = OrderEvent & {
   readonly orderId: string;
   /** 1 for the first event of an order, without gaps. */
@@ -77,14 +77,16 @@ const UPCASTERS: Readonly<Record<string, (data: Data) => Data>> = {
  * @throws Error when it was written by a newer release
  */
 export function upcast(type: OrderEvent['type'], schemaVersion: number, data: Data): OrderEvent {
-  const wanted = SCHEMA_VERSIONS[type];
-  if (schemaVersion > wanted) {
-    throw new Error(`${type} is stored in shape ${schemaVersion}; this release knows it up to ${wanted}.`);
+  const latest = SCHEMA_VERSIONS[type];
+  if (schemaVersion > latest) {
+    throw new Error(
+      `${type} is stored in schema version ${schemaVersion}; this release reads versions up to ${latest}.`,
+    );
   }
   let current = data;
-  for (let version = schemaVersion; version < wanted; version++) {
+  for (let version = schemaVersion; version < latest; version++) {
     const next = UPCASTERS[`${type} ${version}`];
-    if (!next) throw new Error(`${type} cannot be brought from shape ${version} to the next.`);
+    if (!next) throw new Error(`${type} has no upcaster from schema version ${version} to the next.`);
     current = next(current);
   }
   return { type, data: current } as unknown as OrderEvent;

@@ -31,7 +31,7 @@ export class BrokenOrderStreamError extends Error {
 export function evolve(order: Order | null, event: RecordedOrderEvent): Order {
   const expected = (order?.version ?? 0) + 1;
   if (event.version !== expected) {
-    throw new BrokenOrderStreamError(`Order ${event.orderId}: wanted event ${expected}, got event ${event.version}.`);
+    throw new BrokenOrderStreamError(`Order ${event.orderId}: expected event ${expected}, got event ${event.version}.`);
   }
   if (event.type === 'OrderPlaced') return place(order, event);
   if (!order) throw new BrokenOrderStreamError(`Order ${event.orderId} begins with ${event.type}, not OrderPlaced.`);

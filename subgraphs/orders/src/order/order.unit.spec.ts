@@ -47,7 +47,7 @@ describe('an order is what its events made it', () => {
   test('a stream that cannot be is refused', () => {
     expect(() => replay(stream(confirmed))).toThrow(BrokenOrderStreamError);
     expect(() => replay(stream(placed, placed))).toThrow(/placed twice/);
-    expect(() => replay(stream(placed, confirmed).toReversed())).toThrow(/wanted event 1, got event 2/);
+    expect(() => replay(stream(placed, confirmed).toReversed())).toThrow(/expected event 1, got event 2/);
   });
 
   test('it may be replayed in one go or event by event from any point', () => {

@@ -31,7 +31,7 @@ export async function moveOverdueSagas(
   return true;
 }
 
-/** @param onLocked told which sagas are about to be moved on */
+/** @param onLocked called with the sagas that are about to be moved on */
 async function moveDue(
   db: Kysely<OrdersTables>,
   settings: PlacementSettings,
@@ -44,7 +44,7 @@ async function moveDue(
     if (sagas.length === 0) return { sagas, batch: null };
     const ids = sagas.map(({ id }) => id);
     const batch = await new PlacementBatch(transaction, settings).load(ids, sagas);
-    for (const { id, origin } of sagas) batch.tell(id, { type: 'Due' }, origin);
+    for (const { id, origin } of sagas) batch.dispatch(id, { type: 'Due' }, origin);
     await batch.save();
     return { sagas, batch };
   });

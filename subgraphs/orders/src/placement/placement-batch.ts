@@ -16,7 +16,7 @@ import { SagaStore, type StoredSaga } from './saga-store.js';
 /** The most ids that fit into one notification. */
 const IDS_PER_NOTIFICATION = 150;
 
-/** What everybody who moves orders on needs. */
+/** What each caller that advances sagas passes on. */
 export interface PlacementSettings {
   readonly policy: SagaPolicy;
   /** Counts what becomes of sagas. */
@@ -37,8 +37,8 @@ interface OpenOrder {
 }
 
 /**
- * Orders and their sagas in one transaction: loaded once, moved on in memory, written once, with what other services are told.
- * However many there are, the number of statements stays the same.
+ * Orders and their sagas in one transaction: loaded once, advanced in memory, written once, with the
+ * events for other services. However many there are, the number of statements stays the same.
  */
 export class PlacementBatch {
   readonly #transaction: Kysely<OrdersTables>;
@@ -73,7 +73,7 @@ export class PlacementBatch {
     return order !== undefined && (order.events.length > 0 || order.saga !== order.sagaBefore);
   }
 
-  /** Places a new order, whose saga was kept by `SagaStore.insert`. */
+  /** Places a new order, whose saga was inserted by `SagaStore.insert`. */
   place(command: OrderCommand, { saga, send }: Advance, origin: Origin): void {
     const order = open(null, null);
     this.#orders.set(saga.id, order);
@@ -93,8 +93,8 @@ export class PlacementBatch {
     order.origin = origin;
   }
 
-  /** Moves an order's saga on. `prices` are those at which its stock was reserved. */
-  tell(orderId: string, input: SagaInput, origin: Origin, prices?: ReadonlyMap<string, string>): void {
+  /** Dispatches an input to an order's saga. `prices` are those at which its stock was reserved. */
+  dispatch(orderId: string, input: SagaInput, origin: Origin, prices?: ReadonlyMap<string, string>): void {
     const order = this.#orders.get(orderId);
     if (!order?.saga) return;
     const next = advance(order.saga, input, this.#now, this.#settings.policy, Math.random());
@@ -121,10 +121,10 @@ export class PlacementBatch {
       saga && sagaBefore && saga !== sagaBefore ? [{ saga, dueInMs }] : [],
     );
     await new SagaStore(this.#transaction).save(moved);
-    const told = new Map(
+    const published = new Map(
       appended.map((each, i) => [each.after.id, orderEventsOf(each, decided[i]?.[1].origin as Origin)]),
     );
-    const events = orders.flatMap(([id, { commands }]) => [...(told.get(id) ?? []), ...commands]);
+    const events = orders.flatMap(([id, { commands }]) => [...(published.get(id) ?? []), ...commands]);
     const [first] = orders;
     if (events.length > 0 && first) await recordEvents(this.#transaction, events, first[1].origin);
     await this.#notify();
@@ -138,7 +138,7 @@ export class PlacementBatch {
     }
   }
 
-  /** Tells every process of this service which orders have changed or are settled; the latter are marked. */
+  /** Notifies every process of this service of the orders that have changed or are settled; the latter are marked. */
   async #notify(): Promise<void> {
     const ids = [...this.#orders.entries()]
       .filter(([id, { events, saga }]) => events.length > 0 || (this.changed(id) && saga && isFinished(saga)))
@@ -167,7 +167,7 @@ function open(before: Order | null, saga: StoredSaga | null): OpenOrder {
   return { before, now: before, events: [], saga, sagaBefore: saga, dueInMs: null, commands: [], origin };
 }
 
-/** A command to another service, as an event of the placement: the how-many-th it is keeps them apart. */
+/** A command to another service, as an event of the placement; its version is the number of the command. */
 function commandEvent(type: SagaCommand, order: Order, commandNumber: number): NewEvent {
   const data = {
     ReserveStock: { lines: order.lines.map(({ productId, quantity }) => ({ productId, quantity })) },

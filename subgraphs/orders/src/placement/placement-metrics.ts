@@ -33,7 +33,7 @@ export class PlacementMetrics {
       buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60],
       registers: [metrics],
     });
-    // Every scrape asks the database once.
+    // Every scrape queries the database once.
     let reading: Promise<OpenSagas[]> | null = null;
     const read = () => {
       reading ??= readOpenSagas(db, stuckAfterMs).finally(() => {

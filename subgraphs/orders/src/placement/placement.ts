@@ -15,7 +15,7 @@ import { type MissingReferences, missingReferences, readReferences } from './ref
 import { isFinished, startSaga } from './saga.js';
 import { keyOf, SagaStore } from './saga-store.js';
 
-/** A request waits no longer than this, all its fields together, whatever it asks for: the gateway has a time-out of its own. */
+/** A request waits no longer than this, all its fields together, whatever `waitMs` says: the gateway has a time-out of its own. */
 export const LONGEST_WAIT_MS = 4000;
 /** How much longer it waits for the owners of customers and products that the copies do not have. */
 const LOOK_UP_GRACE_MS = 500;
@@ -40,7 +40,7 @@ interface NewOrder {
   readonly customerId: string;
   readonly items: readonly OrderedItem[];
   readonly idempotencyKey: string;
-  /** What was asked for, as text. */
+  /** The requested order, as text. */
   readonly request: string;
   readonly origin: Origin;
   /** When owners are not waited for any more. */
@@ -104,17 +104,17 @@ export class Placement {
     };
     const mayWaitMs = Math.max(0, given.deadline - performance.now());
     return this.#settled(newOrder.id, Math.min(waitMs, mayWaitMs), async () => {
-      const { id, isNew } = await this.#placeKnown(newOrder);
+      const { id, isNew } = await this.#placeWithReferences(newOrder);
       return { id, look: !isNew };
     });
   }
 
   /** Places an order; what the copies do not have yet, they get from its owner first. */
-  async #placeKnown(order: NewOrder): Promise<Placed> {
+  async #placeWithReferences(order: NewOrder): Promise<Placed> {
     for (let attempt = 1; ; attempt++) {
       const placed = await this.#newOrders.load(order);
       if (!('missing' in placed)) return placed;
-      // A copy that is being rebuilt may lose what was added to it; then the owner is asked again.
+      // A copy that is being rebuilt may lose what was added to it; then the owner is queried again.
       if (attempt === ATTEMPTS || performance.now() >= order.deadline) {
         throw new ApiError('SUBGRAPH_UNAVAILABLE', 'The order cannot be placed at the moment; try again.');
       }
@@ -141,7 +141,7 @@ export class Placement {
           const batch = await new PlacementBatch(transaction, this.#settings).load([orderId], sagas);
           if (!batch.order(orderId)) throw notFound('order', orderId);
           batch.decide(orderId, { type: 'CancelOrder', reason: requireText('reason', reason, 500) }, origin);
-          batch.tell(orderId, { type: 'Cancelled' }, origin);
+          batch.dispatch(orderId, { type: 'Cancelled' }, origin);
           await batch.save();
           return batch;
         }),
@@ -165,7 +165,7 @@ export class Placement {
   /**
    * Does something with an order, and waits until nothing is left to do for it, or the time is up.
    *
-   * @param run tells which order it turned out to be, and whether that may be settled already
+   * @param run returns the id of the order, and whether the order may be settled already
    */
   async #settled(
     expectedId: string,
@@ -241,8 +241,8 @@ export class Placement {
       const placedBefore = await sagas.ofKeys(orders.filter(({ id }) => !numbers.has(id)));
       const outcomes = orders.map((order) => {
         if (numbers.has(order.id)) return { id: order.id, isNew: true };
-        const known = placedBefore.get(keyOf(order));
-        if (known) return known.request === order.request ? { id: known.orderId, isNew: false } : keyReused();
+        const existing = placedBefore.get(keyOf(order));
+        if (existing) return existing.request === order.request ? { id: existing.orderId, isNew: false } : keyReused();
         const references = missing.get(order.id);
         // Another customer's key, while processes of the release before may be running (end_compatibility).
         return references ? { missing: references } : keyReused();

@@ -11,7 +11,7 @@ interface Referring {
 /** Customers and products that the copies have. */
 export interface References {
   readonly customers: ReadonlySet<string>;
-  /** Price of one piece by product id: what orders say until the products service has reserved their stock. */
+  /** Unit price by product id: what orders say until the products service has reserved their stock. */
   readonly quotes: ReadonlyMap<string, string>;
 }
 

@@ -6,7 +6,7 @@ import { PlacementBatch, type PlacementSettings } from './placement-batch.js';
 import type { SagaInput } from './saga.js';
 import { SagaStore } from './saga-store.js';
 
-/** What this service wants of the answers; the other fields may come and go. */
+/** The fields of the answers that this service reads; others may be added or removed. */
 const reservedSchema = z.object({ lines: z.array(z.object({ productId: z.string(), unitPrice: z.string() })) });
 const stockRefusedSchema = z.object({ command: z.enum(['ReserveStock', 'CommitStock']), reason: z.string() });
 const refusedSchema = z.object({ reason: z.string() });
@@ -32,7 +32,7 @@ export const applyReplies =
     const sagas = await new SagaStore(transaction).lock(orderIds);
     const ours = sagas.map(({ id }) => id);
     const batch = await new PlacementBatch(transaction, settings).load(ours, sagas);
-    for (const { event, input, prices } of replies) batch.tell(event.aggregateId, input, causedBy(event), prices);
+    for (const { event, input, prices } of replies) batch.dispatch(event.aggregateId, input, causedBy(event), prices);
     await batch.save();
     onCommit?.(() => batch.count());
   };

@@ -38,8 +38,8 @@ export async function findPlacement(db: Kysely<OrdersTables>, order: string): Pr
   return found?.order_id ?? null;
 }
 
-/** Tells a saga what an operator wants. @returns whether that changed anything; null when there is no such saga */
-export async function tellSaga(
+/** Dispatches an operator's command to a saga. @returns whether that changed anything; null when there is no such saga */
+export async function dispatchToSaga(
   db: Kysely<OrdersTables>,
   settings: PlacementSettings,
   orderId: string,
@@ -50,7 +50,7 @@ export async function tellSaga(
     const [saga] = sagas;
     if (!saga) return null;
     const batch = await new PlacementBatch(transaction, settings).load([orderId], sagas);
-    batch.tell(orderId, input, saga.origin);
+    batch.dispatch(orderId, input, saga.origin);
     await batch.save();
     return batch;
   });

@@ -3,7 +3,7 @@ import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { OrdersTables, PlacementSagaRow } from '../storage/tables.js';
 import type { Advance, Saga } from './saga.js';
 
-/** A saga as it is kept, with the client request that it began with. */
+/** A stored saga, with the client request that it began with. */
 export interface StoredSaga extends Saga {
   readonly origin: Origin;
 }
@@ -13,7 +13,7 @@ export interface PlacementRequest {
   /** Keys are the customer's own: the same key of another customer is another key. */
   readonly customerId: string;
   readonly idempotencyKey: string;
-  /** What was asked for, as text that is the same for the same request. */
+  /** The requested order, as text that is the same for the same request. */
   readonly request: string;
 }
 
@@ -22,7 +22,7 @@ type PlacementKey = Pick<PlacementRequest, 'customerId' | 'idempotencyKey'>;
 /** One text per customer and idempotency key. */
 export const keyOf = ({ customerId, idempotencyKey }: PlacementKey) => JSON.stringify([customerId, idempotencyKey]);
 
-/** Sagas, kept in the orders database. */
+/** Stores sagas in the orders database. */
 export class SagaStore {
   readonly #db: Kysely<OrdersTables>;
 
@@ -66,9 +66,9 @@ export class SagaStore {
   }
 
   /**
-   * Keeps new sagas, except those for whose customer and idempotency key there is one.
+   * Inserts new sagas, except those whose customer and idempotency key already have one.
    *
-   * @returns the number of each order whose saga was kept, by its id
+   * @returns the number of each order whose saga was inserted, by its id
    */
   async insert(
     starts: readonly (Advance & PlacementRequest & { readonly origin: Origin })[],
@@ -87,7 +87,7 @@ export class SagaStore {
       dueInMs,
       startedAt: saga.startedAt,
     }));
-    const { rows: kept } = await sql<{ order_id: string; number: string; year: string }>`
+    const { rows: inserted } = await sql<{ order_id: string; number: string; year: string }>`
       insert into placement_sagas (
         order_id, customer_id, idempotency_key, request, status, steps, commands, correlation_id, traceparent, due_at,
         started_at
@@ -106,10 +106,10 @@ export class SagaStore {
         to_char(started_at at time zone 'UTC', 'YYYY') as year
     `.execute(this.#db);
     // At least six digits. Not lpad: it cuts longer numbers.
-    return new Map(kept.map(({ order_id: id, number, year }) => [id, `TR-${year}-${number.padStart(6, '0')}`]));
+    return new Map(inserted.map(({ order_id: id, number, year }) => [id, `TR-${year}-${number.padStart(6, '0')}`]));
   }
 
-  /** The orders that keys stand for, and what was asked for under them; by `keyOf`. */
+  /** The orders that were placed under these keys, with their requests; by `keyOf`. */
   async ofKeys(
     keys: readonly PlacementKey[],
   ): Promise<Map<string, { readonly orderId: string; readonly request: string }>> {
@@ -117,7 +117,7 @@ export class SagaStore {
     const { rows } = await sql<PlacementKey & { orderId: string; request: string }>`
       select customer_id as "customerId", idempotency_key as "idempotencyKey", order_id as "orderId", request
       from unnest(${keys.map(({ customerId }) => customerId)}::text[], ${keys.map((key) => key.idempotencyKey)}::text[])
-        as wanted (customer_id, idempotency_key)
+        as requested (customer_id, idempotency_key)
       join placement_sagas using (customer_id, idempotency_key)
     `.execute(this.#db);
     return new Map(rows.map((row) => [keyOf(row), row]));
@@ -144,7 +144,7 @@ export class SagaStore {
       finishedAt: saga.finishedAt,
     }));
     await sql`
-      update placement_sagas as kept set
+      update placement_sagas as stored set
         status = changed.status, steps = changed.steps, failure = changed.failure, cancelled = changed.cancelled,
         commands = changed.commands, due_at = now() + changed."dueInMs" * interval '1 ms',
         finished_at = changed."finishedAt"
@@ -152,7 +152,7 @@ export class SagaStore {
         id text, status text, steps jsonb, failure text, cancelled boolean, commands integer, "dueInMs" float8,
         "finishedAt" timestamptz
       )
-      where kept.order_id = changed.id
+      where stored.order_id = changed.id
     `.execute(this.#db);
   }
 }

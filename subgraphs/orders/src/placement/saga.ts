@@ -40,7 +40,7 @@ export interface Saga {
   readonly finishedAt: Date | null;
 }
 
-/** What a saga asks of other services, one command for each step. */
+/** A command that a saga sends to another service, one for each step. */
 export type SagaCommand = 'ReserveStock' | 'ChargeAccount' | 'CommitStock' | 'RefundPayment' | 'ReleaseStock';
 
 /** What may happen to a saga. */
@@ -49,13 +49,13 @@ export type SagaInput =
   | { readonly type: 'PaymentCharged' | 'PaymentRefunded' }
   | { readonly type: 'StockRefused'; readonly command: 'ReserveStock' | 'CommitStock'; readonly reason: string }
   | { readonly type: 'PaymentRefused'; readonly reason: string }
-  /** Nobody answered in time. */
+  /** No answer came in time. */
   | { readonly type: 'Due' }
-  /** The customer took the order back; products and users hear of it by themselves. */
+  /** The customer took the order back; products and users receive the event of that themselves. */
   | { readonly type: 'Cancelled' }
-  /** An operator: ask once more, now. */
+  /** An operator: send the awaited commands again, now. */
   | { readonly type: 'Retry' }
-  /** An operator: what could not be undone has been seen to by hand. */
+  /** An operator: what could not be undone has been resolved by hand. */
   | { readonly type: 'Resolve'; readonly note: string };
 
 /** What becomes of a saga. */
@@ -74,9 +74,9 @@ export interface SagaPolicy {
   readonly stepTimeoutMs: number;
 }
 
-/** A step before the pivot is given up, and compensated, after so many attempts. */
+/** A step before the pivot is given up, and compensated, after this many attempts. */
 export const FORWARD_ATTEMPTS = 4;
-/** A compensation that nobody answered so often is handed to an operator. */
+/** After this many attempts without an answer, a compensation is handed to an operator. */
 export const COMPENSATION_ATTEMPTS = 8;
 const LONGEST_WAIT_MS = 60_000;
 /** Waits vary by up to this share, so that sagas that stopped together do not all go on together. */
@@ -102,14 +102,14 @@ export function startSaga(id: string, now: Date, policy: SagaPolicy, jitter: num
     startedAt: now,
     finishedAt: null,
   };
-  return new Advancing(saga, now, policy, jitter).begin('reserve-stock').result();
+  return new SagaTransition(saga, now, policy, jitter).begin('reserve-stock').result();
 }
 
 /**
  * What becomes of a saga by what happened. Pure.
  *
  * reserve-stock → charge-account → confirm-stock, and the order is confirmed. A refusal, or no answer for too long before the
- * account was charged, turns it back: refund-account, if a charge was asked for, then release-stock, and the order is rejected.
+ * account was charged, turns it back: refund-account, if a charge was requested, then release-stock, and the order is rejected.
  * Once the account is charged it only goes forward, unless the stock is gone or the customer cancels.
  *
  * An answer to a step that is not awaited any more changes nothing: what it says was done has been undone, or is about to be,
@@ -119,7 +119,7 @@ export function startSaga(id: string, now: Date, policy: SagaPolicy, jitter: num
  * @returns null when nothing changes
  */
 export function advance(saga: Saga, input: SagaInput, now: Date, policy: SagaPolicy, jitter: number): Advance | null {
-  const next = new Advancing(saga, now, policy, jitter);
+  const next = new SagaTransition(saga, now, policy, jitter);
   switch (input.type) {
     case 'StockReserved':
       if (saga.status !== 'STARTED') return null;
@@ -127,14 +127,14 @@ export function advance(saga: Saga, input: SagaInput, now: Date, policy: SagaPol
         .settle('reserve-stock')
         .enter('INVENTORY_RESERVED')
         .begin('charge-account')
-        .tellOrder('reprice')
+        .changeOrder('reprice')
         .result();
     case 'PaymentCharged':
       if (saga.status !== 'INVENTORY_RESERVED') return null;
       return next.settle('charge-account').enter('PAYMENT_CHARGED').begin('confirm-stock').result();
     case 'StockCommitted':
       if (saga.status !== 'PAYMENT_CHARGED') return null;
-      return next.settle('confirm-stock').finish('COMPLETED').tellOrder('confirm').result();
+      return next.settle('confirm-stock').finish('COMPLETED').changeOrder('confirm').result();
     case 'StockRefused': {
       const [status, step] =
         input.command === 'ReserveStock'
@@ -167,17 +167,17 @@ export function isFinished({ status }: Pick<Saga, 'status'>): boolean {
   return status === 'COMPLETED' || status === 'COMPENSATED';
 }
 
-function compensated(saga: Saga, next: Advancing, step: StepName): Advance | null {
-  const known = saga.steps.find(({ name }) => name === step);
+function compensated(saga: Saga, next: SagaTransition, step: StepName): Advance | null {
+  const begun = saga.steps.find(({ name }) => name === step);
   const awaited = saga.status === 'COMPENSATING' || saga.status === 'FAILED';
-  if (!awaited || !known || known.outcome === 'SUCCEEDED') return null;
+  if (!awaited || !begun || begun.outcome === 'SUCCEEDED') return null;
   next.settle(step).enter('COMPENSATING');
   // Who answers at last may answer for what else was given up.
   const othersFailed = saga.steps.some(({ name, outcome }) => name !== step && outcome === 'FAILED');
   return (othersFailed ? next.sendAgain(true) : next.goBack()).result();
 }
 
-function overdue(saga: Saga, next: Advancing): Advance | null {
+function overdue(saga: Saga, next: SagaTransition): Advance | null {
   const awaited = saga.steps.find(({ outcome }) => outcome === 'PENDING');
   if (!awaited || isFinished(saga) || saga.status === 'FAILED') return null;
   if (saga.status === 'COMPENSATING') {
@@ -186,13 +186,13 @@ function overdue(saga: Saga, next: Advancing): Advance | null {
   if (saga.status === 'PAYMENT_CHARGED' || awaited.attempts < FORWARD_ATTEMPTS) return next.sendAgain().result();
   const what = awaited.name === 'reserve-stock' ? 'The stock could not be reserved' : 'The payment could not be made';
   return next
-    .settle(awaited.name, 'TIMED_OUT', 'nobody answered')
+    .settle(awaited.name, 'TIMED_OUT', 'no answer in time')
     .turnBack(`${what} in time. Please order again later.`)
     .result();
 }
 
-/** Builds an advance up, change by change. */
-class Advancing {
+/** Builds the next state of a saga, change by change. */
+class SagaTransition {
   #saga: Saga;
   readonly #now: Date;
   readonly #policy: SagaPolicy;
@@ -217,17 +217,17 @@ class Advancing {
     return this;
   }
 
-  tellOrder(what: Exclude<Advance['order'], null>): this {
+  changeOrder(what: Exclude<Advance['order'], null>): this {
     this.#order = what;
     return this;
   }
 
-  /** Adds a step and sends its command; `told` when its service hears of it by another way. */
-  begin(name: StepName, { told = false } = {}): this {
+  /** Adds a step and sends its command, unless its service receives another event for it. */
+  begin(name: StepName, { sendCommand = true } = {}): this {
     const at = this.#now.toISOString();
-    const step: SagaStep = { name, outcome: 'PENDING', attempts: told ? 0 : 1, at, startedAt: at, error: null };
+    const step: SagaStep = { name, outcome: 'PENDING', attempts: sendCommand ? 1 : 0, at, startedAt: at, error: null };
     this.#saga = { ...this.#saga, steps: [...this.#saga.steps, step] };
-    if (!told) this.#sendFor(name);
+    if (sendCommand) this.#sendFor(name);
     return this;
   }
 
@@ -245,32 +245,32 @@ class Advancing {
     if (this.#steps(['PENDING', 'FAILED']).length > 0) return this;
     const next = this.#undone()[0];
     if (next) return this.begin(next);
-    if (!this.#saga.cancelled) this.tellOrder('reject');
+    if (!this.#saga.cancelled) this.changeOrder('reject');
     return this.finish('COMPENSATED');
   }
 
-  /** The services hear of a cancelled order by themselves; here is only awaited that they have undone their part. */
+  /** The services receive the event of the cancelled order; the saga only waits until each has undone its part. */
   cancel(): this {
     for (const { name } of this.#steps(['PENDING'])) {
       if (!isCompensation(name)) this.settle(name, 'CANCELLED');
     }
     this.#saga = { ...this.#saga, status: 'COMPENSATING', cancelled: true, finishedAt: null };
     for (const { name } of this.#steps(['FAILED'])) this.#change(name, { outcome: 'PENDING', attempts: 0 });
-    for (const step of this.#undone()) this.begin(step, { told: true });
+    for (const step of this.#undone()) this.begin(step, { sendCommand: false });
     return this.goBack();
   }
 
-  /** Sends what is awaited once more; `anew` forgets how often that was done already. */
-  sendAgain(anew = false): this {
-    for (const { name, attempts } of this.#steps(anew ? ['PENDING', 'FAILED'] : ['PENDING'])) {
-      this.#change(name, { outcome: 'PENDING', attempts: anew ? 1 : attempts + 1, error: null });
+  /** Sends the awaited commands once more; `resetAttempts` counts attempts from 1 again, and includes failed steps. */
+  sendAgain(resetAttempts = false): this {
+    for (const { name, attempts } of this.#steps(resetAttempts ? ['PENDING', 'FAILED'] : ['PENDING'])) {
+      this.#change(name, { outcome: 'PENDING', attempts: resetAttempts ? 1 : attempts + 1, error: null });
       this.#sendFor(name);
     }
     return this;
   }
 
   giveUp(): this {
-    for (const { name } of this.#steps(['PENDING'])) this.settle(name, 'FAILED', 'nobody answered');
+    for (const { name } of this.#steps(['PENDING'])) this.settle(name, 'FAILED', 'no answer in time');
     return this.enter('FAILED');
   }
 
@@ -302,12 +302,12 @@ class Advancing {
   /** Compensations that are called for and not begun, in the order in which they are done. */
   #undone(): StepName[] {
     const begun = (name: StepName) => this.#saga.steps.find((step) => step.name === name);
-    const wanted: StepName[] = [];
+    const needed: StepName[] = [];
     const charge = begun('charge-account');
     // A refusal is final; anything else may have been, or may yet become, a charge.
-    if (charge && charge.outcome !== 'REFUSED') wanted.push('refund-account');
-    if (begun('reserve-stock')?.outcome !== 'REFUSED') wanted.push('release-stock');
-    return wanted.filter((name) => !begun(name));
+    if (charge && charge.outcome !== 'REFUSED') needed.push('refund-account');
+    if (begun('reserve-stock')?.outcome !== 'REFUSED') needed.push('release-stock');
+    return needed.filter((name) => !begun(name));
   }
 
   #change(name: StepName, change: Partial<SagaStep>): this {

@@ -149,7 +149,7 @@ describe('a placement', () => {
       order: null,
       saga: { status: 'COMPENSATED' },
     });
-    // Nobody answers: then it asks.
+    // No answer comes: then it sends the commands itself.
     const asked = follow(...inputs, cancelled, due);
     expect(asked.send).toEqual(
       expected.some((step) => step.startsWith('refund')) ? ['RefundPayment', 'ReleaseStock'] : ['ReleaseStock'],
@@ -178,16 +178,16 @@ describe('whatever happens, in whatever order', () => {
   test('the order is confirmed or rejected at most once, and never both', () => {
     fc.assert(
       fc.property(anything, (happens) => {
-        const told: string[] = [];
+        const outcomes: string[] = [];
         let { saga } = start();
         for (const input of happens) {
           const step = next(saga, input);
-          if (step?.order === 'confirm' || step?.order === 'reject') told.push(step.order);
+          if (step?.order === 'confirm' || step?.order === 'reject') outcomes.push(step.order);
           saga = step?.saga ?? saga;
         }
-        expect(told.length).toBeLessThanOrEqual(1);
-        if (saga.status === 'COMPLETED') expect(told).toEqual(['confirm']);
-        if (saga.status === 'COMPENSATED' && !saga.cancelled) expect(told).toEqual(['reject']);
+        expect(outcomes.length).toBeLessThanOrEqual(1);
+        if (saga.status === 'COMPLETED') expect(outcomes).toEqual(['confirm']);
+        if (saga.status === 'COMPENSATED' && !saga.cancelled) expect(outcomes).toEqual(['reject']);
       }),
       { numRuns: 2000 },
     );

@@ -4,7 +4,7 @@ import { OrderEventStore } from '../order/event-store.js';
 import { evolve, type Order } from '../order/order.js';
 import type { RecordedOrderEvent } from '../order/order-events.js';
 import type { OrdersTables } from '../storage/tables.js';
-import { writeFigures } from './figures.js';
+import { writeStatistics } from './order-statistics.js';
 import { type OrderChange, readOrders } from './stored-orders.js';
 
 const BATCH = 5000;
@@ -15,7 +15,7 @@ const BATCH = 5000;
  */
 export async function project(transaction: Kysely<OrdersTables>, changes: readonly OrderChange[]): Promise<void> {
   await writeOrders(transaction, changes);
-  await writeFigures(transaction, changes);
+  await writeStatistics(transaction, changes);
 }
 
 /** Projects every event of the store onto empty read models. @returns how many events */
@@ -46,8 +46,8 @@ export async function projectEvents(
   transaction: Kysely<OrdersTables>,
   events: readonly RecordedOrderEvent[],
 ): Promise<void> {
-  const known = events.filter((event) => event.version > 1).map((event) => event.orderId);
-  const before = await readOrders(transaction, [...new Set(known)]);
+  const existing = events.filter((event) => event.version > 1).map((event) => event.orderId);
+  const before = await readOrders(transaction, [...new Set(existing)]);
   const after = new Map<string, Order>();
   for (const event of events) {
     const current = after.get(event.orderId) ?? before.get(event.orderId) ?? null;

@@ -5,11 +5,11 @@ import { createReadModels, READ_MODELS } from '../storage/read-models.js';
 import type { OrdersTables } from '../storage/tables.js';
 import { projectAll, projectEvents } from './order-projection.js';
 
-/** Where read models are made anew, until they take the place of those that are read. */
+/** Where read models are rebuilt, until they take the place of those that are read. */
 const SHADOW = 'rebuild';
 
 /**
- * Makes the read models anew from the events, while the old ones are read and kept up: into tables beside them; then, in one
+ * Rebuilds the read models from the events into new tables, while the old ones are read and updated; then, in one
  * transaction, what was recorded meanwhile is added and the tables change places. Orders wait for that last step only.
  *
  * @param onEvents called repeatedly with the number of events that were replayed

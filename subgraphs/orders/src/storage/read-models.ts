@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 
-/** The tables that projections fill, and that can be made anew from the events. */
+/** The tables that projections fill, and that can be rebuilt from the events. */
 export const READ_MODELS = [
   'orders_read',
   'order_items_read',

@@ -25,7 +25,7 @@ interface PlacementSagaTable {
   customer_id: string;
   /** Unique for the customer. */
   idempotency_key: string;
-  /** What was asked under that key, as JSON text: another request under it is refused. */
+  /** The request under that key, as JSON text: another request under it is refused. */
   request: string;
   status: SagaStatusName;
   steps: ColumnType<Saga['steps'], string, string>;

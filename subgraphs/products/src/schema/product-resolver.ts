@@ -69,10 +69,10 @@ export class ProductResolver {
   async categories(): Promise<Category[]> {
     const byName = new Map<string, Category>();
     for (const { category, sub_category, count } of await this.#products.categories()) {
-      const known = byName.get(category) ?? { name: category, subCategories: [], productCount: 0 };
-      known.subCategories.push(sub_category);
-      known.productCount += count;
-      byName.set(category, known);
+      const entry = byName.get(category) ?? { name: category, subCategories: [], productCount: 0 };
+      entry.subCategories.push(sub_category);
+      entry.productCount += count;
+      byName.set(category, entry);
     }
     return [...byName.values()];
   }

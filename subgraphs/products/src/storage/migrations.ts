@@ -28,7 +28,7 @@ export const migrations: Migrations = {
 };
 
 /** Records events for rows that an import wrote into the tables without events. */
-export async function recordWhatIsThere(db: Kysely<unknown>): Promise<void> {
+export async function recordImportedRows(db: Kysely<unknown>): Promise<void> {
   await sql`
     insert into outbox (id, type, schema_version, aggregate_type, aggregate_id, aggregate_version, occurred_at, data)
     select gen_random_uuid(), 'ProductCreated', 1, 'Product', id, version, updated_at,

@@ -14,7 +14,7 @@ interface ProductTable {
   price: string;
   attributes: ColumnType<Record<string, unknown>, string, string>;
   status: Generated<ProductStatusName>;
-  /** A copy: orders owns the figure. Best-selling order is sorted by it. */
+  /** A copy: the orders service owns it. Products are sorted by it (BEST_SELLING). */
   units_sold: Generated<number>;
   created_at: Timestamp;
   updated_at: Timestamp;
@@ -30,7 +30,7 @@ interface StockTable {
   reserved: Generated<number>;
   /** All that ever went out, less what was taken back. */
   sold: Generated<number>;
-  /** Grows by one whenever pieces come, go, or are held. */
+  /** Grows by one with each change of the units on hand or held. */
   version: Generated<number>;
 }
 
@@ -58,7 +58,7 @@ interface ReservationTable {
   updated_at: Timestamp;
 }
 
-/** Every piece that came in, so that the stock can be accounted for. */
+/** Every receipt of units, so that the stock can be audited. */
 interface StockReceiptTable {
   id: Generated<number>;
   product_id: string;
@@ -68,7 +68,7 @@ interface StockReceiptTable {
   at: Timestamp;
 }
 
-/** Row counts kept by triggers, so that totals and categories cost a few rows. */
+/** Row counts maintained by triggers, so that totals and categories cost a few rows. */
 interface CategoryCountTable {
   category: string;
   sub_category: string;

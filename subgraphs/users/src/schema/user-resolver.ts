@@ -50,13 +50,13 @@ export class UserResolver {
     @Arg('search', () => String, { nullable: true }) search: string | null | undefined,
   ): Promise<Page<User>> {
     const page = pageRequest({ first, after }, BY_NAME, ['string', 'string']);
-    const wanted = optionalSearch('search', search);
-    const rows = await this.#users.list(page, wanted);
+    const searched = optionalSearch('search', search);
+    const rows = await this.#users.list(page, searched);
     return new Page(
       page,
       rows.map(showUser),
       (user) => encodeCursor(BY_NAME, [user.name, user.id]),
-      () => this.#users.count(wanted),
+      () => this.#users.count(searched),
     );
   }
 

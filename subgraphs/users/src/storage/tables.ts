@@ -49,7 +49,7 @@ export type PaymentStatusName = 'CHARGED' | 'REFUSED' | 'REFUNDED';
 /** What became of each order's payment. A row stays for ever: it is what makes a command take effect once. */
 interface PaymentTable {
   order_id: string;
-  /** Who pays; empty when the order was called off before anybody was to be charged. */
+  /** Who pays; empty when the order was called off before a charge was requested. */
   user_id: string;
   amount: string;
   status: PaymentStatusName;
@@ -61,7 +61,7 @@ interface PaymentTable {
   updated_at: Timestamp;
 }
 
-/** Row counts kept by triggers, so that a total costs one row. */
+/** Row counts maintained by triggers, so that a total costs one row. */
 interface RowCountTable {
   name: 'users';
   count: number;

@@ -12,23 +12,26 @@ export const ALL_CUSTOMERS = '';
  * Adds to the counts and statistics what a batch of changes makes of them. An order counts by what it is now, less what
  * it was before, so every kind of event is right without a rule of its own. The orders are written before.
  */
-export async function writeFigures(transaction: Kysely<OrdersTables>, changes: readonly OrderChange[]): Promise<void> {
-  const figures = new Figures();
+export async function writeStatistics(
+  transaction: Kysely<OrdersTables>,
+  changes: readonly OrderChange[],
+): Promise<void> {
+  const statistics = new Statistics();
   for (const { before, after } of changes) {
-    if (before) figures.add(before, -1);
-    figures.add(after, 1);
+    if (before) statistics.add(before, -1);
+    statistics.add(after, 1);
   }
   const db = transaction as unknown as Kysely<never>;
-  await writeCounts(db, figures.counts());
-  await writeUserStats(db, figures.userStats());
-  await writeProductSales(db, figures.productSales());
+  await writeCounts(db, statistics.counts());
+  await writeUserStats(db, statistics.userStats());
+  await writeProductSales(db, statistics.productSales());
 }
 
-async function writeCounts(db: Kysely<never>, rows: ReturnType<Figures['counts']>): Promise<void> {
+async function writeCounts(db: Kysely<never>, rows: ReturnType<Statistics['counts']>): Promise<void> {
   await bulkInsert(db, 'order_counts', { customer_id: 'text', status: 'text', count: 'bigint' }, rows, {
-    onConflict: sql`on conflict (customer_id, status) do update set count = kept.count + excluded.count`,
+    onConflict: sql`on conflict (customer_id, status) do update set count = stored.count + excluded.count`,
   });
-  // What nothing counts in has no row, as in figures that are made anew.
+  // A count of 0 has no row, as in statistics that are rebuilt.
   const fewer = rows.filter(({ count }) => count < 0);
   if (fewer.length === 0) return;
   await sql`
@@ -37,7 +40,7 @@ async function writeCounts(db: Kysely<never>, rows: ReturnType<Figures['counts']
   `.execute(db);
 }
 
-async function writeUserStats(db: Kysely<never>, rows: ReturnType<Figures['userStats']>): Promise<void> {
+async function writeUserStats(db: Kysely<never>, rows: ReturnType<Statistics['userStats']>): Promise<void> {
   const columns = { user_id: 'text', order_count: 'bigint', total_spent: 'numeric', last_order_at: 'timestamptz' };
   await bulkInsert(
     db,
@@ -46,8 +49,8 @@ async function writeUserStats(db: Kysely<never>, rows: ReturnType<Figures['userS
     rows.map(({ fewer: _, ...row }) => row),
     {
       onConflict: sql`on conflict (user_id) do update set
-      order_count = kept.order_count + excluded.order_count, total_spent = kept.total_spent + excluded.total_spent,
-      last_order_at = greatest(kept.last_order_at, excluded.last_order_at)`,
+      order_count = stored.order_count + excluded.order_count, total_spent = stored.total_spent + excluded.total_spent,
+      last_order_at = greatest(stored.last_order_at, excluded.last_order_at)`,
     },
   );
   const fewer = rows.filter((row) => row.fewer).map((row) => row.user_id);
@@ -61,19 +64,19 @@ async function writeUserStats(db: Kysely<never>, rows: ReturnType<Figures['userS
   await sql`delete from user_order_stats where user_id = any(${fewer}) and order_count = 0`.execute(db);
 }
 
-async function writeProductSales(db: Kysely<never>, rows: ReturnType<Figures['productSales']>): Promise<void> {
+async function writeProductSales(db: Kysely<never>, rows: ReturnType<Statistics['productSales']>): Promise<void> {
   const columns = { product_id: 'text', units_sold: 'bigint', revenue: 'numeric', order_count: 'bigint' };
   await bulkInsert(db, 'product_sales', columns, rows, {
     onConflict: sql`on conflict (product_id) do update set
-      units_sold = kept.units_sold + excluded.units_sold, revenue = kept.revenue + excluded.revenue,
-      order_count = kept.order_count + excluded.order_count`,
+      units_sold = stored.units_sold + excluded.units_sold, revenue = stored.revenue + excluded.revenue,
+      order_count = stored.order_count + excluded.order_count`,
   });
   const fewer = rows.filter(({ order_count: count }) => count < 0).map((row) => row.product_id);
   if (fewer.length === 0) return;
   await sql`delete from product_sales where product_id = any(${fewer}) and order_count = 0`.execute(db);
 }
 
-interface UserFigures {
+interface UserStatistics {
   readonly user_id: string;
   readonly order_count: number;
   readonly total_spent: Big;
@@ -83,9 +86,9 @@ interface UserFigures {
 }
 
 /** Sums up orders; every list comes sorted by its key, so that concurrent writers lock rows in one order. */
-class Figures {
+class Statistics {
   readonly #counts = new Map<string, { customer_id: string; status: string; count: number }>();
-  readonly #users = new Map<string, UserFigures>();
+  readonly #users = new Map<string, UserStatistics>();
   readonly #products = new Map<string, { product_id: string; units_sold: number; revenue: Big; order_count: number }>();
 
   add(order: Order, sign: 1 | -1): void {
