@@ -37,9 +37,17 @@ test('variables are derived from the names of services', async () => {
   });
 });
 
-test.each(['Reviews', 'gift cards', 'gift--cards', '-reviews', '2nd', 'gift-2', 'gateway', 'postgres', 'nats', 'redis'])(
-  '%j is no name of a service',
-  (name) => {
-    expect(isServiceName(name)).toBe(false);
-  },
-);
+test.each([
+  'Reviews',
+  'gift cards',
+  'gift--cards',
+  '-reviews',
+  '2nd',
+  'gift-2',
+  'gateway',
+  'postgres',
+  'nats',
+  'redis',
+])('%j is no name of a service', (name) => {
+  expect(isServiceName(name)).toBe(false);
+});

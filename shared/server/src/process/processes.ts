@@ -124,7 +124,10 @@ class Processes {
     }
     countUnexpectedError('exit');
     this.#restartMs = livedMs > WELL_MS ? RESTART_MS : Math.min(this.#restartMs * 2, MAX_RESTART_MS);
-    this.#logger.error({ process: worker.process.pid, code, signal, restartMs: this.#restartMs }, 'a process has ended');
+    this.#logger.error(
+      { process: worker.process.pid, code, signal, restartMs: this.#restartMs },
+      'a process has ended',
+    );
     setTimeout(() => {
       if (!this.#ending && this.#workers.size < this.#count) this.#fork();
     }, this.#restartMs);
