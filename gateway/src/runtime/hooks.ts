@@ -49,7 +49,7 @@ export function composeOnRequest(plugins: readonly GatewayPlugin[], run: RunRequ
         });
       };
       try {
-        const result = await (plugin.onRequest as NonNullable<GatewayPlugin['onRequest']>)(request, guardedNext);
+        const result = await plugin.onRequest?.(request, guardedNext);
         if (!(result instanceof WrittenResult)) throw new TypeError('expected a WrittenResult');
         return result;
       } catch (error) {
@@ -72,8 +72,7 @@ export function composeOnSubgraphFetch(
     if (!plugin.onSubgraphFetch) return next;
     return async (request) => {
       try {
-        const hook = plugin.onSubgraphFetch as NonNullable<GatewayPlugin['onSubgraphFetch']>;
-        const result = await hook(request, next, subgraph);
+        const result = await plugin.onSubgraphFetch?.(request, next, subgraph);
         if (!isObject(result) || Symbol.asyncIterator in result) throw new TypeError('expected one result');
         return result;
       } catch (error) {

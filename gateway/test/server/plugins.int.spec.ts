@@ -149,6 +149,32 @@ test.each([
   if (hook !== 'onRequest') expect(lines).toContain(body.errors[0].extensions.requestId);
 });
 
+test('a plug-in may be an object of a class', async () => {
+  class Counter implements GatewayPlugin {
+    readonly name = 'counter';
+    calls = 0;
+    onRequest(...[request, next]: Parameters<NonNullable<GatewayPlugin['onRequest']>>) {
+      this.calls += 1;
+      return next(request);
+    }
+    onPlan() {
+      this.calls += 1;
+    }
+    onExecute() {
+      this.calls += 1;
+      return undefined;
+    }
+    onSubgraphFetch(...[request, next]: Parameters<NonNullable<GatewayPlugin['onSubgraphFetch']>>) {
+      this.calls += 1;
+      return next(request);
+    }
+  }
+  const counter = new Counter();
+  const { url } = await start(counter);
+  expect((await send(url, '{ a }')).body).toEqual({ data: { a: 'a' } });
+  expect(counter.calls).toBe(4);
+});
+
 test('a mutation keeps its token when a plug-in leaves out its data', async () => {
   const { url } = await start({
     name: 'closed',

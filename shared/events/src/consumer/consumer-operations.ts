@@ -39,8 +39,7 @@ export class ConsumerOperations<Tables> {
     this.#databaseUrl = databaseUrl;
   }
 
-  async deadLetters(): Promise<DeadLetter[]> {
-    if (this.#subscriptions.length === 0) return [];
+  deadLetters(): Promise<DeadLetter[]> {
     return this.explained(listDeadLetters(this.db));
   }
 
@@ -50,8 +49,7 @@ export class ConsumerOperations<Tables> {
   }
 
   /** @returns whether there was such a letter */
-  async discardDeadLetter(source: string, position: number): Promise<boolean> {
-    if (this.#subscriptions.length === 0) return false;
+  discardDeadLetter(source: string, position: number): Promise<boolean> {
     return this.explained(discardDeadLetter(this.db, { consumer: this.consumer, source, position }));
   }
 

@@ -82,8 +82,15 @@ async function applyUnlessBlocked<Tables>(
   if (erased.length > 0) await deadLetters.deleteErased(transaction, erased);
 }
 
+/** Whether the database has the consumers' tables: that of a service that never consumed events has none. */
+async function hasDeadLetters<Tables>(db: Kysely<Tables>): Promise<boolean> {
+  const { rows } = await sql<{ exists: boolean }>`select to_regclass('dead_letters') is not null as exists`.execute(db);
+  return rows[0]?.exists ?? false;
+}
+
 /** Dead letters in the order in which they would be applied. */
 export async function listDeadLetters<Tables>(db: Kysely<Tables>): Promise<DeadLetter[]> {
+  if (!(await hasDeadLetters(db))) return [];
   const { rows } = await sql<DeadLetter>`select * from dead_letters order by consumer, source, position`.execute(db);
   return rows;
 }
@@ -167,6 +174,7 @@ export async function discardDeadLetter<Tables>(
   db: Kysely<Tables>,
   { consumer, source, position }: Pick<DeadLetter, 'consumer' | 'source' | 'position'>,
 ): Promise<boolean> {
+  if (!(await hasDeadLetters(db))) return false;
   const { numAffectedRows } = await sql`
     delete from dead_letters where consumer = ${consumer} and source = ${source} and position = ${position}
   `.execute(db);
