@@ -47,7 +47,7 @@ export interface GatewayPlugin {
   onValidate?(parsed: ParsedDocument): readonly GraphQLError[] | undefined;
   /** Called for each request before its plan is looked up or made. Throws to refuse the request before it costs planning. */
   onPlan?(operation: PluginOperation): void;
-  /** Called for each request before its plan is executed. Returns what it wants called later for this request, if anything. */
+  /** Called for each request before its plan is executed. May return hooks that are called later for this request. */
   // biome-ignore lint/suspicious/noConfusingVoidType: a hook without a return statement is fine.
   onExecute?(operation: PluginOperation): ExecutionHooks | undefined | void;
   /**

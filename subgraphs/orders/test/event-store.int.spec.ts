@@ -151,7 +151,7 @@ describe('what an older release stored', () => {
 });
 
 const readHistory = () => {
-  throw new Error('not wanted');
+  throw new Error('not expected');
 };
 
 /** Databases of the release before orders could be placed, with one order. */
