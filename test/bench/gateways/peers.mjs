@@ -87,6 +87,7 @@ const canPin = spawnSync('taskset', ['-V'], { stdio: 'ignore' }).status === 0;
 export function startNode(core, args, env) {
   const pinned = canPin && core !== null ? ['taskset', '-c', String(core)] : [];
   const [command, ...rest] = [...pinned, nodeBinary(), ...args];
+  mkdirSync(FOLDER, { recursive: true });
   const child = spawn(command, rest, {
     cwd: FOLDER,
     env: { PATH: process.env.PATH, NODE_ENV: 'production', LOG_LEVEL: 'error', ...env },
