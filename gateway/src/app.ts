@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
 import { openCache } from './open-cache.js';
 import { loadGraphs, openGraphs } from './open-graphs.js';
+import { Planners } from './planning/index.js';
 import { clientQueryDeduplication, explainPlugin, freshnessReport, operationLimits } from './plugins/index.js';
 import type { GatewayPlugin } from './runtime/index.js';
 import { CONSISTENCY_RESPONSE_HEADERS, GraphQLHandler, serveExplorerPages } from './server/index.js';
@@ -50,7 +51,9 @@ export async function createGateway(
     readiness: async () => graphs?.state ?? { ready: false },
   });
   const cache = await openCache(config, logger, service, bus);
-  const loaded = openGraphs(config, { logger, metrics: service.metrics, health: service.health }, cache, plugins);
+  const planners = new Planners({ planner: config.QUERY_PLANNER, timeoutMs: config.PLANNING_TIMEOUT, logger });
+  const reports = { logger, metrics: service.metrics, health: service.health };
+  const loaded = openGraphs(config, reports, cache, planners, plugins);
   graphs = loaded;
   const handler = new GraphQLHandler(loaded, {
     defaultStalenessMs: config.MAX_STALENESS ?? Number.POSITIVE_INFINITY,
@@ -78,6 +81,7 @@ export async function createGateway(
   if (config.EXPLORER) await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => handler.run(request));
   service.onClose('supergraph', async () => {
+    planners.close();
     await loaded.close();
     handler.close();
   });

@@ -176,6 +176,15 @@ export const settings = {
   MAX_OPERATIONS: count(10_000).describe(
     'Most operations whose plans are cached: about 20 kB each, and 200 MB in total.',
   ),
+  QUERY_PLANNER: z
+    .enum(['native', 'apollo'])
+    .optional()
+    .describe(
+      'Planner of operations: `native` (`@graphql-hive/router-query-planner`) or `apollo` (`@apollo/query-planner`) only. By default `native`, and `apollo` for what the native one cannot plan: supergraphs with `@context`, platforms without its binary, and single operations.',
+    ),
+  PLANNING_TIMEOUT: duration('5s', { min: '10ms', max: '1m' }).describe(
+    'Time limit of planning one operation. Planners run in processes of their own, which are ended then.',
+  ),
   NODE_ENV: z
     .string()
     .default('development')

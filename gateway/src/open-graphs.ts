@@ -4,6 +4,7 @@ import { Gauge } from 'prom-client';
 import type { EntityCache } from './cache/index.js';
 import { unusableSupergraph } from './check-files.js';
 import type { GatewayConfig } from './config.js';
+import type { Planners } from './planning/index.js';
 import { type GatewayPlugin, Graph, GraphManager } from './runtime/index.js';
 import {
   FetchMetrics,
@@ -32,6 +33,7 @@ export function openGraphs(
   config: GatewayConfig,
   { logger, metrics, health }: GraphReports,
   cache: EntityCache | null,
+  planners: Planners,
   plugins: readonly GatewayPlugin[],
 ): GraphManager<Graph> {
   const time = systemTime;
@@ -70,6 +72,7 @@ export function openGraphs(
     createGraph: (parts) =>
       new Graph({
         ...parts,
+        planners: planners.of(parts.supergraphSdl),
         cache,
         shareFetches: config.SUBGRAPH_FETCH_DEDUPLICATION,
         mergeFetches: config.ENTITY_BATCHING,

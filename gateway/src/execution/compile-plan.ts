@@ -9,7 +9,7 @@ import type { EntityKeys } from './entity-keys.js';
 import type { ExecutionContext } from './execution-context.js';
 import type { Executor } from './executor.js';
 import { addEntityErrors, addRootErrors } from './fetch-errors.js';
-import { collectAncestors, collectPaths, collectValues } from './flatten.js';
+import { collectAncestors, collectPaths, collectValues, compilePath } from './flatten.js';
 import { compileContext } from './from-context.js';
 import { compileRepresentations } from './representations.js';
 import { withoutRootCondition } from './root-condition.js';
@@ -69,9 +69,10 @@ export class PlanCompiler {
       case 'Flatten': {
         const inner = this.#compile(node.node, copies);
         const { path } = node;
+        const steps = compilePath(path, this.#types);
         return (context, at) => {
           const values: JsonObject[] = [];
-          for (const value of at.values) collectValues(value, path, 0, values);
+          for (const value of at.values) collectValues(value, steps, 0, values);
           return values.length === 0 ? undefined : inner(context, { path: [...at.path, ...path], values });
         };
       }
@@ -95,7 +96,7 @@ export class PlanCompiler {
       const variables = variablesOf(operation, context.variables, []);
       const { data, errors = [] } = await this.#executor.fetch(context, { operation, variables, path: at.path });
       if (errors.length > 0 || !isObject(data)) {
-        addRootErrors(context.errors, operation, { data, errors }, pathsTo(context, at.path));
+        addRootErrors(context.errors, operation, { data, errors }, this.#pathsTo(context, at.path));
       }
       if (!isObject(data)) return;
       rewrite?.(data);
@@ -142,13 +143,13 @@ export class PlanCompiler {
         if (isObject(received)) mergeInto(values[i] as JsonObject, copies ? copyOf(received) : received, this.#types);
       }
     };
-    if (!node.contextRewrites) return (context, at) => fetch(context, at, [], () => pathsTo(context, at.path));
+    if (!node.contextRewrites) return (context, at) => fetch(context, at, [], () => this.#pathsTo(context, at.path));
 
     // Entities with different arguments from a context are fetched separately.
     const readContext = compileContext(node.contextRewrites, this.#types);
     return async (context, { path }) => {
       const entities: (readonly JsonObject[])[] = [];
-      collectAncestors(context.data, path, 0, [], entities);
+      collectAncestors(context.data, compilePath(path, this.#types), 0, [], entities);
       const byArguments = new Map<string, { contextual: EntityFetch['contextual']; indices: number[] }>();
       entities.forEach((ancestors, i) => {
         const contextual = readContext(ancestors);
@@ -160,12 +161,18 @@ export class PlanCompiler {
       const fetches = [...byArguments.values()].map(({ contextual, indices }) => {
         const values = indices.map((i) => entities[i]?.at(-1) as JsonObject);
         return fetch(context, { path, values }, contextual, () => {
-          const paths = pathsTo(context, path);
+          const paths = this.#pathsTo(context, path);
           return indices.map((i) => paths[i] as Path);
         });
       });
       await Promise.all(fetches);
     };
+  }
+
+  #pathsTo(context: ExecutionContext, path: PlanPath): Path[] {
+    const paths: Path[] = [];
+    collectPaths(context.data, compilePath(path, this.#types), 0, [], paths);
+    return paths;
   }
 
   /** Rewrites fetched entities, each once. An entity without `__typename` has the type of its representation. */
@@ -196,10 +203,4 @@ function hasContexts(node: PlanNode): boolean {
     default:
       return node.kind === 'Fetch' && node.contextRewrites !== undefined;
   }
-}
-
-function pathsTo(context: ExecutionContext, path: PlanPath): Path[] {
-  const paths: Path[] = [];
-  collectPaths(context.data, path, 0, [], paths);
-  return paths;
 }

@@ -1,12 +1,12 @@
 import { performance } from 'node:perf_hooks';
-import { formatPlan, type QueryPlan } from '../planning/index.js';
+import { formatPlan, type PlannerName, type QueryPlan } from '../planning/index.js';
 import { type FetchTrace, rounded } from './fetch-trace.js';
 
 /** What `extensions.explanation` says. */
 export interface Explanation {
   readonly plan: { readonly text: string; readonly json: QueryPlan };
-  /** Whether the operation had to be planned for this request, and how long that took. */
-  readonly planning: { readonly cached: boolean; readonly durationMs: number };
+  /** Which planner planned the operation, whether it had to for this request, and how long that took. */
+  readonly planning: { readonly planner: PlannerName; readonly cached: boolean; readonly durationMs: number };
   /** Whether the authoritative plan was executed, because a copy was older than the client allows, or than an event that has arrived. */
   readonly switched: boolean;
   readonly fetches: readonly FetchTrace[];

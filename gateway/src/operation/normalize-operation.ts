@@ -140,7 +140,8 @@ class Normalizer {
     const definition = fieldOf(parent, name.value);
     return {
       kind: Kind.FIELD,
-      ...(alias && { alias: nameOf(alias) }),
+      // An alias that is the field's name says nothing, and the native planner fails where a field has one and not.
+      ...(alias && alias.value !== name.value && { alias: nameOf(alias) }),
       name: nameOf(name),
       arguments: this.#arguments.ofField(list, definition),
       directives: this.#arguments.directives(directives),

@@ -1,73 +1,61 @@
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
-import { QueryPlanner as ApolloQueryPlanner } from '@apollo/query-planner';
-import type { DocumentNode, GraphQLSchema } from 'graphql';
+import { QueryPlanner } from '@apollo/query-planner';
+import { type DocumentNode, GraphQLError, type GraphQLSchema, parse } from 'graphql';
 import { withEvaluatedConditions } from '../operation/index.js';
 import { withConcreteTypes } from './concrete-types.js';
-import { isPlannerFault, PlanningLimit } from './planning-limit.js';
+import type { LoadedPlanner } from './planner-main.js';
+import { PlanningError, type PlanRequest } from './planner-messages.js';
 import type { PlanNode, QueryPlan } from './query-plan.js';
-import type { PlanningOptions, QueryPlanner, QueryPlanners } from './query-planner.js';
 
-/** The most options that the planner compares before it takes the best so far. */
+/** The most plans that the planner compares before it takes the best so far. */
 const MAX_EVALUATED_PLANS = 1000;
-
 /**
- * Creates planners of `@apollo/query-planner` for a supergraph.
- *
- * @param apiSchema the schema that clients see
- * @throws Error when the supergraph is not one, or needs a feature that the planner lacks
+ * Different ways to one selection that the planner may follow. Where several subgraphs resolve the fields of an interface, their
+ * number multiplies at each level: 45 characters of a query can keep the planner busy for minutes.
  */
-export function createApolloPlanners(supergraphSdl: string, apiSchema: GraphQLSchema): QueryPlanners {
-  const planner = new ApolloPlanner(supergraphSdl, apiSchema);
-  const hasProvides = supergraphSdl.includes(' provides: "');
-  let authoritative: QueryPlanner | null = null;
-  return {
-    planner,
-    authoritative: () => {
-      if (hasProvides) authoritative ??= new ApolloPlanner(withoutProvides(supergraphSdl), apiSchema);
-      return authoritative;
-    },
-  };
-}
+const MAX_PATHS = 3000;
 
-class ApolloPlanner implements QueryPlanner {
+const REFUSALS = /^(Too many options generated|Number of (non-local|recursive) selections exceeds)/;
+
+/** The adapter for `@apollo/query-planner`. It runs in a process for planning only, which it blocks meanwhile. */
+export class ApolloPlanner implements LoadedPlanner {
   readonly #supergraph: Supergraph;
-  readonly #planner: ApolloQueryPlanner;
+  readonly #planner: QueryPlanner;
   readonly #apiSchema: GraphQLSchema;
-  readonly #limit = new PlanningLimit();
 
-  constructor(supergraphSdl: string, apiSchema: GraphQLSchema) {
-    this.#apiSchema = apiSchema;
+  /** @throws Error when the supergraph is not one, or needs a feature that the planner lacks */
+  constructor(supergraphSdl: string) {
     this.#supergraph = Supergraph.build(supergraphSdl, {
       validateSupergraph: false,
       supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
     });
-    this.#planner = new ApolloQueryPlanner(this.#supergraph, {
+    this.#apiSchema = this.#supergraph.apiSchema().toGraphQLJSSchema();
+    this.#planner = new QueryPlanner(this.#supergraph, {
       reuseQueryFragments: false,
-      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS, pathsLimit: this.#limit.pathsLimit },
+      debug: { maxEvaluatedPlans: MAX_EVALUATED_PLANS, pathsLimit: MAX_PATHS },
     });
   }
 
-  plan(operation: DocumentNode, { conditions, overrides }: PlanningOptions): QueryPlan {
-    return this.#limit.apply(() => {
-      const evaluated = withEvaluatedConditions(operation, conditions);
-      try {
-        return this.#plan(evaluated, overrides);
-      } catch (error) {
-        if (!isPlannerFault(error)) throw error;
-        return this.#plan(withConcreteTypes(evaluated, this.#apiSchema), overrides);
-      }
-    });
+  plan({ document, conditions, overrides }: PlanRequest): QueryPlan {
+    const evaluated = withEvaluatedConditions(parse(document, { noLocation: true }), conditions);
+    try {
+      return this.#plan(evaluated, overrides);
+    } catch (error) {
+      if (isExpense(error)) throw new PlanningError('expensive', 'There are too many ways to plan it.');
+      if (error instanceof GraphQLError) throw new PlanningError('refused', error.message);
+      return this.#plan(withConcreteTypes(evaluated, this.#apiSchema), overrides);
+    }
   }
 
-  #plan(operation: DocumentNode, overrides: ReadonlyMap<string, boolean>): QueryPlan {
+  #plan(operation: DocumentNode, overrides: PlanRequest['overrides']): QueryPlan {
     const planned = this.#planner.buildQueryPlan(operationFromDocument(this.#supergraph.apiSchema(), operation), {
-      overrideConditions: new Map(overrides),
+      overrideConditions: new Map(Object.entries(overrides)),
     });
     // Subscriptions are refused before planning. The rest of Apollo's form is ours.
     return { kind: 'QueryPlan', node: planned.node as PlanNode | undefined };
   }
 }
 
-function withoutProvides(supergraphSdl: string): string {
-  return supergraphSdl.replace(/, provides: "(?:[^"\\]|\\.)*"/g, '');
+function isExpense(error: unknown): boolean {
+  return error instanceof RangeError || (error instanceof Error && REFUSALS.test(error.message));
 }

@@ -4,13 +4,12 @@ import type { DocumentCache, Operation } from '../operation/index.js';
 import type { OverrideLabels } from './override-labels.js';
 import type { PlanningQueue } from './planning-queue.js';
 import type { QueryPlan } from './query-plan.js';
-import type { QueryPlanner, QueryPlanners } from './query-planner.js';
+import type { PlannedOperation, QueryPlanner, QueryPlanners } from './query-planner.js';
 
 type Variables = Readonly<Record<string, unknown>>;
 
-/** A query plan, and the function that executes it; null when no subgraph is needed. */
-export interface CompiledPlan<Run> {
-  readonly plan: QueryPlan;
+/** A query plan with its planner, and the function that executes it; null when no subgraph is needed. */
+export interface CompiledPlan<Run> extends PlannedOperation {
   readonly run: Run | null;
 }
 
@@ -36,8 +35,9 @@ export interface PlanCacheOptions<Run, Output> {
 
 /** For each character of a plan as JSON: the estimated bytes of its nodes and of what is compiled of them. */
 const BYTES_PER_PLAN_CHARACTER = 4;
-/** Refused operations that are remembered, so that a client that repeats one costs little. */
+/** Refused operations that are remembered for a while, so that a client that repeats one costs little. */
 const MAX_REFUSALS = 500;
+const REFUSAL_TTL_MS = 60_000;
 
 /**
  * Plans and compiles each operation once for each set of conditions, and stores the result with the operation. What the plans are compiled
@@ -45,7 +45,7 @@ const MAX_REFUSALS = 500;
  */
 export class PlanCache<Run, Output> {
   readonly #options: PlanCacheOptions<Run, Output>;
-  readonly #refusals = new LRUCache<string, ApiError>({ max: MAX_REFUSALS });
+  readonly #refusals = new LRUCache<string, ApiError>({ max: MAX_REFUSALS, ttl: REFUSAL_TTL_MS });
 
   constructor(options: PlanCacheOptions<Run, Output>) {
     this.#options = options;
@@ -82,10 +82,10 @@ export class PlanCache<Run, Output> {
     client: string | undefined,
   ): Promise<PreparedOperation<Run, Output>> {
     const { planners, operations, compileOutput } = this.#options;
-    const work = () => {
-      const plan = this.#plan(planners.planner, operation, key, variables);
+    const work = async () => {
+      const planned = await this.#plan(planners.planner, operation, key, variables);
       const output = compileOutput(operation, variables);
-      const prepared = { ...this.#compile(plan), output, planWeight: weightOf(plan) };
+      const prepared = { ...this.#compile(planned), output, planWeight: weightOf(planned.plan) };
       operations.addPrepared(operation, key, prepared);
       return prepared;
     };
@@ -107,12 +107,12 @@ export class PlanCache<Run, Output> {
   ): Promise<CompiledPlan<Run> | null> {
     if (prepared.authoritative !== undefined) return prepared.authoritative;
     const { planners, operations } = this.#options;
-    const work = () => {
-      const planner = planners.authoritative();
-      const plan = planner ? this.#plan(planner, operation, key, variables) : prepared.plan;
-      const isSame = JSON.stringify(plan.node) === JSON.stringify(prepared.plan.node);
-      prepared.authoritative = isSame ? null : this.#compile(plan);
-      if (!isSame) prepared.planWeight += weightOf(plan);
+    const work = async () => {
+      const planner = planners.authoritative;
+      const planned = planner ? await this.#plan(planner, operation, key, variables) : prepared;
+      const isSame = JSON.stringify(planned.plan.node) === JSON.stringify(prepared.plan.node);
+      prepared.authoritative = isSame ? null : this.#compile(planned);
+      if (!isSame) prepared.planWeight += weightOf(planned.plan);
       operations.weigh(operation);
       return prepared.authoritative;
     };
@@ -120,12 +120,12 @@ export class PlanCache<Run, Output> {
   }
 
   /** Runs a job in the queue; a job that was refused because planning takes too much is refused again without running it. */
-  async #once<Result>(job: string, work: () => Result, client: string | undefined): Promise<Result> {
+  async #once<Result>(job: string, work: () => Promise<Result>, client: string | undefined): Promise<Result> {
     const refusal = this.#refusals.get(job);
     if (refusal) throw refusal;
-    const run = () => {
+    const run = async () => {
       try {
-        return work();
+        return await work();
       } catch (error) {
         if (error instanceof ApiError) this.#refusals.set(job, error);
         throw error;
@@ -134,11 +134,16 @@ export class PlanCache<Run, Output> {
     return this.#options.queue.run(job, run, client);
   }
 
-  #compile(plan: QueryPlan): CompiledPlan<Run> {
-    return { plan, run: plan.node ? this.#options.compilePlan(plan.node) : null };
+  #compile({ plan, planner }: PlannedOperation): CompiledPlan<Run> {
+    return { plan, planner, run: plan.node ? this.#options.compilePlan(plan.node) : null };
   }
 
-  #plan(planner: QueryPlanner, { document, conditions }: Operation, key: string, variables: Variables): QueryPlan {
+  #plan(
+    planner: QueryPlanner,
+    { document, conditions }: Operation,
+    key: string,
+    variables: Variables,
+  ): Promise<PlannedOperation> {
     const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
     return planner.plan(document, { conditions: values, overrides: this.#options.labels.read(key) });
   }

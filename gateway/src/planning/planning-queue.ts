@@ -13,37 +13,51 @@ const MIN_CLIENT_LIMIT = 10;
 interface Job {
   readonly key: string;
   /** Runs the job; never throws. */
-  readonly run: () => void;
+  readonly run: () => Promise<void>;
   readonly result: Promise<unknown>;
-  isDone: boolean;
+  /** Clients that share a job have it in their lists, and it runs once. */
+  isStarted: boolean;
 }
 
 interface Client {
   /** In the order of their arrival; finished jobs may be among them. */
   readonly jobs: Job[];
+  /** How many of its jobs run. */
+  running: number;
   /** The virtual time at which its next job starts: the planning time that it has used, counted from a common start. */
   start: number;
 }
 
+export interface PlanningQueueOptions {
+  /** How many jobs may wait. */
+  readonly limit: number;
+  /** How many jobs may run at a time; 1 unless given. */
+  readonly concurrency?: number;
+  /** Whether jobs block this process. Then the queue pauses after each as long as it took, and other requests are served meanwhile. */
+  readonly isBlocking?: boolean;
+}
+
 /**
- * Runs jobs that block the process (planning operations that are not in the cache) one at a time. Callers with the same key wait for one
- * job. After each job the queue pauses as long as the job took, so that requests whose operations are cached are served meanwhile.
+ * Runs jobs for operations that are not in the cache, a few at a time. Callers with the same key wait for one job.
  *
  * Clients take turns by the time that their jobs took (start-time fair queueing): a client with many or long jobs delays the
  * first job of another by no more than the job that is running.
  */
 export class PlanningQueue {
   readonly #limit: number;
+  readonly #concurrency: number;
+  readonly #isBlocking: boolean;
   readonly #clientLimit: number;
   readonly #jobs = new Map<string, Job>();
   /** Clients with jobs, and clients that used more than their share of time; at most twice the number of jobs that may wait. */
   readonly #clients = new Map<string, Client>();
   #virtualTime = 0;
-  #isRunning = false;
+  #running = 0;
 
-  /** @param limit how many jobs may wait */
-  constructor(limit: number) {
+  constructor({ limit, concurrency = 1, isBlocking = false }: PlanningQueueOptions) {
     this.#limit = limit;
+    this.#concurrency = concurrency;
+    this.#isBlocking = isBlocking;
     this.#clientLimit = Math.max(limit * CLIENT_SHARE, MIN_CLIENT_LIMIT);
   }
 
@@ -52,12 +66,12 @@ export class PlanningQueue {
    * @param client the key of the client that waits for it
    * @throws ApiError RATE_LIMITED when too many jobs wait already
    */
-  run<T>(key: string, work: () => T, client = ''): Promise<T> {
+  run<T>(key: string, work: () => T | Promise<T>, client = ''): Promise<T> {
     const waiting = this.#jobs.get(key);
     const queue = this.#clients.get(client);
     if (waiting) {
       // It also takes the turn of this client, if that comes first.
-      if (queue?.jobs.includes(waiting)) return waiting.result as Promise<T>;
+      if (waiting.isStarted || queue?.jobs.includes(waiting)) return waiting.result as Promise<T>;
       if ((queue?.jobs.length ?? 0) < this.#clientLimit) this.#enqueue(client, waiting);
       return waiting.result as Promise<T>;
     }
@@ -67,7 +81,7 @@ export class PlanningQueue {
     const job = jobOf(key, work);
     this.#jobs.set(key, job);
     this.#enqueue(client, job);
-    if (!this.#isRunning) void this.#runAll();
+    if (this.#running < this.#concurrency) void this.#runAll();
     return job.result as Promise<T>;
   }
 
@@ -75,7 +89,7 @@ export class PlanningQueue {
     const client = this.#clients.get(name);
     if (!client) {
       if (this.#clients.size >= 2 * this.#limit) this.#forgetIdle();
-      this.#clients.set(name, { jobs: [job], start: this.#virtualTime });
+      this.#clients.set(name, { jobs: [job], running: 0, start: this.#virtualTime });
     } else {
       // A client that was idle gets no credit for it.
       if (client.jobs.length === 0) client.start = Math.max(client.start, this.#virtualTime);
@@ -84,25 +98,29 @@ export class PlanningQueue {
   }
 
   #forgetIdle(): void {
-    for (const [name, { jobs }] of this.#clients) if (jobs.length === 0) this.#clients.delete(name);
+    for (const [name, { jobs, running }] of this.#clients) {
+      if (jobs.length === 0 && running === 0) this.#clients.delete(name);
+    }
   }
 
   async #runAll(): Promise<void> {
-    this.#isRunning = true;
+    this.#running += 1;
     await nextTurn();
     for (let client = this.#next(); client; client = this.#next()) {
       const job = client.jobs.shift() as Job;
-      if (job.isDone) continue;
+      if (job.isStarted) continue;
+      job.isStarted = true;
       this.#virtualTime = client.start;
+      client.running += 1;
       const started = performance.now();
-      job.run();
+      await job.run();
       const tookMs = performance.now() - started;
-      job.isDone = true;
+      client.running -= 1;
       this.#jobs.delete(job.key);
       client.start += Math.max(tookMs, MIN_COST_MS);
-      await pause(tookMs);
+      if (this.#isBlocking) await pause(tookMs);
     }
-    this.#isRunning = false;
+    this.#running -= 1;
   }
 
   /** The client whose turn it is; undefined when no job waits. */
@@ -111,26 +129,26 @@ export class PlanningQueue {
     for (const [name, client] of this.#clients) {
       if (client.jobs.length > 0) {
         if (!first || client.start < first.start) first = client;
-      } else if (client.start <= this.#virtualTime) this.#clients.delete(name);
+      } else if (client.running === 0 && client.start <= this.#virtualTime) this.#clients.delete(name);
     }
-    // When no job waits, the accounts are reset.
-    if (!first) this.#clients.clear();
+    // When no job waits or runs, the accounts are reset.
+    if (!first && this.#running === 1) this.#clients.clear();
     return first;
   }
 }
 
-function jobOf<T>(key: string, work: () => T): Job {
-  let run: () => void = () => undefined;
+function jobOf<T>(key: string, work: () => T | Promise<T>): Job {
+  let run: Job['run'] = () => Promise.resolve();
   const result = new Promise<T>((resolve, reject) => {
-    run = () => {
+    run = async () => {
       try {
-        resolve(work());
+        resolve(await work());
       } catch (error) {
         reject(error);
       }
     };
   });
-  return { key, run, result, isDone: false };
+  return { key, run, result, isStarted: false };
 }
 
 function pause(tookMs: number): Promise<unknown> {

@@ -9,14 +9,14 @@ function busy(ms: number): void {
 }
 
 test('callers with the same key share one job', async () => {
-  const queue = new PlanningQueue(10);
+  const queue = new PlanningQueue({ limit: 10, isBlocking: true });
   let done = 0;
   const work = () => ++done;
   expect(await Promise.all([queue.run('a', work), queue.run('a', work), queue.run('b', work)])).toEqual([1, 1, 2]);
 });
 
 test('other work runs between the jobs, however many wait', async () => {
-  const queue = new PlanningQueue(100);
+  const queue = new PlanningQueue({ limit: 100, isBlocking: true });
   let turns = 0;
   let over = false;
   const others = (async () => {
@@ -40,7 +40,7 @@ test('other work runs between the jobs, however many wait', async () => {
 });
 
 test('a full queue refuses jobs until one is finished', async () => {
-  const queue = new PlanningQueue(2);
+  const queue = new PlanningQueue({ limit: 2, isBlocking: true });
   const first = queue.run('a', () => 1);
   const second = queue.run('b', () => 2);
   expect(() => queue.run('c', () => 3)).toThrow('Too many new operations');
@@ -49,7 +49,7 @@ test('a full queue refuses jobs until one is finished', async () => {
 });
 
 test('a failed job fails for its callers, and not for the next caller', async () => {
-  const queue = new PlanningQueue(10);
+  const queue = new PlanningQueue({ limit: 10, isBlocking: true });
   const failing = queue.run('a', () => {
     throw new Error('no plan');
   });
@@ -62,7 +62,7 @@ test('a failed job fails for its callers, and not for the next caller', async ()
 describe('clients take turns', () => {
   /** Runs jobs of `[client, milliseconds]`, queued in this order at once; the order in which they ran, by their place. */
   async function orderOf(jobs: readonly (readonly [client: string, ms: number])[]): Promise<number[]> {
-    const queue = new PlanningQueue(100);
+    const queue = new PlanningQueue({ limit: 100, isBlocking: true });
     const order: number[] = [];
     await Promise.all(
       jobs.map(([client, ms], i) =>
@@ -93,7 +93,7 @@ describe('clients take turns', () => {
   });
 
   test('also for a job that another client waits for', async () => {
-    const queue = new PlanningQueue(100);
+    const queue = new PlanningQueue({ limit: 100, isBlocking: true });
     const order: string[] = [];
     const job = (name: string, client: string) => queue.run(name, () => order.push(name), client);
     await Promise.all([job('a', 'many'), job('b', 'many'), job('c', 'many'), job('c', 'one')]);
@@ -101,7 +101,7 @@ describe('clients take turns', () => {
   });
 
   test('and one cannot fill the queue', async () => {
-    const queue = new PlanningQueue(100);
+    const queue = new PlanningQueue({ limit: 100, isBlocking: true });
     const run = (name: string, client: string) => queue.run(name, () => name, client);
     const taken = Array.from({ length: 25 }, (_, i) => run(String(i), 'many'));
     expect(() => run('more', 'many')).toThrow('Too many new operations');

@@ -1,6 +1,9 @@
 import type { DocumentNode } from 'graphql';
 import type { QueryPlan } from './query-plan.js';
 
+/** The planners that there are: `native` is `@graphql-hive/router-query-planner`, `apollo` is `@apollo/query-planner`. */
+export type PlannerName = 'native' | 'apollo';
+
 /** What an operation is planned for, besides its text. */
 export interface PlanningOptions {
   /** The values of the variables in `@skip` and `@include`. */
@@ -9,27 +12,37 @@ export interface PlanningOptions {
   readonly overrides: ReadonlyMap<string, boolean>;
 }
 
-/**
- * Plans the operations of one supergraph. The port behind which planners are exchanged: an adapter imports a planner's library,
- * and no other file does.
- */
+/** A plan, and the planner that made it. */
+export interface PlannedOperation {
+  readonly plan: QueryPlan;
+  readonly planner: PlannerName;
+}
+
+/** Plans the operations of one supergraph. */
 export interface QueryPlanner {
   /**
    * Plans an operation that is valid in the API schema, with one operation definition.
    *
-   * @throws ApiError COST_LIMIT with the reason PLANNING when planning takes too much; INTERNAL_SERVER_ERROR with a `cause` when
-   *   the planner fails; GraphQLError when the operation cannot be planned
+   * @throws ApiError with the reason PLANNING: COST_LIMIT when planning takes too much, INTERNAL_SERVER_ERROR with a `cause` when no
+   *   planner can plan the operation, SERVICE_UNAVAILABLE when the gateway closes; GraphQLError when the operation cannot be planned
    */
-  plan(operation: DocumentNode, options: PlanningOptions): QueryPlan;
+  plan(operation: DocumentNode, options: PlanningOptions): Promise<PlannedOperation>;
+}
+
+/** Which planner a supergraph has, and why it is not the native one; null when it is. */
+export interface PlannerChoice {
+  readonly name: PlannerName;
+  readonly reason: string | null;
 }
 
 /** The planners of one supergraph. */
 export interface QueryPlanners {
+  /** Loads the supergraph, which otherwise happens before the first operation is planned. @throws Error when no planner can */
+  load(): Promise<PlannerChoice>;
   /** Plans every operation. */
   readonly planner: QueryPlanner;
   /**
-   * Plans without `@provides`, so that every field comes from the subgraph that owns it; null when the supergraph has no
-   * `@provides`. Created on the first call, which takes as long as loading the supergraph.
+   * Plans without `@provides`, so that every field comes from the subgraph that owns it; null when the supergraph has no `@provides`.
    */
-  authoritative(): QueryPlanner | null;
+  readonly authoritative: QueryPlanner | null;
 }

@@ -2,7 +2,7 @@ import { type Health, systemTime, type Time, type Timer } from '@tributary/serve
 import type { GraphQLSchema } from 'graphql';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import { toApiSchema } from '../planning/index.js';
+import { type PlannerChoice, toApiSchema } from '../planning/index.js';
 import type { Fetcher, HttpSubgraph, Subgraph } from '../subgraph/index.js';
 import {
   type SupergraphFallback,
@@ -23,6 +23,7 @@ export interface LoadedGraph<Graph> {
   readonly schema: GraphQLSchema;
   /** The names of its subgraphs. */
   readonly subgraphs: ReadonlySet<string>;
+  readonly planner: PlannerChoice;
 }
 
 /** What a graph is built from. */
@@ -33,7 +34,13 @@ export interface GraphParts {
   readonly fetchers: ReadonlyMap<string, Fetcher>;
 }
 
-export interface GraphManagerOptions<Graph> {
+/** What the manager needs of what runs operations. */
+export interface LoadableGraph {
+  /** Loads what it needs before it serves. @throws when that fails */
+  load(): Promise<PlannerChoice>;
+}
+
+export interface GraphManagerOptions<Graph extends LoadableGraph> {
   readonly source: SupergraphSource;
   /** Closed with the manager; null when there is none. */
   readonly fallback: SupergraphFallback | null;
@@ -57,7 +64,7 @@ interface Connection {
  * Loads each supergraph that its source gives, and swaps the graph in service. A supergraph that cannot be loaded is reported at
  * `/health/ready`, and the one before stays in service.
  */
-export class GraphManager<Graph> {
+export class GraphManager<Graph extends LoadableGraph> {
   readonly #options: GraphManagerOptions<Graph>;
   readonly #time: Time;
   /** By subgraph: the newest connection. */
@@ -66,6 +73,7 @@ export class GraphManager<Graph> {
   readonly #earlierConnections: Connection[] = [];
   #loaded: LoadedGraph<Graph> | null = null;
   #loading: Promise<void> = Promise.resolve();
+  #swapping: Promise<void> = Promise.resolve();
   #ending: Timer | undefined;
 
   constructor(options: GraphManagerOptions<Graph>) {
@@ -101,7 +109,12 @@ export class GraphManager<Graph> {
 
   /** The part of `/health/ready` that is about the supergraph. */
   get state() {
-    const loaded = this.#loaded && { id: this.#loaded.id, loadedAt: this.#loaded.loadedAt };
+    const loaded = this.#loaded && {
+      id: this.#loaded.id,
+      loadedAt: this.#loaded.loadedAt,
+      planner: this.#loaded.planner.name,
+      ...(this.#loaded.planner.reason !== null && { plannerReason: this.#loaded.planner.reason }),
+    };
     return { ready: loaded !== null, supergraph: loaded, problem: this.problem };
   }
 
@@ -131,8 +144,14 @@ export class GraphManager<Graph> {
     return this.#loading;
   }
 
-  /** Puts a supergraph into service. @throws when it cannot be loaded */
-  #use(supergraphSdl: string): void {
+  /** Puts a supergraph into service, after those before it. @throws when it cannot be loaded */
+  #use(supergraphSdl: string): Promise<void> {
+    const swap = this.#swapping.then(() => this.#swap(supergraphSdl));
+    this.#swapping = swap.catch(() => undefined);
+    return swap;
+  }
+
+  async #swap(supergraphSdl: string): Promise<void> {
     const id = supergraphId(supergraphSdl);
     const earlier = this.#loaded;
     if (earlier?.id === id) return;
@@ -140,14 +159,24 @@ export class GraphManager<Graph> {
     const used = subgraphsOf(supergraphSdl);
     const fetchers = new Map(used.map((subgraph) => [subgraph.name, this.connect(subgraph).execute] as const));
     const graph = this.#options.createGraph({ supergraphSdl, apiSchema, fetchers });
+    const planner = await graph.load();
     const subgraphs = new Set(used.map(({ name }) => name));
     const changes = earlier && {
       joined: [...subgraphs].filter((name) => !earlier.subgraphs.has(name)),
       left: [...earlier.subgraphs].filter((name) => !subgraphs.has(name)),
       ...schemaChanges(earlier.schema, apiSchema),
     };
-    this.#loaded = { id, loadedAt: new Date(this.#time.now()), graph, schema: apiSchema, subgraphs };
-    this.#options.logger.info({ supergraph: id, subgraphs: [...subgraphs], ...changes }, 'serving a new supergraph');
+    this.#loaded = { id, loadedAt: new Date(this.#time.now()), graph, schema: apiSchema, subgraphs, planner };
+    this.#options.logger.info(
+      {
+        supergraph: id,
+        subgraphs: [...subgraphs],
+        planner: planner.name,
+        ...(planner.reason !== null && { plannerReason: planner.reason }),
+        ...changes,
+      },
+      'serving a new supergraph',
+    );
   }
 
   /** Ends requests that still wait for a subgraph after this time, with an error: the gateway is about to be closed. */

@@ -30,10 +30,11 @@ import {
 } from '../operation/index.js';
 import {
   type CompiledPlan,
-  createApolloPlanners,
   overrideLabels,
   PlanCache,
+  type PlannerChoice,
   PlanningQueue,
+  type QueryPlanners,
 } from '../planning/index.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
 import { composeHooks, composeOnSubgraphFetch, type Hooks } from './hooks.js';
@@ -46,6 +47,7 @@ export interface GraphOptions {
   readonly supergraphSdl: string;
   /** The schema that clients see. */
   readonly apiSchema: GraphQLSchema;
+  readonly planners: QueryPlanners;
   /** By the subgraph's name. */
   readonly fetchers: ReadonlyMap<string, Fetcher>;
   /** Whether equal queries to a subgraph that are in flight at the same time are sent once. */
@@ -72,7 +74,10 @@ export interface GraphOptions {
 
 const MAX_TOKENS = 20_000;
 const NO_LOG = pino({ level: 'silent' });
-const MAX_PLANNING = 1000;
+/** The most documents that wait to be parsed, and the most operations that wait to be planned. */
+const MAX_WAITING = 1000;
+/** While one planner is busy for long, the other one still plans. */
+const PLANNERS = 2;
 
 /**
  * One supergraph, ready to run operations: its schema, its parsed, planned and compiled operations, and the execution of plans. A new
@@ -88,10 +93,11 @@ export class Graph {
   /** Whether error messages suggest names of the schema. */
   readonly suggestions: boolean;
   readonly #flights: SingleFlight<SubgraphResult> | null;
-  readonly #planning = new PlanningQueue(MAX_PLANNING);
+  readonly #parsing = new PlanningQueue({ limit: MAX_WAITING, isBlocking: true });
+  readonly #planners: QueryPlanners;
 
   constructor(options: GraphOptions) {
-    const { supergraphSdl, apiSchema, shareFetches = true, mergeFetches = true, cache = null } = options;
+    const { supergraphSdl, apiSchema, planners, shareFetches = true, mergeFetches = true, cache = null } = options;
     const { plugins = [], logger = NO_LOG } = options;
     const fetchers = new Map(
       [...options.fetchers].map(([name, send]) => [name, composeOnSubgraphFetch(plugins, name, send, logger)]),
@@ -100,7 +106,7 @@ export class Graph {
     this.hooks = hooks;
     validateCustomScalars(apiSchema);
     this.schema = withDirectives(apiSchema);
-    const planners = createApolloPlanners(supergraphSdl, this.schema);
+    this.#planners = planners;
     this.#flights = shareFetches ? new SingleFlight({ copy: copyOfResult }) : null;
     this.cache = cache;
     const supergraph = new SupergraphSchema(supergraphSdl);
@@ -131,10 +137,15 @@ export class Graph {
       planners,
       operations: this.operations,
       labels: overrideLabels(supergraph, labels),
-      queue: this.#planning,
+      queue: new PlanningQueue({ limit: MAX_WAITING, concurrency: PLANNERS }),
       compilePlan: (node) => compiler.compile(node),
       compileOutput: (operation, variables) => compileOutput(this.schema, operation, variables),
     });
+  }
+
+  /** Loads what the graph needs before it serves. @throws Error when its supergraph cannot be planned on */
+  load(): Promise<PlannerChoice> {
+    return this.#planners.load();
   }
 
   /** Runs one operation; see `runOperation`. */
@@ -145,7 +156,7 @@ export class Graph {
   /** Parses and validates a document, in turn with the documents of other clients. */
   parse({ query, operationName, client }: OperationRequest): Promise<ValidationResult> {
     const key = `check ${JSON.stringify([operationName ?? null, query])}`;
-    return this.#planning.run(key, () => this.operations.parseAndValidate(query, operationName), client);
+    return this.#parsing.run(key, () => this.operations.parseAndValidate(query, operationName), client);
   }
 
   /** Errors of a request, as clients may see them. */

@@ -39,7 +39,11 @@ export async function runOperation(graph: Graph, request: OperationRequest): Pro
   const cached = plans.get(operation, key);
   const refused = (error: unknown) => refuse(error, running);
   const prepared = cached ?? (await plans.prepare(operation, key, variables.coerced, client).catch(refused));
-  const planning = { cached: cached !== undefined, durationMs: rounded(performance.now() - started) };
+  const planning = {
+    planner: prepared.planner,
+    cached: cached !== undefined,
+    durationMs: rounded(performance.now() - started),
+  };
 
   // Execute.
   const later: ExecutionHooks | undefined = hooks.onExecute?.(running);

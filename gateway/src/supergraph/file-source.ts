@@ -1,7 +1,7 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import type { SupergraphSource } from './source.js';
+import type { ServeSupergraph, SupergraphSource } from './source.js';
 
 /** Reads a supergraph from a file, and again when the file changes. A file that cannot be served is reported. */
 export class FileSource implements SupergraphSource {
@@ -23,8 +23,8 @@ export class FileSource implements SupergraphSource {
   }
 
   /** @throws when the file cannot be read or served */
-  async start(onSupergraph: (supergraphSdl: string) => void): Promise<void> {
-    onSupergraph(await readFile(this.#path, 'utf8'));
+  async start(onSupergraph: ServeSupergraph): Promise<void> {
+    await onSupergraph(await readFile(this.#path, 'utf8'));
     this.#reload = () => void this.#load(onSupergraph);
     watchFile(this.#path, { interval: this.#pollIntervalMs }, this.#reload).unref();
   }
@@ -35,11 +35,11 @@ export class FileSource implements SupergraphSource {
   }
 
   /** Never throws. */
-  async #load(onSupergraph: (supergraphSdl: string) => void): Promise<void> {
+  async #load(onSupergraph: ServeSupergraph): Promise<void> {
     try {
       const supergraphSdl = await readFile(this.#path, 'utf8');
       if (!this.#reload) return;
-      onSupergraph(supergraphSdl);
+      await onSupergraph(supergraphSdl);
       if (this.#problem !== null) this.#logger.info({ path: this.#path }, 'the supergraph file is loaded again');
       this.#problem = null;
     } catch (error) {

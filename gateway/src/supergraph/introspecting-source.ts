@@ -2,7 +2,7 @@ import { Fault, type Time } from '@tributary/server';
 import type { Logger } from 'pino';
 import { FetchError, type Subgraph } from '../subgraph/index.js';
 import { composeLargest, composeSchemas, type Schemas } from './compose-schemas.js';
-import type { SupergraphSource } from './source.js';
+import type { ServeSupergraph, SupergraphSource } from './source.js';
 import { SteadySchema } from './steady-schema.js';
 import type { SupergraphFallback } from './supergraph-fallback.js';
 
@@ -67,7 +67,7 @@ export class IntrospectingSource implements SupergraphSource {
   readonly #stopped = new AbortController();
   #startedAt = 0;
   #following: Promise<void> = Promise.resolve();
-  #serve: (supergraphSdl: string) => void = () => undefined;
+  #serve: ServeSupergraph = () => Promise.resolve();
   /** The schemas that were composed last, and why the result is not served, if it is not. */
   #attempted = '';
   #attemptProblem: string | null = null;
@@ -109,11 +109,11 @@ export class IntrospectingSource implements SupergraphSource {
   }
 
   /** Resolves when the first supergraph is served, or when the source is stopped before. */
-  async start(onSupergraph: (supergraphSdl: string) => void): Promise<void> {
+  async start(onSupergraph: ServeSupergraph): Promise<void> {
     this.#startedAt = this.#time.monotonic();
     const first = new Promise<void>((resolve) => {
-      this.#serve = (supergraphSdl) => {
-        onSupergraph(supergraphSdl);
+      this.#serve = async (supergraphSdl) => {
+        await onSupergraph(supergraphSdl);
         resolve();
       };
     });
@@ -211,7 +211,7 @@ export class IntrospectingSource implements SupergraphSource {
   async #compose(schemas: Schemas, missing: readonly SchemaState[], composedAt = this.#composesAt): Promise<void> {
     if (!this.#isNewAttempt(schemas)) return;
     try {
-      this.#use(await composeSchemas(this.#sources, schemas), schemas, composedAt);
+      await this.#use(await composeSchemas(this.#sources, schemas), schemas, composedAt);
       this.#attemptProblem = null;
     } catch (error) {
       // The schemas may need those that are missing.
@@ -226,7 +226,7 @@ export class IntrospectingSource implements SupergraphSource {
     try {
       const { supergraphSdl, schemas: composed, problem } = await composeLargest(this.#sources, schemas);
       // The supergraph only grows here: a change that would remove a subgraph waits until all schemas compose.
-      if (composed.size >= (this.#servedSchemas?.size ?? 0)) this.#use(supergraphSdl, composed, this.#composesAt);
+      if (composed.size >= (this.#servedSchemas?.size ?? 0)) await this.#use(supergraphSdl, composed, this.#composesAt);
       this.#attemptProblem = problem && this.#whyLeftOut(schemas, composed, problem);
     } catch (error) {
       this.#attemptProblem = (error as Error).message;
@@ -241,9 +241,9 @@ export class IntrospectingSource implements SupergraphSource {
   }
 
   /** @throws when it cannot be served */
-  #use(supergraphSdl: string, schemas: Schemas, composedAt: string): void {
+  async #use(supergraphSdl: string, schemas: Schemas, composedAt: string): Promise<void> {
     if (this.#stopped.signal.aborted) return;
-    this.#serve(supergraphSdl);
+    await this.#serve(supergraphSdl);
     this.#composedAt = composedAt;
     this.#servedSchemas = schemas;
     for (const { name, steady } of this.#sources) {

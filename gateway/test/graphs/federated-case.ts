@@ -24,6 +24,7 @@ import { explainPlugin } from '../../src/plugins/explain.js';
 import { Graph, type GraphOptions } from '../../src/runtime/graph.js';
 import type { OperationResult } from '../../src/runtime/operation-request.js';
 import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
+import { planners } from './test-planners.ts';
 
 export type Entity = Record<string, unknown> & { __typename: string };
 
@@ -116,6 +117,7 @@ export function buildCase(federated: FederatedCase, options: Partial<GraphOption
   const engine = new Graph({
     supergraphSdl: composed.supergraphSdl,
     apiSchema,
+    planners: planners.of(composed.supergraphSdl),
     fetchers,
     labels,
     plugins: [explainPlugin(null)],

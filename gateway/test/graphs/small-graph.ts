@@ -7,6 +7,7 @@ import { Graph, type GraphOptions } from '../../src/runtime/graph.js';
 import type { OperationRequest } from '../../src/runtime/operation-request.js';
 import type { SubgraphRequest, SubgraphResult } from '../../src/subgraph/subgraph-client.js';
 import type { Answer } from './federated-case.ts';
+import { planners } from './test-planners.ts';
 
 /** With these headers, a result has an explanation. */
 export const EXPLAIN = { 'x-explain': 'yes' };
@@ -45,7 +46,14 @@ export function smallGraph(subgraphs: Readonly<Record<string, SmallSubgraph>>, o
     }),
   );
   const apiSchema = Supergraph.build(supergraphSdl, { supportedFeatures: null }).apiSchema().toGraphQLJSSchema();
-  const engine = new Graph({ supergraphSdl, apiSchema, fetchers, plugins: [explainPlugin(null)], ...options });
+  const engine = new Graph({
+    supergraphSdl,
+    apiSchema,
+    planners: planners.of(supergraphSdl),
+    fetchers,
+    plugins: [explainPlugin(null)],
+    ...options,
+  });
   return {
     engine,
     /** What subgraphs were sent, in order. */

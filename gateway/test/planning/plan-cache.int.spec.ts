@@ -18,12 +18,12 @@ function createCache(plan: (options: Parameters<QueryPlanner['plan']>[1]) => Que
   const schema = buildSchema(SCHEMA);
   const supergraph = new SupergraphSchema(SCHEMA);
   const operations = new DocumentCache(schema, supergraph, { maxTokens: 100, maxOperations: 10 });
-  const planner: QueryPlanner = { plan: (_, options) => plan(options) };
+  const planner: QueryPlanner = { plan: async (_, options) => ({ plan: plan(options), planner: 'native' }) };
   const cache = new PlanCache({
-    planners: { planner, authoritative: () => null },
+    planners: { planner, authoritative: null, load: async () => ({ name: 'native', reason: null }) },
     operations,
     labels: overrideLabels(supergraph, new Map()),
-    queue: new PlanningQueue(10),
+    queue: new PlanningQueue({ limit: 10 }),
     compilePlan: ({ kind }) => `runs ${kind}`,
     compileOutput: (_, variables) => variables,
   });

@@ -1,0 +1,47 @@
+import { QueryPlanner } from '@graphql-hive/router-query-planner';
+import { buildASTSchema, type GraphQLSchema, parse, print } from 'graphql';
+import { withEvaluatedConditions } from '../operation/index.js';
+import type { LoadedPlanner } from './planner-main.js';
+import { PlanningError, type PlanRequest } from './planner-messages.js';
+import type { QueryPlan } from './query-plan.js';
+import { readNativePlan } from './read-native-plan.js';
+import { withTypeNames } from './with-type-names.js';
+
+/** The adapter for `@graphql-hive/router-query-planner`, which plans in a thread of its own. It runs in a process for planning only. */
+export class NativePlanner implements LoadedPlanner {
+  readonly #planner: QueryPlanner;
+  readonly #apiSchema: GraphQLSchema;
+
+  /** @throws Error when the planner cannot read the supergraph */
+  constructor(supergraphSdl: string) {
+    this.#planner = new QueryPlanner(withPlainLabels(supergraphSdl));
+    this.#apiSchema = buildASTSchema(parse(this.#planner.consumerSchema, { noLocation: true }), {
+      assumeValidSDL: true,
+    });
+  }
+
+  async plan({ document, conditions, overrides, timeoutMs }: PlanRequest): Promise<QueryPlan> {
+    const evaluated = withEvaluatedConditions(parse(document, { noLocation: true }), conditions);
+    const text = print(withTypeNames(evaluated, this.#apiSchema));
+    const labels = Object.keys(overrides).filter((label) => overrides[label]);
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      return readNativePlan(await this.#planner.planAsync(text, null, new Set(labels.map(plainLabel)), 0, signal));
+    } catch (error) {
+      if (signal.aborted) throw new PlanningError('expensive', `It took more than ${timeoutMs} ms.`);
+      throw error;
+    }
+  }
+}
+
+/** The planner draws labels such as `percent(5)` itself; the gateway draws all labels, so here these are labels like others. */
+function withPlainLabels(supergraphSdl: string): string {
+  return supergraphSdl.replace(
+    /overrideLabel: "(percent\([^"]*\))"/g,
+    (_, label) => `overrideLabel: "${plainLabel(label)}"`,
+  );
+}
+
+function plainLabel(label: string): string {
+  return label.replace(/^percent\((.*)\)$/, 'percent_$1');
+}
