@@ -11,13 +11,13 @@ import { withTypeNames } from './with-type-names.js';
 export class NativePlanner implements LoadedPlanner {
   readonly #planner: QueryPlanner;
   readonly #apiSchema: GraphQLSchema;
+  readonly #schema: GraphQLSchema;
 
   /** @throws Error when the planner cannot read the supergraph */
   constructor(supergraphSdl: string) {
     this.#planner = new QueryPlanner(withPlainLabels(supergraphSdl));
-    this.#apiSchema = buildASTSchema(parse(this.#planner.consumerSchema, { noLocation: true }), {
-      assumeValidSDL: true,
-    });
+    this.#apiSchema = schemaOf(this.#planner.consumerSchema);
+    this.#schema = schemaOf(supergraphSdl);
   }
 
   async plan({ document, conditions, overrides, timeoutMs }: PlanRequest): Promise<QueryPlan> {
@@ -26,12 +26,17 @@ export class NativePlanner implements LoadedPlanner {
     const labels = Object.keys(overrides).filter((label) => overrides[label]);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      return readNativePlan(await this.#planner.planAsync(text, null, new Set(labels.map(plainLabel)), 0, signal));
+      const plan = await this.#planner.planAsync(text, null, new Set(labels.map(plainLabel)), 0, signal);
+      return readNativePlan(plan, this.#schema);
     } catch (error) {
       if (signal.aborted) throw new PlanningError('expensive', `It took more than ${timeoutMs} ms.`);
       throw error;
     }
   }
+}
+
+function schemaOf(sdl: string): GraphQLSchema {
+  return buildASTSchema(parse(sdl, { noLocation: true }), { assumeValidSDL: true });
 }
 
 /** The planner draws labels such as `percent(5)` itself; the gateway draws all labels, so here these are labels like others. */

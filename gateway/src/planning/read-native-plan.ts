@@ -6,47 +6,53 @@ import type {
   QueryPlan as NativeQueryPlan,
 } from '@graphql-hive/router-query-planner';
 import {
-  type DocumentNode,
   type FieldNode,
-  type FragmentDefinitionNode,
+  type GraphQLSchema,
   Kind,
   type OperationDefinitionNode,
   OperationTypeNode,
-  parse,
   print,
-  type SelectionNode,
   stripIgnoredCharacters,
   visit,
 } from 'graphql';
 import type { FetchNode, PlanNode, PlanPath, QueryPlan, RequiredSelection, Rewrite } from './query-plan.js';
+import { simplifiedOperation } from './simplify-operation.js';
 
-/** Reads a plan of the native planner: its paths and rewrites in the form of ours, and its batches as entity fetches that start together. */
-export function readNativePlan({ node }: NativeQueryPlan): QueryPlan {
-  return { kind: 'QueryPlan', node: node && readNode(node) };
+/**
+ * Reads a plan of the native planner: its paths, rewrites and operations in the form of ours, and its batches as entity fetches that start
+ * together, which the executor sends as one.
+ *
+ * @param schema the types of the supergraph
+ */
+export function readNativePlan({ node }: NativeQueryPlan, schema: GraphQLSchema): QueryPlan {
+  return { kind: 'QueryPlan', node: node && readNode(node, schema) };
 }
 
-function readNode(node: NativePlanNode): PlanNode {
+function readNode(node: NativePlanNode, schema: GraphQLSchema): PlanNode {
   switch (node.kind) {
     case 'Fetch':
-      return readFetch(node);
+      return readFetch(node, schema);
     case 'BatchFetch':
-      return readBatch(node);
+      return readBatch(node, schema);
     case 'Flatten':
-      return { kind: 'Flatten', path: readPath(node.path), node: readNode(node.node) };
+      return { kind: 'Flatten', path: readPath(node.path), node: readNode(node.node, schema) };
     case 'Sequence':
     case 'Parallel':
-      return { kind: node.kind, nodes: node.nodes.map(readNode) };
+      return { kind: node.kind, nodes: node.nodes.map((each) => readNode(each, schema)) };
     default:
       // The document that is planned has no conditions, no @defer, and is no subscription.
       throw new Error(`The native planner returned a ${node.kind} node.`);
   }
 }
 
-function readFetch({ serviceName, operation, operationKind, variableUsages, ...rest }: NativeFetchNode): FetchNode {
+function readFetch(
+  { serviceName, operation, operationKind, variableUsages, ...rest }: NativeFetchNode,
+  schema: GraphQLSchema,
+): FetchNode {
   return {
     kind: 'Fetch',
     serviceName,
-    operation: withoutFragments(operation),
+    operation: textOf(simplifiedOperation(operation, schema)),
     operationName: undefined,
     operationKind: (operationKind ?? 'query') as OperationTypeNode,
     ...(variableUsages && { variableUsages }),
@@ -57,9 +63,8 @@ function readFetch({ serviceName, operation, operationKind, variableUsages, ...r
 }
 
 /** Each alias of a batch is an entity fetch at one or several paths. */
-function readBatch(node: BatchFetchNode): PlanNode {
-  const document = parse(withoutFragments(node.operation), { noLocation: true });
-  const [definition] = document.definitions as [OperationDefinitionNode];
+function readBatch(node: BatchFetchNode, schema: GraphQLSchema): PlanNode {
+  const definition = simplifiedOperation(node.operation, schema);
   const nodes = node.entityBatch.aliases.flatMap((alias) => {
     const fetch = readAlias(node, alias, definition);
     return alias.paths.map((path): PlanNode => ({ kind: 'Flatten', path: readPath(path), node: fetch }));
@@ -92,7 +97,7 @@ function readAlias(
   return {
     kind: 'Fetch',
     serviceName,
-    operation: stripIgnoredCharacters(print(renamed)),
+    operation: textOf(renamed),
     operationName: undefined,
     operationKind: OperationTypeNode.QUERY,
     variableUsages: [...used].filter((name) => !isOwn(name)),
@@ -100,6 +105,10 @@ function readAlias(
     ...(inputRewrites && { inputRewrites: readRewrites(inputRewrites) }),
     ...(outputRewrites && { outputRewrites: readRewrites(outputRewrites) }),
   };
+}
+
+function textOf(operation: OperationDefinitionNode): string {
+  return stripIgnoredCharacters(print(operation));
 }
 
 function readPath(path: EntityBatchAlias['paths'][number]): PlanPath {
@@ -133,25 +142,4 @@ function readRewritePath(path: RewritePath): string[][] {
     },
     [[]],
   );
-}
-
-/** Replaces the spreads of fragments in an operation, which the planner writes for selections that repeat. */
-function withoutFragments(operation: string): string {
-  if (!operation.includes('fragment ')) return operation;
-  const document = parse(operation, { noLocation: true });
-  const fragments = new Map<string, FragmentDefinitionNode>();
-  for (const definition of document.definitions) {
-    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
-  }
-  if (fragments.size === 0) return operation;
-  const inline = (selection: SelectionNode): SelectionNode => {
-    if (selection.kind !== Kind.FRAGMENT_SPREAD) return selection;
-    const { typeCondition, selectionSet } = fragments.get(selection.name.value) as FragmentDefinitionNode;
-    return { kind: Kind.INLINE_FRAGMENT, typeCondition, directives: selection.directives, selectionSet };
-  };
-  const inlined: DocumentNode = visit(
-    { ...document, definitions: document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION) },
-    { SelectionSet: (selectionSet) => ({ ...selectionSet, selections: selectionSet.selections.map(inline) }) },
-  );
-  return stripIgnoredCharacters(print(inlined));
 }

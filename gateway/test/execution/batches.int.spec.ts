@@ -65,7 +65,13 @@ describe('a fetch that fails in a batch costs no other', () => {
     expect(placesOf(errors)).toEqual(['lost.stock']);
     // The roots, the batch, and each of its two calls alone.
     const asked = graph.sent.slice(before).filter(({ subgraph }) => subgraph === 'b');
-    expect(asked.map(({ query }) => query.match(/stock|paid/g)?.join())).toEqual(['stock,paid', 'stock', 'paid']);
+    const fields = asked.map(({ query }) =>
+      query
+        .match(/stock|paid/g)
+        ?.sort()
+        .join(),
+    );
+    expect(fields.sort()).toEqual(['paid', 'paid,stock', 'stock']);
   });
 
   test('and each is fetched again once, not more', async () => {
@@ -81,9 +87,9 @@ describe('a fetch that fails in a batch costs no other', () => {
 test('an error without a place stays with the call that failed', async () => {
   const source = buildCase({ ...shop, failing: () => false });
   const b = async (request: SubgraphRequest): Promise<SubgraphResult> => {
-    const isBatch = JSON.parse(request.body).query.includes('_1:');
-    if (!isBatch) return (source.fetchers.get('b') as Fetcher)(request);
-    return { data: { _0: [{ stock: 20 }], _1: null }, errors: [{ message: 'lost' }] };
+    const [, stock] = /(_\d):_entities\([^)]*\)\{[^_]*\bstock\b/.exec(JSON.parse(request.body).query) ?? [];
+    if (stock === undefined) return (source.fetchers.get('b') as Fetcher)(request);
+    return { data: { _0: null, _1: null, [stock]: [{ stock: 20 }] }, errors: [{ message: 'lost' }] };
   };
   const graph = buildCase(shop, { fetchers: new Map([...source.fetchers, ['b', b]]) });
   const { data, errors } = await graph.run('query Page { hero { stock } order(id: "1") { paid } }');

@@ -2,6 +2,7 @@ import { composeServices } from '@apollo/composition';
 import { Supergraph } from '@apollo/federation-internals';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { execute, parse, validate } from 'graphql';
+import type { Planners } from '../../src/planning/index.js';
 import { explainPlugin } from '../../src/plugins/explain.js';
 import { Graph, type GraphOptions } from '../../src/runtime/graph.js';
 import type { OperationRequest } from '../../src/runtime/operation-request.js';
@@ -22,7 +23,11 @@ const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federatio
 ])\n`;
 
 /** An engine over real subgraph schemas with resolvers of their own, each of which validates what it is sent. */
-export function smallGraph(subgraphs: Readonly<Record<string, SmallSubgraph>>, options: Partial<GraphOptions> = {}) {
+export function smallGraph(
+  subgraphs: Readonly<Record<string, SmallSubgraph>>,
+  options: Partial<GraphOptions> = {},
+  plannedBy: Planners = planners,
+) {
   const services = Object.entries(subgraphs).map(([name, { sdl }]) => ({
     name,
     url: `http://${name}`,
@@ -49,7 +54,7 @@ export function smallGraph(subgraphs: Readonly<Record<string, SmallSubgraph>>, o
   const engine = new Graph({
     supergraphSdl,
     apiSchema,
-    planners: planners.of(supergraphSdl),
+    planners: plannedBy.of(supergraphSdl),
     fetchers,
     plugins: [explainPlugin(null)],
     ...options,

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { gatewayOver, subgraph } from '../../../test/harness/test-gateway.ts';
 import { until } from '../../../test/harness/until.ts';
 
-const HEAVY = 10;
+const HEAVY = 40;
 
 /** The place at which one client's new operation is answered, after `HEAVY` large new ones of another. */
 async function placeOfNovel(env: NodeJS.ProcessEnv): Promise<number> {

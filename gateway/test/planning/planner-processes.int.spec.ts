@@ -1,0 +1,90 @@
+import { execFileSync } from 'node:child_process';
+import { describe, expect, test } from 'vitest';
+import { gatewayOver, subgraph } from '../../../test/harness/test-gateway.ts';
+import { until } from '../../../test/harness/until.ts';
+
+// Planners run in processes of their own: whatever happens to one of them, the gateway serves what is planned, and plans again.
+
+const users = () => subgraph('type Query { me: User } type User @key(fields: "id") { id: ID! name: String }');
+
+/** The processes of planners that this process has started and that run. */
+function plannersOf(name: string): number[] {
+  const list = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' });
+  return list
+    .split('\n')
+    .filter((line) => line.includes(`planner-main.js ${name}`))
+    .map((line) => Number(line.trim().split(' ')[0]));
+}
+
+/** A gateway, and the process of its planner. */
+async function gatewayWithPlanner(env: NodeJS.ProcessEnv = {}, name = 'native') {
+  const before = plannersOf(name);
+  const started = await gatewayOver({ users: await users() }, env);
+  const ask = async (query: string) => {
+    const response = await fetch(`${started.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-explain': 'yes' },
+      body: JSON.stringify({ query }),
+    });
+    return response.json();
+  };
+  const [planner = 0] = plannersOf(name).filter((pid) => !before.includes(pid));
+  expect(planner).toBeGreaterThan(0);
+  return { ...started, ask, planner };
+}
+
+describe('the planner of a supergraph', () => {
+  test.each([
+    ['native', {}],
+    ['native', { QUERY_PLANNER: 'native' }],
+    ['apollo', { QUERY_PLANNER: 'apollo' }],
+  ])('is %s with %j, and is named when it is ready, in the log, and in an explanation', async (name, env) => {
+    const { readiness, logs, ask } = await gatewayWithPlanner(env, name);
+    expect((await readiness()).body).toMatchObject({ supergraph: { planner: name } });
+    expect(logs.find(({ msg }) => msg === 'serving a new supergraph')).toMatchObject({ planner: name });
+    const planning = { planner: name, cached: false };
+    expect(await ask('{ me { id } }')).toMatchObject({ extensions: { explanation: { planning } } });
+  });
+});
+
+test('a planner that is killed is started again with the next new operation', async () => {
+  const { ask, planner } = await gatewayWithPlanner();
+  expect(await ask('{ me { id } }')).toHaveProperty('data.me.id');
+  for (const query of ['{ me { name id } }', '{ a: me { id } me { id } }']) {
+    process.kill(plannersOf('native').at(-1) as number, 'SIGKILL');
+    expect(await ask(query)).toHaveProperty('data.me.id');
+  }
+  expect(plannersOf('native')).not.toContain(planner);
+});
+
+test('an operation whose planner ends is planned by the other one', async () => {
+  const { ask, planner } = await gatewayWithPlanner();
+  process.kill(planner, 'SIGSTOP');
+  const response = ask('query Crashes { me { id name } }');
+  // It is sent to the stopped process; then this ends.
+  await until(
+    async () => execFileSync('ps', ['-o', 'stat=', '-p', String(planner)], { encoding: 'utf8' }),
+    (state) => state.startsWith('T'),
+  );
+  process.kill(planner, 'SIGKILL');
+  expect(await response).toHaveProperty('data.me.id');
+});
+
+test('a planner that does not respond in time is ended, while operations that are planned are served', async () => {
+  const { ask, planner } = await gatewayWithPlanner({ PLANNING_TIMEOUT: '300ms' });
+  await ask('query Cached { me { id } }');
+  process.kill(planner, 'SIGSTOP');
+  const refused = ask('query Waits { me { name } }');
+  expect(await ask('query Cached { me { id } }')).toHaveProperty('data.me.id');
+  expect(await refused).toMatchObject({ errors: [{ extensions: { code: 'COST_LIMIT', reason: 'PLANNING' } }] });
+  expect(await ask('query Later { me { id other: name } }')).toHaveProperty('data.me.id');
+});
+
+test('planners end with their gateway', async () => {
+  const { gateway, planner } = await gatewayWithPlanner();
+  await gateway.close();
+  await until(
+    async () => plannersOf('native'),
+    (running) => !running.includes(planner),
+  );
+});
