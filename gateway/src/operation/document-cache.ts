@@ -19,8 +19,10 @@ const MAX_INVALID = 500;
 const MAX_INVALID_LENGTH = 2_000_000;
 /** Documents that are parsed and wait for their validation. */
 const MAX_PARSED = 64;
-/** Longer documents, in characters, are parsed in the planning queue only. Hand-written ones are shorter. */
+/** Longer documents, in characters, are parsed in a queue only. Hand-written ones are shorter. */
 const MAX_UNQUEUED_LENGTH = 4000;
+/** So are all documents beyond these, in characters together, in one turn of the event loop: many new ones at once delay no others. */
+const MAX_UNQUEUED_PER_TURN = 8000;
 
 export interface DocumentCacheOptions extends DocumentParserOptions {
   /** The most operations that are cached. */
@@ -40,6 +42,8 @@ export class DocumentCache {
     maxSize: MAX_INVALID_LENGTH,
   });
   readonly #parsed = new LRUCache<string, ParsedOperation>({ max: MAX_PARSED });
+  /** The length of the documents that were parsed in this turn of the event loop. */
+  #unqueued = 0;
 
   constructor(schema: GraphQLSchema, supergraph: SupergraphSchema, options: DocumentCacheOptions) {
     const { maxOperations: max = MAX_OPERATIONS, maxWeight = MAX_WEIGHT } = options;
@@ -77,7 +81,7 @@ export class DocumentCache {
     const operation = document && this.#operations.get(document.hash);
     if (operation) return { operation, document };
     const invalid = this.#invalid.get(key);
-    if (invalid || query.length > MAX_UNQUEUED_LENGTH) return invalid;
+    if (invalid || !this.#parsesNow(query)) return invalid;
     return this.#cachingErrors(key, () => {
       const parsed = this.#parse(key, query, operationName);
       const shared = parsed.normalized.isWhole ? this.#operations.get(parsed.normalized.hash) : undefined;
@@ -128,6 +132,17 @@ export class DocumentCache {
     if (this.#operations.peek(operation.hash) !== operation) return;
     this.#operations.delete(operation.hash);
     this.#operations.set(operation.hash, operation);
+  }
+
+  #parsesNow({ length }: string): boolean {
+    if (length > MAX_UNQUEUED_LENGTH || this.#unqueued + length > MAX_UNQUEUED_PER_TURN) return false;
+    if (this.#unqueued === 0) {
+      setImmediate(() => {
+        this.#unqueued = 0;
+      });
+    }
+    this.#unqueued += length;
+    return true;
   }
 
   #parse(key: string, query: string, operationName: string | undefined): ParsedOperation {

@@ -1,6 +1,7 @@
 import { QueryPlanner } from '@graphql-hive/router-query-planner';
 import { buildASTSchema, type GraphQLSchema, parse, print } from 'graphql';
 import { withEvaluatedConditions } from '../operation/index.js';
+import { withoutLiterals } from './literals.js';
 import type { LoadedPlanner } from './planner-main.js';
 import { PlanningError, type PlanRequest } from './planner-messages.js';
 import type { QueryPlan } from './query-plan.js';
@@ -22,12 +23,12 @@ export class NativePlanner implements LoadedPlanner {
 
   async plan({ document, conditions, overrides, timeoutMs }: PlanRequest): Promise<QueryPlan> {
     const evaluated = withEvaluatedConditions(parse(document, { noLocation: true }), conditions);
-    const text = print(withTypeNames(evaluated, this.#apiSchema));
+    const { document: planned, literals } = withoutLiterals(withTypeNames(evaluated, this.#apiSchema));
     const labels = Object.keys(overrides).filter((label) => overrides[label]);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      const plan = await this.#planner.planAsync(text, null, new Set(labels.map(plainLabel)), 0, signal);
-      return readNativePlan(plan, this.#schema);
+      const plan = await this.#planner.planAsync(print(planned), null, new Set(labels.map(plainLabel)), 0, signal);
+      return readNativePlan(plan, this.#schema, literals);
     } catch (error) {
       if (signal.aborted) throw new PlanningError('expensive', `It took more than ${timeoutMs} ms.`);
       throw error;

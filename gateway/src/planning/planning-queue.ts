@@ -2,6 +2,8 @@ import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '@tributary/server';
 
+/** After a shorter job, the requests that have arrived meanwhile are served, and then the next job runs. */
+const MIN_PAUSE_MS = 5;
 /** The longest pause after a job. */
 const MAX_PAUSE_MS = 250;
 /** The least time that a job is charged to its client, so that many short jobs count as well. */
@@ -33,7 +35,7 @@ export interface PlanningQueueOptions {
   readonly limit: number;
   /** How many jobs may run at a time; 1 unless given. */
   readonly concurrency?: number;
-  /** Whether jobs block this process. Then the queue pauses after each as long as it took, and other requests are served meanwhile. */
+  /** Whether jobs block this process. Then the queue pauses after each long one as long as it took, and other requests are served meanwhile. */
   readonly isBlocking?: boolean;
 }
 
@@ -152,5 +154,5 @@ function jobOf<T>(key: string, work: () => T | Promise<T>): Job {
 }
 
 function pause(tookMs: number): Promise<unknown> {
-  return tookMs < 1 ? nextTurn() : sleep(Math.min(tookMs, MAX_PAUSE_MS));
+  return tookMs < MIN_PAUSE_MS ? nextTurn() : sleep(Math.min(tookMs, MAX_PAUSE_MS));
 }

@@ -15,30 +15,42 @@ import {
   stripIgnoredCharacters,
   visit,
 } from 'graphql';
+import { type DocumentWithoutLiterals, withLiterals } from './literals.js';
 import type { FetchNode, PlanNode, PlanPath, QueryPlan, RequiredSelection, Rewrite } from './query-plan.js';
 import { simplifiedOperation } from './simplify-operation.js';
+
+/** The variable of an entity fetch for its representations. */
+const REPRESENTATIONS = 'representations';
 
 /**
  * Reads a plan of the native planner: its paths, rewrites and operations in the form of ours, and its batches as entity fetches that start
  * together, which the executor sends as one.
  *
  * @param schema the types of the supergraph
+ * @param literals the literals for which variables stood in the operation
  */
-export function readNativePlan({ node }: NativeQueryPlan, schema: GraphQLSchema): QueryPlan {
-  return { kind: 'QueryPlan', node: node && readNode(node, schema) };
+export function readNativePlan(
+  { node }: NativeQueryPlan,
+  schema: GraphQLSchema,
+  literals: DocumentWithoutLiterals['literals'],
+): QueryPlan {
+  const read: ReadOperation = (text) => withLiterals(simplifiedOperation(text, schema), literals);
+  return { kind: 'QueryPlan', node: node && readNode(node, read) };
 }
 
-function readNode(node: NativePlanNode, schema: GraphQLSchema): PlanNode {
+type ReadOperation = (text: string) => OperationDefinitionNode;
+
+function readNode(node: NativePlanNode, read: ReadOperation): PlanNode {
   switch (node.kind) {
     case 'Fetch':
-      return readFetch(node, schema);
+      return readFetch(node, read);
     case 'BatchFetch':
-      return readBatch(node, schema);
+      return readBatch(node, read);
     case 'Flatten':
-      return { kind: 'Flatten', path: readPath(node.path), node: readNode(node.node, schema) };
+      return { kind: 'Flatten', path: readPath(node.path), node: readNode(node.node, read) };
     case 'Sequence':
     case 'Parallel':
-      return { kind: node.kind, nodes: node.nodes.map((each) => readNode(each, schema)) };
+      return { kind: node.kind, nodes: node.nodes.map((each) => readNode(each, read)) };
     default:
       // The document that is planned has no conditions, no @defer, and is no subscription.
       throw new Error(`The native planner returned a ${node.kind} node.`);
@@ -46,16 +58,17 @@ function readNode(node: NativePlanNode, schema: GraphQLSchema): PlanNode {
 }
 
 function readFetch(
-  { serviceName, operation, operationKind, variableUsages, ...rest }: NativeFetchNode,
-  schema: GraphQLSchema,
+  { serviceName, operation: text, operationKind, ...rest }: NativeFetchNode,
+  read: ReadOperation,
 ): FetchNode {
+  const operation = read(text);
   return {
     kind: 'Fetch',
     serviceName,
-    operation: textOf(simplifiedOperation(operation, schema)),
+    operation: textOf(operation),
     operationName: undefined,
     operationKind: (operationKind ?? 'query') as OperationTypeNode,
-    ...(variableUsages && { variableUsages }),
+    variableUsages: variablesOf(operation).filter((name) => !rest.requires || name !== REPRESENTATIONS),
     ...(rest.requires && { requires: rest.requires as readonly RequiredSelection[] }),
     ...(rest.inputRewrites && { inputRewrites: readRewrites(rest.inputRewrites) }),
     ...(rest.outputRewrites && { outputRewrites: readRewrites(rest.outputRewrites) }),
@@ -63,8 +76,8 @@ function readFetch(
 }
 
 /** Each alias of a batch is an entity fetch at one or several paths. */
-function readBatch(node: BatchFetchNode, schema: GraphQLSchema): PlanNode {
-  const definition = simplifiedOperation(node.operation, schema);
+function readBatch(node: BatchFetchNode, read: ReadOperation): PlanNode {
+  const definition = read(node.operation);
   const nodes = node.entityBatch.aliases.flatMap((alias) => {
     const fetch = readAlias(node, alias, definition);
     return alias.paths.map((path): PlanNode => ({ kind: 'Flatten', path: readPath(path), node: fetch }));
@@ -83,7 +96,7 @@ function readAlias(
   if (!field) throw new Error(`The native planner returned a batch without its alias ${alias}.`);
   const used = new Set<string>();
   visit(field, { Variable: ({ name }) => void used.add(name.value) });
-  const own = { kind: Kind.NAME as const, value: 'representations' };
+  const own = { kind: Kind.NAME as const, value: REPRESENTATIONS };
   const isOwn = (name: string) => name === representationsVariableName;
   const operation: OperationDefinitionNode = {
     kind: Kind.OPERATION_DEFINITION,
@@ -105,6 +118,10 @@ function readAlias(
     ...(inputRewrites && { inputRewrites: readRewrites(inputRewrites) }),
     ...(outputRewrites && { outputRewrites: readRewrites(outputRewrites) }),
   };
+}
+
+function variablesOf({ variableDefinitions = [] }: OperationDefinitionNode): string[] {
+  return variableDefinitions.map(({ variable }) => variable.name.value);
 }
 
 function textOf(operation: OperationDefinitionNode): string {
