@@ -1,3 +1,4 @@
+import { POSITIONS_HEADER, writeConsistencyToken } from '@tributary/consistency';
 import { ApiError, WrittenResult } from '@tributary/server';
 import { GraphQLError } from 'graphql';
 import { expect, test } from 'vitest';
@@ -240,15 +241,36 @@ test('a plug-in may be an object of a class', async () => {
   expect(counter.calls).toBe(4);
 });
 
-test('a mutation keeps its token when a plug-in leaves out its data', async () => {
-  const { url } = await start({
-    name: 'closed',
-    onExecute: () => ({ onResult: () => ({ errors: [new ApiError('FORBIDDEN', 'Not for you.')] }) }),
+const leavingOut: [string, (result: object) => unknown][] = [
+  ['leaves out its data', () => ({ errors: [new ApiError('FORBIDDEN', 'Not for you.')] })],
+  ['fails', () => JSON.parse('no JSON')],
+  ['returns what JSON cannot represent', (result) => ({ ...result, extensions: { count: 1n } })],
+];
+
+test.each(leavingOut)('a mutation keeps its token when a plug-in %s', async (_, onResult) => {
+  const items = await subgraph(SDL);
+  const { url, gateway: started } = await gateway(
+    { SUBGRAPHS: `items=${items.url}`, SUPERGRAPH_POLL_INTERVAL: '1h' },
+    { plugins: [returning(onResult)] },
+  );
+  await started.ready;
+  items.answerWith((response) => {
+    response.setHeader(POSITIONS_HEADER, 'items=12').setHeader('content-type', 'application/json');
+    response.end('{"data":{"change":"changed"}}');
   });
-  const { status, body } = await send(url, 'mutation Change { change }', {
-    headers: { accept: 'application/graphql-response+json' },
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/graphql-response+json',
+      'x-consistency-cookie': 'true',
+    },
+    body: JSON.stringify({ query: 'mutation Change { change }' }),
   });
-  expect([status, body.data]).toEqual([200, null]);
+  expect([response.status, ((await response.json()) as { data: unknown }).data]).toEqual([200, null]);
+  const token = writeConsistencyToken(new Map([['items', 12]]));
+  expect(response.headers.get('x-consistency-token')).toBe(token);
+  expect(response.headers.getSetCookie()).toEqual([expect.stringContaining(`=${token};`)]);
 });
 
 test('a plug-in can respond in the place of the gateway, or change the document', async () => {
