@@ -273,6 +273,31 @@ test.each(leavingOut)('a mutation keeps its token when a plug-in %s', async (_, 
   expect(response.headers.getSetCookie()).toEqual([expect.stringContaining(`=${token};`)]);
 });
 
+test('the cancellation that an outer plug-in passes to next reaches the subgraph through an inner plug-in', async () => {
+  const controller = new AbortController();
+  const signals: (AbortSignal | null)[] = [];
+  const outer: GatewayPlugin = {
+    name: 'outer',
+    onRequest: (request, next) => next(request, { signal: controller.signal, aborted: false }),
+  };
+  const inner: GatewayPlugin = {
+    name: 'inner',
+    onRequest: (request, next) => next(request),
+    onSubgraphFetch(request, next) {
+      signals.push(request.signal);
+      return next(request);
+    },
+  };
+  const items = await subgraph(SDL);
+  const { url, gateway: started } = await gateway(
+    { SUBGRAPHS: `items=${items.url}`, SUBGRAPH_FETCH_DEDUPLICATION: 'off' },
+    { plugins: [outer, inner] },
+  );
+  await started.ready;
+  expect((await send(url, '{ a }')).body).toEqual({ data: { a: 'a' } });
+  expect(signals.map((signal) => signal === controller.signal)).toEqual([true]);
+});
+
 test('a plug-in can respond in the place of the gateway, or change the document', async () => {
   const documents = new Map([['hash-1', '{ a }']]);
   const { url } = await start(
