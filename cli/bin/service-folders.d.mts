@@ -2,6 +2,7 @@ export interface ServiceFolder {
   readonly name: string;
   readonly port: number | undefined;
 }
+export declare const RESERVED: readonly string[];
 export declare function isServiceName(name: string): boolean;
 export declare function readFolderNames(): string[];
 export declare function readServiceFolders(): ServiceFolder[];

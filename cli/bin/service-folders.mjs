@@ -9,14 +9,16 @@ import { fileURLToPath } from 'node:url';
 const SUBGRAPHS = fileURLToPath(new URL('../../subgraphs', import.meta.url));
 
 /** Names whose variables and options mean something else, such as `NATS_URL`. */
-const RESERVED = ['database', 'gateway', 'nats', 'postgres', 'redis'];
+export const RESERVED = ['auth-jwks', 'database', 'gateway', 'nats', 'postgres', 'redis'];
 
 /**
- * Whether a service can have this name: options and variables are derived from it (`--my-reviews-port`, `MY_REVIEWS_PORT`).
+ * Whether a service can have this name: options and variables are derived from it (`--my-reviews-port`, `MY_REVIEWS_PORT`). The URL of
+ * `my-reviews-database` would be that of the database of `my-reviews`.
  *
  * @param {string} name
  */
-export const isServiceName = (name) => /^[a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*$/.test(name) && !RESERVED.includes(name);
+export const isServiceName = (name) =>
+  /^[a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*$/.test(name) && !name.endsWith('-database') && !RESERVED.includes(name);
 
 /** The name of every folder in `subgraphs/` that is a package, in alphabetical order. @returns {string[]} */
 export function readFolderNames() {

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { settingOf } from '@tributary/server';
 import type { SubgraphDefinition } from '@tributary/subgraph';
-import { isServiceName, portKeyOf, readFolderNames, readServiceFolders } from '../bin/service-folders.mjs';
+import { isServiceName, portKeyOf, RESERVED, readFolderNames, readServiceFolders } from '../bin/service-folders.mjs';
 import { freePort } from './free-port.js';
 import { UserError } from './user-error.js';
 
@@ -31,7 +31,7 @@ const entryOf = (name: string) => join(PROJECT, 'subgraphs', name, 'dist/index.j
 async function load(name: string): Promise<SubgraphDefinition> {
   if (!isServiceName(name))
     throw new UserError(
-      `subgraphs/${name}: expected words of lower-case letters and digits that begin with a letter, with hyphens between them, other than database, gateway, nats, postgres and redis.`,
+      `subgraphs/${name}: expected words of lower-case letters and digits that begin with a letter, with hyphens between them, without "-database" at the end, and other than ${RESERVED.join(', ')}.`,
     );
   const { definition } = (await import(pathToFileURL(entryOf(name)).href)) as { definition?: SubgraphDefinition };
   if (definition?.name !== name)

@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { isServiceName, portKeyOf, readServiceFolders } from '../bin/service-folders.mjs';
-import { environmentOf, findServices, portOf } from './services.js';
+import { environmentOf, findServices, PROJECT, portOf } from './services.js';
 
 test('services are found by their folders, and declare the ports of their definitions', async () => {
   const ports = { users: 4001, products: 4002, orders: 4003 };
@@ -44,10 +46,22 @@ test.each([
   '-reviews',
   '2nd',
   'gift-2',
+  'users-database',
+  'database',
   'gateway',
   'postgres',
   'nats',
   'redis',
 ])('%j is no name of a service', (name) => {
   expect(isServiceName(name)).toBe(false);
+});
+
+test('no service has a name whose variables are settings of the programs', () => {
+  const services = readServiceFolders().map(({ name }) => name);
+  const settings = readFileSync(join(PROJECT, 'docs/configuration.md'), 'utf8');
+  const names = [...settings.matchAll(/\b([A-Z][A-Z0-9_]*?)_(?:DATABASE_URL|URL|PORT)\b/g)].map(([, name]) =>
+    (name as string).toLowerCase().replaceAll('_', '-'),
+  );
+  expect(names).toEqual(expect.arrayContaining([...services, 'auth-jwks', 'gateway', 'nats', 'redis']));
+  expect(names.filter((name) => isServiceName(name) && !services.includes(name))).toEqual([]);
 });

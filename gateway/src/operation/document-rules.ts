@@ -41,22 +41,7 @@ function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
   };
 }
 
-/** Refuses operations of a type that the schema has no root type for. */
-function KnownOperationTypesRule(context: ValidationContext): ASTVisitor {
-  return {
-    OperationDefinition: (node) => {
-      if (context.getSchema().getRootType(node.operation)) return;
-      context.reportError(new GraphQLError(`The schema has no ${node.operation} type.`, { nodes: node }));
-    },
-  };
-}
-
-const RULES: readonly ValidationRule[] = [
-  ...specifiedRules,
-  KnownOperationTypesRule,
-  NoPrototypeNamesRule,
-  FiniteNumbersRule,
-];
+const RULES: readonly ValidationRule[] = [...specifiedRules, NoPrototypeNamesRule, FiniteNumbersRule];
 
 /** Returns the validation rules of the specification and of the gateway. */
 export function documentRules(introspection: boolean): readonly ValidationRule[] {

@@ -57,8 +57,12 @@ export class DocumentParser {
   }
 
   /** Returns the validation errors of a document, with GRAPHQL_VALIDATION_FAILED; errors of `onValidate` keep a code of their own. */
-  validate({ document, operationName }: ParsedOperation): readonly GraphQLError[] {
-    const invalid = validate(this.#schema, document, this.#rules);
+  validate({ document, operationName, selected }: ParsedOperation): readonly GraphQLError[] {
+    const { operation } = selected;
+    const invalid = this.#schema.getRootType(operation)
+      ? validate(this.#schema, document, this.#rules)
+      : // Other operations of the document may have a type that the schema lacks.
+        [new GraphQLError(`The schema has no ${operation} type.`, { nodes: selected })];
     if (invalid.length > 0) return invalid.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED'));
     const errors = this.#options.onValidate?.(document, operationName) ?? [];
     return errors.map((error) => (error.extensions.code ? error : withCode(error, 'GRAPHQL_VALIDATION_FAILED')));

@@ -25,7 +25,7 @@ export function clientQueryDeduplication(requestHeaders: readonly string[]): Gat
       }
       const result = await next(request);
       // Queries in flight may not have what a mutation has changed.
-      if (request.operationType() !== OperationTypeNode.QUERY) flights.forget();
+      if (result.executed && request.operationType() !== OperationTypeNode.QUERY) flights.forget();
       return result;
     },
   };

@@ -1,7 +1,15 @@
-import { masked, WrittenResult } from '@tributary/server';
+import { masked } from '@tributary/server';
 import { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
 import type { Fetcher } from '../subgraph/index.js';
+import {
+  checkErrors,
+  checkRequest,
+  checkResult,
+  checkSubgraphRequest,
+  checkSubgraphResult,
+  checkWrittenResult,
+} from './hook-contracts.js';
 import type { ExecutionHooks, GatewayPlugin, ParsedDocument, PluginOperation, RunRequest } from './plugin.js';
 
 /** The hooks of all plug-ins, composed once; null where no plug-in has the hook. */
@@ -24,11 +32,11 @@ export class PluginError extends Error {
 /** Composes the hooks of the stages of an operation, in the order of the plug-ins. */
 export function composeHooks(plugins: readonly GatewayPlugin[], logger: Logger): Hooks {
   const parse = guard(plugins, 'onParse');
-  const validate = guard(plugins, 'onValidate');
+  const validate = guard(plugins, 'onValidate', checkErrors);
   const plan = guard(plugins, 'onPlan');
   return {
     onParse: parse && ((parsed) => parse.forEach(({ call }) => void call(parsed))),
-    onValidate: validate && ((parsed) => validate.flatMap(({ plugin, call }) => errorsOf(plugin, call(parsed)))),
+    onValidate: validate && ((parsed) => validate.flatMap(({ call }) => call(parsed) ?? [])),
     onPlan: plan && ((operation) => plan.forEach(({ call }) => void call(operation))),
     onExecute: onExecuteOf(plugins, logger),
   };
@@ -41,21 +49,17 @@ export function composeOnRequest(plugins: readonly GatewayPlugin[], run: RunRequ
     return async (request, cancellation) => {
       let failure: { readonly error: unknown } | undefined;
       const guardedNext: RunRequest = (changed, own = cancellation) => {
-        if (typeof changed?.with !== 'function')
-          throw new TypeError('expected next(request), or next(request.with({ … }))');
+        checkRequest(changed);
         return next(changed, own).catch((error: unknown) => {
           failure = { error };
           throw error;
         });
       };
       try {
-        const result = await plugin.onRequest?.(request, guardedNext);
-        if (!(result instanceof WrittenResult)) throw new TypeError('expected a WrittenResult');
-        return result;
+        return checkWrittenResult(await plugin.onRequest?.(request, guardedNext));
       } catch (error) {
         // What comes from below is no fault of this plug-in.
-        const isOwn = (!failure || failure.error !== error) && !(error instanceof GraphQLError);
-        throw isOwn ? new PluginError(plugin.name, 'onRequest', error) : error;
+        throw failure && failure.error === error ? error : failureOf(plugin.name, 'onRequest', error);
       }
     };
   }, run);
@@ -71,10 +75,17 @@ export function composeOnSubgraphFetch(
   return plugins.reduceRight<Fetcher>((next, plugin) => {
     if (!plugin.onSubgraphFetch) return next;
     return async (request) => {
-      try {
-        const result = await plugin.onSubgraphFetch?.(request, next, subgraph);
-        if (!isObject(result) || Symbol.asyncIterator in result) throw new TypeError('expected one result');
+      const received = new Set<unknown>();
+      const guardedNext: Fetcher = async (changed) => {
+        checkSubgraphRequest(changed);
+        const result = await next(changed);
+        received.add(result);
         return result;
+      };
+      try {
+        const result = await plugin.onSubgraphFetch?.(request, guardedNext, subgraph);
+        // What comes from below is no fault of this plug-in.
+        return result && received.has(result) ? result : checkSubgraphResult(result);
       } catch (error) {
         const reqId = request.headers['x-request-id'];
         if (!(error instanceof GraphQLError))
@@ -86,17 +97,18 @@ export function composeOnSubgraphFetch(
   }, send);
 }
 
-/** @throws PluginError when `onValidate` returned something else than GraphQL errors */
-function errorsOf(plugin: string, returned: unknown): readonly GraphQLError[] {
-  const errors: unknown = returned ?? [];
-  if (Array.isArray(errors) && errors.every((error) => error instanceof GraphQLError)) return errors;
-  throw new PluginError(plugin, 'onValidate', new TypeError('expected a list of GraphQL errors'));
+/** What a hook threw, for the handler: a GraphQL error is meant for clients, but what caused it, like any other error, names the plug-in. */
+function failureOf(plugin: string, hook: string, error: unknown): Error {
+  if (!(error instanceof GraphQLError)) return new PluginError(plugin, hook, error);
+  const { message, nodes, path, extensions, originalError } = error;
+  if (!originalError) return error;
+  const named = new PluginError(plugin, hook, originalError);
+  return new GraphQLError(message, { nodes, path, extensions, originalError: named });
 }
 
 const FAILED = 'a plug-in failed';
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 const isPromise = (value: unknown): value is Promise<unknown> =>
-  isObject(value) && 'then' in value && typeof value.then === 'function';
+  typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 
 type StageHook = 'onParse' | 'onValidate' | 'onPlan' | 'onExecute';
 type Hook<Name extends StageHook> = NonNullable<GatewayPlugin[Name]>;
@@ -108,7 +120,11 @@ interface GuardedHook<Name extends StageHook> {
 }
 
 /** The hooks of one kind; null when there are none. */
-function guard<Name extends StageHook>(plugins: readonly GatewayPlugin[], name: Name): GuardedHook<Name>[] | null {
+function guard<Name extends StageHook>(
+  plugins: readonly GatewayPlugin[],
+  name: Name,
+  check: (result: unknown) => unknown = (result) => result,
+): GuardedHook<Name>[] | null {
   const hooks = plugins.flatMap((plugin) => {
     if (!plugin[name]) return [];
     const call = (argument: unknown) => {
@@ -119,9 +135,9 @@ function guard<Name extends StageHook>(plugins: readonly GatewayPlugin[], name: 
           result.then(undefined, () => undefined);
           throw new TypeError('the hook must be synchronous; it returned a promise');
         }
-        return result;
+        return check(result);
       } catch (error) {
-        throw error instanceof GraphQLError ? error : new PluginError(plugin.name, name, error);
+        throw failureOf(plugin.name, name, error);
       }
     };
     return [{ plugin: plugin.name, call: call as Hook<Name> }];
@@ -156,12 +172,7 @@ function guardResult(
     trace: later.trace ?? false,
     onResult(result, report) {
       try {
-        const changed = later.onResult(result, report);
-        if (!isObject(changed) || isPromise(changed)) throw new TypeError('expected a result');
-        if (changed.errors?.some((error) => !(error instanceof GraphQLError)))
-          throw new TypeError('expected errors to be GraphQL errors');
-        // Without data, a result would count as that of a request that was not executed.
-        return changed.data === undefined ? { ...changed, data: null } : changed;
+        return checkResult(later.onResult(result, report));
       } catch (error) {
         if (error instanceof GraphQLError) return { data: null, errors: [error] };
         logger.error({ err: new PluginError(plugin, 'onResult', error), reqId: requestId }, FAILED);

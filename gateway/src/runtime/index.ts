@@ -5,8 +5,10 @@
 export { Graph } from './graph.js';
 // Loads supergraphs, and swaps the graph that is served.
 export { GraphManager, type LoadedGraph } from './graph-manager.js';
+// What plug-ins must keep to when they change a request.
+export { checkChange } from './hook-contracts.js';
 // The hooks of all plug-ins around a request, composed once; those of the stages are composed by the graph.
-export { composeOnRequest } from './hooks.js';
+export { composeOnRequest, PluginError } from './hooks.js';
 export type { ResultValues } from './operation-request.js';
 // The interface of plug-ins.
 export type {

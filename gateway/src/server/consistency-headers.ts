@@ -24,6 +24,7 @@ interface GivenToken {
 }
 
 const NO_TOKENS: readonly GivenToken[] = [];
+const NO_POSITIONS: ReadonlyMap<string, number> = new Map();
 
 /** Reads and writes consistency tokens in HTTP headers and cookies. Logs a warning once when a client uses a name of an earlier release. */
 export class ConsistencyHeaders {
@@ -41,12 +42,15 @@ export class ConsistencyHeaders {
   }
 
   /**
-   * The positions of the token that a request carries; none without a token.
+   * The positions of the token that a request carries; none without a token. A former cookie that cannot be read does not count beside the
+   * present one: no script can delete it, and so it would fail every request.
    *
    * @throws ApiError BAD_USER_INPUT for a token that no gateway has issued
    */
   read({ http: { headers } }: GraphQLRequest): ReadonlyMap<string, number> {
-    return this.#find(headers).map(decode).reduce(latest, new Map());
+    const [token, formerCookie] = this.#find(headers);
+    const positions = token ? decode(token) : NO_POSITIONS;
+    return formerCookie ? latest(positions, decode(formerCookie, NO_POSITIONS)) : positions;
   }
 
   /** The headers of a response to a mutation whose changes are at these positions. */
@@ -91,11 +95,13 @@ function findCookie(cookies: string, name: string): string | undefined {
   return new RegExp(`(?:^|;\\s*)${name}=([\\w-]+)`).exec(cookies)?.[1];
 }
 
-function decode({ token, header }: GivenToken): ReadonlyMap<string, number> {
+/** @param ifInvalid takes the place of a token that no gateway has issued; without it, such a token is an error */
+function decode({ token, header }: GivenToken, ifInvalid?: ReadonlyMap<string, number>): ReadonlyMap<string, number> {
   try {
     return readConsistencyToken(token);
   } catch (error) {
     if (!(error instanceof InvalidTokenError)) throw error;
+    if (ifInvalid) return ifInvalid;
     const message = `"${header}" must carry a token from the header "${HEADER}" of a response.`;
     throw new ApiError('BAD_USER_INPUT', message, { field: header });
   }

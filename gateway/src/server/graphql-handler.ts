@@ -15,11 +15,13 @@ import { type Cancellation, LazyAbortController } from '../lib/lazy-abort-contro
 import { credentialsOf } from '../lib/partition-key.js';
 import {
   type ClientRequest,
+  checkChange,
   composeOnRequest,
   type GatewayPlugin,
   type Graph,
   type GraphManager,
   type LoadedGraph,
+  PluginError,
   type RequestChange,
   type RunRequest,
 } from '../runtime/index.js';
@@ -80,10 +82,13 @@ export class GraphQLHandler {
       return await this.#run(running);
     } catch (error) {
       if (!(error instanceof GraphQLError) || error instanceof RequestRefusedError) throw error;
+      const { originalError: cause } = error;
       const { code } = error.extensions;
       if (code === 'RATE_LIMITED') throw new RequestRefusedError(429, code, error.message, { 'retry-after': '1' });
-      if (code === 'INTERNAL_SERVER_ERROR' && error.originalError)
-        request.http.log.error({ err: error.originalError }, 'the query planner failed');
+      if (code === 'INTERNAL_SERVER_ERROR' && cause) {
+        const what = cause instanceof PluginError ? 'a plug-in failed' : 'the query planner failed';
+        request.http.log.error({ err: cause }, what);
+      }
       this.#reportFailures([error], request);
       return write([error], request.http);
     }
@@ -210,8 +215,10 @@ class RunningRequest implements ClientRequest {
   }
 
   with(change: RequestChange): RunningRequest {
-    const { query, operationName, variables } = { ...this, ...change };
-    if (typeof query !== 'string') throw new TypeError('expected with({ query }) to be a string');
+    const { query, ...others } = { ...this, ...change };
+    const operationName = others.operationName ?? undefined;
+    const variables = others.variables ?? {};
+    checkChange({ query, operationName, variables });
     // Deduplication compares texts: equal ones must be equal requests.
     const text = JSON.stringify({ query, operationName, variables });
     const { method, http, onGone } = this;

@@ -75,6 +75,13 @@ describe('an error of the request has the code of its kind:', () => {
     }
   });
 
+  test('a type of operation that the schema lacks, when that operation is selected', async () => {
+    const query = 'query Find { search { id } } subscription Watch { search }';
+    expect(await graph.run(query, { operationName: 'Find' })).toEqual({ data: { search: [] } });
+    const { errors } = await graph.run(query, { operationName: 'Watch' });
+    expect(errors).toMatchObject([{ locations: [{ column: 30 }], extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } }]);
+  });
+
   test('an operation that the document lacks', async () => {
     const { errors } = await graph.run('query Find { search { id } }', { operationName: 'Other' });
     expect(errors).toMatchObject([{ extensions: { code: 'OPERATION_RESOLUTION_FAILURE' } }]);

@@ -53,7 +53,13 @@ test('with cookies, a client reads its writes through gateways of this release a
   await read(`tributary-consistency=${token(6)}; tributary-session=${token(9)}`);
   await read(`tributary-consistency=${token(9)}; tributary-session=${token(6)}`);
   await read(`tributary-session=${token(3)}`);
-  expect(minPositions).toEqual(['a=9', 'a=9', 'a=3']);
+  // A former cookie that cannot be read, which no script can delete, does not count beside the present one.
+  await read(`tributary-consistency=${token(6)}; tributary-session=no`);
+  expect(minPositions).toEqual(['a=9', 'a=9', 'a=3', 'a=6']);
+  for (const cookie of ['tributary-session=no', `tributary-consistency=no; tributary-session=${token(6)}`]) {
+    const { errors } = (await (await read(cookie)).json()) as { errors: unknown[] };
+    expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', field: 'cookie' } }]);
+  }
   expect(logs.filter(({ former }) => former !== undefined)).toMatchObject([
     { former: 'tributary-session', present: 'tributary-consistency' },
   ]);

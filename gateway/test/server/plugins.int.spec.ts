@@ -1,7 +1,9 @@
+import { POSITIONS_HEADER, writeConsistencyToken } from '@tributary/consistency';
 import { ApiError, WrittenResult } from '@tributary/server';
+import { GraphQLError } from 'graphql';
 import { expect, test } from 'vitest';
 import { gateway, subgraph } from '../../../test/harness/test-gateway.ts';
-import type { GatewayPlugin } from '../../src/index.js';
+import type { ClientRequest, GatewayPlugin, RunRequest } from '../../src/index.js';
 
 const SDL =
   'type Mutation { change: String } type Query { a: String b: String item(id: ID!): Item } type Item @key(fields: "id") { id: ID! name: String }';
@@ -124,6 +126,15 @@ test.each(FAILING)('an unexpected error in %s is logged with the name of the plu
 });
 
 const wrong = (hooks: object) => ({ name: 'broken', ...hooks }) as GatewayPlugin;
+/** A plug-in whose `onResult` is this. */
+const returning = (onResult: (result: object) => unknown) => wrong({ onExecute: () => ({ onResult }) });
+/** A plug-in that passes on a changed request. */
+const changing = (change: object) =>
+  wrong({ onRequest: (request: ClientRequest, next: RunRequest) => next(request.with(change)) });
+/** A plug-in that responds in the place of the subgraph. */
+const fetching = (result: object) => wrong({ onSubgraphFetch: async () => result });
+const cyclic: { self?: unknown } = {};
+cyclic.self = cyclic;
 
 test.each([
   ['onParse', wrong({ onParse: async () => undefined })],
@@ -134,10 +145,30 @@ test.each([
   ['onResult', wrong({ onExecute: () => ({ onResult: () => undefined }) })],
   ['onResult', wrong({ onExecute: () => ({ onResult: async () => ({ data: {} }) }) })],
   ['onResult', wrong({ onExecute: () => ({ onResult: () => ({ data: {}, errors: [{ message: 'plain' }] }) }) })],
+  ['onResult', returning(() => [])],
+  ['onResult', returning((result) => ({ ...result, data: 'text' }))],
+  ['onResult', returning((result) => ({ ...result, data: [] }))],
+  ['onResult', returning((result) => ({ ...result, data: { change: 1n } }))],
+  ['onResult', returning((result) => Object.assign(result, { data: { change: 1n } }))],
+  ['onResult', returning((result) => ({ ...result, extensions: { count: 1n } }))],
+  ['onResult', returning((result) => ({ ...result, extensions: { cyclic } }))],
+  ['onResult', returning((result) => ({ ...result, extensions: 'text' }))],
   ['onRequest', wrong({ onRequest: async () => undefined })],
   ['onRequest', wrong({ onRequest: (request: object, next: (request: object) => unknown) => next({ ...request }) })],
   ['onRequest', wrong({ onRequest: () => Promise.reject(undefined) })],
+  ['onRequest', changing({ query: 5 })],
+  ['onRequest', changing({ operationName: 5 })],
+  ['onRequest', changing({ variables: 'text' })],
   ['onSubgraphFetch', wrong({ onSubgraphFetch: async () => undefined })],
+  ['onSubgraphFetch', wrong({ onSubgraphFetch: async (_: object, next: (request?: object) => unknown) => next() })],
+  ['onSubgraphFetch', fetching({})],
+  ['onSubgraphFetch', fetching([])],
+  ['onSubgraphFetch', fetching({ data: 'text' })],
+  ['onSubgraphFetch', fetching({ data: [] })],
+  ['onSubgraphFetch', fetching({ data: { change: 1n } })],
+  ['onSubgraphFetch', fetching({ errors: [] })],
+  ['onSubgraphFetch', fetching({ errors: [null] })],
+  ['onSubgraphFetch', fetching({ data: {}, errors: 'text' })],
 ])('a hook that does not keep its contract fails the request, and is named: %s %#', async (hook, plugin) => {
   const outer: GatewayPlugin = { name: 'outer', onRequest: (request, next) => next(request) };
   const { url, logs } = await start(outer, plugin);
@@ -147,6 +178,41 @@ test.each([
   const lines = JSON.stringify(logs.filter(({ level }) => level >= 50));
   expect(lines).toContain(`the plug-in \\"broken\\" failed in ${hook}`);
   if (hook !== 'onRequest') expect(lines).toContain(body.errors[0].extensions.requestId);
+});
+
+test('the cause of a GraphQL error that a plug-in throws names the plug-in in the log', async () => {
+  const originalError = new TypeError('secret 4711 is undefined');
+  const error = new GraphQLError('Try later.', { extensions: { code: 'INTERNAL_SERVER_ERROR' }, originalError });
+  const outer: GatewayPlugin = { name: 'outer', onRequest: (request, next) => next(request) };
+  for (const hook of ['onRequest', 'onPlan'] as const) {
+    const { url, logs } = await start(outer, failing(hook, error));
+    const { body } = await send(url, '{ a }');
+    expect(body.errors).toMatchObject([{ message: 'Try later.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }]);
+    expect(logs.filter(({ level }) => level >= 50)).toMatchObject([
+      { msg: 'a plug-in failed', err: { message: expect.stringContaining(`"broken" failed in ${hook}`) } },
+    ]);
+  }
+});
+
+test('what a plug-in passes on unchanged is no fault of its own', async () => {
+  const items = await subgraph(SDL);
+  const {
+    url,
+    gateway: started,
+    logs,
+  } = await gateway(
+    { SUBGRAPHS: `items=${items.url}`, SUPERGRAPH_POLL_INTERVAL: '1h' },
+    { plugins: [{ name: 'outer', onSubgraphFetch: (request, next) => next(request) }] },
+  );
+  await started.ready;
+  items.answerWith((response) => response.setHeader('content-type', 'application/json').end('{"errors":null}'));
+  await send(url, '{ a }');
+  expect(JSON.stringify(logs)).not.toContain('plug-in');
+});
+
+test('an empty list of errors is left out of the response', async () => {
+  const { url } = await start(returning((result) => ({ ...result, errors: [] })));
+  expect((await send(url, '{ a }')).body).toEqual({ data: { a: 'a' } });
 });
 
 test('a plug-in may be an object of a class', async () => {
@@ -175,15 +241,61 @@ test('a plug-in may be an object of a class', async () => {
   expect(counter.calls).toBe(4);
 });
 
-test('a mutation keeps its token when a plug-in leaves out its data', async () => {
-  const { url } = await start({
-    name: 'closed',
-    onExecute: () => ({ onResult: () => ({ errors: [new ApiError('FORBIDDEN', 'Not for you.')] }) }),
+const leavingOut: [string, (result: object) => unknown][] = [
+  ['leaves out its data', () => ({ errors: [new ApiError('FORBIDDEN', 'Not for you.')] })],
+  ['fails', () => JSON.parse('no JSON')],
+  ['returns what JSON cannot represent', (result) => ({ ...result, extensions: { count: 1n } })],
+];
+
+test.each(leavingOut)('a mutation keeps its token when a plug-in %s', async (_, onResult) => {
+  const items = await subgraph(SDL);
+  const { url, gateway: started } = await gateway(
+    { SUBGRAPHS: `items=${items.url}`, SUPERGRAPH_POLL_INTERVAL: '1h' },
+    { plugins: [returning(onResult)] },
+  );
+  await started.ready;
+  items.answerWith((response) => {
+    response.setHeader(POSITIONS_HEADER, 'items=12').setHeader('content-type', 'application/json');
+    response.end('{"data":{"change":"changed"}}');
   });
-  const { status, body } = await send(url, 'mutation Change { change }', {
-    headers: { accept: 'application/graphql-response+json' },
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/graphql-response+json',
+      'x-consistency-cookie': 'true',
+    },
+    body: JSON.stringify({ query: 'mutation Change { change }' }),
   });
-  expect([status, body.data]).toEqual([200, null]);
+  expect([response.status, ((await response.json()) as { data: unknown }).data]).toEqual([200, null]);
+  const token = writeConsistencyToken(new Map([['items', 12]]));
+  expect(response.headers.get('x-consistency-token')).toBe(token);
+  expect(response.headers.getSetCookie()).toEqual([expect.stringContaining(`=${token};`)]);
+});
+
+test('the cancellation that an outer plug-in passes to next reaches the subgraph through an inner plug-in', async () => {
+  const controller = new AbortController();
+  const signals: (AbortSignal | null)[] = [];
+  const outer: GatewayPlugin = {
+    name: 'outer',
+    onRequest: (request, next) => next(request, { signal: controller.signal, aborted: false }),
+  };
+  const inner: GatewayPlugin = {
+    name: 'inner',
+    onRequest: (request, next) => next(request),
+    onSubgraphFetch(request, next) {
+      signals.push(request.signal);
+      return next(request);
+    },
+  };
+  const items = await subgraph(SDL);
+  const { url, gateway: started } = await gateway(
+    { SUBGRAPHS: `items=${items.url}`, SUBGRAPH_FETCH_DEDUPLICATION: 'off' },
+    { plugins: [outer, inner] },
+  );
+  await started.ready;
+  expect((await send(url, '{ a }')).body).toEqual({ data: { a: 'a' } });
+  expect(signals.map((signal) => signal === controller.signal)).toEqual([true]);
 });
 
 test('a plug-in can respond in the place of the gateway, or change the document', async () => {

@@ -9,12 +9,11 @@ const LEASE_MS = 2000;
 /** The advisory lock that a leading relay of the release before leases holds for as long as its session lasts. */
 const FORMER_LOCK = 7_402_113;
 /**
- * How long an event may wait for its position while a relay holds that lock, before that relay counts as hung. One that works assigns
- * positions also while the bus is away, once per attempt to publish, which may take 5 s.
+ * How long an event may stay unpublished while a relay holds that lock, before that relay counts as hung: longer than the bus is usually
+ * away. One that works may leave events without positions for long, because each attempt to publish to a bus that is away takes 5 to 10 s;
+ * and consumers that read the event log assign positions whether it works or not.
  */
-const FORMER_PATIENCE_MS = 10_000;
-/** How long an event with a position may wait for its publication until the same: longer than the bus is usually away. */
-const FORMER_PUBLISH_PATIENCE_MS = 60_000;
+const FORMER_PATIENCE_MS = 60_000;
 
 /**
  * A migration step: who leads the relays of a service, in which term and until when, by the database's clock.
@@ -116,7 +115,8 @@ interface ClaimRow {
  * Claims or renews the lead, and assigns positions to what is committed.
  *
  * During an upgrade, a relay of the release before leads until it stops. Two leaders would send the same invalidations at different times:
- * a gateway of that release applies one that arrives late over a newer one, and then serves what the newer one has invalidated.
+ * a gateway of that release applies one that arrives late over a newer one, and then serves what the newer one has invalidated. So only one
+ * that hangs is not waited for.
  *
  * @param candidate the same for all claims of a relay, and of no other
  * @param limit the most events that get positions
@@ -130,7 +130,7 @@ export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, l
       select ${lease} as lease where pg_try_advisory_xact_lock_shared(${FORMER_LOCK}) offset 0
     ) as unless_former_leads, lead_outbox(${candidate}, lease, ${limit}) as claim
   `.execute(db);
-  if (rows.length === 0 && (await isFormerHung(db)))
+  if (rows.length === 0 && (await readOldestUnpublishedMs(db)) > FORMER_PATIENCE_MS)
     ({ rows } = await sql<ClaimRow>`select * from lead_outbox(${candidate}, ${lease}, ${limit})`.execute(db));
   const [row] = rows;
   if (!row || row.term === null) return null;
@@ -141,17 +141,6 @@ export async function claimLead<Tables>(db: Kysely<Tables>, candidate: string, l
     assigned: row.numbered,
     endPosition: row.head,
   };
-}
-
-/** Whether the relay of the release before, which holds its lock, leaves events without positions, or unpublished, for too long. */
-async function isFormerHung<Tables>(db: Kysely<Tables>): Promise<boolean> {
-  const { rows } = await sql<{ age: number }>`
-    select extract(epoch from clock_timestamp() - recorded_at)::double precision * 1000 as age
-    from outbox where position is null order by sequence limit 1
-  `.execute(db);
-  const [unnumbered] = rows;
-  if (unnumbered && unnumbered.age > FORMER_PATIENCE_MS) return true;
-  return (await readOldestUnpublishedMs(db)) > FORMER_PUBLISH_PATIENCE_MS;
 }
 
 /** Gives up the lead, if it is this relay's: another one takes over at once. */
