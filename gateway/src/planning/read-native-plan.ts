@@ -75,12 +75,12 @@ function readFetch(
   };
 }
 
-/** Each alias of a batch is an entity fetch at one or several paths. */
+/** Each alias of a batch is an entity fetch at one or several paths. The planner lists what the operation selects first last. */
 function readBatch(node: BatchFetchNode, read: ReadOperation): PlanNode {
   const definition = read(node.operation);
-  const nodes = node.entityBatch.aliases.flatMap((alias) => {
+  const nodes = node.entityBatch.aliases.toReversed().flatMap((alias) => {
     const fetch = readAlias(node, alias, definition);
-    return alias.paths.map((path): PlanNode => ({ kind: 'Flatten', path: readPath(path), node: fetch }));
+    return alias.paths.toReversed().map((path): PlanNode => ({ kind: 'Flatten', path: readPath(path), node: fetch }));
   });
   return nodes.length === 1 ? (nodes[0] as PlanNode) : { kind: 'Parallel', nodes };
 }

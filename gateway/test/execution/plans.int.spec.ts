@@ -225,7 +225,7 @@ test('an explained response has the plan, and what was fetched at which path', a
     planning: { planner: 'native', cached: false },
     fetches: [
       { subgraph: 'users', paths: [''], entities: 0, shared: false },
-      { subgraph: 'reviews', paths: expect.arrayContaining(['a.@', 'b']), entities: 3, errors: 0 },
+      { subgraph: 'reviews', paths: ['a.@', 'b'], entities: 3, errors: 0 },
     ],
   });
   const again = await graph.engine.run({ query, clientHeaders: EXPLAIN });
