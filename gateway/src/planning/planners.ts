@@ -143,7 +143,7 @@ function clientError(error: unknown): unknown {
   if (!(error instanceof PlanningError)) return error;
   if (error.failure === 'refused') return new GraphQLError(error.message);
   if (error.failure === 'expensive') {
-    const message = 'There are too many ways to plan this operation; split it into smaller ones.';
+    const message = 'Planning this operation takes too much time or memory; split it into smaller ones.';
     return new ApiError('COST_LIMIT', message, { reason: 'PLANNING' });
   }
   const message = 'The query planner failed for this operation; the cause is in the log.';

@@ -24,7 +24,7 @@ export interface QueryPlanner {
    * Plans an operation that is valid in the API schema, with one operation definition.
    *
    * @throws ApiError with the reason PLANNING: COST_LIMIT when planning takes too much, INTERNAL_SERVER_ERROR with a `cause` when no
-   *   planner can plan the operation, SERVICE_UNAVAILABLE when the gateway closes; GraphQLError when the operation cannot be planned
+   *   planner can plan the operation; GraphQLError when the operation cannot be planned
    */
   plan(operation: DocumentNode, options: PlanningOptions): Promise<PlannedOperation>;
 }

@@ -134,7 +134,7 @@ export const ERROR_CATALOGUE = {
       DEPTH: 'Too many levels of fields.',
       FIELDS: 'Too many fields, with fragments expanded.',
       NESTING: 'The text of the document has brackets or lists nested too deeply.',
-      PLANNING: 'There are too many ways to plan the operation.',
+      PLANNING: 'Planning the operation takes too much time or memory.',
       REPEATED_FIELDS: 'One selection repeats a field too often.',
       TOKENS: 'The document has too many tokens or lines.',
     },
