@@ -5,24 +5,21 @@ import type { LoadedPlanner } from './planner-main.js';
 import { PlanningError, type PlanRequest } from './planner-messages.js';
 import type { QueryPlan } from './query-plan.js';
 import { readNativePlan } from './read-native-plan.js';
-import { withTypeNames } from './with-type-names.js';
 
 /** The adapter for `@graphql-hive/router-query-planner`, which plans in a thread of its own. It runs in a process for planning only. */
 export class NativePlanner implements LoadedPlanner {
   readonly #planner: QueryPlanner;
-  readonly #apiSchema: GraphQLSchema;
   readonly #schema: GraphQLSchema;
 
   /** @throws Error when the planner cannot read the supergraph */
   constructor(supergraphSdl: string) {
     this.#planner = new QueryPlanner(withPlainLabels(supergraphSdl));
-    this.#apiSchema = schemaOf(this.#planner.consumerSchema);
     this.#schema = schemaOf(supergraphSdl);
   }
 
   async plan({ document, conditions, overrides, timeoutMs }: PlanRequest): Promise<QueryPlan> {
     const evaluated = withEvaluatedConditions(parse(document, { noLocation: true }), conditions);
-    const text = print(withTypeNames(evaluated, this.#apiSchema));
+    const text = print(evaluated);
     const labels = Object.keys(overrides).filter((label) => overrides[label]);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
