@@ -1,6 +1,8 @@
 import { QueryPlanner } from '@graphql-hive/router-query-planner';
 import { buildASTSchema, type GraphQLSchema, parse, print } from 'graphql';
 import { withEvaluatedConditions } from '../operation/index.js';
+import { checkNativePlan } from './check-native-plan.js';
+import { checkPlan } from './check-plan.js';
 import type { LoadedPlanner } from './planner-main.js';
 import { PlanningError, type PlanRequest } from './planner-messages.js';
 import type { QueryPlan } from './query-plan.js';
@@ -24,7 +26,10 @@ export class NativePlanner implements LoadedPlanner {
     const signal = AbortSignal.timeout(timeoutMs);
     try {
       const plan = await this.#planner.planAsync(text, null, new Set(labels.map(plainLabel)), 0, signal);
-      return readNativePlan(plan, this.#schema);
+      const read = readNativePlan(plan, this.#schema);
+      checkPlan(read, evaluated, this.#schema);
+      checkNativePlan(read, evaluated, this.#schema);
+      return read;
     } catch (error) {
       if (signal.aborted) throw new PlanningError('expensive', `It took more than ${timeoutMs} ms.`);
       throw error;
