@@ -20,8 +20,11 @@ function compileRewrite(rewrite: PlanRewrite, types: TypeConditions): Rewrite {
   const change = (object: JsonObject) => {
     if (rewrite.kind === 'ValueSetter') {
       object[field] = rewrite.setValueTo as Json;
-    } else if (object[field] !== undefined && object[field] !== null) {
-      object[rewrite.renameKeyTo] = object[field];
+    } else if (object[field] !== undefined) {
+      // Null replaces nothing: an object has the fields of other types' renames, too.
+      if (object[field] !== null || object[rewrite.renameKeyTo] === undefined) {
+        object[rewrite.renameKeyTo] = object[field];
+      }
       delete object[field];
     }
   };

@@ -2,6 +2,7 @@ import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph
 import { QueryPlanner } from '@apollo/query-planner';
 import { type DocumentNode, GraphQLError, type GraphQLSchema, parse } from 'graphql';
 import { withEvaluatedConditions } from '../operation/index.js';
+import { checkPlan } from './check-plan.js';
 import { withConcreteTypes } from './concrete-types.js';
 import type { LoadedPlanner } from './planner-main.js';
 import { PlanningError, type PlanRequest } from './planner-messages.js';
@@ -52,7 +53,9 @@ export class ApolloPlanner implements LoadedPlanner {
       overrideConditions: new Map(Object.entries(overrides)),
     });
     // Subscriptions are refused before planning. The rest of Apollo's form is ours.
-    return { kind: 'QueryPlan', node: planned.node as PlanNode | undefined };
+    const plan: QueryPlan = { kind: 'QueryPlan', node: planned.node as PlanNode | undefined };
+    checkPlan(plan, operation, this.#apiSchema);
+    return plan;
   }
 }
 

@@ -1,34 +1,36 @@
 import { QueryPlanner } from '@graphql-hive/router-query-planner';
 import { buildASTSchema, type GraphQLSchema, parse, print } from 'graphql';
 import { withEvaluatedConditions } from '../operation/index.js';
+import { checkNativePlan } from './check-native-plan.js';
+import { checkPlan } from './check-plan.js';
 import { withoutLiterals } from './literals.js';
 import type { LoadedPlanner } from './planner-main.js';
 import { PlanningError, type PlanRequest } from './planner-messages.js';
 import type { QueryPlan } from './query-plan.js';
 import { readNativePlan } from './read-native-plan.js';
-import { withTypeNames } from './with-type-names.js';
 
 /** The adapter for `@graphql-hive/router-query-planner`, which plans in a thread of its own. It runs in a process for planning only. */
 export class NativePlanner implements LoadedPlanner {
   readonly #planner: QueryPlanner;
-  readonly #apiSchema: GraphQLSchema;
   readonly #schema: GraphQLSchema;
 
   /** @throws Error when the planner cannot read the supergraph */
   constructor(supergraphSdl: string) {
     this.#planner = new QueryPlanner(withPlainLabels(supergraphSdl));
-    this.#apiSchema = schemaOf(this.#planner.consumerSchema);
     this.#schema = schemaOf(supergraphSdl);
   }
 
   async plan({ document, conditions, overrides, timeoutMs }: PlanRequest): Promise<QueryPlan> {
     const evaluated = withEvaluatedConditions(parse(document, { noLocation: true }), conditions);
-    const { document: planned, literals } = withoutLiterals(withTypeNames(evaluated, this.#apiSchema));
+    const { document: planned, literals } = withoutLiterals(evaluated);
     const labels = Object.keys(overrides).filter((label) => overrides[label]);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      const plan = await this.#planner.planAsync(print(planned), null, new Set(labels.map(plainLabel)), 0, signal);
-      return readNativePlan(plan, this.#schema, literals);
+      const native = await this.#planner.planAsync(print(planned), null, new Set(labels.map(plainLabel)), 0, signal);
+      const plan = readNativePlan(native, this.#schema, literals);
+      checkPlan(plan, evaluated, this.#schema);
+      checkNativePlan(plan, evaluated, this.#schema);
+      return plan;
     } catch (error) {
       if (signal.aborted) throw new PlanningError('expensive', `It took more than ${timeoutMs} ms.`);
       throw error;

@@ -69,8 +69,7 @@ function readFetch(
     operationName: undefined,
     operationKind: (operationKind ?? 'query') as OperationTypeNode,
     variableUsages: variablesOf(operation).filter((name) => !rest.requires || name !== REPRESENTATIONS),
-    ...(rest.requires && { requires: rest.requires as readonly RequiredSelection[] }),
-    ...(rest.inputRewrites && { inputRewrites: readRewrites(rest.inputRewrites) }),
+    ...(rest.requires && readRequires(rest.requires, rest.inputRewrites)),
     ...(rest.outputRewrites && { outputRewrites: readRewrites(rest.outputRewrites) }),
   };
 }
@@ -114,8 +113,7 @@ function readAlias(
     operationName: undefined,
     operationKind: OperationTypeNode.QUERY,
     variableUsages: [...used].filter((name) => !isOwn(name)),
-    requires: requires as readonly RequiredSelection[],
-    ...(inputRewrites && { inputRewrites: readRewrites(inputRewrites) }),
+    ...readRequires(requires, inputRewrites),
     ...(outputRewrites && { outputRewrites: readRewrites(outputRewrites) }),
   };
 }
@@ -126,6 +124,37 @@ function variablesOf({ variableDefinitions = [] }: OperationDefinitionNode): str
 
 function textOf(operation: OperationDefinitionNode): string {
   return stripIgnoredCharacters(print(operation));
+}
+
+type NativeRequires = NonNullable<NativeFetchNode['requires']>;
+
+/**
+ * Reads the fields of representations. An alias of the native plan is the name of the field in the representation, and its name is the
+ * alias under which it was fetched, for example with other arguments than the client's: it becomes a rewrite.
+ */
+function readRequires(
+  requires: NativeRequires,
+  inputRewrites: readonly NativeRewrite[] | null | undefined,
+): Pick<FetchNode, 'requires' | 'inputRewrites'> {
+  const renames: Rewrite[] = [];
+  const read = (selections: NativeRequires, path: readonly string[]): RequiredSelection[] =>
+    selections.map((selection) => {
+      if (selection.kind === 'InlineFragment') {
+        const { typeCondition } = selection;
+        const inner = typeCondition ? [...path, `... on ${typeCondition}`] : path;
+        return { kind: 'InlineFragment', typeCondition, selections: read(selection.selections, inner) };
+      }
+      if (selection.kind !== 'Field') throw new Error('The native planner returned a representation with a fragment.');
+      const { name, alias, selections: below } = selection;
+      // Rewrites run in order: those of inner fields come first.
+      const inner = below && read(below, [...path, name]);
+      if (alias && alias !== name) renames.push({ kind: 'KeyRenamer', path: [...path, name], renameKeyTo: alias });
+      return { kind: 'Field', name, ...(inner && { selections: inner }) };
+    });
+  const selections = read(requires, []);
+  // Before the rewrites of the plan, which may change the types that the paths name.
+  const rewrites = [...renames, ...(inputRewrites ? readRewrites(inputRewrites) : [])];
+  return { requires: selections, ...(rewrites.length > 0 && { inputRewrites: rewrites }) };
 }
 
 function readPath(path: EntityBatchAlias['paths'][number]): PlanPath {

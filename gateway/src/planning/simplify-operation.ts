@@ -1,8 +1,10 @@
 import {
+  type FieldNode,
   type FragmentDefinitionNode,
   type GraphQLNamedType,
   type GraphQLSchema,
   getNamedType,
+  isAbstractType,
   isInterfaceType,
   isObjectType,
   Kind,
@@ -12,10 +14,13 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 
+const TYPENAME: FieldNode = { kind: Kind.FIELD, name: { kind: Kind.NAME, value: '__typename' } };
+
 /**
  * Parses the operation of a native plan and writes it as Apollo's planner would: without spreads of fragments, which the native planner
  * writes for selections that repeat, and without conditions on the type that the field has anyway. So equal selections have one form in every
- * cache.
+ * cache. Selects `__typename` wherever an object can be of several types: the executor needs it there. Selected in the operation that is
+ * planned, it would cost fetches: the planner does not count it as provided by `@provides`, or by an interface object.
  *
  * @param schema the types of the supergraph
  */
@@ -37,7 +42,9 @@ export function simplifiedOperation(text: string, schema: GraphQLSchema): Operat
       const { selectionSet, name } = selection;
       if (!selectionSet) return [selection];
       const field = isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name.value] : undefined;
-      return [{ ...selection, selectionSet: simplified(selectionSet, field && getNamedType(field.type)) }];
+      const type = field && getNamedType(field.type);
+      const inner = simplified(selectionSet, type);
+      return [{ ...selection, selectionSet: isAbstractType(type) ? withTypeName(inner) : inner }];
     }
     const { typeCondition, selectionSet } =
       selection.kind === Kind.FRAGMENT_SPREAD
@@ -52,4 +59,11 @@ export function simplifiedOperation(text: string, schema: GraphQLSchema): Operat
   };
   const root = schema.getRootType(operation.operation) ?? undefined;
   return { ...operation, selectionSet: simplified(operation.selectionSet, root) };
+}
+
+function withTypeName(selectionSet: SelectionSetNode): SelectionSetNode {
+  const has = selectionSet.selections.some(
+    (each) => each.kind === Kind.FIELD && !each.alias && each.name.value === '__typename',
+  );
+  return has ? selectionSet : { ...selectionSet, selections: [TYPENAME, ...selectionSet.selections] };
 }
