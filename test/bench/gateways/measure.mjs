@@ -6,18 +6,18 @@ import { readGroup, untilIdle } from './process-group.mjs';
 import { bodyOf } from './scenarios.mjs';
 import { answering } from './workload.mjs';
 
-export const CONNECTIONS = 50;
+const CONNECTIONS = 50;
 
 /**
- * @param setting `{ supergraph, replayPort, seconds, generator, expected }`; `expected.text` is the answer of whichever came first
+ * @param setting `{ supergraph, subgraphs: { port, pid }, seconds, generator, expected }`; `expected.text` is the answer of whichever came first
  * @throws when it answers with errors, something else than the others, or not at all
  */
-export async function measure(contender, scenario, { supergraph, replayPort, seconds, generator, expected }) {
+export async function measure(contender, scenario, { supergraph, subgraphs, seconds, generator, expected }) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}/graphql`;
   const gateway = startContender(0, contender, { port, supergraph });
   const body = bodyOf(scenario);
-  const fetches = async () => (await (await fetch(`http://127.0.0.1:${replayPort}/`)).json()).count;
+  const fetches = async () => (await (await fetch(`http://127.0.0.1:${subgraphs.port}/`)).json()).count;
   const { connections = CONNECTIONS } = scenario;
   try {
     expected.text ??= await dataOf(url, body);
@@ -28,9 +28,14 @@ export async function measure(contender, scenario, { supergraph, replayPort, sec
     await load(generator, { url, body, connections, seconds: Math.ceil(seconds / 2) });
     // Requests that the warm-up gave up are worked on for a while.
     await untilIdle(gateway.pid);
-    const before = { ...readGroup(gateway.pid), fetches: await fetches() };
+    const read = async () => ({
+      ...readGroup(gateway.pid),
+      subgraphsMs: readGroup(subgraphs.pid).cpuMs,
+      fetches: await fetches(),
+    });
+    const before = await read();
     const { requests, ms, p50, p99 } = await load(generator, { url, body, connections, seconds: Math.ceil(seconds) });
-    const after = { ...readGroup(gateway.pid), fetches: await fetches() };
+    const after = await read();
     return {
       rps: (requests / ms) * 1000,
       p50,
@@ -39,6 +44,7 @@ export async function measure(contender, scenario, { supergraph, replayPort, sec
       fetchesUnderLoad: (after.fetches - before.fetches) / requests,
       cpuUs: ((after.cpuMs - before.cpuMs) / requests) * 1000,
       cpuShare: (after.cpuMs - before.cpuMs) / ms,
+      subgraphsShare: (after.subgraphsMs - before.subgraphsMs) / ms,
       memoryMB: after.memoryMB,
       peakMB: after.peakMB,
       bytes: expected.text.length,

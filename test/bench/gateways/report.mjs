@@ -10,6 +10,7 @@ const COLUMNS = {
   'per request under load': ({ fetchesUnderLoad }) => fetchesUnderLoad.toFixed(2),
   'CPU µs per request': ({ cpuUs }) => rounded(cpuUs),
   'CPU %': ({ cpuShare }) => Math.round(cpuShare * 100),
+  'subgraphs CPU %': ({ subgraphsShare }) => Math.round(subgraphsShare * 100),
   'memory MB': ({ memoryMB }) => Math.round(memoryMB),
   'peak MB': ({ peakMB }) => Math.round(peakMB),
 };

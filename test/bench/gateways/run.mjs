@@ -7,7 +7,7 @@ import { freePort } from '@tributary/cli';
 import { readCommandLine, readNumber, readWord, refuse } from '../../command-line.mjs';
 import { startProcesses } from '../stacks.mjs';
 import { GENERATORS, hasWrk } from './load.mjs';
-import { CONNECTIONS, measure } from './measure.mjs';
+import { measure } from './measure.mjs';
 import { CONTENDERS, hiveRouters, installPeers, nodeVersion, pinSelf, startNode } from './peers.mjs';
 import { chartOf, medians, tableOf, titleOf } from './report.mjs';
 import { isDistinct, SCENARIOS, WORKLOADS } from './scenarios.mjs';
@@ -55,6 +55,9 @@ Processor time and memory are those of a gateway's whole process group, on Linux
 const seconds = readNumber('--seconds', options.seconds);
 const rounds = readNumber('--rounds', options.rounds, { whole: true });
 const selected = [...new Set(options.queries.split(','))].map((name) => readWord('--queries', name.trim(), NAMES));
+const leftOut = process.env.HIVE_ROUTER_BIN
+  ? ''
+  : 'Hive Router is left out: HIVE_ROUTER_BIN is not set. --help says how to build it.';
 const generator = readGenerator();
 const contenders = readContenders();
 const isComplete = !options.only && selected.length === NAMES.length;
@@ -71,9 +74,6 @@ const hasSuperstore = selected.some((name) => SCENARIOS[name].workload === 'supe
 const stack = hasSuperstore ? await startProcesses() : null;
 const isPinned = pinSelf(1);
 const measured = [];
-const leftOut = process.env.HIVE_ROUTER_BIN
-  ? ''
-  : 'Hive Router is left out: HIVE_ROUTER_BIN is not set. --help says how to build it.';
 if (leftOut) log(leftOut);
 try {
   for (const name of selected) {
@@ -110,7 +110,8 @@ function readContenders() {
   const found = ordered.filter(([name]) => !options.only || name.includes(options.only));
   if (found.length > 0) return found.map(([name, contender]) => ({ name, contender }));
   const names = ordered.map(([name]) => name).join('; ');
-  return refuse(`--only: expected a part of one of these names: ${names}; got ${JSON.stringify(options.only)}`);
+  const got = JSON.stringify(options.only);
+  return refuse([`--only: expected a part of one of these names: ${names}; got ${got}`, leftOut].join('\n').trim());
 }
 
 /** A row for each contender and round. */
@@ -132,7 +133,7 @@ async function measureScenario(query, scenario) {
   const rows = [];
   try {
     await answering(`http://127.0.0.1:${replayPort}/`);
-    const setting = { supergraph, replayPort, seconds, generator, expected: {} };
+    const setting = { supergraph, subgraphs: { port: replayPort, pid: replay.pid }, seconds, generator, expected: {} };
     for (let round = 1; round <= rounds; round++) {
       for (const { name, contender } of contenders) {
         process.stderr.write(`${query}${rounds > 1 ? `, round ${round}` : ''}: ${name}… `);
@@ -159,6 +160,6 @@ function conclude() {
   say(failures > 0 ? `${failures} failed; all other answers were the same.` : 'All answers were the same.');
   if (failures > 0) process.exitCode = 1;
   if (!chartFile) return;
-  writeFileSync(chartFile, chartOf(`Requests a second, ${CONNECTIONS} connections, ${place}`, measured));
+  writeFileSync(chartFile, chartOf(`Requests a second, ${place}; load from ${generator}`, measured));
   say(`Wrote ${chartFile}`);
 }

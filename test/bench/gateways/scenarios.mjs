@@ -23,7 +23,8 @@ export const SCENARIOS = {
   big: { workload: 'growth', about: '2,000 entities of two subgraphs', query: BIG, connections: 4 },
   distinct: {
     workload: 'shop',
-    about: "one operation, each request with its own value of a variable, which is in every subgraph's request",
+    about: 'one operation, each request with its own value of a variable',
+    // The value is in every request to a subgraph, so plans can be reused, but neither answers nor fetches can be shared.
     query: SHOP.distinct,
     variables: { id: `1-${TOKEN}` },
   },
