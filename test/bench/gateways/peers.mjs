@@ -154,7 +154,15 @@ function startPinned(core, args, env) {
     }
   };
   running.add(stop);
-  return { pid: child.pid, stop };
+  /** Rejects when it ends, or cannot be started. */
+  const ended = new Promise((_, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) =>
+      reject(new Error(`it ended (${signal ?? code}); VERBOSE=1 shows what it prints`)),
+    );
+  });
+  ended.catch(() => undefined);
+  return { pid: child.pid, stop, ended };
 }
 
 const running = new Set();

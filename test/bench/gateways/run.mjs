@@ -49,7 +49,7 @@ ${NAMES.map((name) => `  ${name.padEnd(width)}  ${SCENARIOS[name].about}`).join(
 
 Contenders are stock gateways, installed from npm the first time; Tributary; and Hive Router, if HIVE_ROUTER_BIN is the path of
 its program: cargo +nightly install hive-router --locked --features graphiql --root FOLDER makes FOLDER/bin/hive_router.
-Processor time and memory are those of a gateway's whole process group, on Linux.`);
+Processor time and memory are those of a gateway's whole process group, on Linux. VERBOSE=1 shows what gateways print.`);
   process.exit(0);
 }
 const seconds = readNumber('--seconds', options.seconds);
