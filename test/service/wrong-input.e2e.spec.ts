@@ -61,6 +61,7 @@ const LAST = 'expected "redis" or a file in a folder that can be written';
 const ORIGINS = 'expected origins such as https://shop.example, "localhost" or "*"';
 const SCALE = 'expected a share between 0 and 1, or a whole number';
 const DATABASE = 'expected a URL such as postgres://role:password@host:5432/database';
+const SCENARIOS = 'large, small, delayed, big, distinct, unseen, storefront, history, office';
 const HINT = '("--help" lists arguments and options)';
 const BUSY_PORT = 'port BUSY is in use. Stop the program that uses it, or choose another port with';
 
@@ -551,6 +552,11 @@ const ROWS: readonly Row[] = [
   ),
   refused('soak', 'api --size 0', 2, '--size: expected a whole number above 0; got "0"'),
   refused('bench', '--seconds none', 2, '--seconds: expected a number above 0; got "none"'),
+  refused('bench', '--queries small,tiny', 2, `--queries: expected one of ${SCENARIOS}; got "tiny"`),
+  {
+    ...refused('bench', '--only x', 2, 'HIVE_ROUTER_BIN: expected a program; got "/nothing" (ENOENT)'),
+    env: { HIVE_ROUTER_BIN: '/nothing' },
+  },
   refused('bench:growth', 'x', 2, 'seconds: expected a number above 0; got "x"'),
   refused('bench:copies', '1 2 3 4', 2, 'expected at most these arguments: rate, seconds, backlog'),
   refused('bench:orders', '--proceses', 2, "Unknown option '--proceses'. --help lists the options."),

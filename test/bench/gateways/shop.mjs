@@ -1,6 +1,7 @@
 // The workload of the public benchmark of federation gateways: users who review products, in four subgraphs.
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { graphql, parse } from 'graphql';
+import { TOKEN } from './load.mjs';
 
 const LINK = `extend schema @link(
   url: "https://specs.apollo.dev/federation/v2.3", import: ["@key", "@external", "@requires", "@provides", "@shareable"]
@@ -23,12 +24,16 @@ const REVIEWS = ['1', '1', '1', '1', '2', '2', '2', '2', '3', '4', '4'].map((upc
   body: 'It does what it says, and it does it well. '.repeat(3 + ((i * 7) % 17)),
   product: { upc },
 }));
-/** Whoever writes, it is the same two reviews that he wrote: so the answers grow fast. */
+/** A key can have a suffix: `1-x00000007` is what `1` is, for another request, and so is all that it refers to. */
+const rowOf = (key) => key.split('-')[0];
+const suffixOf = (key) => key.slice(rowOf(key).length);
+const find = (rows, name, key) => ({ ...rows.find((row) => row[name] === rowOf(key)), [name]: key });
+/** Every user wrote the same two reviews: so the answers grow fast. */
 const writer = (id) => ({
   __typename: 'User',
   id,
-  username: USERS[Number(id) - 1]?.username,
-  reviews: REVIEWS.slice(0, 2),
+  username: USERS[Number(rowOf(id)) - 1]?.username,
+  reviews: REVIEWS.slice(0, 2).map((review) => ({ ...review, product: { upc: review.product.upc + suffixOf(id) } })),
 });
 
 const SUBGRAPHS = {
@@ -36,8 +41,8 @@ const SUBGRAPHS = {
     sdl: `
       type Query { me: User user(id: ID!): User users: [User] }
       type User @key(fields: "id") { id: ID! name: String username: String @shareable birthday: Int }`,
-    Query: { me: () => USERS[0], user: (_, { id }) => USERS.find((user) => user.id === id), users: () => USERS },
-    User: { __resolveReference: ({ id }) => USERS.find((user) => user.id === id) },
+    Query: { me: () => USERS[0], user: (_, { id }) => find(USERS, 'id', id), users: () => USERS },
+    User: { __resolveReference: ({ id }) => find(USERS, 'id', id) },
   },
   inventory: {
     sdl: `
@@ -46,7 +51,7 @@ const SUBGRAPHS = {
         shippingEstimate: Int @requires(fields: "price weight")
       }`,
     Product: {
-      __resolveReference: (reference) => ({ ...reference, inStock: reference.upc !== '4' }),
+      __resolveReference: (reference) => ({ ...reference, inStock: rowOf(reference.upc) !== '4' }),
       shippingEstimate: ({ price, weight }) => (price > 1000 ? 0 : Math.trunc(weight / 2)),
     },
   },
@@ -55,7 +60,7 @@ const SUBGRAPHS = {
       type Query { topProducts(first: Int = 5): [Product] }
       type Product @key(fields: "upc") { upc: String! name: String price: Int weight: Int }`,
     Query: { topProducts: (_, { first }) => PRODUCTS.slice(0, first) },
-    Product: { __resolveReference: ({ upc }) => PRODUCTS.find((product) => product.upc === upc) },
+    Product: { __resolveReference: ({ upc }) => find(PRODUCTS, 'upc', upc) },
   },
   reviews: {
     sdl: `
@@ -64,7 +69,7 @@ const SUBGRAPHS = {
       type Product @key(fields: "upc") { upc: String! reviews: [Review] }`,
     Review: { __resolveReference: ({ id }) => REVIEWS.find((review) => review.id === id), author: () => writer('1') },
     User: { __resolveReference: ({ id }) => writer(id) },
-    Product: { reviews: ({ upc }) => REVIEWS.filter(({ product }) => product.upc === upc) },
+    Product: { reviews: ({ upc }) => REVIEWS.filter(({ product }) => product.upc === rowOf(upc)) },
   },
 };
 
@@ -90,10 +95,15 @@ const USER = 'id username name';
 const PRODUCT = 'inStock name price shippingEstimate upc weight';
 const REVIEWED = `reviews { id body author { ${USER} reviews { id body product { ${PRODUCT} } } } }`;
 
+const OF_ONE_USER = `id username name
+  reviews { id body product { upc name price inStock shippingEstimate reviews { id body } } }`;
+
 export const QUERIES = {
   large: `query Large {
     users { ${USER} reviews { id body product { ${PRODUCT} ${REVIEWED} } } }
     topProducts { ${PRODUCT} ${REVIEWED} }
   }`,
   small: `query Small { topProducts(first: 5) { upc name price inStock reviews { id author { id username name } } } }`,
+  distinct: `query Distinct($id: ID!) { user(id: $id) { ${OF_ONE_USER} } }`,
+  unseen: `query Unseen_${TOKEN} { user(id: "1-${TOKEN}") { name_${TOKEN}: name ${OF_ONE_USER} } }`,
 };
