@@ -166,6 +166,17 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    what: 'the type of an interface object under an alias',
+    subgraphs: garden,
+    query: '{ rarest { kind: __typename seen } }',
+    answer: {
+      rarest: [
+        { kind: 'Tree', seen: 11 },
+        { kind: 'Herb', seen: 22 },
+      ],
+    },
+  },
+  {
     what: 'one required field with two arguments',
     subgraphs: fares,
     query: '{ rides { tip dollarTip } }',
