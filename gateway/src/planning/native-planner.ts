@@ -1,5 +1,5 @@
 import { QueryPlanner } from '@graphql-hive/router-query-planner';
-import { buildASTSchema, type GraphQLSchema, parse, print } from 'graphql';
+import { buildASTSchema, type DocumentNode, type GraphQLSchema, parse, print, visit } from 'graphql';
 import { withEvaluatedConditions } from '../operation/index.js';
 import { checkNativePlan } from './check-native-plan.js';
 import { checkPlan } from './check-plan.js';
@@ -22,7 +22,7 @@ export class NativePlanner implements LoadedPlanner {
 
   async plan({ document, conditions, overrides, timeoutMs }: PlanRequest): Promise<QueryPlan> {
     const evaluated = withEvaluatedConditions(parse(document, { noLocation: true }), conditions);
-    const { document: planned, literals } = withoutLiterals(evaluated);
+    const { document: planned, literals } = withoutLiterals(withPlainTypeNames(evaluated));
     const labels = Object.keys(overrides).filter((label) => overrides[label]);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
@@ -36,6 +36,16 @@ export class NativePlanner implements LoadedPlanner {
       throw error;
     }
   }
+}
+
+/**
+ * Selects `__typename` without aliases, which the response adds. The planner takes one with an alias from any subgraph, also from one that
+ * has an interface object there and does not know the type.
+ */
+function withPlainTypeNames(document: DocumentNode): DocumentNode {
+  return visit(document, {
+    Field: (field) => (field.alias && field.name.value === '__typename' ? { ...field, alias: undefined } : undefined),
+  });
 }
 
 function schemaOf(sdl: string): GraphQLSchema {

@@ -19,7 +19,7 @@ export interface SmallSubgraph {
 }
 
 const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: [
-  "@key", "@requires", "@external", "@shareable", "@interfaceObject"
+  "@key", "@requires", "@provides", "@external", "@shareable", "@interfaceObject"
 ])\n`;
 
 /** An engine over real subgraph schemas with resolvers of their own, each of which validates what it is sent. */
