@@ -5,7 +5,7 @@ export { FetchError } from './fetch-error.js';
 // Metrics of all subgraphs.
 export { FetchMetrics } from './fetch-metrics.js';
 // The client over HTTP. Its interceptors: fetch-metrics, outage-detector (with circuit-breaker), request-headers, retry. Its transport: http-post,
-// which enforces deadline and size limit, and graphql-result.
+// which checks the headers (check-headers) and enforces deadline and size limit, and graphql-result.
 export { HttpSubgraph, type HttpSubgraphOptions, type HttpSubgraphReports } from './http-subgraph.js';
 export {
   type Fetcher,
