@@ -9,7 +9,11 @@ import { fileURLToPath } from 'node:url';
 const SUBGRAPHS = fileURLToPath(new URL('../../subgraphs', import.meta.url));
 
 /** Names whose variables and options mean something else, such as `NATS_URL`. */
-export const RESERVED = ['auth-jwks', 'database', 'gateway', 'nats', 'postgres', 'redis'];
+export const RESERVED = [
+  ...['auth-jwks', 'database', 'gateway', 'nats', 'postgres', 'redis'],
+  // Names that PostgreSQL reserves for itself: each service has a role and a database of its name.
+  ...['none', 'public', 'template0', 'template1'],
+];
 
 /**
  * Whether a service can have this name: options and variables are derived from it (`--my-reviews-port`, `MY_REVIEWS_PORT`). The URL of

@@ -45,9 +45,15 @@ export async function showLag(options: OperateOptions): Promise<void> {
   for (const [i, answer] of answers.entries()) {
     if (answer.status === 'fulfilled') continue;
     const [name, url] = services[i] as [string, string];
-    process.stderr.write(`Cannot read the lag of ${name} at ${url} (${reasonOf(answer.reason)}).\n`);
+    const line = `Cannot read the lag of ${name} at ${url} (${reasonOf(answer.reason)}).\n`;
+    process.stderr.write(withoutCredentials(line));
     process.exitCode = 1;
   }
+}
+
+/** A text without the credentials in its URLs. */
+function withoutCredentials(text: string): string {
+  return text.replace(/\/\/[^/@\s]*@/g, '//');
 }
 
 async function lagOf(consumer: string, url: string): Promise<Lag[]> {

@@ -8,7 +8,7 @@ import type { EntityBatcher } from './entity-batcher.js';
 import type { EntityKeys } from './entity-keys.js';
 import type { ExecutionContext } from './execution-context.js';
 import type { Executor } from './executor.js';
-import { addEntityErrors, addRootErrors } from './fetch-errors.js';
+import { addEntityErrors, addRootErrors, addUnfetched, type EntityOccurrence } from './fetch-errors.js';
 import { collectAncestors, collectPaths, collectValues, compilePath } from './flatten.js';
 import { compileContext } from './from-context.js';
 import { compileRepresentations } from './representations.js';
@@ -120,6 +120,9 @@ export class PlanCompiler {
       pathsOf: () => Path[],
     ) => {
       const { texts, indices } = represent(values);
+      if (context.errors.length > 0 && indices.includes(-1)) {
+        addUnfetched(context.errors, operation, this.#occurrences(values, indices, pathsOf()));
+      }
       if (texts.length === 0) return;
       const { entities, errors } = await this.#batcher.fetch(context, {
         operation,
@@ -128,13 +131,7 @@ export class PlanCompiler {
         path,
       });
       if (errors.length > 0) {
-        const paths = pathsOf();
-        const occurrences = indices.map((index, i) => ({
-          index,
-          path: paths[i] as Path,
-          isOf: (condition: string) => this.#types.holds(condition, String(values[i]?.__typename)),
-        }));
-        addEntityErrors(context.errors, operation, { entities, errors }, occurrences);
+        addEntityErrors(context.errors, operation, { entities, errors }, this.#occurrences(values, indices, pathsOf()));
       }
       if (!entities) return;
       if (rewrite) this.#rewrite(values, entities, indices, rewrite);
@@ -167,6 +164,14 @@ export class PlanCompiler {
       });
       await Promise.all(fetches);
     };
+  }
+
+  #occurrences(values: Cursor['values'], indices: readonly number[], paths: readonly Path[]): EntityOccurrence[] {
+    return indices.map((index, i) => ({
+      index,
+      path: paths[i] as Path,
+      isOf: (condition) => this.#types.holds(condition, String(values[i]?.__typename)),
+    }));
   }
 
   #pathsTo(context: ExecutionContext, path: PlanPath): Path[] {

@@ -117,6 +117,28 @@ export function addEntityErrors(
 }
 
 /**
+ * Adds an error for each field that was not fetched because a field of the same entity failed, which may be one that the subgraph requires.
+ */
+export function addUnfetched(
+  into: ResponseErrors,
+  operation: SubgraphOperation,
+  occurrences: readonly EntityOccurrence[],
+): void {
+  const unfetched = new Map<string, Path[]>();
+  for (const { index, path, isOf } of occurrences) {
+    if (index >= 0 || !into.explains(path)) continue;
+    for (const name of selectedNames(operation, isOf)) {
+      const place = [...path, name];
+      if (into.explains(place)) continue;
+      const others = unfetched.get(name);
+      if (others) others.push(place);
+      else unfetched.set(name, [place]);
+    }
+  }
+  for (const paths of unfetched.values()) addLost(into, operation, paths);
+}
+
+/**
  * Adds an error once for each missing field; an error about values only for the fields that have them as arguments.
  *
  * @returns the names of the fields that it explains

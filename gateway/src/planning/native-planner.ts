@@ -1,5 +1,15 @@
 import { QueryPlanner } from '@graphql-hive/router-query-planner';
-import { buildASTSchema, type DocumentNode, type GraphQLSchema, parse, print, visit } from 'graphql';
+import {
+  type ASTNode,
+  buildASTSchema,
+  type DocumentNode,
+  type FieldNode,
+  type GraphQLSchema,
+  Kind,
+  parse,
+  print,
+  visit,
+} from 'graphql';
 import { withEvaluatedConditions } from '../operation/index.js';
 import { checkNativePlan } from './check-native-plan.js';
 import { checkPlan } from './check-plan.js';
@@ -22,7 +32,9 @@ export class NativePlanner implements LoadedPlanner {
 
   async plan({ document, conditions, overrides, timeoutMs }: PlanRequest): Promise<QueryPlan> {
     const evaluated = withEvaluatedConditions(parse(document, { noLocation: true }), conditions);
-    const { document: planned, literals } = withoutLiterals(withPlainTypeNames(evaluated));
+    const fetched = withoutIntrospection(withPlainTypeNames(evaluated));
+    if (!fetched) return { kind: 'QueryPlan' };
+    const { document: planned, literals } = withoutLiterals(fetched);
     const labels = Object.keys(overrides).filter((label) => overrides[label]);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
@@ -46,6 +58,33 @@ function withPlainTypeNames(document: DocumentNode): DocumentNode {
   return visit(document, {
     Field: (field) => (field.alias && field.name.value === '__typename' ? { ...field, alias: undefined } : undefined),
   });
+}
+
+const TYPENAME: FieldNode = { kind: Kind.FIELD, name: { kind: Kind.NAME, value: '__typename' } };
+
+/** Removes `__schema` and `__type`, which the gateway resolves; the planner finds no subgraph for them. @returns null when nothing is left */
+function withoutIntrospection(document: DocumentNode): DocumentNode | null {
+  let isEmpty = false;
+  let isChanged = false;
+  const rest: DocumentNode = visit(document, {
+    Field: {
+      leave(field) {
+        if (field.name.value === '__schema' || field.name.value === '__type') {
+          isChanged = true;
+          return null;
+        }
+        return undefined;
+      },
+    },
+    SelectionSet: {
+      leave(selectionSet, _key, parent) {
+        if (!isChanged || selectionSet.selections.length > 0) return undefined;
+        if ((parent as ASTNode).kind === Kind.OPERATION_DEFINITION) isEmpty = true;
+        return { ...selectionSet, selections: [TYPENAME] };
+      },
+    },
+  });
+  return isEmpty ? null : rest;
 }
 
 function schemaOf(sdl: string): GraphQLSchema {
