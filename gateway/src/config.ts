@@ -185,6 +185,9 @@ export const settings = {
   PLANNING_TIMEOUT: duration('5s', { min: '10ms', max: '1m' }).describe(
     'Time limit of planning one operation. Planners run in processes of their own, which are ended then.',
   ),
+  WARM_UP_TIMEOUT: duration('5s', { max: '10m' }).describe(
+    'Longest time for which a new supergraph waits, before it serves, until the most used operations (at most 1,000) are planned on it; the one before serves meanwhile. 0 plans them when they are requested.',
+  ),
   NODE_ENV: z
     .string()
     .default('development')

@@ -21,6 +21,7 @@ import {
   SupergraphFallback,
   type SupergraphSource,
 } from './supergraph/index.js';
+import { WarmUp } from './warmup/index.js';
 
 /** Longest time without a failed request after which failures of clients' requests count as over, besides the time limit of a fetch. */
 const LONGEST_QUIET_MS = 10_000;
@@ -56,9 +57,12 @@ export function openGraphs(
       });
   const fetchMetrics = new FetchMetrics(metrics, time);
   const options = subgraphOptions(config);
+  const { WARM_UP_TIMEOUT: timeoutMs, MAX_OPERATIONS: maxOperations } = config;
+  const warmUp = timeoutMs > 0 ? new WarmUp({ timeoutMs, maxOperations, logger, metrics, time }) : null;
   const graphs: GraphManager<Graph> = new GraphManager({
     source,
     fallback,
+    warmUp,
     connect: (subgraph) => {
       // The supergraph names the URLs without their credentials.
       const configured = SUPERGRAPH_PATH ? undefined : config.SUBGRAPHS.find(({ name }) => name === subgraph.name);

@@ -4,7 +4,7 @@
 // fresh-execution and result).
 export { Graph } from './graph.js';
 // Loads supergraphs, and swaps the graph that is served.
-export { GraphManager, type LoadedGraph } from './graph-manager.js';
+export { GraphManager, type GraphWarmUp, type LoadedGraph } from './graph-manager.js';
 // The hooks of all plug-ins around a request, composed once; those of the stages are composed by the graph.
 export { composeOnRequest } from './hooks.js';
 export type { ResultValues } from './operation-request.js';

@@ -1,0 +1,141 @@
+import { execFileSync } from 'node:child_process';
+import { expect, test } from 'vitest';
+import { gateway, gatewayOver, over, subgraph, type TestGateway } from '../../../test/harness/test-gateway.ts';
+import type { TestSubgraph } from '../../../test/harness/test-subgraph.ts';
+import { until } from '../../../test/harness/until.ts';
+
+// Before a new supergraph serves, the most used operations of the one before are planned on it.
+
+const SCHEMA = 'type Query { a: Int b: Int c(x: Int): Int }';
+const NEXT = 'type Query { a: Int b: Int c(x: Int): Int new: Int }';
+
+async function ask({ url }: TestGateway, query: string, variables: Record<string, unknown> = {}) {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-explain': 'yes' },
+    body: JSON.stringify({ query, variables }),
+  });
+  return response.json();
+}
+
+const planned = (cached: boolean) => ({ extensions: { explanation: { planning: { cached } } } });
+
+const lines = ({ logs }: TestGateway, text: string) => logs.filter(({ msg }) => msg === text);
+const warmUps = (started: TestGateway) => lines(started, 'planned the most used operations');
+
+/** Serves another schema, and resolves when the gateway serves it. */
+async function swap(started: TestGateway, a: TestSubgraph, sdl: string): Promise<void> {
+  const swaps = () => lines(started, 'serving a new supergraph').length;
+  const before = swaps();
+  a.serve(sdl);
+  await until(
+    async () => swaps(),
+    (count) => count > before,
+  );
+}
+
+/** The processes of the native planner that this process has started. */
+function planners(): number[] {
+  const list = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' });
+  return list
+    .split('\n')
+    .filter((line) => line.includes('planner-main.js native'))
+    .map((line) => Number(line.trim().split(' ')[0]));
+}
+
+test('the first request of an operation after a swap is planned already, for each set of its conditions', async () => {
+  const a = await subgraph(SCHEMA);
+  const started = await gatewayOver({ a });
+  const conditional = 'query Conditional($if: Boolean!) { a b @include(if: $if) }';
+  const requests = [
+    ['{ a }', {}],
+    ['{ c(x: 1) }', {}],
+    [conditional, { if: true }],
+    [conditional, { if: false }],
+  ] as const;
+  for (const [query, variables] of requests) expect(await ask(started, query, variables)).toMatchObject(planned(false));
+  await swap(started, a, NEXT);
+  expect(warmUps(started)).toMatchObject([{ planned: 4, invalid: 0, failed: 0, late: 0 }]);
+  expect(await started.metric(/^gateway_warmed_operations_total\{.*planned/)).toBe(4);
+  for (const [query, variables] of requests) expect(await ask(started, query, variables)).toMatchObject(planned(true));
+  // Another document of an operation that is planned.
+  expect(await ask(started, 'query Other { c(x: 2) }')).toMatchObject(planned(true));
+});
+
+test('an operation that is invalid on the new supergraph is skipped, and is planned again where it is valid', async () => {
+  const a = await subgraph(SCHEMA);
+  const started = await gatewayOver({ a });
+  for (const query of ['{ a }', '{ b }']) await ask(started, query);
+  await swap(started, a, 'type Query { a: Int }');
+  expect(warmUps(started)).toMatchObject([{ planned: 1, invalid: 1 }]);
+  expect(await ask(started, '{ b }')).toMatchObject({ errors: [{ message: expect.stringContaining('"b"') }] });
+  expect(await ask(started, '{ a }')).toMatchObject(planned(true));
+  await swap(started, a, NEXT);
+  expect(await ask(started, '{ b }')).toMatchObject(planned(true));
+});
+
+test('the list is bounded, and the most used operations are planned', async () => {
+  const a = await subgraph(SCHEMA);
+  const started = await gatewayOver({ a }, { MAX_OPERATIONS: '2' });
+  await ask(started, '{ a }');
+  await ask(started, '{ a }');
+  await ask(started, '{ b }');
+  await swap(started, a, NEXT);
+  expect(warmUps(started)).toMatchObject([{ planned: 2 }]);
+  await ask(started, '{ a }');
+  await ask(started, '{ c }');
+  await swap(started, a, `${NEXT} type Other { d: Int }`);
+  expect(warmUps(started).at(-1)).toMatchObject({ planned: 2 });
+  for (const query of ['{ a }', '{ c }']) expect(await ask(started, query)).toMatchObject(planned(true));
+  // Its use is older than that of `{ c }`.
+  expect(await ask(started, '{ b }')).toMatchObject(planned(false));
+});
+
+test('0 disables it', async () => {
+  const a = await subgraph(SCHEMA);
+  const started = await gatewayOver({ a }, { WARM_UP_TIMEOUT: '0' });
+  await ask(started, '{ a }');
+  await swap(started, a, NEXT);
+  expect(warmUps(started)).toEqual([]);
+  expect(await ask(started, '{ a }')).toMatchObject(planned(false));
+});
+
+test('while its planner does not respond, the supergraph before serves, until the time is over', async () => {
+  const a = await subgraph(SCHEMA);
+  const before = planners();
+  const nothing = () => undefined;
+  let onParse: () => void = nothing;
+  const env = { ...over({ a }), WARM_UP_TIMEOUT: '1s', PLANNING_TIMEOUT: '20s' };
+  const started = await gateway(env, { plugins: [{ name: 'stopper', onParse: () => onParse() }] });
+  await started.gateway.ready;
+  const [planner = 0] = planners().filter((pid) => !before.includes(pid));
+  expect(planner).toBeGreaterThan(0);
+  for (const query of ['{ a }', '{ b }', '{ c }']) await ask(started, query);
+
+  // The planner has loaded the new supergraph when the first document is parsed for it.
+  const stopped = new Promise<void>((resolve) => {
+    onParse = () => {
+      process.kill(planner, 'SIGSTOP');
+      resolve();
+    };
+  });
+  const swapped = swap(started, a, NEXT);
+  await stopped;
+  onParse = nothing;
+  try {
+    const swaps = lines(started, 'serving a new supergraph').length;
+    for (let i = 0; i < 20; i++) {
+      const sentAt = performance.now();
+      expect(await ask(started, '{ a }')).toMatchObject(planned(true));
+      expect(performance.now() - sentAt).toBeLessThan(500);
+    }
+    expect(lines(started, 'serving a new supergraph')).toHaveLength(swaps);
+    await swapped;
+    expect(warmUps(started)).toMatchObject([{ planned: 0, late: 3 }]);
+    expect((warmUps(started)[0]?.durationMs as number) - 1000).toBeLessThan(500);
+  } finally {
+    process.kill(planner, 'SIGCONT');
+  }
+  expect(await ask(started, '{ a new }')).toMatchObject(planned(false));
+  expect(await ask(started, '{ b }')).toHaveProperty('data.b');
+});
