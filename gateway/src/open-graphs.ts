@@ -21,7 +21,7 @@ import {
   SupergraphFallback,
   type SupergraphSource,
 } from './supergraph/index.js';
-import { WarmUp } from './warmup/index.js';
+import { OperationsStore, WarmUp } from './warmup/index.js';
 
 /** Longest time without a failed request after which failures of clients' requests count as over, besides the time limit of a fetch. */
 const LONGEST_QUIET_MS = 10_000;
@@ -58,7 +58,13 @@ export function openGraphs(
   const fetchMetrics = new FetchMetrics(metrics, time);
   const options = subgraphOptions(config);
   const { WARM_UP_TIMEOUT: timeoutMs, MAX_OPERATIONS: maxOperations } = config;
-  const warmUp = timeoutMs > 0 ? new WarmUp({ timeoutMs, maxOperations, logger, metrics, time }) : null;
+  const createWarmUp = () => {
+    const { WARM_UP_STORE: place } = config;
+    const redis = { url: REDIS_URL, prefix: REDIS_PREFIX };
+    const store = place === undefined ? null : new OperationsStore(place, redis, logger, time);
+    return new WarmUp({ timeoutMs, maxOperations, store, logger, metrics, time });
+  };
+  const warmUp = timeoutMs > 0 ? createWarmUp() : null;
   const graphs: GraphManager<Graph> = new GraphManager({
     source,
     fallback,

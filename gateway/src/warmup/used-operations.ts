@@ -10,6 +10,8 @@ export interface UsedOperation {
   readonly variant: PlanVariant;
   /** How many requests have used it, halved with each half-life. */
   score: number;
+  /** The text that may be stored; null when there is none, undefined when it is not written yet. */
+  storable?: string | null;
 }
 
 /** The length of all texts together, in characters. */
@@ -27,10 +29,16 @@ const MIN_SCORE = 1 / 64;
 export class UsedOperations {
   readonly #limit: number;
   #entries: readonly UsedOperation[] = [];
+  #version = 0;
 
   /** @param limit the most entries */
   constructor(limit: number) {
     this.#limit = limit;
+  }
+
+  /** Changes with the list. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Most used first. */
@@ -75,15 +83,20 @@ export class UsedOperations {
 
   #replace(entries: UsedOperation[]): void {
     const list: UsedOperation[] = [];
+    const keys = new Set<string>();
     let characters = 0;
     for (const entry of entries.sort((a, b) => b.score - a.score)) {
       if (list.length === this.#limit || entry.score < MIN_SCORE) break;
       const { length } = entry.source.query;
-      if (characters + length > MAX_CHARACTERS) continue;
+      const key = entryKey(entry.hash, entry.variant);
+      // A stored operation that was used before it was planned again is in the list twice.
+      if (characters + length > MAX_CHARACTERS || keys.has(key)) continue;
+      if (entry.hash !== null) keys.add(key);
       characters += length;
       list.push(entry);
     }
     this.#entries = list;
+    this.#version += 1;
   }
 }
 

@@ -1,7 +1,10 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemTime, type Time } from '@tributary/server';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 import type { Graph, GraphWarmUp } from '../runtime/index.js';
+import type { OperationsStore } from './operations-store.js';
+import { storableText } from './storable-text.js';
 import { type UsedOperation, UsedOperations } from './used-operations.js';
 
 export interface WarmUpOptions {
@@ -9,6 +12,8 @@ export interface WarmUpOptions {
   readonly timeoutMs: number;
   /** The most operations that are planned. */
   readonly maxOperations: number;
+  /** Where they are stored, closed with the warm-up; null: in memory only. */
+  readonly store: OperationsStore | null;
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly time?: Time;
@@ -28,6 +33,7 @@ export class WarmUp implements GraphWarmUp<Graph> {
   readonly #time: Time;
   readonly #operations: UsedOperations;
   readonly #outcomes: Counter<'outcome'>;
+  readonly #loaded: Promise<void> | undefined;
   readonly #collecting: NodeJS.Timeout;
   readonly #closing = new AbortController();
   /** The graph that counts the uses: the one in service. */
@@ -44,11 +50,13 @@ export class WarmUp implements GraphWarmUp<Graph> {
       labelNames: ['outcome'],
       registers: [options.metrics],
     });
-    this.#collecting = setInterval(() => this.#collect(), COLLECT_MS).unref();
+    this.#loaded = options.store?.load(this.#operations);
+    this.#collecting = setInterval(() => void this.#collectAndSave(), COLLECT_MS).unref();
   }
 
   async run(graph: Graph): Promise<void> {
-    this.#collect();
+    await this.#loaded;
+    await this.#collect();
     this.#isRunning = true;
     try {
       if (this.#operations.entries.length > 0) await this.#plan(graph);
@@ -61,6 +69,8 @@ export class WarmUp implements GraphWarmUp<Graph> {
   async close(): Promise<void> {
     clearInterval(this.#collecting);
     this.#closing.abort();
+    await this.#collectAndSave();
+    this.#options.store?.close();
   }
 
   async #plan(graph: Graph): Promise<void> {
@@ -93,9 +103,20 @@ export class WarmUp implements GraphWarmUp<Graph> {
     return { signal: AbortSignal.any([over.signal, this.#closing.signal]), clear: () => timer.clear() };
   }
 
-  #collect(): void {
-    // Meanwhile operations get the hashes that they have on the new graph.
-    if (this.#serving && !this.#isRunning) this.#operations.collect(this.#serving);
+  async #collectAndSave(): Promise<void> {
+    await this.#collect();
+    await this.#options.store?.save(this.#operations);
+  }
+
+  async #collect(): Promise<void> {
+    // While it runs, operations get the hashes that they have on the new graph.
+    if (!this.#serving || this.#isRunning) return;
+    const added = this.#operations.collect(this.#serving);
+    if (!this.#options.store) return;
+    for (const [entry, operation] of added) {
+      entry.storable = storableText(operation);
+      await nextTurn();
+    }
   }
 }
 

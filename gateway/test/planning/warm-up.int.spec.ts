@@ -1,13 +1,17 @@
 import { execFileSync } from 'node:child_process';
-import { expect, test } from 'vitest';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { haveRedis, startRedis } from '../../../test/harness/redis.ts';
 import { gateway, gatewayOver, over, subgraph, type TestGateway } from '../../../test/harness/test-gateway.ts';
 import type { TestSubgraph } from '../../../test/harness/test-subgraph.ts';
 import { until } from '../../../test/harness/until.ts';
 
 // Before a new supergraph serves, the most used operations of the one before are planned on it.
 
-const SCHEMA = 'type Query { a: Int b: Int c(x: Int): Int }';
-const NEXT = 'type Query { a: Int b: Int c(x: Int): Int new: Int }';
+const SCHEMA = 'type Query { a: String b: String c(x: Int): String }';
+const NEXT = 'type Query { a: String b: String c(x: Int): String new: String }';
 
 async function ask({ url }: TestGateway, query: string, variables: Record<string, unknown> = {}) {
   const response = await fetch(`${url}/graphql`, {
@@ -66,7 +70,7 @@ test('an operation that is invalid on the new supergraph is skipped, and is plan
   const a = await subgraph(SCHEMA);
   const started = await gatewayOver({ a });
   for (const query of ['{ a }', '{ b }']) await ask(started, query);
-  await swap(started, a, 'type Query { a: Int }');
+  await swap(started, a, 'type Query { a: String }');
   expect(warmUps(started)).toMatchObject([{ planned: 1, invalid: 1 }]);
   expect(await ask(started, '{ b }')).toMatchObject({ errors: [{ message: expect.stringContaining('"b"') }] });
   expect(await ask(started, '{ a }')).toMatchObject(planned(true));
@@ -84,7 +88,7 @@ test('the list is bounded, and the most used operations are planned', async () =
   expect(warmUps(started)).toMatchObject([{ planned: 2 }]);
   await ask(started, '{ a }');
   await ask(started, '{ c }');
-  await swap(started, a, `${NEXT} type Other { d: Int }`);
+  await swap(started, a, `${NEXT} type Other { d: String }`);
   expect(warmUps(started).at(-1)).toMatchObject({ planned: 2 });
   for (const query of ['{ a }', '{ c }']) expect(await ask(started, query)).toMatchObject(planned(true));
   // Its use is older than that of `{ c }`.
@@ -138,4 +142,105 @@ test('while its planner does not respond, the supergraph before serves, until th
   }
   expect(await ask(started, '{ a new }')).toMatchObject(planned(false));
   expect(await ask(started, '{ b }')).toHaveProperty('data.b');
+});
+
+describe('where the list is stored', () => {
+  const IGNORED = 'the stored operations are damaged or of another format; they are ignored';
+  const newFile = () => join(mkdtempSync(join(tmpdir(), 'tributary-warm-up-')), 'operations.json');
+  const schema = 'type Query { a(text: String, list: [String]): String b: String c: String }';
+  const requests = [
+    ['{ b }', {}],
+    ['query Conditional($if: Boolean!) { b c @skip(if: $if) }', { if: true }],
+    ['query ($text: String) { b: a(text: $text) c: a(text: "secret literal") }', { text: 'secret variable' }],
+  ] as const;
+
+  /** Uses operations on one gateway, ends it, and starts another one. */
+  async function restart(env: NodeJS.ProcessEnv): Promise<TestGateway> {
+    const a = await subgraph(schema);
+    const first = await gatewayOver({ a }, env);
+    for (const [query, variables] of requests) expect(await ask(first, query, variables)).toMatchObject(planned(false));
+    // A value in a list with a variable is no variable of its own.
+    await ask(first, 'query ($text: String) { a(list: ["secret in a list", $text]) }');
+    await first.gateway.close();
+    return gatewayOver({ a }, env);
+  }
+
+  async function expectPlanned(started: TestGateway): Promise<void> {
+    expect(warmUps(started)).toMatchObject([{ planned: 3, invalid: 0, failed: 0, late: 0 }]);
+    for (const [query, variables] of requests) {
+      expect(await ask(started, query, variables)).toMatchObject(planned(true));
+    }
+    expect(started.logs.filter(({ level }) => level >= 40)).toEqual([]);
+  }
+
+  test('a file: operations are planned before a restarted gateway is ready, and no values are stored', async () => {
+    const file = newFile();
+    await expectPlanned(await restart({ WARM_UP_STORE: file }));
+    const text = readFileSync(file, 'utf8');
+    expect(JSON.parse(text)).toMatchObject({ format: 1, operations: [{}, {}, {}] });
+    expect(text).not.toMatch(/secret|Conditional/);
+  });
+
+  test('Redis: operations are planned before a restarted gateway is ready', async ({ skip }) => {
+    if (!haveRedis()) return skip();
+    const redis = await startRedis();
+    try {
+      const env = { WARM_UP_STORE: 'redis', REDIS_URL: redis.url, REDIS_PREFIX: 'test' };
+      await expectPlanned(await restart(env));
+      expect(await redis.command('KEYS', '*operations*')).toEqual(['test:operations:1']);
+    } finally {
+      await redis.kill();
+    }
+  });
+
+  test.each([
+    ['damaged', '{"format":1,"operations":['],
+    ['of another program', '{"users":["Ada"]}'],
+    ['of another form', '{"format":1,"operations":[{"query":5}]}'],
+    ['too long', `"${'#'.repeat(9_000_000)}"`],
+  ])('a text that is %s is ignored with one warning, and replaced', async (_, text) => {
+    const file = newFile();
+    writeFileSync(file, text);
+    const a = await subgraph(schema);
+    const started = await gatewayOver({ a }, { WARM_UP_STORE: file });
+    expect(lines(started, IGNORED)).toHaveLength(1);
+    expect(warmUps(started)).toEqual([]);
+    await ask(started, '{ b }');
+    await started.gateway.close();
+    expect(started.logs.filter(({ level }) => level >= 40).map(({ msg }) => msg)).toEqual([IGNORED]);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({
+      operations: [{ query: expect.stringContaining('b') }],
+    });
+  });
+
+  test('stored operations that cannot be read at the start are added, and not overwritten, when they can be', async ({
+    skip,
+  }) => {
+    if (!haveRedis()) return skip();
+    const redis = await startRedis();
+    const env = { WARM_UP_STORE: 'redis', REDIS_URL: redis.url };
+    try {
+      const a = await subgraph(schema);
+      const first = await gatewayOver({ a }, env);
+      await ask(first, '{ b }');
+      await first.gateway.close();
+
+      redis.signal('SIGSTOP');
+      const second = await gatewayOver({ a }, env);
+      expect(
+        lines(
+          second,
+          'the most used operations cannot be stored: after a restart they are planned when they are requested',
+        ),
+      ).toHaveLength(1);
+      expect(await ask(second, '{ c }')).toMatchObject(planned(false));
+      redis.signal('SIGCONT');
+      await second.gateway.close();
+      const third = await gatewayOver({ a }, env);
+      expect(warmUps(third)).toMatchObject([{ planned: 2 }]);
+    } finally {
+      redis.signal('SIGCONT');
+      await redis.kill();
+    }
+  });
 });
