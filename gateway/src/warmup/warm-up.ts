@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { systemTime, type Time } from '@tributary/server';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
@@ -26,6 +26,8 @@ const COLLECT_MS = 60_000;
 const MAX_OPERATIONS = 1000;
 /** How many operations are planned at a time; the graph parses one at a time, and pauses after each. */
 const CONCURRENCY = 2;
+/** The longest pause after each operation, which is as long as it took: requests to the graph before have half of the time at least. */
+const MAX_PAUSE_MS = 20;
 
 /** Plans the most used operations on each new graph before it serves, most used first and in bounded time. */
 export class WarmUp implements GraphWarmUp<Graph> {
@@ -82,8 +84,11 @@ export class WarmUp implements GraphWarmUp<Graph> {
     const work = async () => {
       for (const entry of waiting) {
         if (ended.signal.aborted) break;
+        const startedAt = this.#time.monotonic();
         const outcome = await warm(graph, entry);
+        const tookMs = this.#time.monotonic() - startedAt;
         if (!ended.signal.aborted) counts[outcome] += 1;
+        if (this.#serving) await sleep(Math.min(tookMs, MAX_PAUSE_MS));
       }
     };
     const isOver = new Promise((resolve) => ended.signal.addEventListener('abort', resolve));
