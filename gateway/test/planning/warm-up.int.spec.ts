@@ -104,13 +104,16 @@ test('0 disables it', async () => {
   expect(await ask(started, '{ a }')).toMatchObject(planned(false));
 });
 
-test('while its planner does not respond, the supergraph before serves, until the time is over', async () => {
+/** A gateway that has planned three operations, and whose planner is stopped while these are planned on the next supergraph. */
+async function gatewayWithStoppedPlanner(env: NodeJS.ProcessEnv) {
   const a = await subgraph(SCHEMA);
   const before = planners();
   const nothing = () => undefined;
   let onParse: () => void = nothing;
-  const env = { ...over({ a }), WARM_UP_TIMEOUT: '1s', PLANNING_TIMEOUT: '20s' };
-  const started = await gateway(env, { plugins: [{ name: 'stopper', onParse: () => onParse() }] });
+  const started = await gateway(
+    { ...over({ a }), ...env },
+    { plugins: [{ name: 'stopper', onParse: () => onParse() }] },
+  );
   await started.gateway.ready;
   const [planner = 0] = planners().filter((pid) => !before.includes(pid));
   expect(planner).toBeGreaterThan(0);
@@ -120,12 +123,18 @@ test('while its planner does not respond, the supergraph before serves, until th
   const stopped = new Promise<void>((resolve) => {
     onParse = () => {
       process.kill(planner, 'SIGSTOP');
+      onParse = nothing;
       resolve();
     };
   });
   const swapped = swap(started, a, NEXT);
   await stopped;
-  onParse = nothing;
+  return { started, planner, swapped };
+}
+
+test('while its planner does not respond, the supergraph before serves, until the time is over', async () => {
+  const env = { WARM_UP_TIMEOUT: '1s', PLANNING_TIMEOUT: '20s' };
+  const { started, planner, swapped } = await gatewayWithStoppedPlanner(env);
   try {
     const swaps = lines(started, 'serving a new supergraph').length;
     for (let i = 0; i < 20; i++) {
@@ -142,6 +151,13 @@ test('while its planner does not respond, the supergraph before serves, until th
   }
   expect(await ask(started, '{ a new }')).toMatchObject(planned(false));
   expect(await ask(started, '{ b }')).toHaveProperty('data.b');
+});
+
+test('a failure to plan before the swap is not remembered: the operation is planned when it is requested', async () => {
+  const { started, swapped } = await gatewayWithStoppedPlanner({ PLANNING_TIMEOUT: '100ms' });
+  await swapped;
+  expect(warmUps(started)).toMatchObject([{ planned: 2, failed: 1, late: 0 }]);
+  for (const query of ['{ a }', '{ b }', '{ c }']) expect(await ask(started, query)).not.toHaveProperty('errors');
 });
 
 describe('where the list is stored', () => {
