@@ -39,6 +39,7 @@ const FOLDERS = {
   app: null,
   server: ['runtime', 'operation'],
   plugins: ['runtime', 'operation', 'planning', 'execution', 'response', 'subgraph', 'cache'],
+  warmup: ['runtime', 'operation', 'planning'],
   runtime: ['operation', 'planning', 'execution', 'response', 'subgraph', 'supergraph', 'cache'],
   execution: ['planning', 'operation', 'subgraph', 'cache'],
   response: ['operation'],

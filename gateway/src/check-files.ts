@@ -9,9 +9,11 @@ import type { GatewayConfig } from './config.js';
  *
  * @throws ConfigurationError
  */
-export async function checkFiles({ SUPERGRAPH_PATH, SUPERGRAPH_FALLBACK }: GatewayConfig): Promise<void> {
+export async function checkFiles(config: GatewayConfig): Promise<void> {
+  const { SUPERGRAPH_PATH, SUPERGRAPH_FALLBACK, WARM_UP_STORE } = config;
   if (SUPERGRAPH_PATH) await checkReadable(SUPERGRAPH_PATH);
-  else if (SUPERGRAPH_FALLBACK && SUPERGRAPH_FALLBACK !== 'redis') await checkWritable(SUPERGRAPH_FALLBACK);
+  else await checkWritable('SUPERGRAPH_FALLBACK', SUPERGRAPH_FALLBACK);
+  await checkWritable('WARM_UP_STORE', WARM_UP_STORE);
 }
 
 async function checkReadable(path: string): Promise<void> {
@@ -28,8 +30,9 @@ async function checkReadable(path: string): Promise<void> {
 }
 
 /** It is written anew, and put in the place of the one before: the folder must be writable. */
-async function checkWritable(path: string): Promise<void> {
-  const expected = 'SUPERGRAPH_FALLBACK: expected "redis" or a file in a folder that can be written';
+async function checkWritable(setting: string, path: string | undefined): Promise<void> {
+  if (!path || path === 'redis') return;
+  const expected = `${setting}: expected "redis" or a file in a folder that can be written`;
   const isFolder = (await stat(path).catch(() => null))?.isDirectory() ?? false;
   if (isFolder) throw new ConfigurationError(`${expected}; ${gotPath(path)} (it is a folder)`);
   const folder = dirname(resolve(path));

@@ -185,6 +185,15 @@ export const settings = {
   PLANNING_TIMEOUT: duration('5s', { min: '10ms', max: '1m' }).describe(
     'Time limit of planning one operation. Planners run in processes of their own, which are ended then.',
   ),
+  WARM_UP_TIMEOUT: duration('5s', { max: '10m' }).describe(
+    'Longest time for which a new supergraph waits, before it serves, until the most used operations (at most 1,000) are planned on it; the one before serves meanwhile. 0 plans them when they are requested.',
+  ),
+  WARM_UP_STORE: z
+    .string()
+    .optional()
+    .describe(
+      'Where the most used operations are stored, so that a gateway plans them before it serves after a restart, too: the path of a file, or `redis` (needs `REDIS_URL`). Values of arguments and variables are not stored. By default they are in memory only.',
+    ),
   NODE_ENV: z
     .string()
     .default('development')
@@ -218,14 +227,11 @@ export const settings = {
 /** `PORT` is how hosting platforms say where to listen. */
 const ALIASES = { GATEWAY_PORT: 'PORT' };
 
-function check({ SUPERGRAPH_FALLBACK, REDIS_URL }: GivenSettings) {
-  if (SUPERGRAPH_FALLBACK !== 'redis' || REDIS_URL) return [];
-  return [
-    {
-      setting: 'REDIS_URL',
-      problem: 'expected a URL such as redis://host:6379 for SUPERGRAPH_FALLBACK=redis; it is not set',
-    },
-  ];
+function check({ SUPERGRAPH_FALLBACK, WARM_UP_STORE, REDIS_URL }: GivenSettings) {
+  const [user] = Object.entries({ SUPERGRAPH_FALLBACK, WARM_UP_STORE }).find(([, place]) => place === 'redis') ?? [];
+  if (!user || REDIS_URL) return [];
+  const problem = `expected a URL such as redis://host:6379 for ${user}=redis; it is not set`;
+  return [{ setting: 'REDIS_URL', problem }];
 }
 
 /** @throws ConfigurationError */

@@ -21,6 +21,7 @@ import {
   SupergraphFallback,
   type SupergraphSource,
 } from './supergraph/index.js';
+import { OperationsStore, WarmUp } from './warmup/index.js';
 
 /** Longest time without a failed request after which failures of clients' requests count as over, besides the time limit of a fetch. */
 const LONGEST_QUIET_MS = 10_000;
@@ -56,9 +57,18 @@ export function openGraphs(
       });
   const fetchMetrics = new FetchMetrics(metrics, time);
   const options = subgraphOptions(config);
+  const { WARM_UP_TIMEOUT: timeoutMs, MAX_OPERATIONS: maxOperations } = config;
+  const createWarmUp = () => {
+    const { WARM_UP_STORE: place } = config;
+    const redis = { url: REDIS_URL, prefix: REDIS_PREFIX };
+    const store = place === undefined ? null : new OperationsStore(place, redis, logger, time);
+    return new WarmUp({ timeoutMs, maxOperations, store, logger, metrics, time });
+  };
+  const warmUp = timeoutMs > 0 ? createWarmUp() : null;
   const graphs: GraphManager<Graph> = new GraphManager({
     source,
     fallback,
+    warmUp,
     connect: (subgraph) => {
       // The supergraph names the URLs without their credentials.
       const configured = SUPERGRAPH_PATH ? undefined : config.SUBGRAPHS.find(({ name }) => name === subgraph.name);

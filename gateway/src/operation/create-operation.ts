@@ -5,7 +5,7 @@ import { maxStalenessOf } from './client-directives.js';
 import { countFields } from './count-fields.js';
 import { fragmentsOf } from './fragments.js';
 import { introspectionOf } from './introspection.js';
-import type { ClientDocument, Operation } from './operation.js';
+import type { ClientDocument, Operation, OperationSource } from './operation.js';
 import type { ParsedOperation } from './parse-and-validate.js';
 import { renameConflicts } from './rename-conflicts.js';
 import { type RequiredFields, requiredFields } from './required-fields.js';
@@ -26,11 +26,11 @@ export class OperationFactory {
   }
 
   /** @throws GraphQLError BAD_USER_INPUT when `@maxStaleness` has no literal duration */
-  create({ document: parsed, selected, normalized }: ParsedOperation): Operation {
+  create({ document: parsed, selected, normalized }: ParsedOperation, source: OperationSource): Operation {
     const { document, responseNames } = renameConflicts(normalized.document, this.#fieldNames, this.#required);
     return {
       hash: normalized.hash,
-      weight: operationWeight(normalized.size),
+      weight: operationWeight(normalized.size) + source.query.length,
       fields: countFields(parsed),
       document,
       definition: document.definitions[0] as OperationDefinitionNode,
@@ -39,6 +39,7 @@ export class OperationFactory {
       conditions: conditionVariables(document),
       maxStalenessMs: maxStalenessOf(selected),
       introspection: introspectionOf(normalized.document),
+      source,
       prepared: new LRUCache({ max: MAX_PREPARED }),
     };
   }

@@ -85,7 +85,9 @@ export class DocumentCache {
     return this.#cachingErrors(key, () => {
       const parsed = this.#parse(key, query, operationName);
       const shared = parsed.normalized.isWhole ? this.#operations.get(parsed.normalized.hash) : undefined;
-      return shared && { operation: shared, document: this.#addDocument(key, parsed) };
+      if (!shared) return undefined;
+      shared.source = { query, operationName };
+      return { operation: shared, document: this.#addDocument(key, parsed) };
     });
   }
 
@@ -114,10 +116,17 @@ export class DocumentCache {
         const errors = this.#parser.validate(parsed);
         if (errors.length > 0) return this.#addInvalid(key, errors);
       }
-      const operation = cached ?? this.#factory.create(parsed);
+      const source = { query, operationName };
+      const operation = cached ?? this.#factory.create(parsed, source);
+      operation.source = source;
       this.#operations.set(operation.hash, operation);
       return { operation, document: this.#addDocument(key, parsed) };
     });
+  }
+
+  /** The cached operations, those that were used last first. */
+  values(): Iterable<Operation> {
+    return this.#operations.values();
   }
 
   /** Stores a prepared operation with its operation. */

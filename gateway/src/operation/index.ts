@@ -10,7 +10,7 @@ export { validateCustomScalars } from './custom-scalars.js';
 // normalize-arguments, normalize-literals) and create-operation (with rename-conflicts, introspection, count-fields).
 export { DocumentCache } from './document-cache.js';
 export { fragmentsOf } from './fragments.js';
-export type { ClientDocument, Operation, ValidationResult } from './operation.js';
+export type { ClientDocument, Operation, OperationSource, ValidationResult } from './operation.js';
 // Evaluates `@skip` and `@include` before planning.
 export { withEvaluatedConditions } from './skip-include.js';
 // Locations in a text, and names that messages suggest.

@@ -14,6 +14,12 @@ export interface Prepared {
   readonly planWeight: number;
 }
 
+/** The text of a document, and the name of the operation in it; undefined when the document has one operation. */
+export interface OperationSource {
+  readonly query: string;
+  readonly operationName: string | undefined;
+}
+
 /** A normalized operation. Documents that differ only in literals, variables' names or the operation's name share one. */
 export interface Operation {
   /** Identifies the operation: a hash of its normalized document. */
@@ -34,6 +40,8 @@ export interface Operation {
   readonly maxStalenessMs: number;
   /** The selections of `__schema` and `__type`, as a document; null without any. */
   readonly introspection: DocumentNode | null;
+  /** The newest of the clients' documents. */
+  source: OperationSource;
   /** Prepared operations, by the values of the conditions and the override labels. */
   readonly prepared: LRUCache<string, Prepared>;
 }

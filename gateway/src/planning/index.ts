@@ -7,7 +7,13 @@ export { formatPlan } from './format-plan.js';
 // Draws which labels of progressive `@override`s are on for a request.
 export { type OverrideLabels, overrideLabels } from './override-labels.js';
 // Plans each operation once for each set of its conditions.
-export { type CompiledPlan, PlanCache, type PlanCacheOptions, type PreparedOperation } from './plan-cache.js';
+export {
+  type CompiledPlan,
+  PlanCache,
+  type PlanCacheOptions,
+  type PlanVariant,
+  type PreparedOperation,
+} from './plan-cache.js';
 // The planners of a gateway, each in a process of its own.
 export { Planners, type PlannersOptions } from './planners.js';
 // Runs jobs one after the other, in turn for each client.

@@ -7,6 +7,8 @@ export interface OverrideLabels {
   draw(): string;
   /** Reads what `draw` returned: whether each label is on. */
   read(text: string): Map<string, boolean>;
+  /** Returns what `draw` would for these values; labels without one are drawn. */
+  write(values: Readonly<Record<string, boolean>>): string;
 }
 
 /**
@@ -22,9 +24,13 @@ export function overrideLabels(supergraph: SupergraphSchema, shares: ReadonlyMap
     }
   }
   const drawn = [...labels].sort().map((label) => ({ label, share: shares.get(label) ?? percentage(label) }));
+  const draw = (isOn: (label: string, share: number) => boolean) =>
+    `${drawn.map(({ label, share }) => (isOn(label, share) ? '1' : '0')).join('')}|`;
+  const byChance = (_: string, share: number) => Math.random() < share;
   return {
     size: drawn.length,
-    draw: () => `${drawn.map(({ share }) => (Math.random() < share ? '1' : '0')).join('')}|`,
+    draw: () => draw(byChance),
+    write: (values) => draw((label, share) => values[label] ?? byChance(label, share)),
     read: (text) => new Map(drawn.map(({ label }, i) => [label, text[i] === '1'])),
   };
 }

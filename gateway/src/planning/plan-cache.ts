@@ -19,8 +19,20 @@ export interface PreparedOperation<Run, Output> extends CompiledPlan<Run> {
   readonly output: Output;
   /** The estimated memory of its plans, in bytes. */
   planWeight: number;
+  /** How many requests have used it. */
+  uses: number;
   /** The plan that resolves every field in the subgraph that owns it; null: `plan` does so already; undefined: not planned yet. */
   authoritative?: CompiledPlan<Run> | null;
+}
+
+/** What a prepared operation was planned for, so that it can be planned again, also on another supergraph. */
+export interface PlanVariant {
+  /** For each variable in `@skip` and `@include`, by its order in the operation: `1` true, `0` false, `-` neither. */
+  readonly conditions: string;
+  /** Which labels of progressive `@override`s are on. */
+  readonly overrides: Readonly<Record<string, boolean>>;
+  /** Whether the authoritative plan is needed, too. */
+  readonly authoritative: boolean;
 }
 
 export interface PlanCacheOptions<Run, Output> {
@@ -85,7 +97,7 @@ export class PlanCache<Run, Output> {
     const work = async () => {
       const planned = await this.#plan(planners.planner, operation, key, variables);
       const output = compileOutput(operation, variables);
-      const prepared = { ...this.#compile(planned), output, planWeight: weightOf(planned.plan) };
+      const prepared = { ...this.#compile(planned), output, planWeight: weightOf(planned.plan), uses: 0 };
       operations.addPrepared(operation, key, prepared);
       return prepared;
     };
@@ -117,6 +129,39 @@ export class PlanCache<Run, Output> {
       return prepared.authoritative;
     };
     return this.#once(`owners ${operation.hash} ${key}`, work, client);
+  }
+
+  /** The prepared operations of an operation, with what they were planned for. */
+  variantsOf(operation: Operation): { readonly variant: PlanVariant; readonly prepared: { uses: number } }[] {
+    const { labels } = this.#options;
+    return [...operation.prepared.keys()].flatMap((key) => {
+      const prepared = operation.prepared.peek(key) as PreparedOperation<Run, Output> | undefined;
+      if (!prepared) return [];
+      const conditions = key.slice(key.lastIndexOf('|') + 1);
+      const overrides = labels.size === 0 ? {} : Object.fromEntries(labels.read(key));
+      return [{ variant: { conditions, overrides, authoritative: prepared.authoritative !== undefined }, prepared }];
+    });
+  }
+
+  /**
+   * Prepares an operation before a client sends it.
+   *
+   * @throws as `prepare` does, and when the variant has other conditions than the operation
+   */
+  async prepareVariant(operation: Operation, { conditions, overrides, authoritative }: PlanVariant): Promise<void> {
+    const { labels } = this.#options;
+    if (conditions.length !== operation.conditions.length) throw new Error('The operation has other conditions.');
+    const key = `${labels.size === 0 ? '' : labels.write(overrides)}${conditions}`;
+    const given = operation.conditions.map((name, i) => [name, conditions[i] === '1'] as const);
+    const variables = Object.fromEntries(given.filter((_, i) => conditions[i] !== '-'));
+    try {
+      const prepared = this.get(operation, key) ?? (await this.prepare(operation, key, variables, undefined));
+      if (authoritative) await this.authoritative(operation, prepared, key, variables, undefined);
+    } catch (error) {
+      // No client has sent it: the first one that does has it planned again.
+      for (const kind of ['plan', 'owners']) this.#refusals.delete(`${kind} ${operation.hash} ${key}`);
+      throw error;
+    }
   }
 
   /** Runs a job in the queue; a job that was refused because planning takes too much is refused again without running it. */

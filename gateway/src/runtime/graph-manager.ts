@@ -40,10 +40,19 @@ export interface LoadableGraph {
   load(): Promise<PlannerChoice>;
 }
 
+/** Plans operations on a graph before it serves clients. */
+export interface GraphWarmUp<Graph> {
+  /** Never throws, and ends in bounded time. */
+  run(graph: Graph): Promise<void>;
+  close(): Promise<void>;
+}
+
 export interface GraphManagerOptions<Graph extends LoadableGraph> {
   readonly source: SupergraphSource;
   /** Closed with the manager; null when there is none. */
   readonly fallback: SupergraphFallback | null;
+  /** Run on each graph before it serves, and closed with the manager; null when there is none. */
+  readonly warmUp: GraphWarmUp<Graph> | null;
   /** Connects to a subgraph; called once for each name and URL. */
   readonly connect: (subgraph: Subgraph) => HttpSubgraph;
   /** Builds what runs operations on a supergraph. It throws when that cannot be. */
@@ -160,6 +169,7 @@ export class GraphManager<Graph extends LoadableGraph> {
     const fetchers = new Map(used.map((subgraph) => [subgraph.name, this.connect(subgraph).execute] as const));
     const graph = this.#options.createGraph({ supergraphSdl, apiSchema, fetchers });
     const planner = await graph.load();
+    await this.#options.warmUp?.run(graph);
     const subgraphs = new Set(used.map(({ name }) => name));
     const changes = earlier && {
       joined: [...subgraphs].filter((name) => !earlier.subgraphs.has(name)),
@@ -193,10 +203,11 @@ export class GraphManager<Graph extends LoadableGraph> {
   async close(): Promise<void> {
     this.#ending?.clear();
     const stopped = this.#options.source.stop();
+    const warmUpClosed = this.#options.warmUp?.close();
     this.#options.fallback?.close();
     await this.#loading.catch(() => undefined);
     // Fetches of schemas end with the connections.
-    await Promise.all([stopped, this.#closeConnections()]);
+    await Promise.all([stopped, warmUpClosed, this.#closeConnections()]);
   }
 
   async #closeConnections(): Promise<void> {

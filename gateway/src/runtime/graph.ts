@@ -24,6 +24,7 @@ import { TypeConditions } from '../lib/type-conditions.js';
 import {
   DocumentCache,
   errorWithoutSuggestions,
+  type OperationSource,
   type ValidationResult,
   validateCustomScalars,
   withDirectives,
@@ -34,6 +35,7 @@ import {
   PlanCache,
   type PlannerChoice,
   PlanningQueue,
+  type PlanVariant,
   type QueryPlanners,
 } from '../planning/index.js';
 import type { Fetcher, SubgraphResult } from '../subgraph/index.js';
@@ -157,6 +159,19 @@ export class Graph {
   parse({ query, operationName, client }: OperationRequest): Promise<ValidationResult> {
     const key = `check ${JSON.stringify([operationName ?? null, query])}`;
     return this.#parsing.run(key, () => this.operations.parseAndValidate(query, operationName), client);
+  }
+
+  /**
+   * Parses, validates, plans and compiles an operation before a client sends it.
+   *
+   * @returns its hash; null when its document is invalid
+   * @throws when it cannot be planned
+   */
+  async warm({ query, operationName }: OperationSource, variant: PlanVariant): Promise<string | null> {
+    const parsed = this.operations.get(query, operationName) ?? (await this.parse({ query, operationName }));
+    if ('errors' in parsed) return null;
+    await this.plans.prepareVariant(parsed.operation, variant);
+    return parsed.operation.hash;
   }
 
   /** Errors of a request, as clients may see them. */

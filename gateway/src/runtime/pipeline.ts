@@ -39,6 +39,7 @@ export async function runOperation(graph: Graph, request: OperationRequest): Pro
   const cached = plans.get(operation, key);
   const refused = (error: unknown) => refuse(error, running);
   const prepared = cached ?? (await plans.prepare(operation, key, variables.coerced, client).catch(refused));
+  prepared.uses += 1;
   const planning = {
     planner: prepared.planner,
     cached: cached !== undefined,

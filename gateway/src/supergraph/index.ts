@@ -18,6 +18,6 @@ export { type SchemaChanges, schemaChanges } from './schema-changes.js';
 export type { SupergraphSource } from './source.js';
 export { subgraphsOf } from './subgraphs-of.js';
 // The supergraph that was served last, for starts while a subgraph is down.
-export { type RedisLocation, SupergraphFallback } from './supergraph-fallback.js';
+export { SupergraphFallback } from './supergraph-fallback.js';
 // Facts about a supergraph, for logs and health: its id, its subgraphs, what changed.
 export { supergraphId } from './supergraph-id.js';

@@ -1,9 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { causeOf, Fault, systemTime, type Time } from '@tributary/server';
-import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { openTextStorage, type RedisLocation, type TextStorage } from '../lib/text-storage.js';
 import type { Subgraph } from '../subgraph/index.js';
 import { composeSchemas, type Schemas } from './compose-schemas.js';
 
@@ -14,29 +13,8 @@ export interface StoredSupergraph {
   readonly schemas: Schemas;
 }
 
-/** Stores one text beyond the life of the process. */
-interface TextStorage {
-  /** Null when nothing is stored. @throws when the storage cannot be read */
-  read(): Promise<string | null>;
-  /** Replaces the text, atomically. */
-  write(text: string): Promise<void>;
-  /** Milliseconds after which the text is written again, because the storage may have lost it. */
-  readonly rewriteMs: number;
-  close(): void;
-}
-
-/** The Redis that a fallback may be stored in. */
-export interface RedisLocation {
-  readonly url: string | undefined;
-  /** Prefix of all keys. */
-  readonly prefix: string;
-}
-
-const REDIS_TIMEOUT_MS = 1000;
-/** Redis may lose the text in a restart, or to free memory. */
-const REDIS_REWRITE_MS = 60_000;
-/** Redis drops a supergraph that no gateway has served for 30 days. */
-const REDIS_TTL_S = 30 * 24 * 3600;
+/** The longest text that is read, in bytes. */
+const MAX_BYTES = 256 * 1024 * 1024;
 const RETRY_MS = 5000;
 
 const storedSchema = z.object({
@@ -72,7 +50,7 @@ export class SupergraphFallback {
   ) {
     this.#time = time;
     this.#subgraphs = subgraphs;
-    this.#storage = place === 'redis' ? inRedis(redis, subgraphs) : inFile(place);
+    this.#storage = openTextStorage({ place, redis, key: keyOf(subgraphs), maxBytes: MAX_BYTES });
     this.#logger = logger;
     this.#fault = new Fault({
       logger,
@@ -155,56 +133,7 @@ function isSame(a: StoredSupergraph | null, b: StoredSupergraph): boolean {
   return a?.composedAt === b.composedAt && [...b.schemas].every(([name, schema]) => a.schemas.get(name) === schema);
 }
 
-function inFile(path: string): TextStorage {
-  return {
-    rewriteMs: Number.POSITIVE_INFINITY,
-    async read() {
-      try {
-        return await readFile(path, 'utf8');
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-        throw error;
-      }
-    },
-    async write(text) {
-      // Several processes may write it at once, also with one process id, in containers.
-      const draft = `${path}.${randomUUID()}.tmp`;
-      try {
-        const file = await open(draft, 'w', 0o600);
-        try {
-          await file.writeFile(text);
-          await file.sync();
-        } finally {
-          await file.close();
-        }
-        await rename(draft, path);
-      } catch (error) {
-        await rm(draft, { force: true });
-        throw error;
-      }
-    },
-    close: () => undefined,
-  };
-}
-
-function inRedis({ url, prefix }: RedisLocation, subgraphs: readonly Subgraph[]): TextStorage {
-  const set = subgraphs.map(({ name, url: where }) => `${name}=${where}`).sort();
-  const key = `supergraph:1:${createHash('sha256').update(set.join()).digest('base64url')}`;
-  const redis = new Redis(url as string, {
-    keyPrefix: prefix,
-    maxRetriesPerRequest: 1,
-    connectTimeout: REDIS_TIMEOUT_MS,
-    commandTimeout: REDIS_TIMEOUT_MS,
-    retryStrategy: (attempt) => Math.min(attempt * 100, 1000),
-  });
-  // Each command says what is wrong.
-  redis.on('error', () => undefined);
-  return {
-    rewriteMs: REDIS_REWRITE_MS,
-    read: () => redis.get(key),
-    async write(text) {
-      await redis.set(key, text, 'EX', REDIS_TTL_S);
-    },
-    close: () => redis.disconnect(),
-  };
+function keyOf(subgraphs: readonly Subgraph[]): string {
+  const set = subgraphs.map(({ name, url }) => `${name}=${url}`).sort();
+  return `supergraph:1:${createHash('sha256').update(set.join()).digest('base64url')}`;
 }
