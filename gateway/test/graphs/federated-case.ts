@@ -20,6 +20,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { EntityCache, InvalidationLog, TieredStore } from '../../src/cache/index.js';
 import type { JsonObject } from '../../src/lib/json.js';
+import type { Planners } from '../../src/planning/index.js';
 import { explainPlugin } from '../../src/plugins/explain.js';
 import { Graph, type GraphOptions } from '../../src/runtime/graph.js';
 import type { OperationResult } from '../../src/runtime/operation-request.js';
@@ -76,7 +77,11 @@ const CACHE_CONTROL = `
   directive @cacheControl(scope: String! = "PUBLIC", of: [String!]! = []) on OBJECT | FIELD_DEFINITION\n`;
 
 /** The graph, run by the engine over its subgraphs, and by graphql-js on one schema that has everything. */
-export function buildCase(federated: FederatedCase, options: Partial<GraphOptions> = {}) {
+export function buildCase(
+  federated: FederatedCase,
+  options: Partial<GraphOptions> = {},
+  plannedBy: Planners = planners,
+) {
   const names = Object.keys(federated.subgraphs);
   const typeDefs = new Map(
     names.map((name) => {
@@ -117,7 +122,7 @@ export function buildCase(federated: FederatedCase, options: Partial<GraphOption
   const engine = new Graph({
     supergraphSdl: composed.supergraphSdl,
     apiSchema,
-    planners: planners.of(composed.supergraphSdl),
+    planners: plannedBy.of(composed.supergraphSdl),
     fetchers,
     labels,
     plugins: [explainPlugin(null)],
