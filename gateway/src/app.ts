@@ -81,8 +81,9 @@ export async function createGateway(
   if (config.EXPLORER) await serveExplorerPages(service.app);
   serveGraphQL(service.app, (request) => handler.run(request));
   service.onClose('supergraph', async () => {
+    const closed = loaded.close();
     planners.close();
-    await loaded.close();
+    await closed;
     handler.close();
   });
 

@@ -2,6 +2,7 @@ import { errorAt } from '@tributary/server';
 import type { GraphQLError, GraphQLSchema } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import type { SupergraphSchema } from '../lib/supergraph-schema.js';
+import { TurnBudget } from '../lib/turn-budget.js';
 import { createClientDocument, OperationFactory } from './create-operation.js';
 import type { ClientDocument, Operation, Prepared, ValidationResult } from './operation.js';
 import { DocumentParser, type DocumentParserOptions, type ParsedOperation, refusalOf } from './parse-and-validate.js';
@@ -21,8 +22,8 @@ const MAX_INVALID_LENGTH = 2_000_000;
 const MAX_PARSED = 64;
 /** Longer documents, in characters, are parsed in a queue only. Hand-written ones are shorter. */
 const MAX_UNQUEUED_LENGTH = 4000;
-/** So are all documents beyond these, in characters together, in one turn of the event loop: many new ones at once delay no others. */
-const MAX_UNQUEUED_PER_TURN = 8000;
+/** The documents that are parsed in one turn of the event loop, in characters together: many new ones at once delay no others. */
+const MAX_LENGTH_PER_TURN = 8000;
 
 export interface DocumentCacheOptions extends DocumentParserOptions {
   /** The most operations that are cached. */
@@ -42,8 +43,7 @@ export class DocumentCache {
     maxSize: MAX_INVALID_LENGTH,
   });
   readonly #parsed = new LRUCache<string, ParsedOperation>({ max: MAX_PARSED });
-  /** The length of the documents that were parsed in this turn of the event loop. */
-  #unqueued = 0;
+  readonly #turn = new TurnBudget(MAX_LENGTH_PER_TURN);
 
   constructor(schema: GraphQLSchema, supergraph: SupergraphSchema, options: DocumentCacheOptions) {
     const { maxOperations: max = MAX_OPERATIONS, maxWeight = MAX_WEIGHT } = options;
@@ -81,7 +81,19 @@ export class DocumentCache {
     const operation = document && this.#operations.get(document.hash);
     if (operation) return { operation, document };
     const invalid = this.#invalid.get(key);
-    if (invalid || !this.#parsesNow(query)) return invalid;
+    if (invalid || query.length > MAX_UNQUEUED_LENGTH || !this.#turn.take(query.length)) return invalid;
+    return this.#parseAndFind(key, query, operationName);
+  }
+
+  /** As `get`, for a document that `get` did not find; a short one waits until it can be parsed. */
+  async getLater(query: string, operationName: string | undefined): Promise<ValidationResult | undefined> {
+    const key = documentKey(query, operationName);
+    if (query.length > MAX_UNQUEUED_LENGTH || this.#parsed.has(key)) return undefined;
+    await this.#turn.wait(query.length);
+    return this.#parseAndFind(key, query, operationName);
+  }
+
+  #parseAndFind(key: string, query: string, operationName: string | undefined): ValidationResult | undefined {
     return this.#cachingErrors(key, () => {
       const parsed = this.#parse(key, query, operationName);
       const shared = parsed.normalized.isWhole ? this.#operations.get(parsed.normalized.hash) : undefined;
@@ -141,17 +153,6 @@ export class DocumentCache {
     if (this.#operations.peek(operation.hash) !== operation) return;
     this.#operations.delete(operation.hash);
     this.#operations.set(operation.hash, operation);
-  }
-
-  #parsesNow({ length }: string): boolean {
-    if (length > MAX_UNQUEUED_LENGTH || this.#unqueued + length > MAX_UNQUEUED_PER_TURN) return false;
-    if (this.#unqueued === 0) {
-      setImmediate(() => {
-        this.#unqueued = 0;
-      });
-    }
-    this.#unqueued += length;
-    return true;
   }
 
   #parse(key: string, query: string, operationName: string | undefined): ParsedOperation {

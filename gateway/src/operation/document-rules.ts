@@ -1,8 +1,10 @@
 import {
   type ASTVisitor,
   GraphQLError,
+  getNamedType,
   Kind,
   type NameNode,
+  type SelectionSetNode,
   specifiedRules,
   type ValidationContext,
   type ValidationRule,
@@ -41,7 +43,34 @@ function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
   };
 }
 
-const RULES: readonly ValidationRule[] = [...specifiedRules, NoPrototypeNamesRule, FiniteNumbersRule];
+/** Refuses `__schema` and `__type` below a field that leads to the root again: the gateway resolves them at the root of an operation. */
+function IntrospectionAtRootRule(context: ValidationContext): ASTVisitor {
+  const refuse = (selectionSet: SelectionSetNode, within: readonly string[] = []): void => {
+    for (const selection of selectionSet.selections) {
+      if (selection.kind === Kind.INLINE_FRAGMENT) refuse(selection.selectionSet, within);
+      else if (selection.kind === Kind.FIELD && /^__(schema|type)$/.test(selection.name.value)) {
+        const message = `The field "${selection.name.value}" can be selected at the root of an operation only.`;
+        context.reportError(new GraphQLError(message, { nodes: selection.name }));
+      } else if (selection.kind === Kind.FRAGMENT_SPREAD && !within.includes(selection.name.value)) {
+        const fragment = context.getFragment(selection.name.value);
+        if (fragment) refuse(fragment.selectionSet, [...within, selection.name.value]);
+      }
+    }
+  };
+  return {
+    Field({ selectionSet }) {
+      if (selectionSet && getNamedType(context.getType())?.name === context.getSchema().getQueryType()?.name)
+        refuse(selectionSet);
+    },
+  };
+}
+
+const RULES: readonly ValidationRule[] = [
+  ...specifiedRules,
+  NoPrototypeNamesRule,
+  FiniteNumbersRule,
+  IntrospectionAtRootRule,
+];
 
 /** Returns the validation rules of the specification and of the gateway. */
 export function documentRules(introspection: boolean): readonly ValidationRule[] {

@@ -1,8 +1,10 @@
 import { operationFromDocument, ROUTER_SUPPORTED_SUPERGRAPH_FEATURES, Supergraph } from '@apollo/federation-internals';
 import { QueryPlanner } from '@apollo/query-planner';
 import { type DocumentNode, GraphQLError, type GraphQLSchema, parse } from 'graphql';
+import { SupergraphSchema } from '../lib/supergraph-schema.js';
 import { withEvaluatedConditions } from '../operation/index.js';
 import { checkPlan } from './check-plan.js';
+import { checkRequiredArguments } from './check-required-arguments.js';
 import { withConcreteTypes } from './concrete-types.js';
 import type { LoadedPlanner } from './planner-main.js';
 import { PlanningError, type PlanRequest } from './planner-messages.js';
@@ -23,6 +25,7 @@ export class ApolloPlanner implements LoadedPlanner {
   readonly #supergraph: Supergraph;
   readonly #planner: QueryPlanner;
   readonly #apiSchema: GraphQLSchema;
+  readonly #joins: SupergraphSchema;
 
   /** @throws Error when the supergraph is not one, or needs a feature that the planner lacks */
   constructor(supergraphSdl: string) {
@@ -30,6 +33,7 @@ export class ApolloPlanner implements LoadedPlanner {
       validateSupergraph: false,
       supportedFeatures: ROUTER_SUPPORTED_SUPERGRAPH_FEATURES,
     });
+    this.#joins = new SupergraphSchema(supergraphSdl);
     this.#apiSchema = this.#supergraph.apiSchema().toGraphQLJSSchema();
     this.#planner = new QueryPlanner(this.#supergraph, {
       reuseQueryFragments: false,
@@ -55,6 +59,7 @@ export class ApolloPlanner implements LoadedPlanner {
     // Subscriptions are refused before planning. The rest of Apollo's form is ours.
     const plan: QueryPlan = { kind: 'QueryPlan', node: planned.node as PlanNode | undefined };
     checkPlan(plan, operation, this.#apiSchema);
+    checkRequiredArguments(plan, this.#joins);
     return plan;
   }
 }

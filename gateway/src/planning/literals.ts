@@ -2,6 +2,7 @@ import {
   type DocumentNode,
   Kind,
   type OperationDefinitionNode,
+  print,
   type ValueNode,
   type VariableDefinitionNode,
   visit,
@@ -14,55 +15,68 @@ const PREFIX = 'literal_';
 export interface DocumentWithoutLiterals {
   readonly document: DocumentNode;
   /** By the name of its variable. */
-  readonly literals: ReadonlyMap<string, ValueNode>;
+  readonly literals: Literals;
+}
+
+export interface Literals {
+  readonly values: ReadonlyMap<string, ValueNode>;
+  /** The client's variables, which literals may contain. */
+  readonly variables: readonly VariableDefinitionNode[];
 }
 
 /**
  * Replaces the literals in arguments of fields by variables. The native planner reads literals and writes them anew: large numbers
  * fail, others lose digits, and the fields of objects change their order. (Most literals are variables before planning; those of custom scalars
- * are not.) Literals that contain variables stay.
+ * are not.)
  */
 export function withoutLiterals(document: DocumentNode): DocumentWithoutLiterals {
-  const literals = new Map<string, ValueNode>();
+  const values = new Map<string, ValueNode>();
+  /** One variable for equal literals: fields that differ in an argument could not be merged. */
+  const names = new Map<string, string>();
   const replaced: DocumentNode = visit(document, {
     VariableDefinition: () => false,
     Directive: () => false,
     Argument(argument) {
       const { value } = argument;
-      if (value.kind === Kind.VARIABLE || value.kind === Kind.NULL || hasVariables(value)) return undefined;
-      const name = `${PREFIX}${literals.size}`;
-      literals.set(name, value);
+      if (value.kind === Kind.VARIABLE || value.kind === Kind.NULL) return undefined;
+      const text = print(value);
+      const name = names.get(text) ?? `${PREFIX}${values.size}`;
+      names.set(text, name);
+      values.set(name, value);
       return { ...argument, value: { kind: Kind.VARIABLE as const, name: { kind: Kind.NAME as const, value: name } } };
     },
   });
-  if (literals.size === 0) return { document, literals };
-  const definitions = replaced.definitions.map((definition) =>
-    definition.kind === Kind.OPERATION_DEFINITION
-      ? {
-          ...definition,
-          variableDefinitions: [...(definition.variableDefinitions ?? []), ...[...literals.keys()].map(declared)],
-        }
-      : definition,
-  );
-  return { document: { ...replaced, definitions }, literals };
+  if (values.size === 0) return { document, literals: { values, variables: [] } };
+  const variables: VariableDefinitionNode[] = [];
+  const definitions = replaced.definitions.map((definition) => {
+    if (definition.kind !== Kind.OPERATION_DEFINITION) return definition;
+    variables.push(...(definition.variableDefinitions ?? []));
+    return { ...definition, variableDefinitions: [...variables, ...[...values.keys()].map(declared)] };
+  });
+  return { document: { ...replaced, definitions }, literals: { values, variables } };
 }
 
-/** Puts the literals back into an operation of the plan. */
+/** Puts the literals back into an operation of the plan, with the variables that they contain. */
 export function withLiterals(
   operation: OperationDefinitionNode,
-  literals: DocumentWithoutLiterals['literals'],
+  { values, variables }: Literals,
 ): OperationDefinitionNode {
-  if (literals.size === 0) return operation;
-  return visit(operation, {
-    VariableDefinition: ({ variable }) => (literals.has(variable.name.value) ? null : false),
-    Variable: ({ name }) => literals.get(name.value),
+  if (values.size === 0) return operation;
+  const contained = new Set<string>();
+  const restored: OperationDefinitionNode = visit(operation, {
+    VariableDefinition: ({ variable }) => (values.has(variable.name.value) ? null : false),
+    Variable({ name }) {
+      const value = values.get(name.value);
+      if (value) visit(value, { Variable: (inner) => void contained.add(inner.name.value) });
+      return value;
+    },
   });
-}
-
-function hasVariables(value: ValueNode): boolean {
-  if (value.kind === Kind.LIST) return value.values.some(hasVariables);
-  if (value.kind === Kind.OBJECT) return value.fields.some((field) => hasVariables(field.value));
-  return value.kind === Kind.VARIABLE;
+  const declaredHere = new Set(restored.variableDefinitions?.map(({ variable }) => variable.name.value));
+  const added = variables.filter(
+    ({ variable: { name } }) => contained.has(name.value) && !declaredHere.has(name.value),
+  );
+  if (added.length === 0) return restored;
+  return { ...restored, variableDefinitions: [...(restored.variableDefinitions ?? []), ...added] };
 }
 
 /** The type is of no importance: the planner does not compare it. */

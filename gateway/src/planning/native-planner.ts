@@ -1,6 +1,5 @@
 import { QueryPlanner } from '@graphql-hive/router-query-planner';
 import {
-  type ASTNode,
   buildASTSchema,
   type DocumentNode,
   type FieldNode,
@@ -8,12 +7,15 @@ import {
   Kind,
   parse,
   print,
+  type SelectionNode,
+  type SelectionSetNode,
   visit,
 } from 'graphql';
 import { withEvaluatedConditions } from '../operation/index.js';
 import { checkNativePlan } from './check-native-plan.js';
 import { checkPlan } from './check-plan.js';
 import { withoutLiterals } from './literals.js';
+import { adaptedLabel, adaptedSupergraph } from './native-supergraph.js';
 import type { LoadedPlanner } from './planner-main.js';
 import { PlanningError, type PlanRequest } from './planner-messages.js';
 import type { QueryPlan } from './query-plan.js';
@@ -26,7 +28,7 @@ export class NativePlanner implements LoadedPlanner {
 
   /** @throws Error when the planner cannot read the supergraph */
   constructor(supergraphSdl: string) {
-    this.#planner = new QueryPlanner(withPlainLabels(supergraphSdl));
+    this.#planner = new QueryPlanner(adaptedSupergraph(supergraphSdl));
     this.#schema = schemaOf(supergraphSdl);
   }
 
@@ -38,7 +40,7 @@ export class NativePlanner implements LoadedPlanner {
     const labels = Object.keys(overrides).filter((label) => overrides[label]);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      const native = await this.#planner.planAsync(print(planned), null, new Set(labels.map(plainLabel)), 0, signal);
+      const native = await this.#planner.planAsync(print(planned), null, new Set(labels.map(adaptedLabel)), 0, signal);
       const plan = readNativePlan(native, this.#schema, literals);
       checkPlan(plan, evaluated, this.#schema);
       checkNativePlan(plan, evaluated, this.#schema);
@@ -62,43 +64,42 @@ function withPlainTypeNames(document: DocumentNode): DocumentNode {
 
 const TYPENAME: FieldNode = { kind: Kind.FIELD, name: { kind: Kind.NAME, value: '__typename' } };
 
-/** Removes `__schema` and `__type`, which the gateway resolves; the planner finds no subgraph for them. @returns null when nothing is left */
+/**
+ * Removes `__schema` and `__type` at the root, which the gateway resolves: the planner finds no subgraph for them. Below a field that leads to
+ * the root again they stay, and the planner refuses the operation.
+ *
+ * @returns null when nothing is left
+ */
 function withoutIntrospection(document: DocumentNode): DocumentNode | null {
+  const definitions = new Map(
+    document.definitions.map((each) => ['name' in each ? (each.name?.value ?? '') : '', each]),
+  );
+  const atRoot = (selections: readonly SelectionNode[]): SelectionNode[] =>
+    selections.flatMap((selection): readonly SelectionNode[] => {
+      if (selection.kind === Kind.FIELD) return /^__(schema|type)$/.test(selection.name.value) ? [] : [selection];
+      const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? definitions.get(selection.name.value) : selection;
+      if (!fragment || !('selectionSet' in fragment)) return [selection];
+      const inner = atRoot(fragment.selectionSet.selections);
+      const isWhole = inner.length === fragment.selectionSet.selections.length && inner.every(isOwn(fragment));
+      return isWhole ? [selection] : inner;
+    });
+  const isOwn =
+    ({ selectionSet }: { readonly selectionSet: SelectionSetNode }) =>
+    (selection: SelectionNode, i: number) =>
+      selection === selectionSet.selections[i];
   let isEmpty = false;
-  let isChanged = false;
-  const rest: DocumentNode = visit(document, {
-    Field: {
-      leave(field) {
-        if (field.name.value === '__schema' || field.name.value === '__type') {
-          isChanged = true;
-          return null;
-        }
-        return undefined;
-      },
-    },
-    SelectionSet: {
-      leave(selectionSet, _key, parent) {
-        if (!isChanged || selectionSet.selections.length > 0) return undefined;
-        if ((parent as ASTNode).kind === Kind.OPERATION_DEFINITION) isEmpty = true;
-        return { ...selectionSet, selections: [TYPENAME] };
-      },
-    },
+  const rest = document.definitions.map((definition) => {
+    if (definition.kind !== Kind.OPERATION_DEFINITION || definition.operation !== 'query') return definition;
+    const selections = atRoot(definition.selectionSet.selections);
+    isEmpty = selections.length === 0;
+    return {
+      ...definition,
+      selectionSet: { ...definition.selectionSet, selections: isEmpty ? [TYPENAME] : selections },
+    };
   });
-  return isEmpty ? null : rest;
+  return isEmpty ? null : { ...document, definitions: rest };
 }
 
 function schemaOf(sdl: string): GraphQLSchema {
   return buildASTSchema(parse(sdl, { noLocation: true }), { assumeValidSDL: true });
-}
-
-/** The planner draws labels such as `percent(5)` itself; the gateway draws all labels, so here these are labels like others. */
-function withPlainLabels(supergraphSdl: string): string {
-  return supergraphSdl.replace(
-    /overrideLabel: "(percent\([^"]*\))"/g,
-    (_, label) => `overrideLabel: "${plainLabel(label)}"`,
-  );
-}
-
-function plainLabel(label: string): string {
-  return label.replace(/^percent\((.*)\)$/, 'percent_$1');
 }

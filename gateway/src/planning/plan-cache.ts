@@ -2,11 +2,14 @@ import { ApiError } from '@tributary/server';
 import { LRUCache } from 'lru-cache';
 import type { DocumentCache, Operation } from '../operation/index.js';
 import type { OverrideLabels } from './override-labels.js';
+import { PlanningError } from './planner-messages.js';
 import type { PlanningQueue } from './planning-queue.js';
 import type { QueryPlan } from './query-plan.js';
 import type { PlannedOperation, QueryPlanner, QueryPlanners } from './query-planner.js';
 
 type Variables = Readonly<Record<string, unknown>>;
+/** Says what a planning cost, in milliseconds. */
+type Charge = (ms: number) => void;
 
 /** A query plan with its planner, and the function that executes it; null when no subgraph is needed. */
 export interface CompiledPlan<Run> extends PlannedOperation {
@@ -47,9 +50,9 @@ export interface PlanCacheOptions<Run, Output> {
 
 /** For each character of a plan as JSON: the estimated bytes of its nodes and of what is compiled of them. */
 const BYTES_PER_PLAN_CHARACTER = 4;
-/** Refused operations that are remembered for a while, so that a client that repeats one costs little. */
+/** Operations that could not be planned are remembered for a while, so that a client that repeats one costs little. */
 const MAX_REFUSALS = 500;
-const REFUSAL_TTL_MS = 60_000;
+const REFUSAL_TTL_MS = 10_000;
 
 /**
  * Plans and compiles each operation once for each set of conditions, and stores the result with the operation. What the plans are compiled
@@ -94,8 +97,8 @@ export class PlanCache<Run, Output> {
     client: string | undefined,
   ): Promise<PreparedOperation<Run, Output>> {
     const { planners, operations, compileOutput } = this.#options;
-    const work = async () => {
-      const planned = await this.#plan(planners.planner, operation, key, variables);
+    const work = async (charge: Charge) => {
+      const planned = await this.#plan(planners.planner, operation, key, variables, charge);
       const output = compileOutput(operation, variables);
       const prepared = { ...this.#compile(planned), output, planWeight: weightOf(planned.plan), uses: 0 };
       operations.addPrepared(operation, key, prepared);
@@ -119,9 +122,9 @@ export class PlanCache<Run, Output> {
   ): Promise<CompiledPlan<Run> | null> {
     if (prepared.authoritative !== undefined) return prepared.authoritative;
     const { planners, operations } = this.#options;
-    const work = async () => {
+    const work = async (charge: Charge) => {
       const planner = planners.authoritative;
-      const planned = planner ? await this.#plan(planner, operation, key, variables) : prepared;
+      const planned = planner ? await this.#plan(planner, operation, key, variables, charge) : prepared;
       const isSame = JSON.stringify(planned.plan.node) === JSON.stringify(prepared.plan.node);
       prepared.authoritative = isSame ? null : this.#compile(planned);
       if (!isSame) prepared.planWeight += weightOf(planned.plan);
@@ -165,14 +168,18 @@ export class PlanCache<Run, Output> {
   }
 
   /** Runs a job in the queue; a job that was refused because planning takes too much is refused again without running it. */
-  async #once<Result>(job: string, work: () => Promise<Result>, client: string | undefined): Promise<Result> {
+  async #once<Result>(
+    job: string,
+    work: (charge: Charge) => Promise<Result>,
+    client: string | undefined,
+  ): Promise<Result> {
     const refusal = this.#refusals.get(job);
     if (refusal) throw refusal;
-    const run = async () => {
+    const run = async (charge: Charge) => {
       try {
-        return await work();
+        return await work(charge);
       } catch (error) {
-        if (error instanceof ApiError) this.#refusals.set(job, error);
+        if (error instanceof ApiError && !isCrash(error)) this.#refusals.set(job, error);
         throw error;
       }
     };
@@ -188,12 +195,18 @@ export class PlanCache<Run, Output> {
     { document, conditions }: Operation,
     key: string,
     variables: Variables,
+    charge: Charge,
   ): Promise<PlannedOperation> {
     const values = Object.fromEntries(conditions.map((name) => [name, variables[name] === true]));
-    return planner.plan(document, { conditions: values, overrides: this.#options.labels.read(key) });
+    return planner.plan(document, { conditions: values, overrides: this.#options.labels.read(key), charge });
   }
 }
 
 function weightOf({ node }: QueryPlan): number {
   return node ? BYTES_PER_PLAN_CHARACTER * JSON.stringify(node).length : 0;
+}
+
+/** Whether the planner's process ended, which says little about the operation. */
+function isCrash({ cause }: ApiError): boolean {
+  return cause instanceof PlanningError && cause.failure === 'crashed';
 }

@@ -1,3 +1,4 @@
+import { Worker } from 'node:worker_threads';
 import type { PlannerRequest, PlannerResponse, PlanningFailure, PlanRequest } from './planner-messages.js';
 import { OUT_OF_MEMORY, PlanningError } from './planner-messages.js';
 import type { QueryPlan } from './query-plan.js';
@@ -19,10 +20,17 @@ const supergraphs = new Map<string, LoadedPlanner>();
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
 process.on('disconnect', () => process.exit());
+if (planner === 'apollo') endWithGateway();
 process.on('message', (request: PlannerRequest) => {
   if (request.type === 'unload') supergraphs.delete(request.supergraph);
   else void respond(request).then((response) => process.send?.(response));
 });
+
+/** Ends this process when the gateway has ended, also while the planner blocks the main thread, which sees no event then. */
+function endWithGateway(): void {
+  const watch = `setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL'); }, 500)`;
+  new Worker(watch, { eval: true }).unref();
+}
 
 async function respond(request: Exclude<PlannerRequest, { type: 'unload' }>): Promise<PlannerResponse> {
   try {

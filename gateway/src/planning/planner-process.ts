@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import {
   OUT_OF_MEMORY,
@@ -11,9 +12,8 @@ import type { QueryPlan } from './query-plan.js';
 import type { PlannerName } from './query-planner.js';
 
 /** The program of the process. (Tests run this file from its source, but Node runs only what is built.) */
-const PROGRAM = fileURLToPath(import.meta.url.replace(/\/src\/planning\/.*/, '/dist/planning/x')).replace(
-  /[^/\\]*$/,
-  'planner-main.js',
+const PROGRAM = fileURLToPath(
+  import.meta.url.replace(/\/src\/planning\/[^/]*$/, '/dist/planning/').replace(/[^/]*$/, 'planner-main.js'),
 );
 /** Supergraphs that a process holds: two while one replaces the other, each with and without `@provides`; more in tests. */
 const MAX_SUPERGRAPHS = 8;
@@ -58,19 +58,28 @@ export class PlannerProcess {
     });
   }
 
-  /** Plans an operation. @throws PlanningError */
+  /**
+   * Plans an operation.
+   *
+   * @param charge called with the time that it took, in milliseconds, without the wait for its turn
+   * @throws PlanningError
+   */
   plan(
     supergraph: SupergraphText,
     request: Omit<PlanRequest, 'type' | 'supergraph' | 'timeoutMs'>,
+    charge: (ms: number) => void,
   ): Promise<QueryPlan> {
     return this.#inTurn(async () => {
       const { timeoutMs } = this.#options;
       const child = await this.#childWith(supergraph);
-      const response = await child.ask(
-        { type: 'plan', supergraph: supergraph.id, timeoutMs, ...request },
-        timeoutMs + GRACE_MS,
-      );
-      return (response as Extract<PlannerResponse, { type: 'planned' }>).plan;
+      const message: PlanRequest = { type: 'plan', supergraph: supergraph.id, timeoutMs, ...request };
+      const started = performance.now();
+      try {
+        const response = await child.ask(message, timeoutMs + GRACE_MS);
+        return (response as Extract<PlannerResponse, { type: 'planned' }>).plan;
+      } finally {
+        charge(performance.now() - started);
+      }
     });
   }
 
@@ -119,7 +128,7 @@ class PlannerChild {
     this.#process = fork(PROGRAM, [planner, String(maxMemoryMb)], {
       execArgv: [`--max-old-space-size=${maxMemoryMb}`],
       // It needs none of the gateway's settings, and is not given its secrets.
-      env: { NODE_ENV: process.env.NODE_ENV },
+      env: { NODE_ENV: process.env.NODE_ENV, LD_LIBRARY_PATH: process.env.LD_LIBRARY_PATH },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#process.on('message', (response: PlannerResponse) => this.#respond(response));

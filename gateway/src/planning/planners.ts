@@ -17,11 +17,16 @@ import type {
 const APOLLO_ONLY: readonly (readonly [pattern: RegExp, feature: string])[] = [
   [/@link\([^)]*url:\s*"https:\/\/specs\.apollo\.dev\/context\//, '@context'],
 ];
-/** Failures of the native planner after which Apollo's plans the operation. What takes too much would take more there. */
-const RECOVERABLE = ['failed', 'crashed', 'unavailable'];
+/** Failures of a native planner's process that say nothing about the supergraph that it loads. */
+const TRANSIENT = ['crashed', 'expensive'];
+/** Time after which a supergraph is loaded into the native planner again, where that failed for such a reason. */
+const RETRY_MS = 60_000;
+/** The native planner plans in milliseconds; what takes it this long, Apollo's may plan in less. */
+const NATIVE_TIMEOUT_MS = 1000;
 
-/** Bound on the memory of each planner's process, in MiB. */
-const MAX_MEMORY_MB = 1024;
+/** Bound on the memory of each planner's process, in MiB; in a container a third of its limit, if that is less. */
+const MAX_MEMORY_MB = 512;
+const MIN_MEMORY_MB = 128;
 
 export interface PlannersOptions {
   /** Forces a planner; without it, the native one plans what it can, and Apollo's the rest. */
@@ -40,8 +45,11 @@ export class Planners {
     this.#options = options;
     const { timeoutMs } = options;
     this.#processes = {
-      native: new PlannerProcess('native', { timeoutMs, maxMemoryMb: MAX_MEMORY_MB }),
-      apollo: new PlannerProcess('apollo', { timeoutMs, maxMemoryMb: MAX_MEMORY_MB }),
+      native: new PlannerProcess('native', {
+        timeoutMs: options.planner === 'native' ? timeoutMs : Math.min(timeoutMs, NATIVE_TIMEOUT_MS),
+        maxMemoryMb: memoryBound(),
+      }),
+      apollo: new PlannerProcess('apollo', { timeoutMs, maxMemoryMb: memoryBound() }),
     };
   }
 
@@ -98,22 +106,29 @@ class SupergraphPlanner implements QueryPlanner {
     return this.#choice;
   }
 
-  async plan(operation: DocumentNode, { conditions, overrides }: PlanningOptions): Promise<PlannedOperation> {
+  async plan(operation: DocumentNode, { conditions, overrides, charge }: PlanningOptions): Promise<PlannedOperation> {
     const request = { document: print(operation), conditions, overrides: Object.fromEntries(overrides) };
+    let costMs = 0;
+    const plan = async (planner: PlannerName): Promise<PlannedOperation> => ({
+      plan: await this.#processes[planner].plan(this.#supergraph, request, (ms) => {
+        costMs += ms;
+        charge(costMs);
+      }),
+      planner,
+    });
     try {
       const { name } = await this.load();
-      const plan = (planner: PlannerName) => this.#processes[planner].plan(this.#supergraph, request);
-      if (name === 'apollo' || this.#forced) return { plan: await plan(name), planner: name };
+      if (name === 'apollo' || this.#forced) return await plan(name);
       try {
-        return { plan: await plan('native'), planner: 'native' };
+        return await plan('native');
       } catch (error) {
-        if (!(error instanceof PlanningError) || !RECOVERABLE.includes(error.failure)) throw error;
+        if (!(error instanceof PlanningError)) throw error;
         const planned = await plan('apollo');
         this.#logger.info(
           { reason: error.message },
           "Apollo's planner planned an operation that the native one could not",
         );
-        return { plan: planned, planner: 'apollo' };
+        return planned;
       }
     } catch (error) {
       throw clientError(error);
@@ -123,18 +138,31 @@ class SupergraphPlanner implements QueryPlanner {
   async #choose(): Promise<PlannerChoice> {
     const { sdl } = this.#supergraph;
     const [, feature] = APOLLO_ONLY.find(([pattern]) => pattern.test(sdl)) ?? [];
-    let name: PlannerName = this.#forced ?? (feature ? 'apollo' : 'native');
-    let reason = this.#forced === 'apollo' ? 'QUERY_PLANNER=apollo' : null;
-    if (!this.#forced && feature) reason = `the native planner does not support ${feature}`;
-    try {
+    if (this.#forced || feature) {
+      const name = this.#forced ?? 'apollo';
       await this.#processes[name].load(this.#supergraph);
-    } catch (error) {
-      if (name === 'apollo' || this.#forced) throw error;
-      name = 'apollo';
-      reason = (error as Error).message;
-      await this.#processes.apollo.load(this.#supergraph);
+      const reason = this.#forced ? `QUERY_PLANNER=${name}` : `the native planner does not support ${feature}`;
+      return { name, reason: name === 'native' ? null : reason };
     }
-    return { name, reason };
+    const isTransient = (error: unknown) => error instanceof PlanningError && TRANSIENT.includes(error.failure);
+    const load = () => this.#processes.native.load(this.#supergraph);
+    try {
+      await load().catch((error) => {
+        if (!isTransient(error)) throw error;
+        return load();
+      });
+      return { name: 'native', reason: null };
+    } catch (error) {
+      await this.#processes.apollo.load(this.#supergraph);
+      if (isTransient(error)) this.#chooseAgainLater();
+      return { name: 'apollo', reason: (error as Error).message };
+    }
+  }
+
+  #chooseAgainLater(): void {
+    setTimeout(() => {
+      this.#choice = null;
+    }, RETRY_MS).unref();
   }
 }
 
@@ -148,6 +176,11 @@ function clientError(error: unknown): unknown {
   }
   const message = 'The query planner failed for this operation; the cause is in the log.';
   return Object.assign(new ApiError('INTERNAL_SERVER_ERROR', message, { reason: 'PLANNING' }), { cause: error });
+}
+
+function memoryBound(): number {
+  const limit = process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
+  return Math.max(MIN_MEMORY_MB, Math.min(MAX_MEMORY_MB, Math.floor(limit / 3 / 1024 / 1024)));
 }
 
 function withoutProvides(supergraphSdl: string): string {

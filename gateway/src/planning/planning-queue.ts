@@ -16,6 +16,8 @@ interface Job {
   readonly key: string;
   /** Runs the job; never throws. */
   readonly run: () => Promise<void>;
+  /** What it cost, if the job itself says so: it may have waited for another one. */
+  readonly costMs: () => number | undefined;
   readonly result: Promise<unknown>;
   /** Clients that share a job have it in their lists, and it runs once. */
   isStarted: boolean;
@@ -43,7 +45,7 @@ export interface PlanningQueueOptions {
  * Runs jobs for operations that are not in the cache, a few at a time. Callers with the same key wait for one job.
  *
  * Clients take turns by the time that their jobs took (start-time fair queueing): a client with many or long jobs delays the
- * first job of another by no more than the job that is running.
+ * first job of another by no more than the jobs that are running.
  */
 export class PlanningQueue {
   readonly #limit: number;
@@ -65,10 +67,11 @@ export class PlanningQueue {
 
   /**
    * @param key identifies the job; a job that waits already is not queued again
+   * @param work may say what it costs, in milliseconds; otherwise that is the time until it is over
    * @param client the key of the client that waits for it
    * @throws ApiError RATE_LIMITED when too many jobs wait already
    */
-  run<T>(key: string, work: () => T | Promise<T>, client = ''): Promise<T> {
+  run<T>(key: string, work: (charge: (ms: number) => void) => T | Promise<T>, client = ''): Promise<T> {
     const waiting = this.#jobs.get(key);
     const queue = this.#clients.get(client);
     if (waiting) {
@@ -119,7 +122,7 @@ export class PlanningQueue {
       const tookMs = performance.now() - started;
       client.running -= 1;
       this.#jobs.delete(job.key);
-      client.start += Math.max(tookMs, MIN_COST_MS);
+      client.start += Math.max(job.costMs() ?? tookMs, MIN_COST_MS);
       if (this.#isBlocking) await pause(tookMs);
     }
     this.#running -= 1;
@@ -130,7 +133,7 @@ export class PlanningQueue {
     let first: Client | undefined;
     for (const [name, client] of this.#clients) {
       if (client.jobs.length > 0) {
-        if (!first || client.start < first.start) first = client;
+        if (!first || isBefore(client, first)) first = client;
       } else if (client.running === 0 && client.start <= this.#virtualTime) this.#clients.delete(name);
     }
     // When no job waits or runs, the accounts are reset.
@@ -139,18 +142,27 @@ export class PlanningQueue {
   }
 }
 
-function jobOf<T>(key: string, work: () => T | Promise<T>): Job {
+/** One of whose jobs fewer run comes first; otherwise the one that has used less time. */
+function isBefore(a: Client, b: Client): boolean {
+  return a.running === b.running ? a.start < b.start : a.running < b.running;
+}
+
+function jobOf<T>(key: string, work: (charge: (ms: number) => void) => T | Promise<T>): Job {
   let run: Job['run'] = () => Promise.resolve();
+  let costMs: number | undefined;
+  const charge = (ms: number) => {
+    costMs = ms;
+  };
   const result = new Promise<T>((resolve, reject) => {
     run = async () => {
       try {
-        resolve(await work());
+        resolve(await work(charge));
       } catch (error) {
         reject(error);
       }
     };
   });
-  return { key, run, result, isStarted: false };
+  return { key, run, result, costMs: () => costMs, isStarted: false };
 }
 
 function pause(tookMs: number): Promise<unknown> {

@@ -10,6 +10,8 @@ export interface PlanningOptions {
   readonly conditions: Readonly<Record<string, boolean>>;
   /** Which labels of progressive `@override`s are on. */
   readonly overrides: ReadonlyMap<string, boolean>;
+  /** Called with the time that planning took, in milliseconds, without the time that it waited for others. */
+  readonly charge: (ms: number) => void;
 }
 
 /** A plan, and the planner that made it. */

@@ -15,7 +15,7 @@ import {
   stripIgnoredCharacters,
   visit,
 } from 'graphql';
-import { type DocumentWithoutLiterals, withLiterals } from './literals.js';
+import { type Literals, withLiterals } from './literals.js';
 import type { FetchNode, PlanNode, PlanPath, QueryPlan, RequiredSelection, Rewrite } from './query-plan.js';
 import { simplifiedOperation } from './simplify-operation.js';
 
@@ -29,11 +29,7 @@ const REPRESENTATIONS = 'representations';
  * @param schema the types of the supergraph
  * @param literals the literals for which variables stood in the operation
  */
-export function readNativePlan(
-  { node }: NativeQueryPlan,
-  schema: GraphQLSchema,
-  literals: DocumentWithoutLiterals['literals'],
-): QueryPlan {
+export function readNativePlan({ node }: NativeQueryPlan, schema: GraphQLSchema, literals: Literals): QueryPlan {
   const read: ReadOperation = (text) => withLiterals(simplifiedOperation(text, schema), literals);
   return { kind: 'QueryPlan', node: node && readNode(node, read) };
 }

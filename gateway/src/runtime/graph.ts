@@ -155,8 +155,10 @@ export class Graph {
     return runOperation(this, request);
   }
 
-  /** Parses and validates a document, in turn with the documents of other clients. */
-  parse({ query, operationName, client }: OperationRequest): Promise<ValidationResult> {
+  /** Parses a document, and validates a new operation in turn with those of other clients. */
+  async parse({ query, operationName, client }: OperationRequest): Promise<ValidationResult> {
+    const found = await this.operations.getLater(query, operationName);
+    if (found) return found;
     const key = `check ${JSON.stringify([operationName ?? null, query])}`;
     return this.#parsing.run(key, () => this.operations.parseAndValidate(query, operationName), client);
   }

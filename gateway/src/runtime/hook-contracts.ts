@@ -1,7 +1,7 @@
 import { WrittenResult } from '@tributary/server';
 import { GraphQLError } from 'graphql';
 import { isObject } from '../lib/json.js';
-import type { SubgraphRequest, SubgraphResult } from '../subgraph/index.js';
+import { checkHeaders, type SubgraphRequest, type SubgraphResult } from '../subgraph/index.js';
 import type { ResultValues } from './operation-request.js';
 import type { ClientRequest, RequestChange } from './plugin.js';
 
@@ -41,6 +41,7 @@ export function checkSubgraphRequest(request: SubgraphRequest): void {
     typeof request?.body === 'string' && isObject(request.headers),
     'next(request), or next({ ...request, … })',
   );
+  checkHeaders(request.headers);
 }
 
 /** Checks what `onSubgraphFetch` resolves to, unless `next` did. */

@@ -1,8 +1,3 @@
-/** The plug-in that changed a request gave it something that cannot be sent. The subgraph has no part in it. */
-export class InvalidRequestError extends Error {
-  override readonly name = 'InvalidRequestError';
-}
-
 const NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 /** The HTTP client sets these itself: they describe the connection, or the body. */
 const RESERVED = /^(?:connection|content-length|expect|host|keep-alive|transfer-encoding|upgrade)$/i;
@@ -13,15 +8,15 @@ const TYPES = new Set(['string', 'number', 'boolean', 'undefined']);
 /**
  * Checks what plug-ins may have changed, before undici does: a pool of undici 7 never uses a connection again that refused a request.
  *
- * @throws InvalidRequestError with the header's name; values may be secret
+ * @throws TypeError with the header's name; values may be secret
  */
 export function checkHeaders(headers: Readonly<Record<string, unknown>>): void {
   for (const name in headers) {
     const value = headers[name];
-    if (!NAME.test(name)) throw new InvalidRequestError(`${JSON.stringify(name)} is not a valid name of a header`);
-    if (RESERVED.test(name)) throw new InvalidRequestError(`the header "${name}" cannot be set`);
-    if (!TYPES.has(typeof value)) throw new InvalidRequestError(`the value of the header "${name}" is not a string`);
+    if (!NAME.test(name)) throw new TypeError(`${JSON.stringify(name)} is not a valid name of a header`);
+    if (RESERVED.test(name)) throw new TypeError(`the header "${name}" cannot be set`);
+    if (!TYPES.has(typeof value)) throw new TypeError(`the value of the header "${name}" is not a string`);
     if (INVALID_CHARACTER.test(String(value)))
-      throw new InvalidRequestError(`the value of the header "${name}" has a character that cannot be sent`);
+      throw new TypeError(`the value of the header "${name}" has a character that cannot be sent`);
   }
 }

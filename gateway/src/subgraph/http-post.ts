@@ -2,7 +2,6 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib';
 import type { Dispatcher, Pool } from 'undici';
-import { checkHeaders, InvalidRequestError } from './check-headers.js';
 
 /** A complete HTTP response. */
 export interface HttpReply {
@@ -39,11 +38,9 @@ export interface PostOptions {
   readonly signal: AbortSignal | null;
 }
 
-/** Posts a body and reads the whole response. Rejects with one of the errors above, an InvalidRequestError, or an error of undici. */
+/** Posts a body and reads the whole response. Rejects with one of the errors above, or with an error of undici. */
 export function post(pool: Pool, options: PostOptions): Promise<HttpReply> {
   return new Promise((resolve, reject) => {
-    checkHeaders(options.headers);
-    if (typeof options.body !== 'string') throw new InvalidRequestError('the body is not a string');
     const request = new PostHandler(options, resolve, reject);
     pool.dispatch({ method: 'POST', path: options.path, headers: options.headers, body: options.body }, request);
   });

@@ -1,9 +1,8 @@
-import { type ErrorCode, masked, systemTime, type Time } from '@tributary/server';
+import { type ErrorCode, systemTime, type Time } from '@tributary/server';
 import type { Logger } from 'pino';
 import { Pool } from 'undici';
 import { withCause } from '../lib/error-cause.js';
 import { FailedRequests } from '../lib/failed-requests.js';
-import { InvalidRequestError } from './check-headers.js';
 import { FetchError } from './fetch-error.js';
 import type { FetchMetrics } from './fetch-metrics.js';
 import { NotGraphQLError, readResult, STATUS_CODES } from './graphql-result.js';
@@ -62,7 +61,6 @@ export class HttpSubgraph implements SubgraphClient {
   readonly #subgraph: Subgraph;
   readonly #pool: Pool;
   readonly #options: HttpSubgraphOptions;
-  readonly #logger: Logger;
   readonly #outages: OutageDetector;
   readonly #onPosition: ((subgraph: string) => void) | undefined;
   readonly #dispatch: Dispatch;
@@ -75,7 +73,6 @@ export class HttpSubgraph implements SubgraphClient {
     const { name } = subgraph;
     this.#subgraph = subgraph;
     this.#options = options;
-    this.#logger = logger;
     this.#onPosition = onPosition;
     this.#pool = new Pool(url.origin, {
       connections: CONNECTIONS,
@@ -157,7 +154,6 @@ export class HttpSubgraph implements SubgraphClient {
         if (error instanceof AbandonedError) {
           throw new FetchError('TIMEOUT', 'The client did not wait for the answer.', {}, { outcome: 'abandoned' });
         }
-        if (error instanceof InvalidRequestError) throw this.#notSent(error, request);
         const failure = this.#failure(error);
         const query = isProbe || !wasReached(error) ? null : queryOf(request);
         if (failure.isOutage) this.#outages.failed(permit, failure.message, query);
@@ -172,15 +168,6 @@ export class HttpSubgraph implements SubgraphClient {
     const message = `Subgraph "${subgraph}" failed repeatedly, so requests to it are suspended; try again in a moment.`;
     const details = { subgraph, reason: 'CIRCUIT_OPEN' } as const;
     return new FetchError('SUBGRAPH_UNAVAILABLE', message, details, { outcome: 'CIRCUIT_OPEN' });
-  }
-
-  /** A request that a plug-in made invalid says nothing about the subgraph. The client sees no internals; the log says which header it is. */
-  #notSent(err: InvalidRequestError, { headers }: SubgraphRequest): FetchError {
-    const subgraph = this.#subgraph.name;
-    const reqId = headers['x-request-id'];
-    this.#logger.error({ err, reqId, subgraph }, 'a plug-in made a request to a subgraph invalid; it was not sent');
-    const { message } = masked(reqId);
-    return new FetchError('INTERNAL_SERVER_ERROR', message, reqId === undefined ? {} : { requestId: reqId });
   }
 
   #failure(error: unknown): FetchError {

@@ -43,6 +43,8 @@ export class FileSource implements SupergraphSource {
       if (this.#problem !== null) this.#logger.info({ path: this.#path }, 'the supergraph file is loaded again');
       this.#problem = null;
     } catch (error) {
+      // It was stopped meanwhile.
+      if (!this.#reload) return;
       this.#problem = `${this.#path}: ${(error as Error).message}`;
       this.#logger.warn({ problem: this.#problem }, 'the supergraph file could not be loaded');
     }

@@ -7,7 +7,7 @@ export interface UsedOperation {
   /** The hash of the operation on the graph that planned it last; null before the first one. */
   hash: string | null;
   source: OperationSource;
-  readonly variant: PlanVariant;
+  variant: PlanVariant;
   /** How many requests have used it, halved with each half-life. */
   score: number;
   /** The text that may be stored; null when there is none, undefined when it is not written yet. */
@@ -58,8 +58,11 @@ export class UsedOperations {
         prepared.uses = 0;
         const { hash, source } = operation;
         let entry = earlier.get(entryKey(hash, variant));
-        if (entry) entry.source = source;
-        else {
+        if (entry) {
+          entry.source = source;
+          // The authoritative plan may have been needed since.
+          entry.variant = variant;
+        } else {
           entry = { hash, source, variant, score: 0 };
           added.set(entry, operation);
         }

@@ -79,14 +79,25 @@ test('an operation whose planner ends is planned by the other one', async () => 
   expect(await response).toHaveProperty('data.me.id');
 });
 
-test('a planner that does not respond in time is ended, while operations that are planned are served', async () => {
-  const { ask, planner } = await gatewayWithPlanner({ PLANNING_TIMEOUT: '300ms' });
-  await ask('query Cached { me { id } }');
-  process.kill(planner, 'SIGSTOP');
-  const refused = ask('query Waits { me { name } }');
-  expect(await ask('query Cached { me { id } }')).toHaveProperty('data.me.id');
-  expect(await refused).toMatchObject({ errors: [{ extensions: { code: 'COST_LIMIT', reason: 'PLANNING' } }] });
-  expect(await ask('query Later { me { id other: name } }')).toHaveProperty('data.me.id');
+describe('a planner that does not respond in time is ended, while operations that are planned are served', () => {
+  test('and the other one plans', async () => {
+    const { ask, planner } = await gatewayWithPlanner({ PLANNING_TIMEOUT: '5s' });
+    await ask('query Cached { me { id } }');
+    process.kill(planner, 'SIGSTOP');
+    const waits = ask('query Waits { me { id other: name } }');
+    expect(await ask('query Cached { me { id } }')).toHaveProperty('data.me.id');
+    expect(await waits).toMatchObject({ extensions: { explanation: { planning: { planner: 'apollo' } } } });
+    expect(plannersOf('native')).not.toContain(planner);
+  });
+
+  test('and without another one, the operation is refused', async () => {
+    const { ask, planner } = await gatewayWithPlanner({ PLANNING_TIMEOUT: '300ms', QUERY_PLANNER: 'native' });
+    process.kill(planner, 'SIGSTOP');
+    expect(await ask('query Waits { me { name } }')).toMatchObject({
+      errors: [{ extensions: { code: 'COST_LIMIT', reason: 'PLANNING' } }],
+    });
+    expect(await ask('query Later { me { id other: name } }')).toHaveProperty('data.me.id');
+  });
 });
 
 test('planners end with their gateway', async () => {

@@ -154,7 +154,7 @@ test('while its planner does not respond, the supergraph before serves, until th
 });
 
 test('a failure to plan before the swap is not remembered: the operation is planned when it is requested', async () => {
-  const { started, swapped } = await gatewayWithStoppedPlanner({ PLANNING_TIMEOUT: '100ms' });
+  const { started, swapped } = await gatewayWithStoppedPlanner({ PLANNING_TIMEOUT: '100ms', QUERY_PLANNER: 'native' });
   await swapped;
   expect(warmUps(started)).toMatchObject([{ planned: 2, failed: 1, late: 0 }]);
   for (const query of ['{ a }', '{ b }', '{ c }']) expect(await ask(started, query)).not.toHaveProperty('errors');

@@ -40,7 +40,7 @@ test.each([
   ['the header "transfer-encoding" cannot', withHeaders({ 'transfer-encoding': 'chunked' })],
   ['the header "content-length" cannot', withHeaders({ 'content-length': '1' })],
   ['the header "host" cannot', withHeaders({ host: 'other' })],
-  ['the body is not', (request: Fetched) => ({ ...request, body: { query: '{ text }' } })],
+  ['expected next(request)', (request: Fetched) => ({ ...request, body: { query: '{ text }' } })],
 ])(
   'requests that a plug-in makes invalid leave the connections to the subgraph as they are: %s %#',
   async (said, change) => {
