@@ -113,7 +113,7 @@ class SupergraphPlanner implements QueryPlanner {
           { reason: error.message },
           "Apollo's planner planned an operation that the native one could not",
         );
-        return { plan: planned, planner: 'apollo' };
+        return { plan: planned, planner: 'apollo', reason: error.message };
       }
     } catch (error) {
       throw clientError(error);
