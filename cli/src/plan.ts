@@ -1,6 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { compose, type OperationPlan, type PlanRequest, planOperation, readConfig } from '@tributary/gateway';
+import {
+  compose,
+  type OperationPlan,
+  type OperationRefusal,
+  type PlanRequest,
+  planOperation,
+  readConfig,
+} from '@tributary/gateway';
 import { fileProblem } from '@tributary/server';
 import type { OperateOptions } from './operations.js';
 import { findServiceUrls } from './running-stack.js';
@@ -20,16 +27,22 @@ export async function showPlan(file: string, options: PlanOptions): Promise<void
   const { operation: operationName, variables = {}, planner, json } = options;
   const query = await readOperation(file);
   const planned = await plan({ query, operationName, variables }, options);
-  if ('errors' in planned) {
-    const shown = file === '-' ? 'standard input' : file;
-    const lines = planned.errors.map(({ message, locations = [] }) =>
-      [shown, ...locations.slice(0, 1).flatMap(({ line, column }) => [line, column])].join(':').concat(`: ${message}`),
-    );
-    throw new UserError(lines.join('\n'));
-  }
+  if ('errors' in planned) throw refusal(planned, file === '-' ? 'standard input' : file);
   const { plannerReason } = planned;
   const given = { ...planned, plannerReason: planner === 'apollo' ? '--planner apollo' : plannerReason };
   process.stdout.write(json ? `${JSON.stringify(given, null, 2)}\n` : describe(given));
+}
+
+/** A line for each error: file, line and column as editors read them, and the message. */
+function refusal({ errors }: OperationRefusal, file: string): UserError {
+  const lines = errors.map(({ message, locations = [], extensions }) => {
+    const place = locations.slice(0, 1).flatMap(({ line, column }) => [line, column]);
+    // In terms of this command, not of a request.
+    const isChoice = extensions.code === 'OPERATION_RESOLUTION_FAILURE';
+    const words = isChoice ? message.replace('"operationName"', '--operation').replace('"query"', 'the file') : message;
+    return `${[file, ...place].join(':')}: ${words}`;
+  });
+  return new UserError(lines.join('\n'));
 }
 
 async function readOperation(file: string): Promise<string> {

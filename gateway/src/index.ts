@@ -3,7 +3,7 @@ export { checkFiles } from './check-files.js';
 export { readConfig, settings } from './config.js';
 export { compose } from './open-graphs.js';
 export { withDirectives } from './operation/index.js';
-export { type OperationPlan, type PlanRequest, planOperation } from './plan-operation.js';
+export { type OperationPlan, type OperationRefusal, type PlanRequest, planOperation } from './plan-operation.js';
 export type {
   ClientRequest,
   ExecutionHooks,

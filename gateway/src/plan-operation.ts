@@ -30,18 +30,22 @@ export interface OperationPlan {
   readonly variables: Readonly<Record<string, string>>;
 }
 
+/** Why the gateway would refuse an operation, as clients see it. */
+export interface OperationRefusal {
+  readonly errors: readonly GraphQLError[];
+}
+
 /**
  * Plans one operation on a supergraph, as a gateway with these settings does, and executes nothing.
  *
  * @param supergraphSdl read from SUPERGRAPH_PATH unless it is given
- * @returns the errors of an operation that the gateway would refuse
  * @throws ConfigurationError for a file that cannot be served; what the planner throws, with the planner's own message as its `cause`
  */
 export async function planOperation(
   config: GatewayConfig,
   { query, operationName, variables: given = {} }: PlanRequest,
   supergraphSdl?: string,
-): Promise<OperationPlan | { readonly errors: readonly GraphQLError[] }> {
+): Promise<OperationPlan | OperationRefusal> {
   const { QUERY_PLANNER: forced, PLANNING_TIMEOUT: timeoutMs } = config;
   const planners = new Planners({ planner: forced, timeoutMs, logger: pino({ level: 'silent' }) });
   try {
@@ -54,14 +58,15 @@ export async function planOperation(
     const { coerced } = values;
     const key = graph.plans.keyOf(operation, coerced);
     const { plan, planner, reason = choice.reason } = await graph.plans.prepare(operation, key, coerced, undefined);
+    const fetches = plannedFetches(plan);
     return {
       planner,
       plannerReason: reason,
       conditions: byClientNames(document, coerced),
       plan,
       text: formatPlan(plan),
-      fetches: plannedFetches(plan),
-      variables: meaningsOf(document),
+      fetches,
+      variables: meaningsOf(document, fetches),
     };
   } finally {
     planners.close();
@@ -97,8 +102,9 @@ function onlyConditions(document: ClientDocument, conditions: readonly string[])
   return { ...document, variableNames, variableDefinitions };
 }
 
-function meaningsOf({ variableNames, literals }: ClientDocument): Record<string, string> {
+function meaningsOf({ variableNames, literals }: ClientDocument, fetches: readonly PlannedFetch[]) {
+  const used = new Set(fetches.flatMap(({ variables }) => variables));
   const ofClient = [...variableNames].map(([name, normalized]) => [normalized, `$${name}`] as const);
   const ofLiterals = Object.entries(literals).map(([name, value]) => [name, JSON.stringify(value)] as const);
-  return Object.fromEntries([...ofClient, ...ofLiterals]);
+  return Object.fromEntries([...ofClient, ...ofLiterals].filter(([name]) => used.has(name)));
 }

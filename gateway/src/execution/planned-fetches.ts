@@ -15,6 +15,8 @@ export interface PlannedFetch {
   readonly after: readonly number[];
   /** The operation that the subgraph is sent, formatted. */
   readonly operation: string;
+  /** The variables of the planned operation that it uses. */
+  readonly variables: readonly string[];
 }
 
 /** Lists the fetches of a plan, in its order. */
@@ -27,9 +29,9 @@ export function plannedFetches({ node }: QueryPlan): PlannedFetch[] {
     switch (at.kind) {
       case 'Fetch': {
         const number = fetches.length + 1;
-        const operation = print(parse(operations.of(sentBy(at)).text));
+        const { subgraph, text, usages } = operations.of(sentBy(at));
         const kind = at.requires ? 'entity' : 'root';
-        fetches.push({ number, subgraph: at.serviceName, kind, path, after, operation });
+        fetches.push({ number, subgraph, kind, path, after, operation: print(parse(text)), variables: usages });
         return [number];
       }
       case 'Flatten':
