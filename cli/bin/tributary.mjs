@@ -12,6 +12,7 @@ import { missingStack } from './stack.mjs';
 /** @import { Command as CommanderCommand } from 'commander' */
 /** @import { StartOptions } from '../dist/start.js' */
 /** @import { OperateOptions } from '../dist/operations.js' */
+/** @import { PlanOptions } from '../dist/plan.js' */
 
 const { Command, Option } = await import('commander').catch(() => {
   process.stderr.write('The dependencies of Tributary are not installed: run "npm ci" first.\n');
@@ -74,8 +75,9 @@ const program = new Command('tributary')
       if (['start', 'dev'].includes(command.name()) && isBuilt()) return;
       throw userError(`Invalid settings:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
     }
-    const problem = operators.has(command) ? missingStack(command.opts().dataDir) : null;
-    if (problem !== null) throw userError(problem);
+    const { dataDir, supergraph } = command.opts();
+    const problem = operators.has(command) && supergraph === undefined ? missingStack(dataDir) : null;
+    if (problem !== null) throw userError(command === plan ? `${problem}\n${WITHOUT_STACK}` : problem);
     const builds = BUILDS.has(command.name()) || command.opts().repair;
     if (builds || (command !== help && !isBuilt())) await checkBuild();
   });
@@ -201,6 +203,30 @@ operator(program, 'verify', 'Compare every copy with its owner, and check money 
     (await import('../dist/verify.js')).verify(options),
   );
 
+const WITHOUT_STACK = '"plan" needs none with --supergraph and the file of a composed supergraph.';
+const plan = operator(
+  program,
+  'plan',
+  'How the gateway would execute an operation: its plan and its fetches. Nothing is executed.',
+)
+  .argument('<file>', 'with the operation (GraphQL); "-" reads standard input')
+  .option('--supergraph <file>', 'a composed supergraph, in place of that of the running stack')
+  .addOption(
+    checkedOption(
+      '--planner <name>',
+      'force a planner: native or apollo',
+      'native or apollo',
+      (text) => ['native', 'apollo'].includes(text) && text,
+    ),
+  )
+  .option('--operation <name>', 'which one, when the file has several')
+  .addOption(
+    checkedOption('--variables <json>', 'values of the variables in @skip and @include', 'a JSON object', parseObject),
+  )
+  .action(async (/** @type {string} */ file, /** @type {PlanOptions} */ options) =>
+    (await import('../dist/plan.js')).showPlan(file, options),
+  );
+
 const help = program
   .command('help')
   .description('Display help for a command.')
@@ -289,6 +315,31 @@ function valueOption(flags, meaning, variable, preset, expected, parse) {
       problems.push(`${given}: expected ${expected}; got "${text}"`);
       return preset ?? 0;
     });
+}
+
+/**
+ * An option whose value is checked.
+ *
+ * @template T
+ * @param {string} flags @param {string} meaning @param {string} expected for the message
+ * @param {(text: string) => T | false} parse false for a wrong one
+ */
+function checkedOption(flags, meaning, expected, parse) {
+  return new Option(flags, meaning).argParser((text) => {
+    const value = parse(text);
+    if (value === false) problems.push(`${flags.split(' ')[0]}: expected ${expected}; got "${text}"`);
+    return value;
+  });
+}
+
+/** @param {string} text @returns {Record<string, unknown> | false} */
+function parseObject(text) {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) && value;
+  } catch {
+    return false;
+  }
 }
 
 /** @param {readonly string[]} choices @param {string} name @param {string} text */

@@ -4,9 +4,9 @@ import { createHttpService, type HttpService, serveGraphQL } from '@tributary/se
 import type { Logger } from 'pino';
 import type { GatewayConfig } from './config.js';
 import { openCache } from './open-cache.js';
-import { loadGraphs, openGraphs } from './open-graphs.js';
+import { limitOperations, loadGraphs, openGraphs } from './open-graphs.js';
 import { Planners } from './planning/index.js';
-import { clientQueryDeduplication, explainPlugin, freshnessReport, operationLimits } from './plugins/index.js';
+import { clientQueryDeduplication, explainPlugin, freshnessReport } from './plugins/index.js';
 import type { GatewayPlugin } from './runtime/index.js';
 import { CONSISTENCY_RESPONSE_HEADERS, GraphQLHandler, serveExplorerPages } from './server/index.js';
 
@@ -112,11 +112,7 @@ export async function createGateway(
 function pluginsOf(config: GatewayConfig, given: readonly GatewayPlugin[]): GatewayPlugin[] {
   const plugins: GatewayPlugin[] = [
     ...given,
-    operationLimits({
-      depth: config.MAX_OPERATION_DEPTH,
-      aliases: config.MAX_OPERATION_ALIASES,
-      fields: config.MAX_OPERATION_FIELDS,
-    }),
+    limitOperations(config),
     // Outside production every client may ask for an explanation; in production, those with the token.
     explainPlugin(config.isProduction ? config.EXPLAIN_TOKEN : null),
     freshnessReport,

@@ -1,7 +1,9 @@
 export { createGateway, type Gateway, type GatewayOptions } from './app.js';
 export { checkFiles } from './check-files.js';
 export { readConfig, settings } from './config.js';
+export { compose } from './open-graphs.js';
 export { withDirectives } from './operation/index.js';
+export { type OperationPlan, type OperationRefusal, type PlanRequest, planOperation } from './plan-operation.js';
 export type {
   ClientRequest,
   ExecutionHooks,

@@ -5,6 +5,7 @@ import type { EntityCache } from './cache/index.js';
 import { unusableSupergraph } from './check-files.js';
 import type { GatewayConfig } from './config.js';
 import type { Planners } from './planning/index.js';
+import { operationLimits } from './plugins/index.js';
 import { type GatewayPlugin, Graph, GraphManager } from './runtime/index.js';
 import {
   FetchMetrics,
@@ -86,13 +87,10 @@ export function openGraphs(
         cache,
         shareFetches: config.SUBGRAPH_FETCH_DEDUPLICATION,
         mergeFetches: config.ENTITY_BATCHING,
-        maxTokens: config.MAX_OPERATION_TOKENS,
         plugins,
         logger,
         maxOperations: config.MAX_OPERATIONS,
-        labels: config.OVERRIDE_LABELS,
-        introspection: config.INTROSPECTION,
-        suggestions: config.SUGGESTIONS,
+        ...operationOptions(config),
       }),
     logger,
     metrics,
@@ -115,6 +113,25 @@ export function openGraphs(
 export function loadGraphs(graphs: GraphManager<Graph>, { SUPERGRAPH_PATH }: GatewayConfig): Promise<unknown> {
   return graphs.load().catch((error) => {
     throw SUPERGRAPH_PATH ? unusableSupergraph(SUPERGRAPH_PATH, error) : error;
+  });
+}
+
+/** How operations are parsed, validated and planned. */
+export function operationOptions(config: GatewayConfig) {
+  return {
+    maxTokens: config.MAX_OPERATION_TOKENS,
+    labels: config.OVERRIDE_LABELS,
+    introspection: config.INTROSPECTION,
+    suggestions: config.SUGGESTIONS,
+  };
+}
+
+/** The plug-in that bounds the size of documents. */
+export function limitOperations(config: GatewayConfig): GatewayPlugin {
+  return operationLimits({
+    depth: config.MAX_OPERATION_DEPTH,
+    aliases: config.MAX_OPERATION_ALIASES,
+    fields: config.MAX_OPERATION_FIELDS,
   });
 }
 

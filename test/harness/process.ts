@@ -19,13 +19,23 @@ export interface RunningProgram {
   stopReading(): void;
 }
 
-/** Runs a built entry file with Node; only PATH comes from this process's environment. */
-export function runProgram(entry: string, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): RunningProgram {
+/**
+ * Runs a built entry file with Node; only PATH comes from this process's environment.
+ *
+ * @param input what it reads on standard input
+ */
+export function runProgram(
+  entry: string,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+  input = '',
+): RunningProgram {
   const child: ChildProcess = spawn(process.execPath, [resolve(PROJECT, entry), ...args], {
     cwd: PROJECT,
     env: { PATH: process.env.PATH, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input === '' ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
+  child.stdin?.end(input);
   let output = '';
   const listeners = new Set<() => void>();
   const notify = () => {

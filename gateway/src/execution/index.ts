@@ -13,6 +13,8 @@ export type { ExecutionContext } from './execution-context.js';
 // Traces of fetches as explanations and freshness reports.
 export { describePlan, type Explanation, explain, type FreshnessReport, reportFreshness } from './explanation.js';
 export { type FetchTrace, rounded } from './fetch-trace.js';
+// The fetches of a plan as a list, for operators.
+export { type PlannedFetch, plannedFetches } from './planned-fetches.js';
 // Sends fetches to subgraphs: several batches as one operation (merged-operation), deduplication in flight, retries.
 export { copyOfResult, SubgraphExecutor } from './subgraph-executor.js';
 // The operations that subgraphs are sent.

@@ -65,7 +65,7 @@ function withPlainTypeNames(document: DocumentNode): DocumentNode {
 const TYPENAME: FieldNode = { kind: Kind.FIELD, name: { kind: Kind.NAME, value: '__typename' } };
 
 /**
- * Removes `__schema` and `__type` at the root, which the gateway resolves: the planner finds no subgraph for them. Below a field that leads to
+ * Removes `__schema`, `__type` and `__typename` at the root, which the gateway resolves: the planner finds no subgraph, or fetches for nothing. Below a field that leads to
  * the root again they stay, and the planner refuses the operation.
  *
  * @returns null when nothing is left
@@ -76,7 +76,7 @@ function withoutIntrospection(document: DocumentNode): DocumentNode | null {
   );
   const atRoot = (selections: readonly SelectionNode[]): SelectionNode[] =>
     selections.flatMap((selection): readonly SelectionNode[] => {
-      if (selection.kind === Kind.FIELD) return /^__(schema|type)$/.test(selection.name.value) ? [] : [selection];
+      if (selection.kind === Kind.FIELD) return selection.name.value.startsWith('__') ? [] : [selection];
       const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? definitions.get(selection.name.value) : selection;
       if (!fragment || !('selectionSet' in fragment)) return [selection];
       const inner = atRoot(fragment.selectionSet.selections);

@@ -186,8 +186,8 @@ export class PlanCache<Run, Output> {
     return this.#options.queue.run(job, run, client);
   }
 
-  #compile({ plan, planner }: PlannedOperation): CompiledPlan<Run> {
-    return { plan, planner, run: plan.node ? this.#options.compilePlan(plan.node) : null };
+  #compile({ plan, planner, reason }: PlannedOperation): CompiledPlan<Run> {
+    return { plan, planner, reason, run: plan.node ? this.#options.compilePlan(plan.node) : null };
   }
 
   #plan(

@@ -128,7 +128,7 @@ class SupergraphPlanner implements QueryPlanner {
           { reason: error.message },
           "Apollo's planner planned an operation that the native one could not",
         );
-        return planned;
+        return { ...planned, reason: error.message };
       }
     } catch (error) {
       throw clientError(error);

@@ -18,6 +18,8 @@ export interface PlanningOptions {
 export interface PlannedOperation {
   readonly plan: QueryPlan;
   readonly planner: PlannerName;
+  /** Why the native planner could not plan this operation, when it was tried first. */
+  readonly reason?: string | undefined;
 }
 
 /** Plans the operations of one supergraph. */

@@ -3,24 +3,17 @@ import { describe, expect, test } from 'vitest';
 import { gatewayOver, subgraph } from '../../../test/harness/test-gateway.ts';
 import { until } from '../../../test/harness/until.ts';
 import type { Explanation } from '../../src/execution/explanation.js';
+import type { PlannerName } from '../../src/planning/index.js';
 import type { Answer } from '../graphs/federated-case.ts';
+import { planningProcesses } from '../graphs/test-planners.ts';
 
 // Planners run in processes of their own: whatever happens to one of them, the gateway serves what is planned, and plans again.
 
 const users = () => subgraph('type Query { me: User } type User @key(fields: "id") { id: ID! name: String }');
 
-/** The processes of planners that this process has started and that run. */
-function plannersOf(name: string): number[] {
-  const list = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' });
-  return list
-    .split('\n')
-    .filter((line) => line.includes(`planner-main.js ${name}`))
-    .map((line) => Number(line.trim().split(' ')[0]));
-}
-
 /** A gateway, and the process of its planner. */
-async function gatewayWithPlanner(env: NodeJS.ProcessEnv = {}, name = 'native') {
-  const before = plannersOf(name);
+async function gatewayWithPlanner(env: NodeJS.ProcessEnv = {}, name: PlannerName = 'native') {
+  const before = planningProcesses(name);
   const started = await gatewayOver({ users: await users() }, env);
   const ask = async (query: string) => {
     const response = await fetch(`${started.url}/graphql`, {
@@ -30,7 +23,7 @@ async function gatewayWithPlanner(env: NodeJS.ProcessEnv = {}, name = 'native') 
     });
     return (await response.json()) as Answer & { readonly extensions: { readonly explanation: Explanation } };
   };
-  const [planner = 0] = plannersOf(name).filter((pid) => !before.includes(pid));
+  const [planner = 0] = planningProcesses(name).filter((pid) => !before.includes(pid));
   expect(planner).toBeGreaterThan(0);
   return { ...started, ask, planner };
 }
@@ -40,7 +33,7 @@ describe('the planner of a supergraph', () => {
     ['native', {}],
     ['native', { QUERY_PLANNER: 'native' }],
     ['apollo', { QUERY_PLANNER: 'apollo' }],
-  ])('is %s with %j, and is named when it is ready, in the log, and in an explanation', async (name, env) => {
+  ] as const)('is %s with %j, and is named when it is ready, in the log, and in an explanation', async (name, env) => {
     const { readiness, logs, ask } = await gatewayWithPlanner(env, name);
     expect((await readiness()).body).toMatchObject({ supergraph: { planner: name } });
     expect(logs.find(({ msg }) => msg === 'serving a new supergraph')).toMatchObject({ planner: name });
@@ -58,7 +51,7 @@ test('a planner that is killed is started again, and meanwhile the other one pla
     expect(response.errors).toBeUndefined();
     return response.extensions.explanation.planning.planner;
   };
-  for (let pid = planner; killed.length < 2; pid = plannersOf('native').at(-1) as number) {
+  for (let pid = planner; killed.length < 2; pid = planningProcesses('native').at(-1) as number) {
     expect(killed).not.toContain(pid);
     process.kill(pid, 'SIGKILL');
     killed.push(pid);
@@ -87,7 +80,7 @@ describe('a planner that does not respond in time is ended, while operations tha
     const waits = ask('query Waits { me { id other: name } }');
     expect(await ask('query Cached { me { id } }')).toHaveProperty('data.me.id');
     expect(await waits).toMatchObject({ extensions: { explanation: { planning: { planner: 'apollo' } } } });
-    expect(plannersOf('native')).not.toContain(planner);
+    expect(planningProcesses('native')).not.toContain(planner);
   });
 
   test('and without another one, the operation is refused', async () => {
@@ -104,7 +97,7 @@ test('planners end with their gateway', async () => {
   const { gateway, planner } = await gatewayWithPlanner();
   await gateway.close();
   await until(
-    async () => plannersOf('native'),
+    async () => planningProcesses('native'),
     (running) => !running.includes(planner),
   );
 });

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import { haveRedis, startRedis } from '../../../test/harness/redis.ts';
 import { gateway, gatewayOver, over, subgraph, type TestGateway } from '../../../test/harness/test-gateway.ts';
 import type { TestSubgraph } from '../../../test/harness/test-subgraph.ts';
 import { until } from '../../../test/harness/until.ts';
+import { planningProcesses } from '../graphs/test-planners.ts';
 
 // Before a new supergraph serves, the most used operations of the one before are planned on it.
 
@@ -36,15 +36,6 @@ async function swap(started: TestGateway, a: TestSubgraph, sdl: string): Promise
     async () => swaps(),
     (count) => count > before,
   );
-}
-
-/** The processes of the native planner that this process has started. */
-function planners(): number[] {
-  const list = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' });
-  return list
-    .split('\n')
-    .filter((line) => line.includes('planner-main.js native'))
-    .map((line) => Number(line.trim().split(' ')[0]));
 }
 
 test('the first request of an operation after a swap is planned already, for each set of its conditions', async () => {
@@ -107,7 +98,7 @@ test('0 disables it', async () => {
 /** A gateway that has planned three operations, and whose planner is stopped while these are planned on the next supergraph. */
 async function gatewayWithStoppedPlanner(env: NodeJS.ProcessEnv) {
   const a = await subgraph(SCHEMA);
-  const before = planners();
+  const before = planningProcesses('native');
   const nothing = () => undefined;
   let onParse: () => void = nothing;
   const started = await gateway(
@@ -115,7 +106,7 @@ async function gatewayWithStoppedPlanner(env: NodeJS.ProcessEnv) {
     { plugins: [{ name: 'stopper', onParse: () => onParse() }] },
   );
   await started.gateway.ready;
-  const [planner = 0] = planners().filter((pid) => !before.includes(pid));
+  const [planner = 0] = planningProcesses('native').filter((pid) => !before.includes(pid));
   expect(planner).toBeGreaterThan(0);
   for (const query of ['{ a }', '{ b }', '{ c }']) await ask(started, query);
 
