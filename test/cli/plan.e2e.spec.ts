@@ -8,7 +8,8 @@ import { ask } from '../harness/graphql-client.ts';
 import { runProgram } from '../harness/process.ts';
 import { gateway, subgraph } from '../harness/test-gateway.ts';
 
-const FEDERATION = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])\n';
+const FEDERATION =
+  'extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@context", "@fromContext"])\n';
 const SCHEMAS = {
   products: `type Query { products(first: Int): [Product!] }
     type Product @key(fields: "id") { id: ID! name: String seller: User }
@@ -29,14 +30,20 @@ const file = (name: string, text: string) => {
   return join(folder, name);
 };
 
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'tributary-plan-'));
-  const services = Object.entries(SCHEMAS).map(([name, sdl]) => ({
+/** A supergraph, as the text of its file. */
+function composed(schemas: Readonly<Record<string, string>>): string {
+  const services = Object.entries(schemas).map(([name, sdl]) => ({
     name,
     url: `http://${name}.invalid/graphql`,
     typeDefs: parse(FEDERATION + sdl),
   }));
-  file('supergraph.graphql', composeServices(services).supergraphSdl as string);
+  const { supergraphSdl, errors } = composeServices(services);
+  return supergraphSdl ?? expect.fail(String(errors));
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tributary-plan-'));
+  file('supergraph.graphql', composed(SCHEMAS));
   file('shop.graphql', SHOP);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -137,6 +144,18 @@ Variables: $v0 = 3
       expect(short.fetches[0]).toMatchObject({ number: 1, subgraph: 'products', kind: 'root', path: [], after: [] });
       expect(short.variables).toEqual({ [short.fetches[0].variables[0]]: '$first' });
     }
+  });
+
+  test('it says why the native planner is not used', async () => {
+    const supergraph = composed({
+      people: `type Query { me: Person }
+        type Person @key(fields: "id") @context(name: "owner") { id: ID! locale: String! home: Home! }
+        type Home @key(fields: "id") { id: ID! sign(locale: String @fromContext(field: "$owner { locale }")): String! }`,
+      homes: 'type Home @key(fields: "id") { id: ID! street: String }',
+    });
+    const path = file('contexts.graphql', supergraph);
+    const { output } = await run(['-', '--supergraph', path], { input: '{ me { id } }' });
+    expect(output).toMatch(/^Planner: apollo \(the native planner does not support @context\)\n/);
   });
 
   test('of several operations one is chosen by its name', async () => {
