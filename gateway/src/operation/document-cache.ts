@@ -23,7 +23,7 @@ const MAX_PARSED = 64;
 /** Longer documents, in characters, are parsed in a queue only. Hand-written ones are shorter. */
 const MAX_UNQUEUED_LENGTH = 4000;
 /** The documents that are parsed in one turn of the event loop, in characters together: many new ones at once delay no others. */
-const MAX_LENGTH_PER_TURN = 8000;
+const MAX_LENGTH_PER_TURN = 4000;
 
 export interface DocumentCacheOptions extends DocumentParserOptions {
   /** The most operations that are cached. */
