@@ -40,10 +40,19 @@ export interface LoadableGraph {
   load(): Promise<PlannerChoice>;
 }
 
+/** How many operations were planned before a graph served, were invalid on it, could not be planned, or were not planned in time. */
+export interface WarmUpReport {
+  readonly planned: number;
+  readonly invalid: number;
+  readonly failed: number;
+  readonly late: number;
+  readonly durationMs: number;
+}
+
 /** Plans operations on a graph before it serves clients. */
 export interface GraphWarmUp<Graph> {
-  /** Never throws, and ends in bounded time. */
-  run(graph: Graph): Promise<void>;
+  /** Never throws, and ends in bounded time. @returns null when there was nothing to plan */
+  run(graph: Graph): Promise<WarmUpReport | null>;
   close(): Promise<void>;
 }
 
@@ -169,7 +178,7 @@ export class GraphManager<Graph extends LoadableGraph> {
     const fetchers = new Map(used.map((subgraph) => [subgraph.name, this.connect(subgraph).execute] as const));
     const graph = this.#options.createGraph({ supergraphSdl, apiSchema, fetchers });
     const planner = await graph.load();
-    await this.#options.warmUp?.run(graph);
+    const warmUp = (await this.#options.warmUp?.run(graph)) ?? null;
     const subgraphs = new Set(used.map(({ name }) => name));
     const changes = earlier && {
       joined: [...subgraphs].filter((name) => !earlier.subgraphs.has(name)),
@@ -183,6 +192,7 @@ export class GraphManager<Graph extends LoadableGraph> {
         subgraphs: [...subgraphs],
         planner: planner.name,
         ...(planner.reason !== null && { plannerReason: planner.reason }),
+        ...(warmUp && { warmUp }),
         ...changes,
       },
       'serving a new supergraph',

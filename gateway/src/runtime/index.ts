@@ -4,7 +4,7 @@
 // fresh-execution and result).
 export { Graph } from './graph.js';
 // Loads supergraphs, and swaps the graph that is served.
-export { GraphManager, type GraphWarmUp, type LoadedGraph } from './graph-manager.js';
+export { GraphManager, type GraphWarmUp, type LoadedGraph, type WarmUpReport } from './graph-manager.js';
 // What plug-ins must keep to when they change a request.
 export { checkChange } from './hook-contracts.js';
 // The hooks of all plug-ins around a request, composed once; those of the stages are composed by the graph.

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { systemTime, type Time } from '@tributary/server';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
-import type { Graph, GraphWarmUp } from '../runtime/index.js';
+import type { Graph, GraphWarmUp, WarmUpReport } from '../runtime/index.js';
 import type { OperationsStore } from './operations-store.js';
 import { storableText } from './storable-text.js';
 import { type UsedOperation, UsedOperations } from './used-operations.js';
@@ -56,12 +56,12 @@ export class WarmUp implements GraphWarmUp<Graph> {
     this.#collecting = setInterval(() => void this.#collectAndSave(), COLLECT_MS).unref();
   }
 
-  async run(graph: Graph): Promise<void> {
+  async run(graph: Graph): Promise<WarmUpReport | null> {
     await this.#loaded;
     await this.#collect();
     this.#isRunning = true;
     try {
-      if (this.#operations.entries.length > 0) await this.#plan(graph);
+      return this.#operations.entries.length > 0 ? await this.#plan(graph) : null;
     } finally {
       this.#isRunning = false;
       this.#serving = graph;
@@ -75,7 +75,7 @@ export class WarmUp implements GraphWarmUp<Graph> {
     this.#options.store?.close();
   }
 
-  async #plan(graph: Graph): Promise<void> {
+  async #plan(graph: Graph): Promise<WarmUpReport> {
     const started = this.#time.monotonic();
     const { entries } = this.#operations;
     const counts = { planned: 0, invalid: 0, failed: 0, late: 0 };
@@ -98,7 +98,7 @@ export class WarmUp implements GraphWarmUp<Graph> {
     counts.late = entries.length - counts.planned - counts.invalid - counts.failed;
     for (const [outcome, count] of Object.entries(counts)) this.#outcomes.inc({ outcome }, count);
     const durationMs = Math.round(this.#time.monotonic() - started);
-    this.#options.logger.info({ ...counts, durationMs }, 'planned the most used operations');
+    return { ...counts, durationMs };
   }
 
   /** Aborted when the time of a warm-up is over, or when the gateway closes. */

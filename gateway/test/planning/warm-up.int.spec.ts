@@ -25,7 +25,10 @@ async function ask({ url }: TestGateway, query: string, variables: Record<string
 const planned = (cached: boolean) => ({ extensions: { explanation: { planning: { cached } } } });
 
 const lines = ({ logs }: TestGateway, text: string) => logs.filter(({ msg }) => msg === text);
-const warmUps = (started: TestGateway) => lines(started, 'planned the most used operations');
+const warmUps = (started: TestGateway) =>
+  lines(started, 'serving a new supergraph').flatMap(({ warmUp }) =>
+    warmUp ? [warmUp as Record<string, unknown>] : [],
+  );
 
 /** Serves another schema, and resolves when the gateway serves it. */
 async function swap(started: TestGateway, a: TestSubgraph, sdl: string): Promise<void> {
