@@ -1,7 +1,6 @@
 import {
   type DocumentNode,
   type FieldNode,
-  type FragmentDefinitionNode,
   type GraphQLNamedType,
   type GraphQLSchema,
   getNamedType,
@@ -13,6 +12,7 @@ import {
   parse,
   type SelectionSetNode,
 } from 'graphql';
+import { fragmentsOf } from '../operation/index.js';
 import type { FetchNode, PlanNode, PlanPath, QueryPlan } from './query-plan.js';
 
 /**
@@ -79,19 +79,17 @@ type VisitField = (field: FieldNode, parent: GraphQLNamedType) => void;
 
 /** Visits the fields that an operation selects at a path, each with the narrowest type that it is selected for. */
 function visitFieldsAt(document: DocumentNode, path: PlanPath, schema: GraphQLSchema, visit: VisitField): void {
-  const fragments = new Map<string, FragmentDefinitionNode>();
-  let operation: OperationDefinitionNode | undefined;
-  for (const definition of document.definitions) {
-    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
-    else if (definition.kind === Kind.OPERATION_DEFINITION) operation = definition;
-  }
+  const fragments = fragmentsOf(document);
+  const operation = document.definitions.find(
+    (each): each is OperationDefinitionNode => each.kind === Kind.OPERATION_DEFINITION,
+  );
   const visitFields = ({ selections }: SelectionSetNode, parent: GraphQLNamedType, visitField: VisitField): void => {
     for (const selection of selections) {
       if (selection.kind === Kind.FIELD) {
         visitField(selection, parent);
         continue;
       }
-      const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? fragments.get(selection.name.value) : selection;
+      const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? fragments[selection.name.value] : selection;
       const condition = fragment?.typeCondition && schema.getType(fragment.typeCondition.name.value);
       if (fragment)
         visitFields(fragment.selectionSet, isObjectType(parent) ? parent : (condition ?? parent), visitField);
